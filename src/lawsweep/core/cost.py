@@ -1,0 +1,19 @@
+"""What a run is expected to cost, and how expected costs turn into seconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+# A modest core in float64, and the fixed price of any run (call, draws, row).  Only the first
+# batches are sized by these; measured wall times replace them as soon as there are any.
+PRIOR_FLOPS_PER_S = 1e10
+PRIOR_OVERHEAD_S = 2e-3
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Floating-point operations and peak memory of a run; floats, or arrays over many points."""
+
+    flops: Any
+    memory_bytes: Any = 0.0

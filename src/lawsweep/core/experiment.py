@@ -1,0 +1,190 @@
+"""Experiments: a Params dataclass, a Metrics dataclass and a pure function between them."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lawsweep.core.cost import Cost
+from lawsweep.core.errors import InvalidValueError, unknown_name
+from lawsweep.core.schema import FieldSpec, field_specs
+
+# Columns every row has; a param or metric of the same name would be lost among them.
+RESERVED = frozenset(
+    "run_id experiment version seed status error traceback wall_s attempt device host n_threads "
+    "started_at launch_id".split()
+)
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
+Device = str
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """A named, versioned experiment.  Callable: ``experiment(params, seed=0, device="cpu")``.
+
+    ``params`` and ``metrics`` are the resolved fields; ``constraints`` are expressions over the
+    params that hold at every valid point; ``cost`` maps params to flops and bytes.
+    """
+
+    name: str
+    version: int
+    function: Callable[..., Any]
+    params_type: type
+    metrics_type: type
+    params: tuple[FieldSpec, ...]
+    metrics: tuple[FieldSpec, ...]
+    constraints: tuple[str, ...] = ()
+    cost: Callable[[Any], Cost] | None = None
+    takes_device: bool = False
+    reference: str = ""
+
+    def __call__(
+        self, params: Any = None, seed: int = 0, device: Device = "cpu", **fields: Any
+    ) -> Any:
+        """One run, here and now.  Give a ``Params``, or its fields as keywords.
+
+        Returns the Metrics.  Raises UnknownNameError or InvalidValueError for bad params.
+        """
+        if params is None:
+            params = self.bind(fields)
+        elif fields:
+            raise InvalidValueError(
+                f"{self.name}: give either a Params or keywords, got both. Drop one of them."
+            )
+        else:
+            params = self.bind(dataclasses.asdict(params))
+        return self.evaluate(params, seed, device)
+
+    def evaluate(self, params: Any, seed: int, device: Device) -> Any:
+        """Call the function on params that are already checked."""
+        if self.takes_device:
+            return self.function(params, seed, device)
+        return self.function(params, seed)
+
+    def bind(self, values: Mapping[str, Any]) -> Any:
+        """``Params`` from a mapping: names, types, ranges and constraints are checked."""
+        from lawsweep.core.expressions import Expression
+
+        specs = {s.name: s for s in self.params}
+        for name in values:
+            if name not in specs:
+                raise unknown_name("param", name, specs, f"experiment {self.name}")
+        missing = [s.name for s in self.params if not s.has_default and s.name not in values]
+        if missing:
+            raise InvalidValueError(
+                f"{self.name} needs a value for {', '.join(missing)}; got none. "
+                "Give it under params or as an axis."
+            )
+        checked = {n: specs[n].cast(v) for n, v in values.items()}
+        full = {s.name: checked.get(s.name, s.default) for s in self.params}
+        for constraint in self.constraints:
+            if not Expression(constraint).evaluate_one(full):
+                used = {n: full[n] for n in Expression(constraint).names}
+                raise InvalidValueError(
+                    f"{self.name} requires {constraint}; got {_spell(used)}. Change one of them."
+                )
+        return self.construct(checked)
+
+    def construct(self, values: Mapping[str, Any]) -> Any:
+        """``Params`` from checked values; an error of its ``__post_init__`` becomes ours."""
+        try:
+            return self.params_type(**values)
+        except (ValueError, TypeError) as error:
+            raise InvalidValueError(
+                f"{self.name} refuses {_spell(values)}: {error}. Change the params."
+            ) from None
+
+    def metrics_row(self, metrics: Any) -> dict[str, Any]:
+        """The metrics as plain Python values in their declared types (NaN and inf are kept).
+
+        Raises InvalidValueError when the function returned something else than its Metrics.
+        """
+        if not isinstance(metrics, self.metrics_type):
+            raise InvalidValueError(
+                f"{self.name} must return {self.metrics_type.__name__}, "
+                f"got {type(metrics).__name__}."
+            )
+        return {s.name: s.cast_metric(getattr(metrics, s.name)) for s in self.metrics}
+
+
+def _spell(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{k}={v!r}" for k, v in values.items())
+
+
+def experiment(
+    *,
+    version: int,
+    name: str | None = None,
+    constraints: Sequence[str] = (),
+    cost: Callable[[Any], Cost] | None = None,
+    reference: str = "",
+) -> Callable[[Callable[..., Any]], Experiment]:
+    """Decorator: make an Experiment of ``(params, seed[, device]) -> Metrics``.
+
+    Params and Metrics are read off the annotations.  ``version`` is raised whenever the meaning
+    of a row changes (a default, a formula): it is part of every run id.  ``constraints`` are
+    expressions such as ``"n_compressed <= n_target"``.  ``cost`` is called with an object whose
+    attributes are the params as arrays over many points and returns a Cost of arrays.
+
+    Raises TypeError, at definition, for what could not become a table.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Experiment:
+        chosen = name or function.__name__
+        if not _NAME.match(chosen):
+            raise TypeError(f"{chosen!r} is no experiment name; use letters, digits and _.")
+        if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+            raise TypeError(f"{chosen}: version must be an integer from 1, got {version!r}.")
+        params_type, metrics_type, takes_device = _signature(function)
+        params, metrics = field_specs(params_type), field_specs(metrics_type)
+        _check_names(chosen, params, metrics)
+        from lawsweep.core.expressions import Expression
+
+        known = {s.name for s in params}
+        for constraint in constraints:
+            for used in Expression(constraint).names:
+                if used not in known:
+                    raise unknown_name("param", used, known, f"constraint {constraint!r}")
+        return Experiment(
+            name=chosen,
+            version=version,
+            function=function,
+            params_type=params_type,
+            metrics_type=metrics_type,
+            params=params,
+            metrics=metrics,
+            constraints=tuple(constraints),
+            cost=cost,
+            takes_device=takes_device,
+            reference=reference,
+        )
+
+    return decorate
+
+
+def _signature(function: Callable[..., Any]) -> tuple[type, type, bool]:
+    names = list(inspect.signature(function).parameters)
+    hints = typing.get_type_hints(function)
+    shape = "(params: Params, seed: int[, device]) -> Metrics"
+    if len(names) not in (2, 3) or names[0] not in hints or "return" not in hints:
+        raise TypeError(f"{function.__qualname__} must be annotated as {shape}.")
+    return hints[names[0]], hints["return"], len(names) == 3
+
+
+def _check_names(
+    name: str, params: tuple[FieldSpec, ...], metrics: tuple[FieldSpec, ...]
+) -> None:
+    seen: set[str] = set()
+    for spec in (*params, *metrics):
+        if spec.name in RESERVED:
+            raise TypeError(
+                f"{name}: {spec.name!r} is a column every row has already; rename the field."
+            )
+        if spec.name in seen:
+            raise TypeError(f"{name}: {spec.name!r} is both a param and a metric; rename one.")
+        seen.add(spec.name)

@@ -1,0 +1,199 @@
+"""The fields of Params and Metrics: their types, ranges, units and meanings.
+
+A field is annotated with a plain type, or with ``Annotated[type, Field(...)]`` to give its
+meaning, unit and range::
+
+    n_samples: Annotated[int, Field("number of samples N", ge=1)]
+
+Supported types: ``bool``, ``int``, ``float``, ``str``, ``Literal[...]`` of strings or of
+integers, ``T | None`` and ``tuple[T, ...]`` of those.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any, Literal, Union
+
+from lawsweep.core.errors import InvalidValueError
+
+Kind = Literal["bool", "int", "float", "str"]
+_KINDS: dict[type, Kind] = {bool: "bool", int: "int", float: "float", str: "str"}
+MISSING = dataclasses.MISSING
+
+INT64_MAX = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class Field:
+    """Meaning, unit and range of a field, written inside ``Annotated[type, Field(...)]``."""
+
+    meaning: str = ""
+    unit: str = "1"
+    source: str = ""
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    lt: float | None = None
+
+
+@dataclass(frozen=True)
+class FieldSpec:
+    """One resolved field: name, kind, whether optional or a tuple, choices, default, Field."""
+
+    name: str
+    kind: Kind
+    optional: bool
+    is_tuple: bool
+    choices: tuple[Any, ...] | None
+    default: Any
+    info: Field
+
+    @property
+    def has_default(self) -> bool:
+        return self.default is not MISSING
+
+    @property
+    def type_name(self) -> str:
+        """The type as a person reads it, for messages: ``int``, ``one of relu, tanh``."""
+        base: str = f"one of {', '.join(map(str, self.choices))}" if self.choices else self.kind
+        base = f"list of {base}" if self.is_tuple else base
+        return f"{base} or null" if self.optional else base
+
+    def cast(self, value: Any) -> Any:
+        """``value`` in this field's canonical type, or InvalidValueError.
+
+        An integer is accepted for a float and for a string (``kernel: 2``), an integral float
+        for an int; nothing else is converted.  ``-0.0`` becomes ``0.0``; NaN is refused.
+        """
+        if value is None:
+            if self.optional:
+                return None
+            raise self.wrong_type(value)
+        if self.is_tuple:
+            if isinstance(value, str) or not hasattr(value, "__iter__"):
+                raise self.wrong_type(value)
+            return tuple(self._check(self._cast_one(v)) for v in value)
+        return self._check(self._cast_one(value))
+
+    def cast_metric(self, value: Any) -> Any:
+        """As ``cast`` for a measured value: NaN and infinities are data, ranges are not held."""
+        if value is None:
+            return None
+        if self.is_tuple:
+            return tuple(self._cast_metric_one(v) for v in value)
+        return self._cast_metric_one(value)
+
+    def _cast_metric_one(self, value: Any) -> Any:
+        if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
+            value = value.item()
+        if self.kind == "float" and isinstance(value, float):
+            return value
+        return self._cast_one(value)
+
+    def _cast_one(self, value: Any) -> Any:
+        if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
+            value = value.item()
+        is_int = isinstance(value, int) and not isinstance(value, bool)
+        if self.kind == "bool" and isinstance(value, bool):
+            return value
+        if self.kind == "int":
+            if isinstance(value, float) and value.is_integer():
+                value, is_int = int(value), True
+            if is_int and abs(value) <= INT64_MAX:
+                return value
+        if self.kind == "float" and (is_int or isinstance(value, float)):
+            return self._cast_float(value)
+        if self.kind == "str":
+            if isinstance(value, str):
+                return value
+            if is_int:
+                return str(value)
+        raise self.wrong_type(value)
+
+    def _cast_float(self, value: float) -> float:
+        try:
+            number = float(value)
+        except OverflowError:
+            raise self.wrong_type(value) from None
+        if math.isnan(number):
+            raise self.wrong_type(value)
+        return number + 0.0  # -0.0 + 0.0 is 0.0: one spelling, one run id
+
+    def _check(self, value: Any) -> Any:
+        if self.choices is not None and value not in self.choices:
+            raise self.wrong_type(value)
+        limits = (
+            ("at least", self.info.ge, lambda v, bound: v >= bound),
+            ("greater than", self.info.gt, lambda v, bound: v > bound),
+            ("at most", self.info.le, lambda v, bound: v <= bound),
+            ("less than", self.info.lt, lambda v, bound: v < bound),
+        )
+        for words, bound, holds in limits:
+            if bound is not None and not holds(value, bound):
+                raise InvalidValueError(
+                    f"{self.name} must be {words} {bound:g}, got {value!r}. Change its value."
+                )
+        return value
+
+    def wrong_type(self, value: Any) -> InvalidValueError:
+        from lawsweep.core.errors import nearest
+
+        close = nearest(str(value), map(str, self.choices or ()))
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        shown = type(value).__name__
+        return InvalidValueError(
+            f"{self.name} must be {self.type_name}, got {value!r} ({shown}).{hint}"
+        )
+
+
+def field_specs(cls: type) -> tuple[FieldSpec, ...]:
+    """The resolved fields of a dataclass, in order.  Raises TypeError for what is unsupported."""
+    if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
+        raise TypeError(f"{cls!r} must be a frozen dataclass; decorate it with @dataclass.")
+    hints = typing.get_type_hints(cls, include_extras=True)
+    return tuple(_resolve(f, hints[f.name], cls) for f in dataclasses.fields(cls))
+
+
+def _resolve(f: dataclasses.Field[Any], hint: Any, cls: type) -> FieldSpec:
+    where = f"{cls.__qualname__}.{f.name}"
+    info = Field()
+    if typing.get_origin(hint) is typing.Annotated:
+        hint, *extras = typing.get_args(hint)
+        info = next((e for e in extras if isinstance(e, Field)), info)
+    optional, hint = _strip_optional(hint)
+    is_tuple = typing.get_origin(hint) is tuple
+    if is_tuple:
+        args = typing.get_args(hint)
+        if len(args) != 2 or args[1] is not Ellipsis:
+            raise TypeError(f"{where}: a tuple field is written tuple[int, ...], got {hint!r}.")
+        hint = args[0]
+    choices = None
+    if typing.get_origin(hint) is Literal:
+        choices = typing.get_args(hint)
+        kinds = {type(c) for c in choices}
+        hint = kinds.pop() if len(kinds) == 1 else None
+    kind = _KINDS.get(hint) if isinstance(hint, type) else None
+    if kind is None:
+        raise TypeError(
+            f"{where} has the unsupported type {hint!r}; use bool, int, float, str, Literal, "
+            "T | None or tuple[T, ...]."
+        )
+    default = f.default
+    if f.default_factory is not MISSING:
+        default = f.default_factory()
+    spec = FieldSpec(f.name, kind, optional, is_tuple, choices, MISSING, info)
+    if default is not MISSING:
+        spec = dataclasses.replace(spec, default=spec.cast(default))
+    return spec
+
+
+def _strip_optional(hint: Any) -> tuple[bool, Any]:
+    if typing.get_origin(hint) in (Union, types.UnionType):
+        args = [a for a in typing.get_args(hint) if a is not type(None)]
+        if len(args) == 1 and len(args) < len(typing.get_args(hint)):
+            return True, args[0]
+    return False, hint

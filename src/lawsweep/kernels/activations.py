@@ -1,0 +1,85 @@
+"""Activations and their derivatives, by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_SQRT2 = math.sqrt(2.0)
+_SQRT2PI = math.sqrt(2.0 * math.pi)
+LEAKY_SLOPE = 0.01  # torch's default
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An elementwise function ``f`` and its derivative ``df``.
+
+    Where ``f`` has a kink the derivative is the one-sided limit from the left (ReLU'(0) = 0, the
+    convention of torch's autograd).
+    """
+
+    name: str
+    f: Callable[[Tensor], Tensor]
+    df: Callable[[Tensor], Tensor]
+
+
+def _phi(x: Tensor) -> Tensor:
+    """Standard normal density."""
+    return torch.exp(-0.5 * x * x) / _SQRT2PI
+
+
+def _cdf(x: Tensor) -> Tensor:
+    """Standard normal distribution function."""
+    return 0.5 * torch.erfc(-x / _SQRT2)
+
+
+def _sigmoid_df(x: Tensor) -> Tensor:
+    s = torch.sigmoid(x)
+    return s * (1.0 - s)
+
+
+def _tanh_df(x: Tensor) -> Tensor:
+    t = torch.tanh(x)
+    return 1.0 - t * t
+
+
+def _silu_df(x: Tensor) -> Tensor:
+    s = torch.sigmoid(x)
+    return s * (1.0 + x * (1.0 - s))
+
+
+def _step(x: Tensor) -> Tensor:
+    return (x > 0).to(x.dtype)
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    a.name: a
+    for a in (
+        Activation("relu", torch.relu, _step),
+        Activation(
+            "leaky_relu",
+            lambda x: torch.where(x > 0, x, LEAKY_SLOPE * x),
+            lambda x: torch.where(x > 0, 1.0, LEAKY_SLOPE).to(x.dtype),
+        ),
+        Activation("sigmoid", torch.sigmoid, _sigmoid_df),
+        Activation("tanh", torch.tanh, _tanh_df),
+        Activation("gelu", lambda x: x * _cdf(x), lambda x: _cdf(x) + x * _phi(x)),
+        Activation("silu", lambda x: x * torch.sigmoid(x), _silu_df),
+        Activation("softplus", torch.nn.functional.softplus, torch.sigmoid),
+        Activation("erf", torch.erf, lambda x: torch.exp(-x * x) * (2.0 / math.sqrt(math.pi))),
+        Activation("linear", lambda x: x, torch.ones_like),
+    )
+}
+
+
+def activation(name: str) -> Activation:
+    """The activation called ``name``; ValueError lists the valid ones."""
+    try:
+        return ACTIVATIONS[name]
+    except KeyError:
+        valid = ", ".join(sorted(ACTIVATIONS))
+        raise ValueError(f"unknown activation {name!r}; valid: {valid}") from None

@@ -1,0 +1,68 @@
+"""Fully connected networks f(x) = sigma(... sigma(x W_1) ...) W_L with one output.
+
+Everything takes leading batch dimensions: data (..., N, n_0), weights (..., n_{l-1}, n_l), so
+many seeds of one shape run as one call.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lawsweep.kernels.activations import Activation
+
+
+def layer_widths(input_dim: int, width: int, depth: int) -> tuple[int, ...]:
+    """(n_0, ..., n_L) of a network of ``depth`` L weight matrices and equal hidden widths."""
+    if depth < 1:
+        raise ValueError(f"depth must be at least 1, got {depth}")
+    return (input_dim, *([width] * (depth - 1)), 1)
+
+
+def n_params(widths: Sequence[int]) -> int:
+    """Number of weights, sum of n_{l-1} n_l (no biases)."""
+    return sum(a * b for a, b in zip(widths[:-1], widths[1:], strict=True))
+
+
+def init_weights(
+    widths: Sequence[int],
+    rng: np.random.Generator,
+    betas: Sequence[float] | None = None,
+    dtype: torch.dtype = torch.float64,
+    device: str | torch.device = "cpu",
+) -> list[Tensor]:
+    """W_l ~ N(0, beta_l^2 / n_{l-1}) for l < L and W_L ~ N(0, beta_L^2), shapes (n_{l-1}, n_l).
+
+    The scaling of [M] (arXiv 2205.10217), section 2; ``betas`` default to 1.
+    """
+    depth = len(widths) - 1
+    scales = [1.0] * depth if betas is None else list(betas)
+    if len(scales) != depth:
+        raise ValueError(f"expected {depth} betas, one a layer, got {len(scales)}")
+    weights = []
+    for layer, (fan_in, fan_out) in enumerate(zip(widths[:-1], widths[1:], strict=True), 1):
+        sd = scales[layer - 1] / (math.sqrt(fan_in) if layer < depth else 1.0)
+        draw = sd * rng.standard_normal((fan_in, fan_out))
+        weights.append(torch.from_numpy(draw).to(device=device, dtype=dtype))
+    return weights
+
+
+def forward(
+    x: Tensor, weights: Sequence[Tensor], act: Activation, biases: Sequence[Tensor] | None = None
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Features F_0..F_L and preactivations G_1..G_L, each (..., N, n_l); F_L = G_L is the output.
+
+    ``biases``: one (..., n_l) a layer, or None for a bias-free network.
+    """
+    features, preactivations = [x], []
+    for layer, weight in enumerate(weights):
+        g = features[-1] @ weight
+        if biases is not None:
+            g = g + biases[layer].unsqueeze(-2)
+        preactivations.append(g)
+        features.append(act.f(g) if layer < len(weights) - 1 else g)
+    return features, preactivations
