@@ -9,6 +9,15 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lawsweep.api import export as export
+    from lawsweep.api import fit as fit
+    from lawsweep.api import load as load
+    from lawsweep.api import plan as plan
+    from lawsweep.api import plot as plot
+    from lawsweep.api import run as run
+    from lawsweep.api import show as show
+    from lawsweep.api import status as status
+    from lawsweep.cli.compose import load_sweep as load_sweep
     from lawsweep.core.cost import Cost as Cost
     from lawsweep.core.errors import Infeasible as Infeasible
     from lawsweep.core.errors import LawsweepError as LawsweepError
@@ -16,6 +25,7 @@ if TYPE_CHECKING:
     from lawsweep.core.experiment import experiment as experiment
     from lawsweep.core.schema import Field as Field
     from lawsweep.core.streams import stream as stream
+    from lawsweep.core.sweep import Sweep as Sweep
 
 __version__ = "0.1.0"
 
@@ -26,6 +36,16 @@ _HOME = {
     "Infeasible": "lawsweep.core.errors",
     "LawsweepError": "lawsweep.core.errors",
     "experiment": "lawsweep.core.experiment",
+    "Sweep": "lawsweep.core.sweep",
+    "export": "lawsweep.api",
+    "fit": "lawsweep.api",
+    "load": "lawsweep.api",
+    "load_sweep": "lawsweep.cli.compose",
+    "plan": "lawsweep.api",
+    "plot": "lawsweep.api",
+    "run": "lawsweep.api",
+    "show": "lawsweep.api",
+    "status": "lawsweep.api",
     "stream": "lawsweep.core.streams",
 }
 __all__ = ["__version__", *_HOME]  # noqa: PLE0604  (the keys are strings)

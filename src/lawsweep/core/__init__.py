@@ -1,0 +1,1 @@
+"""Experiments, axes, plans and run identity: Python and numpy, importable in milliseconds."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import inspect
 import re
+import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +18,11 @@ from lawsweep.core.schema import FieldSpec, field_specs
 
 # Columns every row has; a param or metric of the same name would be lost among them.
 RESERVED = frozenset(
-    "run_id experiment version seed status error traceback wall_s attempt device host n_threads "
-    "started_at launch_id".split()
-)
+    {
+        "run_id", "experiment", "version", "seed", "status", "error", "traceback", "wall_s",
+        "attempt", "device", "host", "n_threads", "started_at", "launch_id",
+    }
+)  # fmt: skip
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 Device = str
 
@@ -59,6 +63,15 @@ class Experiment:
         else:
             params = self.bind(dataclasses.asdict(params))
         return self.evaluate(params, seed, device)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By name where it can be imported (a worker then loads its module as usual), by value
+        # where it cannot (a notebook's own experiment).
+        module, name = self.function.__module__, self.function.__qualname__
+        if module != "__main__" and getattr(sys.modules.get(module), name, None) is self:
+            return _load, (module, name)
+        options = (self.version, self.name, self.constraints, self.cost, self.reference)
+        return _rebuild, (self.function, *options)
 
     def evaluate(self, params: Any, seed: int, device: Device) -> Any:
         """Call the function on params that are already checked."""
@@ -110,6 +123,16 @@ class Experiment:
                 f"got {type(metrics).__name__}."
             )
         return {s.name: s.cast_metric(getattr(metrics, s.name)) for s in self.metrics}
+
+
+def _load(module: str, name: str) -> Any:
+    return getattr(importlib.import_module(module), name)
+
+
+def _rebuild(function: Any, version: int, name: str, constraints: Any, cost: Any, ref: str) -> Any:
+    return experiment(
+        version=version, name=name, constraints=constraints, cost=cost, reference=ref
+    )(function)
 
 
 def _spell(values: Mapping[str, Any]) -> str:
@@ -176,9 +199,7 @@ def _signature(function: Callable[..., Any]) -> tuple[type, type, bool]:
     return hints[names[0]], hints["return"], len(names) == 3
 
 
-def _check_names(
-    name: str, params: tuple[FieldSpec, ...], metrics: tuple[FieldSpec, ...]
-) -> None:
+def _check_names(name: str, params: tuple[FieldSpec, ...], metrics: tuple[FieldSpec, ...]) -> None:
     seen: set[str] = set()
     for spec in (*params, *metrics):
         if spec.name in RESERVED:

@@ -120,9 +120,7 @@ class Expression:
                 return self._check(a) + self._check(t) + self._check(b)
             case ast.Compare(left=a, ops=ops, comparators=rest):
                 return self._check(a) + [
-                    n
-                    for op, b in zip(ops, rest, strict=True)
-                    for n in self._check_comparand(op, b)
+                    n for op, b in zip(ops, rest, strict=True) for n in self._check_comparand(op, b)
                 ]
             case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
                 if name not in self._functions:
@@ -144,11 +142,14 @@ class Expression:
             )
         return self._check(node)
 
-    def evaluate(self, columns: Columns, n: int | None = None) -> np.ndarray:
+    def evaluate(
+        self, columns: Columns, n: int | None = None, *, finite: bool = True
+    ) -> np.ndarray:
         """Values over all points, shape (n,); ``columns`` maps names to arrays or scalars.
 
-        Raises UnknownNameError for a name that is no column, InvalidValueError where a value is
-        not finite or does not fit, naming the first offending point.
+        Raises UnknownNameError for a name that is no column, InvalidValueError where a value does
+        not fit or (unless ``finite=False``: measured data) is not finite, naming the first
+        offending point.
         """
         for name in self.names:
             if name not in columns:
@@ -161,7 +162,7 @@ class Expression:
                 f"The expression {self.text!r} cannot be computed: {error}."
                 f"{self._example(columns, 0)}"
             ) from None
-        if value.dtype.kind == "f" and not np.all(ok := np.isfinite(value)):
+        if finite and value.dtype.kind == "f" and not np.all(ok := np.isfinite(value)):
             first = 0 if value.ndim == 0 else int(np.argmin(ok))
             shown = float(value if value.ndim == 0 else value[first])
             raise InvalidValueError(

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 import types
 import typing
 from dataclasses import dataclass
 from typing import Any, Literal, Union
 
-from lawsweep.core.errors import InvalidValueError
+from lawsweep.core.errors import InvalidValueError, nearest
 
 Kind = Literal["bool", "int", "float", "str"]
 _KINDS: dict[type, Kind] = {bool: "bool", int: "int", float: "float", str: "str"}
@@ -54,6 +55,7 @@ class FieldSpec:
 
     @property
     def has_default(self) -> bool:
+        """Whether the field may be left out."""
         return self.default is not MISSING
 
     @property
@@ -127,10 +129,10 @@ class FieldSpec:
         if self.choices is not None and value not in self.choices:
             raise self.wrong_type(value)
         limits = (
-            ("at least", self.info.ge, lambda v, bound: v >= bound),
-            ("greater than", self.info.gt, lambda v, bound: v > bound),
-            ("at most", self.info.le, lambda v, bound: v <= bound),
-            ("less than", self.info.lt, lambda v, bound: v < bound),
+            ("at least", self.info.ge, operator.ge),
+            ("greater than", self.info.gt, operator.gt),
+            ("at most", self.info.le, operator.le),
+            ("less than", self.info.lt, operator.lt),
         )
         for words, bound, holds in limits:
             if bound is not None and not holds(value, bound):
@@ -140,8 +142,7 @@ class FieldSpec:
         return value
 
     def wrong_type(self, value: Any) -> InvalidValueError:
-        from lawsweep.core.errors import nearest
-
+        """The error for a value that is no ``type_name``, with the nearest choice."""
         close = nearest(str(value), map(str, self.choices or ()))
         hint = f" Did you mean {close[0]!r}?" if close else ""
         shown = type(value).__name__

@@ -1,0 +1,1 @@
+"""Plan minus table is what to run; outcomes stream into the table."""

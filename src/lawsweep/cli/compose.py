@@ -1,0 +1,199 @@
+"""From a sweep's name and overrides to a Sweep.  The only module that composes with Hydra.
+
+The data's way: conf/config.yaml and its groups, conf/experiment/<name>.yaml, the sweep file, its
+preset (these four Hydra merges, once), then the overrides, then plain Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import lawsweep
+from lawsweep.cli.overrides import Override, apply_override, check_key, parse_override
+from lawsweep.core.errors import InvalidValueError, StoreError, UnknownNameError, unknown_name
+from lawsweep.core.registry import find_experiment
+from lawsweep.core.sweep import KEYS, Sweep
+
+GROUPS = ("executor", "store")
+_SUFFIXES = (".yaml", ".yml")
+
+
+def data_folder(name: str) -> Path:
+    """``conf`` or ``sweeps`` as shipped: inside the wheel, or at the root of a checkout."""
+    package = Path(lawsweep.__file__).resolve().parent
+    shipped = package / "_data" / name
+    return shipped if shipped.is_dir() else package.parents[1] / name
+
+
+def sweep_folders() -> list[Path]:
+    """Where sweeps are looked for by name: the working folder's first."""
+    return _own_and_shipped("sweeps")
+
+
+def _own_and_shipped(name: str) -> list[Path]:
+    own, shipped = Path.cwd() / name, data_folder(name)
+    return [p for p in dict.fromkeys((own.resolve(), shipped.resolve())) if p.is_dir()]
+
+
+def sweep_names() -> list[str]:
+    """Names of the sweeps that can be asked for."""
+    return sorted({p.stem for f in sweep_folders() for p in f.iterdir() if p.suffix in _SUFFIXES})
+
+
+def find_sweep_file(name: str) -> Path:
+    """The file of a sweep given by name or by path.  Raises UnknownNameError."""
+    if name.endswith(_SUFFIXES) or "/" in name:
+        path = Path(name)
+        if path.is_file():
+            return path
+        raise UnknownNameError(f"There is no sweep file {name}. Check the path.")
+    for folder in sweep_folders():
+        for suffix in _SUFFIXES:
+            if (folder / f"{name}{suffix}").is_file():
+                return folder / f"{name}{suffix}"
+    places = " or ".join(str(f) for f in sweep_folders())
+    error = unknown_name("sweep", name, sweep_names())
+    raise UnknownNameError(f"{error} Looked in {places}; a path to a YAML file works too.")
+
+
+def load_sweep(name: str | Path, *overrides: str) -> Sweep:
+    """The Sweep of a name or path, composed with overrides in Hydra's grammar.
+
+    Raises a LawsweepError with one clear sentence for anything misspelt or malformed.
+    """
+    path = find_sweep_file(str(name))
+    content = _read_yaml(path)
+    presets = content.pop("presets", None) or {}
+    _check_keys(content, f"sweep file {path}")
+    parsed = [parse_override(text) for text in overrides]
+    for override in parsed:
+        check_key(override)
+    preset = _choice(parsed, "preset", content.get("preset"))
+    chosen = _preset(presets, preset, path)
+    groups = [o for o in parsed if o.path[0] in GROUPS and len(o.path) == 1]
+    experiment = _choice(parsed, "experiment", chosen.get("experiment", content.get("experiment")))
+    config = _compose(path.stem, experiment, content, chosen, groups)
+    config["preset"] = preset
+    config["experiment"] = experiment
+    rest = [o for o in parsed if o not in groups and o.path not in (("preset",), ("experiment",))]
+    if rest:
+        fields: Iterable[str] = ()
+        if isinstance(experiment, str) and any(o.path[0] == "params" for o in rest):
+            fields = {s.name for s in find_experiment(experiment).params}
+        for override in rest:
+            config = apply_override(config, override, set(fields))
+    return Sweep.from_mapping(path.stem, config, tuple(overrides))
+
+
+def _choice(parsed: Sequence[Override], key: str, otherwise: Any) -> Any:
+    for override in parsed:
+        if override.path == (key,):
+            if override.is_sweep:
+                raise InvalidValueError(
+                    f"The override {override.text!r} names several; launch once for each."
+                )
+            otherwise = override.value
+    return otherwise
+
+
+def _preset(presets: Any, name: Any, path: Path) -> Mapping[str, Any]:
+    if not isinstance(presets, Mapping):
+        raise InvalidValueError(f"presets in {path} must map names to parts of a sweep.")
+    if name is None:
+        return {}
+    if name not in presets:
+        raise unknown_name("preset", str(name), map(str, presets), f"sweep file {path}")
+    chosen = presets[name] or {}
+    _check_keys(chosen, f"preset {name} of {path}")
+    return dict(chosen)
+
+
+def _check_keys(content: Mapping[str, Any], place: str) -> None:
+    if not isinstance(content, Mapping):
+        raise InvalidValueError(f"The {place} must be a mapping, got {content!r}.")
+    for key in content:
+        if key not in KEYS:
+            raise unknown_name("key", str(key), (*KEYS, "presets"), place)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file as plain containers; interpolations stay for the composed config."""
+    import yaml
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        found = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except yaml.MarkedYAMLError as error:
+        line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise InvalidValueError(f"{path}{line} is not YAML: {error.problem}.") from None
+    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        raise InvalidValueError(f"{path} is not YAML: {str(error).splitlines()[0]}.") from None
+    except OSError as error:
+        raise StoreError(f"Cannot read {path}: {error.strerror}.") from None
+    if not isinstance(found, dict):
+        raise InvalidValueError(f"{path} must be a mapping with the key experiment, got a list.")
+    return found  # type: ignore[return-value]
+
+
+def _compose(
+    name: str,
+    experiment: Any,
+    content: Mapping[str, Any],
+    preset: Mapping[str, Any],
+    groups: Sequence[Override],
+) -> dict[str, Any]:
+    from hydra import compose, initialize_config_dir
+    from hydra.core.config_store import ConfigStore
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    own, shipped = Path.cwd() / "conf", data_folder("conf")
+    folders = _own_and_shipped("conf")
+    _check_groups(groups, folders)
+    chosen = [f"{o.path[0]}={o.value}" for o in groups]
+    if own.is_dir() and own.resolve() != shipped.resolve():
+        chosen.append(f"hydra.searchpath=['file://{own.resolve()}']")
+    store = ConfigStore.instance()
+    if isinstance(experiment, str) and any(
+        (f / "experiment" / f"{experiment}.yaml").is_file() for f in folders
+    ):
+        chosen.append(f"+experiment={experiment}")
+    for group, node in (("lawsweep_sweep", content), ("lawsweep_preset", preset)):
+        # A sweep file names groups as a user does: `executor: serial`, or gives their content.
+        plain = {k: v for k, v in node.items() if not (k in GROUPS and isinstance(v, str))}
+        named = [k for k in GROUPS if isinstance(node.get(k), str)]
+        for key in named:
+            if not any(o.path == (key,) for o in groups):
+                pick = Override(f"{key}={node[key]}", (key,), node[key])
+                _check_groups([pick], folders)
+                chosen.append(f"{key}={node[key]}")
+        store.store(group=group, name=name, node=OmegaConf.create(plain), package="_global_")
+        chosen.append(f"+{group}={name}")
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(config_dir=str(shipped.resolve()), version_base="1.3"):
+            composed = compose(config_name="config", overrides=_last_wins(chosen))
+        found = OmegaConf.to_container(composed, resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InvalidValueError(f"Cannot compose sweep {name}: {reason}") from None
+    assert isinstance(found, dict)
+    return {str(k): v for k, v in found.items()}
+
+
+def _last_wins(chosen: Sequence[str]) -> list[str]:
+    """Hydra refuses a group chosen twice: the preset's choice replaces the sweep file's."""
+    return list({text.partition("=")[0]: text for text in chosen}.values())
+
+
+def _check_groups(groups: Sequence[Override], folders: Sequence[Path]) -> None:
+    for override in groups:
+        group = override.path[0]
+        names = {p.stem for f in folders for p in (f / group).glob("*.yaml")}
+        if override.is_sweep or not isinstance(override.value, str) or override.value not in names:
+            raise unknown_name(group, str(override.value), names)

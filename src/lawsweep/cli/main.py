@@ -1,0 +1,103 @@
+"""The ``lawsweep`` command."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import Any
+
+import click
+
+from lawsweep import __version__
+from lawsweep.core.errors import LawsweepError, nearest
+
+EXIT_CODES = """
+\b
+Exit codes:
+  0    everything planned is in the table
+  1    a bug in lawsweep (set LAWSWEEP_DEBUG=1 to see where)
+  2    the command line is not understood
+  3    the sweep ended, and some runs failed (they are rows)
+  4    stopped early: the first runs all failed alike
+  10   unknown name: sweep, experiment, param, key, preset, run id
+  11   a value of the wrong type or range, or params that a constraint forbids
+  12   nothing to run: an empty axis, no seeds, a where that leaves nothing
+  13   the results folder cannot be written or read
+  14   the executor cannot start (Ray absent, not connectable)
+  15   the table was written by another version
+  130  interrupted; what had finished is in the table
+"""
+
+
+class Verbs(click.Group):
+    """A group whose verbs load when they are used, and whose unknown verbs name the nearest."""
+
+    names = ("run", "plan", "status", "show", "rerun", "export", "fit", "plot", "doctor")
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs in the order a person meets them."""
+        return list(self.names)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The verb's command, from the module that has it."""
+        if cmd_name not in self.names:
+            close = nearest(cmd_name, self.names)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            ctx.fail(f"There is no verb {cmd_name!r}.{hint} Verbs: {', '.join(self.names)}.")
+        from lawsweep.cli import verbs
+
+        command: click.Command = getattr(verbs, cmd_name)
+        return command
+
+
+@click.group(
+    cls=Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EXIT_CODES,
+)
+@click.version_option(__version__, prog_name="lawsweep")
+def cli() -> None:
+    """Sweeps for deep-learning theory: plan a grid, run it on Ray, read it from Parquet.
+
+    SWEEP is a name under sweeps/ or a path to a YAML file.  OVERRIDES are Hydra's:
+    params.width=64,128 or 'params.width=range(10,50,10)' sweeps, params.width=64 pins,
+    seeds=20, preset=paper, executor=serial, results_dir=elsewhere.
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: errors become one sentence on stderr and an exit code."""
+    sys.exit(run_command(arguments))
+
+
+def run_command(arguments: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    try:
+        result: Any = cli.main(args=arguments, prog_name="lawsweep", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except LawsweepError as error:
+        print(f"lawsweep: {error}", file=sys.stderr)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        print("lawsweep: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001  (the last line of defence: never a bare stack)
+        if os.environ.get("LAWSWEEP_DEBUG"):
+            traceback.print_exc()
+        print(
+            f"lawsweep: a bug: {type(error).__name__}: {error}. "
+            "Set LAWSWEEP_DEBUG=1 to see where, and please report it.",
+            file=sys.stderr,
+        )
+        return 1
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""Overrides in Hydra's grammar, applied to a composed config.
+
+``params.width=64,128`` (or ``range(...)``, ``linspace(...)``, any axis expression) replaces or
+adds an axis; ``params.width=64`` pins the param: its axis and its derived field go.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lawsweep.core.axes import BLOCKS, GENERATORS
+from lawsweep.core.errors import InvalidValueError, LawsweepError, unknown_name
+from lawsweep.core.expressions import Expression
+from lawsweep.core.sweep import KEYS
+
+_AXIS_TEXT = re.compile(r"\+{0,2}((?:params|axes)\.[A-Za-z_]\w*)=(.*)\Z", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Override:
+    """One parsed override.  ``values`` is a list for a sweep, ``value`` anything else."""
+
+    text: str
+    path: tuple[str, ...]
+    value: Any
+    is_sweep: bool = False
+    is_delete: bool = False
+
+
+def parse_override(text: str) -> Override:
+    """Parse one override.  Raises InvalidValueError for what Hydra's grammar refuses."""
+    expression = _axis_expression(text)
+    if expression is not None:
+        return expression
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    if "=" not in text and not text.startswith("~"):
+        raise InvalidValueError(f"An override is written key=value, got {text!r}.")
+    try:
+        parsed = OverridesParser.create().parse_override(text)
+    except HydraException as error:
+        reason = str(error).splitlines()[0]
+        raise InvalidValueError(
+            f"Cannot read the override {text!r} ({reason}). Write key=value, key=a,b or "
+            "key=range(a,b,step); put quotes around text with special characters."
+        ) from None
+    path = tuple(parsed.get_key_element().lstrip("+~").split("."))
+    if parsed.is_delete():
+        return Override(text, path, None, is_delete=True)
+    if not parsed.is_sweep_override():
+        return Override(text, path, parsed.value())
+    if not parsed.is_discrete_sweep():
+        raise InvalidValueError(
+            f"The override {text!r} has no list of values; use a,b,c or range(a,b,step)."
+        )
+    return Override(text, path, list(parsed.sweep_iterator()), is_sweep=True)
+
+
+def _axis_expression(text: str) -> Override | None:
+    """An axis expression such as ``params.d=linspace(1, 2, 3)``, which Hydra could not read."""
+    match = _AXIS_TEXT.match(text)
+    if not match:
+        return None
+    value = match[2].strip()
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+        value = value[1:-1]
+    try:
+        found = Expression(value, GENERATORS)
+    except LawsweepError:
+        return None
+    if found.names or not found.functions & set(GENERATORS):
+        return None
+    return Override(text, tuple(match[1].split(".")), value, is_sweep=True)
+
+
+def check_key(override: Override) -> None:
+    """Raise UnknownNameError when the first part of the key is no key of a config."""
+    if override.path[0] not in KEYS:
+        raise unknown_name("key", override.path[0], KEYS, f"override {override.text!r}")
+
+
+def apply_override(
+    config: dict[str, Any], override: Override, fields: Collection[str]
+) -> dict[str, Any]:
+    """The config with one override applied; ``fields`` are the params of the experiment."""
+    path, value = override.path, override.value
+    if path[0] == "params" and len(path) == 2:
+        return _apply_param(config, path[1], override, fields)
+    if override.is_sweep and path[0] not in ("axes", "seeds"):
+        raise InvalidValueError(
+            f"The override {override.text!r} gives several values; only params, axes and seeds "
+            "take a sweep. Launch once for each value."
+        )
+    if path[0] == "axes" and len(path) == 2:
+        config = {**config, "axes": without_axis(config.get("axes"), path[1])}
+        return config if override.is_delete else _with_axis(config, path[1], value)
+    return _set(config, path, override)
+
+
+def _apply_param(
+    config: dict[str, Any], name: str, override: Override, fields: Collection[str]
+) -> dict[str, Any]:
+    was_axis = has_axis(config.get("axes"), name)
+    config = {**config, "axes": without_axis(config.get("axes"), name)}
+    for key in ("params", "derive"):
+        config[key] = {k: v for k, v in (config.get(key) or {}).items() if k != name}
+    if override.is_delete:
+        return config
+    # An axis that is no param (a ratio that others derive from) stays an axis when pinned.
+    if override.is_sweep or (was_axis and name not in fields):
+        return _with_axis(config, name, override.value if override.is_sweep else [override.value])
+    config["params"][name] = override.value
+    return config
+
+
+def _with_axis(config: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
+    axes = config.get("axes") or {}
+    if isinstance(axes, Mapping):
+        return {**config, "axes": {**axes, name: value}}
+    return {**config, "axes": [*axes, {name: value}]}
+
+
+def has_axis(axes: Any, name: str) -> bool:
+    """Whether ``name`` is an axis anywhere in an ``axes`` entry."""
+    if isinstance(axes, Mapping):
+        nested = (axes[k] for k in BLOCKS if k in axes)
+        return name in axes or any(has_axis(x, name) for x in nested)
+    if isinstance(axes, list | tuple):
+        return any(
+            has_axis(x.get("axes") if isinstance(x, Mapping) and "axes" in x else x, name)
+            for x in axes
+        )
+    return False
+
+
+def without_axis(axes: Any, name: str) -> Any:
+    """An ``axes`` entry without ``name``, wherever it was; blocks left empty go too."""
+    if isinstance(axes, Mapping):
+        kept: dict[str, Any] = {}
+        for key, value in axes.items():
+            if key == "zip" and isinstance(value, Mapping):
+                rest = {k: v for k, v in value.items() if k != name}
+                if rest:
+                    kept[key] = rest
+            elif key == "union" and isinstance(value, list | tuple):
+                kept[key] = [_member_without(m, name) for m in value]
+            elif key != name:
+                kept[key] = value
+        return kept
+    if isinstance(axes, list | tuple):
+        return [rest for block in axes if (rest := without_axis(block, name))]
+    return axes
+
+
+def _member_without(member: Any, name: str) -> Any:
+    if not isinstance(member, Mapping):
+        return member
+    kept = dict(member)
+    for key in ("params", "derive"):
+        if isinstance(kept.get(key), Mapping):
+            kept[key] = {k: v for k, v in kept[key].items() if k != name}
+    if "axes" in kept:
+        kept["axes"] = without_axis(kept["axes"], name)
+    return kept
+
+
+def _set(config: dict[str, Any], path: tuple[str, ...], override: Override) -> dict[str, Any]:
+    """Set (or delete) a nested key, copying on the way down."""
+    head, rest = path[0], path[1:]
+    if not rest:
+        if override.is_delete:
+            return {k: v for k, v in config.items() if k != head}
+        return {**config, head: override.value}
+    inner = config.get(head)
+    if inner is None:
+        inner = {}
+    if not isinstance(inner, Mapping):
+        raise InvalidValueError(
+            f"The override {override.text!r} goes into {head!r}, which is {inner!r} and no mapping."
+        )
+    return {**config, head: _set(dict(inner), rest, override)}

@@ -1,0 +1,25 @@
+"""An experiment that computes nothing, for ``lawsweep doctor``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lawsweep.core.experiment import experiment
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """None."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics:
+    """The seed comes back."""
+
+    echo: int
+
+
+@experiment(version=1)
+def probe(params: Params, seed: int) -> Metrics:
+    """Give back the seed."""
+    return Metrics(echo=seed)

@@ -1,0 +1,93 @@
+"""Progress while a sweep runs: a live line on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lawsweep.core.outcome import FAILURES
+from lawsweep.runner.run_plan import Snapshot, Watcher
+
+PLAIN_EVERY_S = 5.0
+MAX_FAILURE_LINES = 20
+
+
+@contextmanager
+def progress(*, quiet: bool = False) -> Iterator[Watcher | None]:
+    """A watcher for ``api.run`` that shows count, rate, ETA and failures as they come."""
+    if quiet:
+        yield None
+    elif sys.stderr.isatty():
+        with _live() as watcher:
+            yield watcher
+    else:
+        yield _Plain()
+
+
+def line(snapshot: Snapshot) -> str:
+    """``37/120 done, 2 failed, 4.1/s, ETA 20 s``."""
+    failed = sum(snapshot.statuses.get(s, 0) for s in FAILURES)
+    parts = [f"{snapshot.done_before + snapshot.finished:,}/{snapshot.planned:,} done"]
+    if failed:
+        parts.append(f"{failed:,} failed")
+    parts.append(f"{snapshot.rate:.3g}/s")
+    if snapshot.eta_s is not None:
+        parts.append(f"ETA {snapshot.eta_s:.0f} s")
+    return ", ".join(parts)
+
+
+class _Failures:
+    """Prints each failure as it comes, the first few in full."""
+
+    def __init__(self) -> None:
+        self._n = 0
+
+    def lines(self, snapshot: Snapshot) -> Iterator[str]:
+        for outcome in snapshot.new_failures:
+            self._n += 1
+            if self._n <= MAX_FAILURE_LINES:
+                reason = (outcome.error or "").splitlines()[:1]
+                yield f"{outcome.status}: run {outcome.index}: {''.join(reason)}"
+            elif self._n == MAX_FAILURE_LINES + 1:
+                yield "more failures follow; they are rows in the table"
+
+
+class _Plain:
+    """One line every few seconds, for logs."""
+
+    def __init__(self) -> None:
+        self._failures = _Failures()
+        self._last = time.monotonic()
+        self._ended = False
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        for text in self._failures.lines(snapshot):
+            print(text, file=sys.stderr, flush=True)
+        now = time.monotonic()
+        ended = snapshot.done_before + snapshot.finished >= snapshot.planned
+        if now - self._last >= PLAIN_EVERY_S or (ended and not self._ended):
+            print(line(snapshot), file=sys.stderr, flush=True)
+            self._last, self._ended = now, ended
+
+
+@contextmanager
+def _live() -> Iterator[Watcher]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+    console = Console(stderr=True)
+    columns: list[Any] = [SpinnerColumn(), BarColumn(), TextColumn("{task.description}")]
+    failures = _Failures()
+    with Progress(*columns, console=console, transient=True) as display:
+        task = display.add_task("starting", total=None)
+
+        def watch(snapshot: Snapshot) -> None:
+            for text in failures.lines(snapshot):
+                console.print(text, style="red", highlight=False, markup=False)
+            done = snapshot.done_before + snapshot.finished
+            display.update(task, total=snapshot.planned, completed=done, description=line(snapshot))
+
+        yield watch

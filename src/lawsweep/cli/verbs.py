@@ -1,0 +1,387 @@
+"""The verbs of the command line: each composes a sweep, calls the API and prints."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lawsweep.core.errors import StoreError
+
+if TYPE_CHECKING:
+    from lawsweep.core.sweep import Sweep
+    from lawsweep.runner.run_plan import RunReport
+
+_NOTHING_READ: dict[str, Any] = {"fits": [], "figures": []}
+EXIT_FAILED_ROWS, EXIT_SAME_FAILURE, EXIT_INTERRUPTED = 3, 4, 130
+
+
+def _sweep_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
+    function = click.argument("overrides", nargs=-1)(function)
+    return click.argument("sweep")(function)
+
+
+def _json_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")(function)
+
+
+def _load(name: str, overrides: tuple[str, ...]) -> Sweep:
+    from lawsweep.cli.compose import load_sweep
+
+    return load_sweep(name, *overrides)
+
+
+def _say(value: Any) -> None:
+    from lawsweep.api import to_json
+
+    click.echo(to_json(value))
+
+
+def _warn(lines: Any) -> None:
+    for line in lines:
+        click.echo(f"note: {line}", err=True)
+
+
+@click.command()
+@_sweep_arguments
+@click.option("--no-analysis", is_flag=True, help="Do not fit and draw at the end.")
+@_json_option
+def run(sweep: str, overrides: tuple[str, ...], no_analysis: bool, as_json: bool) -> int:
+    """Run what the table lacks, then fit and draw."""
+    return _run(_load(sweep, overrides), analysis=not no_analysis, as_json=as_json)
+
+
+@click.command()
+@_sweep_arguments
+@click.option("--failed", is_flag=True, required=True, help="Rows that failed, oom or timeout.")
+@click.option("--no-analysis", is_flag=True, help="Do not fit and draw at the end.")
+@_json_option
+def rerun(
+    sweep: str, overrides: tuple[str, ...], failed: bool, no_analysis: bool, as_json: bool
+) -> int:
+    """Try failed, oom and timeout rows again."""
+    return _run(_load(sweep, overrides), analysis=not no_analysis, as_json=as_json, retry=failed)
+
+
+def _run(sweep: Sweep, *, analysis: bool, as_json: bool, retry: bool = False) -> int:
+    from lawsweep import api
+    from lawsweep.cli.progress import progress
+
+    def stop(signum: int, frame: Any) -> None:
+        raise KeyboardInterrupt  # SLURM and Kubernetes end a job with SIGTERM first
+
+    signal.signal(signal.SIGTERM, stop)
+    opened = api.study(sweep)
+    if not as_json:
+        n_points, n_seeds = opened.plan.n_points, len(opened.plan.seeds)
+        click.echo(
+            f"{sweep.name}: {len(opened.plan):,} runs ({n_points:,} points x {n_seeds} seeds) of "
+            f"{opened.plan.experiment.name}"
+        )
+        _warn(api.iterate_notes(opened))
+    with progress(quiet=as_json) as watcher:
+        report = api.run(sweep, watcher=watcher, command=shlex.join(sys.argv), retry=retry)
+    found = api.status(sweep)
+    if not as_json:
+        _print_end(sweep, report, api.certificate(found.statuses, found.planned), opened)
+    results = _analyse(sweep, report, as_json) if analysis else _NOTHING_READ
+    if as_json:
+        from lawsweep.runner.run_plan import describe_report
+
+        answer = {
+            **describe_report(report),
+            "table": str(opened.table.folder),
+            "statuses": dict(found.statuses),
+            "missing": found.missing,
+            **results,
+        }
+        _say(answer)
+    return _exit_code(report, found.statuses)
+
+
+def _exit_code(report: RunReport, statuses: Any) -> int:
+    if report.stopped == "interrupted":
+        return EXIT_INTERRUPTED
+    if report.stopped == "same_failure":
+        return EXIT_SAME_FAILURE
+    return EXIT_FAILED_ROWS if any(statuses.get(s) for s in ("failed", "oom", "timeout")) else 0
+
+
+def _print_end(sweep: Sweep, report: RunReport, certificate: str, opened: Any) -> None:
+    ran = sum(report.statuses.values())
+    if ran == 0 and report.stopped is None:
+        click.echo("nothing to run: every planned run is in the table already")
+    elif report.stopped is None:
+        rate = ran / max(report.wall_s, 1e-9)
+        click.echo(f"ran {ran:,} in {_duration(report.wall_s)} ({rate:.3g} runs/s)")
+    else:
+        click.echo(f"stopped: {report.message}")
+        click.echo(f"the same command goes on from here: {_again(sweep, 'run')}")
+    click.echo(certificate)
+    if any(report.statuses.get(s) for s in ("failed", "oom", "timeout")):
+        click.echo(f"try the failed ones again: {_again(sweep, 'rerun')} --failed")
+    click.echo(f"table:  {opened.table.folder}/part-*.parquet")
+
+
+def _again(sweep: Sweep, verb: str) -> str:
+    return shlex.join(["lawsweep", verb, sweep.name, *sweep.overrides])
+
+
+def _analyse(sweep: Sweep, report: RunReport, as_json: bool) -> dict[str, Any]:
+    """Fits and figures at the end of a run: a trouble there never hides that the rows are safe."""
+    from lawsweep import api
+    from lawsweep.core.errors import LawsweepError
+
+    if not (sweep.fits or sweep.figures) or report.stopped is not None:
+        return _NOTHING_READ
+    try:
+        frame = api.load(sweep)
+        if not (frame["status"] == "ok").any():
+            return _NOTHING_READ
+        fits, figures = api.fit(sweep, frame), api.plot(sweep, frame)
+    except LawsweepError as error:
+        click.echo(f"note: the rows are safe, but they cannot be read as asked: {error}", err=True)
+        return _NOTHING_READ
+    if not as_json:
+        _print_fits(fits)
+        for path in figures:
+            click.echo(f"figure: {path}")
+    return {"fits": [f.to_dict() for f in fits], "figures": [str(p) for p in figures]}
+
+
+def _print_fits(fits: list[Any]) -> None:
+    for found in fits:
+        click.echo(f"fit:    {found.summary()}")
+
+
+@click.command()
+@_sweep_arguments
+@click.option("--limit", default=20, show_default=True, help="How many points to list; 0: all.")
+@_json_option
+def plan(sweep: str, overrides: tuple[str, ...], limit: int, as_json: bool) -> int:
+    """List the points, what is done, what is new, and the expected time."""
+    from lawsweep import api
+    from lawsweep.runner.provenance import hardware
+
+    view = api.view_plan(_load(sweep, overrides))
+    slots = hardware()["n_cpus"]
+    if as_json:
+        points = [view.plan.params_of(i * len(view.plan.seeds)) for i in range(view.plan.n_points)]
+        _say(
+            {
+                "planned": len(view.plan),
+                "n_points": view.plan.n_points,
+                "seeds": list(view.plan.seeds),
+                "done": view.done,
+                "failed_before": view.failed,
+                "new": view.new,
+                "work_s": view.work_s,
+                "longest_s": view.longest_s,
+                "n_measured": view.measured,
+                "n_slots": slots,
+                "makespan_s": view.makespan_s(slots),
+                "notes": list(view.plan.notes),
+                "points": points[: limit or None],
+            }
+        )
+        return 0
+    _warn(view.plan.notes)
+    click.echo(
+        f"{len(view.plan):,} planned ({view.plan.n_points:,} points x {len(view.plan.seeds)} "
+        f"seeds): {view.done:,} done, {view.failed:,} failed before, {view.new:,} new"
+    )
+    basis = f"from {view.measured:,} finished rows" if view.measured else "a guess from flops"
+    click.echo(
+        f"expected: {_duration(view.work_s)} of work, longest run {_duration(view.longest_s)}, "
+        f"about {_duration(view.makespan_s(slots))} on {slots} cores ({basis})"
+    )
+    _print_points(view.plan, limit)
+    return 0
+
+
+def _print_points(plan: Any, limit: int) -> None:
+    names = [*plan.extra, *plan.params]
+    columns = {**plan.extra, **plan.params}
+    n = min(plan.n_points, limit or plan.n_points)
+    cells = [[str(columns[m][i]) for m in names] for i in range(n)]
+    widths = [max([len(m), *(len(c[j]) for c in cells)]) for j, m in enumerate(names)]
+    click.echo("  ".join(m.rjust(w) for m, w in zip(names, widths, strict=True)))
+    for row in cells:
+        click.echo("  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)))
+    if n < plan.n_points:
+        click.echo(f"... and {plan.n_points - n:,} more points (--limit 0 lists all)")
+
+
+@click.command()
+@_sweep_arguments
+@click.option("--watch", is_flag=True, help="Again every 2 seconds, until everything is done.")
+@_json_option
+def status(sweep: str, overrides: tuple[str, ...], watch: bool, as_json: bool) -> int:
+    """Done, running, failed, missing: from the store alone."""
+    from lawsweep import api
+
+    loaded = _load(sweep, overrides)
+    while True:
+        found = api.status(loaded)
+        if as_json:
+            _say(
+                {
+                    "planned": found.planned,
+                    "statuses": dict(found.statuses),
+                    "missing": found.missing,
+                    "running": found.running,
+                    "launches": list(found.launches),
+                    "skipped_files": dict(found.skipped),
+                }
+            )
+        else:
+            _warn(f"skipped {name}: {reason}" for name, reason in found.skipped.items())
+            click.echo(api.certificate(found.statuses, found.planned))
+            for launch in found.launches:
+                eta = launch.get("eta_s")
+                left = f", ETA {_duration(eta)}" if eta is not None else ""
+                click.echo(
+                    f"running: {launch['running']} runs at {launch['rate']:.3g}/s on "
+                    f"{launch['host']}{left} (launch {launch['launch_id']})"
+                )
+            if not found.launches and found.missing:
+                click.echo(f"no launch is running; {_again(loaded, 'run')} runs the missing ones")
+        if not watch or not found.missing:
+            return 0
+        time.sleep(2.0)
+
+
+@click.command()
+@click.argument("run_id")
+@click.argument("overrides", nargs=-1)
+@_json_option
+def show(run_id: str, overrides: tuple[str, ...], as_json: bool) -> int:
+    """One row, whole: params, metrics, failure, and the launch that made it."""
+    from lawsweep import api
+
+    row = api.show(run_id, _results_dir(overrides))
+    launch = row.pop("launch")
+    if as_json:
+        _say({**row, "launch": launch})
+        return 0
+    for name, value in row.items():
+        if value is not None:
+            text = str(value)
+            click.echo(f"{name:>20}  " + text.replace("\n", "\n" + " " * 22))
+    if launch is None:
+        click.echo(f"{'launch':>20}  its record is not in this results folder")
+        return 0
+    for name in ("sweep", "command", "overrides", "git", "packages", "hardware", "executor"):
+        click.echo(f"{'launch.' + name:>20}  {launch.get(name)}")
+    return 0
+
+
+def _results_dir(overrides: tuple[str, ...]) -> str:
+    import os
+
+    from lawsweep.cli.overrides import parse_override
+    from lawsweep.core.errors import unknown_name
+
+    found = os.environ.get("LAWSWEEP_RESULTS_DIR", "results")
+    for text in overrides:
+        override = parse_override(text)
+        if override.path != ("results_dir",):
+            raise unknown_name("key", ".".join(override.path), ["results_dir"], f"{text!r}")
+        found = str(override.value)
+    return found
+
+
+@click.command()
+@_sweep_arguments
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="File: .parquet, .csv or .json."
+)
+@_json_option
+def export(sweep: str, overrides: tuple[str, ...], output: Path | None, as_json: bool) -> int:
+    """Write the sweep's tidy table, one row a planned run: Parquet, CSV or JSON lines."""
+    from lawsweep import api
+
+    loaded = _load(sweep, overrides)
+    path = output or loaded.folder / f"{loaded.name}.parquet"
+    n_rows = api.export(loaded, path)
+    found = api.status(loaded)
+    if as_json:
+        _say(
+            {
+                "path": str(path),
+                "n_rows": n_rows,
+                "statuses": dict(found.statuses),
+                "missing": found.missing,
+            }
+        )
+    else:
+        click.echo(f"{path}: {n_rows:,} rows ({api.certificate(found.statuses, found.planned)})")
+    return 0
+
+
+@click.command()
+@_sweep_arguments
+@_json_option
+def fit(sweep: str, overrides: tuple[str, ...], as_json: bool) -> int:
+    """Fit the laws the sweep names: exponents with intervals."""
+    from lawsweep import api
+
+    loaded = _load(sweep, overrides)
+    if not loaded.fits:
+        raise StoreError(f"Sweep {loaded.name} names no fits; add some under fits.")
+    fits = api.fit(loaded)
+    if as_json:
+        _say([f.to_dict() for f in fits])
+    else:
+        _print_fits(fits)
+    return 0
+
+
+@click.command()
+@_sweep_arguments
+@_json_option
+def plot(sweep: str, overrides: tuple[str, ...], as_json: bool) -> int:
+    """Draw the sweep's figures: PNG and PDF."""
+    from lawsweep import api
+
+    loaded = _load(sweep, overrides)
+    if not loaded.figures:
+        raise StoreError(f"Sweep {loaded.name} names no figures; add some under figures.")
+    paths = api.plot(loaded)
+    if as_json:
+        _say([str(p) for p in paths])
+    else:
+        for path in paths:
+            click.echo(f"figure: {path}")
+    return 0
+
+
+@click.command()
+@click.argument("overrides", nargs=-1)
+@click.option("--no-ray", is_flag=True, help="Do not try to start Ray (it takes some seconds).")
+@_json_option
+def doctor(overrides: tuple[str, ...], no_ray: bool, as_json: bool) -> int:
+    """What is installed, which devices, can Ray start, is the store writable."""
+    from lawsweep.cli.doctor import examine
+
+    checks = examine(_results_dir(overrides), try_ray=not no_ray)
+    if as_json:
+        _say([{"name": c.name, "ok": c.ok, "text": c.text} for c in checks])
+    else:
+        for check in checks:
+            click.echo(f"{'ok ' if check.ok else 'BAD'}  {check.name:<12} {check.text}")
+    return 0 if all(c.ok for c in checks) else max(c.exit_code for c in checks if not c.ok)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.3g} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.3g} min"
+    return f"{seconds / 3600:.3g} h" if seconds < 172_800 else f"{seconds / 86_400:.3g} days"

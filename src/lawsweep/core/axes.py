@@ -1,0 +1,257 @@
+"""Axes: how a sweep spans its params.
+
+``axes`` is a mapping (a product of axes) or a list of mappings (a product of blocks).  Inside a
+mapping the key ``zip`` holds axes that advance together, and ``union`` a list of grids, each with
+its own ``axes`` and, if wanted, ``params``, ``derive`` and ``where``.  An axis is a list, one
+value, or an expression over ``linspace(a, b, n)``, ``logspace(a, b, n)`` (n values from a to b,
+equally spaced in the logarithm) and ``range(a, b, step)`` (without b), such as
+``floor(sqrt(1000 * range(5, 956, 50)))``.
+
+The points come as numpy columns, last axis fastest, so a million of them are a few arrays.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lawsweep.core.errors import EmptyPlanError, InvalidValueError, unknown_name
+from lawsweep.core.expressions import Expression
+from lawsweep.core.schema import FieldSpec
+
+Columns = dict[str, np.ndarray]
+BLOCKS = ("zip", "union")
+GRID_KEYS = ("axes", "params", "derive", "where")
+
+
+@dataclass
+class Grid:
+    """One product of blocks, with the fixed params, derived fields and filters that go with it."""
+
+    blocks: list[Columns] = field(default_factory=list)
+    params: dict[str, Any] = field(default_factory=dict)
+    derive: dict[str, str] = field(default_factory=dict)
+    where: list[str] = field(default_factory=list)
+
+    @property
+    def n_points(self) -> int:
+        """How many points the product spans, before any filter."""
+        return math.prod(len(next(iter(b.values()))) for b in self.blocks)
+
+    def times(self, other: Grid) -> Grid:
+        """The product of two grids; what ``other`` fixes wins."""
+        return Grid(
+            self.blocks + other.blocks,
+            {**self.params, **other.params},
+            {**self.derive, **other.derive},
+            self.where + other.where,
+        )
+
+    def expand(self) -> Columns:
+        """The columns of all points, last block fastest."""
+        n, stride, columns = self.n_points, self.n_points, {}
+        for block in self.blocks:
+            length = len(next(iter(block.values())))
+            stride //= length
+            index = (np.arange(n) // stride) % length
+            for name, values in block.items():
+                columns[name] = values[index]
+        return columns
+
+
+class AxesReader:
+    """Reads an ``axes`` entry into grids; collects notes for the user (rounding, duplicates)."""
+
+    def __init__(self, specs: Mapping[str, FieldSpec]):
+        self.specs = specs
+        self.notes: list[str] = []
+
+    def grids(self, axes: Any) -> list[Grid]:
+        """The grids of an ``axes`` entry: one, or one for each member of a union."""
+        if axes is None:
+            return [Grid()]
+        if isinstance(axes, Mapping):
+            axes = [axes]
+        if not isinstance(axes, Sequence) or isinstance(axes, str):
+            raise InvalidValueError(
+                f"axes must be a mapping of axes or a list of such mappings, got {axes!r}."
+            )
+        result = [Grid()]
+        for block in axes:
+            if not isinstance(block, Mapping):
+                raise InvalidValueError(
+                    f"Each block of axes must be a mapping of axes, got {block!r}."
+                )
+            result = [a.times(b) for a in result for b in self._block(block)]
+        for grid in result:
+            names = [n for b in grid.blocks for n in b]
+            for name in names:
+                if names.count(name) > 1:
+                    raise InvalidValueError(f"The axis {name!r} is given twice; keep one of them.")
+        return result
+
+    def _block(self, block: Mapping[str, Any]) -> list[Grid]:
+        result = [Grid()]
+        for name, value in block.items():
+            if name == "zip" and name not in self.specs:
+                made = [Grid([self._zip(value)])]
+            elif name == "union" and name not in self.specs:
+                made = [g for member in self._members(value) for g in self._member(member)]
+            else:
+                made = [Grid([{str(name): self._axis(str(name), value, distinct=True)}])]
+            result = [a.times(b) for a in result for b in made]
+        return result
+
+    def _zip(self, axes: Any) -> Columns:
+        if not isinstance(axes, Mapping) or not axes:
+            raise InvalidValueError(f"zip must be a mapping of axes, got {axes!r}.")
+        columns = {str(n): self._axis(str(n), v, distinct=False) for n, v in axes.items()}
+        lengths = {n: len(c) for n, c in columns.items()}
+        if len(set(lengths.values())) > 1:
+            shown = ", ".join(f"{n} has {k}" for n, k in lengths.items())
+            raise InvalidValueError(
+                f"zip needs axes of one length: {shown}. Make them equal, or use a product."
+            )
+        return columns
+
+    @staticmethod
+    def _members(value: Any) -> Sequence[Any]:
+        if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+            raise InvalidValueError(f"union must be a list of grids, got {value!r}.")
+        return value
+
+    def _member(self, member: Any) -> list[Grid]:
+        if not isinstance(member, Mapping):
+            raise InvalidValueError(f"Each grid of a union must be a mapping, got {member!r}.")
+        for key in member:
+            if key not in GRID_KEYS:
+                raise unknown_name("key", str(key), GRID_KEYS, "a grid of a union")
+        fixed = Grid(
+            params=dict(member.get("params") or {}),
+            derive={str(k): str(v) for k, v in (member.get("derive") or {}).items()},
+            where=as_list(member.get("where")),
+        )
+        return [fixed.times(g) for g in self.grids(member.get("axes"))]
+
+    def _axis(self, name: str, value: Any, *, distinct: bool) -> np.ndarray:
+        spec = self.specs.get(name)
+        spaced = False
+        if isinstance(value, str) and not (spec and spec.kind == "str"):
+            values, spaced = self._spaced(name, value)
+        else:
+            is_list = isinstance(value, Sequence) and not isinstance(value, str)
+            values = list(value) if is_list else [value]
+            if spec and spec.is_tuple and not all(isinstance(v, list | tuple) for v in values):
+                raise InvalidValueError(
+                    f"The axis {name!r} must be a list of lists, such as [[8, 4], [16]]; "
+                    f"got {value!r}."
+                )
+        if not len(values):
+            raise EmptyPlanError(f"The axis {name!r} is empty; give it at least one value.")
+        column = self._cast(name, spec, values, rounds=spaced)
+        if not distinct:
+            return column
+        kept = (
+            np.array(list(dict.fromkeys(column.tolist())), dtype=column.dtype)
+            if (column.dtype != object)
+            else to_column(list(dict.fromkeys(column.tolist())))
+        )
+        if len(kept) < len(column):
+            self.notes.append(
+                f"axis {name}: {len(column) - len(kept)} of {len(column)} values coincide"
+                f"{' after rounding' if spaced else ''}; {len(kept)} are left"
+            )
+        return kept
+
+    def _spaced(self, name: str, text: str) -> tuple[list[Any], bool]:
+        """Values of an axis expression, and whether they may be rounded to whole numbers."""
+        expression = Expression(text, GENERATORS)
+        if expression.names:
+            raise InvalidValueError(
+                f"The axis {name!r} is {text!r}, which names {expression.names[0]!r}; "
+                "an axis stands alone. Put an expression over params under derive."
+            )
+        values = np.atleast_1d(expression.evaluate({}))
+        if values.ndim != 1:
+            raise InvalidValueError(f"The axis {name!r} must be one-dimensional, got {text!r}.")
+        return values.tolist(), bool(expression.functions & {"linspace", "logspace"})
+
+    def _cast(
+        self, name: str, spec: FieldSpec | None, values: list[Any], *, rounds: bool
+    ) -> np.ndarray:
+        if spec is None:
+            for v in values:
+                if not isinstance(v, int | float | str | bool):
+                    raise InvalidValueError(
+                        f"The axis {name!r} must hold numbers or strings, got {v!r}."
+                    )
+            return np.array(values) if not isinstance(values[0], str) else to_column(values)
+        if rounds and spec.kind == "int" and not spec.is_tuple:
+            # Round, never truncate: 99.99999999999999 of a geometric axis is 100.
+            rounded = [int(np.rint(v)) for v in values]
+            if any(
+                abs(r - v) > 1e-9 * max(1.0, abs(v)) for r, v in zip(rounded, values, strict=True)
+            ):
+                self.notes.append(f"axis {name}: values rounded to whole numbers")
+            values = rounded
+        return to_column([spec.cast(v) for v in values], spec)
+
+
+def _linspace(a: Any, b: Any, n: Any) -> np.ndarray:
+    return np.linspace(float(a), float(b), _count(n))
+
+
+def _logspace(a: Any, b: Any, n: Any) -> np.ndarray:
+    if float(a) <= 0 or float(b) <= 0:
+        raise ValueError(f"logspace({a}, {b}, {n}) needs positive ends (the values themselves)")
+    return np.geomspace(float(a), float(b), _count(n))
+
+
+def _range(*ends: Any) -> np.ndarray:
+    if not 1 <= len(ends) <= 3:
+        raise ValueError("range takes (b), (a, b) or (a, b, step)")
+    if len(ends) == 3 and ends[2] == 0:
+        raise ValueError("range needs a step that is not 0")
+    size = abs(ends[-1 if len(ends) == 1 else 1] - (ends[0] if len(ends) > 1 else 0))
+    if size / abs(ends[2] if len(ends) == 3 else 1) > MAX_AXIS:
+        raise ValueError(f"range{ends} has more than {MAX_AXIS:,} values")
+    return np.arange(*ends)
+
+
+MAX_AXIS = 10_000_000
+
+
+def _count(n: Any) -> int:
+    if float(n) != int(n) or not 1 <= int(n) <= MAX_AXIS:
+        raise ValueError(f"the number of values must be a whole number from 1, got {n}")
+    return int(n)
+
+
+GENERATORS = {"linspace": _linspace, "logspace": _logspace, "range": _range}
+
+
+def as_list(value: Any) -> list[str]:
+    """A list of expressions; one string is a list of one."""
+    if value is None:
+        return []
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Sequence) and all(isinstance(v, str) for v in value):
+        return list(value)
+    raise InvalidValueError(f"where must be a list of expressions, got {value!r}.")
+
+
+def to_column(values: Iterable[Any], spec: FieldSpec | None = None) -> np.ndarray:
+    """A column of cast values: a numeric array where the kind allows, else objects."""
+    values = list(values)
+    numeric = {"bool": np.bool_, "int": np.int64, "float": np.float64}
+    if spec is not None and not spec.is_tuple and not spec.optional and spec.kind in numeric:
+        return np.array(values, dtype=numeric[spec.kind])
+    column = np.empty(len(values), dtype=object)
+    for i, value in enumerate(values):  # a loop: numpy would split a tuple into two dimensions
+        column[i] = value
+    return column

@@ -1,0 +1,93 @@
+"""Execute one run: the same few lines in every executor, so that they cannot differ."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lawsweep.core.errors import Infeasible
+from lawsweep.core.experiment import Experiment
+from lawsweep.core.outcome import Outcome, RunSpec, Status
+
+MAX_TEXT = 20_000  # a row carries its traceback, not a log
+
+
+class RunTimeoutError(Exception):
+    """A run took longer than ``on_failure.timeout_s``."""
+
+
+def execute_run(
+    experiment: Experiment, run: RunSpec, device: str = "cpu", timeout_s: float | None = None
+) -> Outcome:
+    """Execute ``run``; whatever its function does short of killing the process is an Outcome."""
+    started_at, start = time.time(), time.perf_counter()
+    status: Status = "ok"
+    metrics = error = trace = None
+    try:
+        with _deadline(timeout_s):
+            params = experiment.params_type(**run.params)
+            metrics = experiment.metrics_row(experiment.evaluate(params, run.seed, device))
+    except Infeasible as reason:
+        status, error = "infeasible", str(reason) or "infeasible"
+    except RunTimeoutError as late:
+        status, error = "timeout", str(late)
+    except Exception as failure:  # noqa: BLE001  (any failure of user code is a row)
+        status = "oom" if _is_out_of_memory(failure) else "failed"
+        error = f"{type(failure).__name__}: {failure}"[:MAX_TEXT]
+        trace = traceback.format_exc()[-MAX_TEXT:]
+    return Outcome(
+        index=run.index,
+        status=status,
+        metrics=metrics,
+        error=error,
+        traceback=trace,
+        wall_s=time.perf_counter() - start,
+        attempt=run.attempt,
+        device=device,
+        host=platform.node(),
+        n_threads=n_threads(),
+        started_at=started_at,
+    )
+
+
+def _is_out_of_memory(failure: Exception) -> bool:
+    # torch's exception is known by name: core does not import torch.
+    if isinstance(failure, MemoryError) or type(failure).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(failure, RuntimeError) and "can't allocate memory" in str(failure)
+
+
+def n_threads() -> int:
+    """Threads that numerical libraries in this process were told to use, else the cores."""
+    told = os.environ.get("OMP_NUM_THREADS", "")
+    return int(told) if told.isdigit() else len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def _deadline(timeout_s: float | None) -> Iterator[None]:
+    """Raise RunTimeoutError in this thread after ``timeout_s``.
+
+    By a signal, so it ends Python code at the next bytecode; a call that never returns to Python
+    is ended from outside, by the runner.  Off the main thread there are no signals.
+    """
+    if timeout_s is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def late(signum: int, frame: Any) -> None:
+        raise RunTimeoutError(f"longer than on_failure.timeout_s={timeout_s:g}")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, timeout_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

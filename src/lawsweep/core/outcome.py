@@ -1,0 +1,63 @@
+"""A run on its way: what is asked of an executor, and what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Status = Literal["ok", "failed", "oom", "timeout", "infeasible"]
+STATUSES: tuple[Status, ...] = ("ok", "failed", "oom", "timeout", "infeasible")
+# What `rerun --failed` tries again; an infeasible point is an answer, not a failure.
+FAILURES: tuple[Status, ...] = ("failed", "oom", "timeout")
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """One run to execute; ``index`` is its place in the plan, ``params`` are checked values."""
+
+    index: int
+    run_id: str
+    params: Mapping[str, Any]
+    seed: int
+    attempt: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A batch of runs executed one after the other by one worker."""
+
+    id: int
+    runs: tuple[RunSpec, ...]
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A run with its metrics, or with its failure."""
+
+    index: int
+    status: Status
+    metrics: Mapping[str, Any] | None = None
+    error: str | None = None
+    traceback: str | None = None
+    wall_s: float = 0.0
+    attempt: int = 1
+    device: str = "cpu"
+    host: str = ""
+    n_threads: int = 1
+    started_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """News of a task: outcomes that arrived, that it ended, or that its worker was lost.
+
+    ``lost`` says why the worker is gone (``crashed: ...``, ``oom: ...``, ``killed``); the runner
+    decides what becomes of the runs that had not answered.
+    """
+
+    task_id: int
+    outcomes: tuple[Outcome, ...] = ()
+    done: bool = False
+    lost: str | None = None

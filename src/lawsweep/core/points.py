@@ -1,0 +1,217 @@
+"""Points: grids with derived fields, filters and every check, as columns."""
+
+from __future__ import annotations
+
+import graphlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lawsweep.core.axes import AxesReader, Columns, Grid, as_list, to_column
+from lawsweep.core.errors import EmptyPlanError, InvalidValueError, unknown_name
+from lawsweep.core.experiment import Experiment
+from lawsweep.core.expressions import Expression
+from lawsweep.core.schema import FieldSpec
+
+MAX_POINTS = 5_000_000
+
+
+@dataclass(frozen=True)
+class Points:
+    """All points of a sweep: ``params`` (cast, only those given), ``extra`` axes, notes."""
+
+    params: Columns
+    extra: Columns
+    n: int
+    notes: tuple[str, ...] = ()
+
+
+def make_points(
+    experiment: Experiment,
+    *,
+    params: Mapping[str, Any],
+    axes: Any,
+    derive: Mapping[str, Any],
+    where: Any,
+    max_points: int = MAX_POINTS,
+) -> Points:
+    """Expand and check a sweep's grid.  Raises before anything is built if it is too large."""
+    specs = {s.name: s for s in experiment.params}
+    base = Grid(
+        params=dict(params),
+        derive={str(k): str(v) for k, v in derive.items() if v is not None},
+        where=as_list(where),
+    )
+    reader = AxesReader(specs)
+    grids = [base.times(g) for g in reader.grids(axes)]
+    count = sum(g.n_points for g in grids)
+    if count > max_points:
+        raise InvalidValueError(
+            f"The axes span {count:,} points, more than the limit of {max_points:,}. "
+            f"Narrow an axis, or set max_points={count} if you mean it."
+        )
+    parts = [_Filler(experiment, specs, grid).points() for grid in grids]
+    parts = [p for p in parts if p.n]
+    if not parts:
+        shown = " and ".join(repr(w) for g in grids for w in g.where)
+        raise EmptyPlanError(
+            f"where leaves none of {count:,} points: {shown}. Loosen a filter or widen an axis."
+        )
+    names = list(dict.fromkeys(n for p in parts for n in p.params))
+    extra = list(dict.fromkeys(n for p in parts for n in p.extra))
+    joined = {n: np.concatenate([_column(p, n, specs[n]) for p in parts]) for n in names}
+    beside = {n: np.concatenate([_extra(p, n) for p in parts]) for n in extra}
+    return Points(joined, beside, sum(p.n for p in parts), tuple(reader.notes))
+
+
+def _column(points: Points, name: str, spec: FieldSpec) -> np.ndarray:
+    if name in points.params:
+        return points.params[name]
+    return to_column([spec.default] * points.n, spec)
+
+
+def _extra(points: Points, name: str) -> np.ndarray:
+    return points.extra.get(name, np.full(points.n, None, dtype=object))
+
+
+class _Filler:
+    """Fills one grid: fixed params, derived fields, filters, types, ranges, constraints."""
+
+    def __init__(self, experiment: Experiment, specs: Mapping[str, FieldSpec], grid: Grid):
+        self.experiment, self.specs, self.grid = experiment, specs, grid
+        self.axes = [n for b in grid.blocks for n in b]
+        self._check_names()
+
+    def _check_names(self) -> None:
+        grid, place = self.grid, f"experiment {self.experiment.name}"
+        for name in (*grid.params, *grid.derive):
+            if name not in self.specs and not (name in grid.derive and self._is_used(name)):
+                raise unknown_name("param", name, self.specs, place)
+        for name in self.axes:
+            # An axis that is no param is fine as long as an expression reads it.
+            if name not in self.specs and not self._is_used(name):
+                raise unknown_name("param", name, self.specs, f"the axes of {place}")
+            if name in grid.derive:
+                raise InvalidValueError(f"{name!r} is both an axis and derived; drop one of them.")
+        for name in grid.derive:
+            if name in grid.params:
+                raise InvalidValueError(
+                    f"{name!r} is both fixed under params and derived; drop one of them "
+                    f"(derive.{name}=null removes the derived one)."
+                )
+        given = {*grid.params, *grid.derive, *self.axes}
+        missing = [s.name for s in self.specs.values() if not s.has_default and s.name not in given]
+        if missing:
+            raise InvalidValueError(
+                f"{self.experiment.name} needs a value for {', '.join(missing)}; got none. "
+                "Give it under params, axes or derive."
+            )
+
+    def _is_used(self, name: str) -> bool:
+        texts: Iterable[str] = (*self.grid.derive.values(), *self.grid.where)
+        return any(name in Expression(text).names for text in texts)
+
+    def points(self) -> Points:
+        columns: dict[str, Any] = {
+            s.name: np.asarray(s.default, dtype=object if s.default is None else None)
+            for s in self.specs.values()
+            if s.has_default and not s.is_tuple
+        }
+        fixed = {n: self.specs[n].cast(v) for n, v in self.grid.params.items()}
+        columns |= {n: np.asarray(v) for n, v in fixed.items() if not isinstance(v, tuple)}
+        spanned: Columns = self.grid.expand()
+        columns |= spanned
+        n = self.grid.n_points
+        derived = self._derive(columns, n)
+        columns |= derived
+        keep = self._where(columns, n)
+        params: Columns = {}
+        for name, value in fixed.items():
+            if name not in spanned:
+                params[name] = to_column([value] * int(keep.sum()), self.specs[name])
+        extra: Columns = {}
+        for name, column in {**spanned, **derived}.items():
+            if name in self.specs:
+                params[name] = _cast_column(self.specs[name], column[keep])
+            else:
+                extra[name] = column[keep]
+        points = Points(params, extra, int(keep.sum()))
+        self._constrain(points)
+        return points
+
+    def _derive(self, columns: Mapping[str, Any], n: int) -> Columns:
+        expressions = {name: Expression(text) for name, text in self.grid.derive.items()}
+        graph = {name: [m for m in e.names if m in expressions] for name, e in expressions.items()}
+        try:
+            order = list(graphlib.TopologicalSorter(graph).static_order())
+        except graphlib.CycleError as error:
+            loop = " -> ".join(reversed(error.args[1]))
+            raise InvalidValueError(f"derive goes in a circle: {loop}. Break it.") from None
+        known, result = dict(columns), {}
+        for name in order:
+            known[name] = result[name] = expressions[name].evaluate(known, n)
+        return result
+
+    def _where(self, columns: Mapping[str, Any], n: int) -> np.ndarray:
+        keep = np.ones(n, dtype=bool)
+        for text in self.grid.where:
+            value = Expression(text).evaluate(columns, n)
+            if value.dtype != np.bool_:
+                raise InvalidValueError(
+                    f"where needs true or false, and {text!r} gives {value.dtype.name}; "
+                    "write a comparison."
+                )
+            keep &= value
+        return keep
+
+    def _constrain(self, points: Points) -> None:
+        experiment = self.experiment
+        if not points.n:
+            return
+        values: dict[str, Any] = {
+            s.name: points.params.get(s.name, np.asarray(s.default))
+            for s in experiment.params
+            if s.name in points.params or (s.has_default and not s.is_tuple)
+        }
+        for text in experiment.constraints:
+            expression = Expression(text)
+            holds = np.asarray(expression.evaluate(values, points.n), dtype=bool)
+            if not holds.all():
+                i = int(np.argmin(holds))
+                at = ", ".join(f"{m}={_at(values[m], i)}" for m in expression.names)
+                raise InvalidValueError(
+                    f"{experiment.name} requires {text}, which fails at "
+                    f"{int((~holds).sum()):,} of {points.n:,} points; the first has {at}. "
+                    "Change an axis, or exclude them with where."
+                )
+        if hasattr(experiment.params_type, "__post_init__"):
+            names = list(points.params)
+            rows = zip(*(points.params[m].tolist() for m in names), strict=True)
+            for row in rows:
+                experiment.construct(dict(zip(names, row, strict=True)))
+
+
+def _at(column: Any, i: int) -> Any:
+    column = np.asarray(column)
+    return column.item() if column.ndim == 0 else column[i]
+
+
+def _cast_column(spec: FieldSpec, column: np.ndarray) -> np.ndarray:
+    """Cast a whole column, checking each distinct value once."""
+    if column.dtype == object:
+        cast = {v: spec.cast(v) for v in dict.fromkeys(column.tolist())}
+        return to_column([cast[v] for v in column.tolist()], spec)
+    distinct, inverse = np.unique(column, return_inverse=True)
+    cast_values = []
+    for value in distinct.tolist():
+        try:
+            cast_values.append(spec.cast(value))
+        except InvalidValueError as error:
+            if spec.kind == "int" and isinstance(value, float):
+                raise InvalidValueError(
+                    f"{error} Wrap its expression in round(), floor() or ceil()."
+                ) from None
+            raise
+    return to_column(cast_values, spec)[inverse]

@@ -1,0 +1,63 @@
+"""The seams: what the runner asks of an executor and of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from lawsweep.core.experiment import Experiment
+from lawsweep.core.outcome import Event, Task
+
+
+class Executor(Protocol):
+    """Runs tasks somewhere.  Serial and Ray obey the same contract (tests/contracts)."""
+
+    name: str
+
+    def start(self, experiment: Experiment) -> None:
+        """Get ready to run ``experiment``.  Raises ExecutorError with one clear sentence."""
+
+    @property
+    def n_slots(self) -> int:
+        """How many tasks can run at the same time, at present."""
+
+    def submit(self, task: Task) -> None:
+        """Take a task; it starts when a slot is free."""
+
+    def poll(self, timeout_s: float) -> list[Event]:
+        """News, waiting at most about ``timeout_s`` for some (the serial one: for one run).
+
+        ``poll(0)`` starts no work and returns what is there.
+        """
+
+    def kill(self, task_id: int) -> None:
+        """Stop a task by force; an Event with ``lost`` follows."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """Facts for the provenance record."""
+
+    def close(self) -> None:
+        """Stop everything this executor started.  May be called twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What the table knows of a run."""
+
+    status: str
+    attempt: int
+    wall_s: float
+
+
+class Table(Protocol):
+    """All outcomes of one experiment, a grow-only set keyed by run id."""
+
+    def check_writable(self) -> None:
+        """Raise StoreError or IncompatibleTableError before anything runs."""
+
+    def done(self, run_ids: Collection[str]) -> Mapping[str, Done]:
+        """Latest successful attempt (else latest attempt) of each of these runs that has one."""
+
+    def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Make rows durable, all or none.  Raises StoreError."""

@@ -1,0 +1,58 @@
+"""Experiments are found by name: a built-in's (an entry point) or ``module:function``."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import sys
+from pathlib import Path
+
+from lawsweep.core.errors import InvalidValueError, UnknownNameError, unknown_name
+from lawsweep.core.experiment import Experiment
+
+GROUP = "lawsweep.experiments"
+
+
+def experiment_names() -> dict[str, str]:
+    """Built-in and installed experiments, name to ``module:function``."""
+    return {e.name: e.value for e in importlib.metadata.entry_points(group=GROUP)}
+
+
+def find_experiment(name: str, folder: Path | None = None) -> Experiment:
+    """The experiment called ``name``; ``folder`` (default: the working folder) is importable.
+
+    Raises UnknownNameError with the nearest names, InvalidValueError when its module is broken.
+    """
+    if not isinstance(name, str) or not name:
+        raise InvalidValueError(f"experiment must be a name, got {name!r}.")
+    target = name
+    if ":" not in name:
+        installed = experiment_names()
+        if name not in installed:
+            error = unknown_name("experiment", name, installed)
+            raise UnknownNameError(f"{error} Your own is written module:function.")
+        target = installed[name]
+    module_name, _, attribute = target.partition(":")
+    place = str((folder or Path.cwd()).resolve())
+    if place not in sys.path:
+        sys.path.insert(0, place)  # stays: Ray's workers take over this path
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise UnknownNameError(
+            f"Cannot find the module {error.name!r} of experiment {name!r}; "
+            f"looked in {place} and the installed packages."
+        ) from None
+    except Exception as error:
+        raise InvalidValueError(
+            f"Importing {module_name!r} of experiment {name!r} failed: "
+            f"{type(error).__name__}: {error}. Mend the file."
+        ) from error
+    found = {k: v for k, v in vars(module).items() if isinstance(v, Experiment)}
+    if attribute not in found:
+        if hasattr(module, attribute):
+            raise InvalidValueError(
+                f"{name!r} is no experiment; decorate it with @experiment(version=1)."
+            )
+        raise unknown_name("experiment", attribute, found, f"module {module_name}")
+    return found[attribute]

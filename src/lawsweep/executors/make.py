@@ -1,0 +1,42 @@
+"""Executors by name, from the ``executor`` entry of a config."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from lawsweep.core.errors import InvalidValueError, unknown_name
+from lawsweep.core.protocols import Executor
+
+KINDS = ("serial", "ray_local", "ray_cluster")
+
+
+def make_executor(config: Mapping[str, Any] | str) -> Executor:
+    """The executor a config asks for, not started.  Raises UnknownNameError, InvalidValueError."""
+    options = {"kind": config} if isinstance(config, str) else dict(config)
+    kind = options.pop("kind", "ray_local")
+    if kind not in KINDS:
+        raise unknown_name("executor", str(kind), KINDS)
+    if kind == "serial":
+        from lawsweep.executors.serial import SerialExecutor
+
+        _check("serial", options, SerialExecutor)
+        return SerialExecutor(**options)
+    from lawsweep.executors.ray_tasks import RayExecutor
+
+    _check(kind, options, RayExecutor)
+    for name in ("n_cpus", "n_gpus", "cpus_per_task", "gpus_per_task"):
+        value = options.get(name)
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, int | float) or value < 0
+        ):
+            raise InvalidValueError(f"executor.{name} must be a number from 0, got {value!r}.")
+    return RayExecutor(kind, **options)
+
+
+def _check(kind: str, options: Mapping[str, Any], cls: type) -> None:
+    valid = [n for n in inspect.signature(cls).parameters if n != "kind"]
+    for name in options:
+        if name not in valid:
+            raise unknown_name("option", name, valid, f"executor {kind}")

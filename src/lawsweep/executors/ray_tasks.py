@@ -1,0 +1,221 @@
+"""Execute on Ray: tasks that carry a batch of runs and stream their outcomes back.
+
+Ray places and isolates; the backlog, the order, batching and retries stay with the runner.  So
+every task has ``max_retries=0``: a lost worker is news for the runner, and Ray's own endless
+retry after running out of memory never happens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lawsweep.core.errors import ExecutorError
+from lawsweep.core.execute import execute_run
+from lawsweep.core.experiment import Experiment
+from lawsweep.core.outcome import Event, Outcome, RunSpec, Task
+
+REPORT_S = 0.25  # a worker sends what it finished at least this often (after each longer run)
+SLOTS_FOR_S = 5.0  # nodes come and go: the number of slots is asked again after this long
+
+
+def run_batch(
+    experiment: Experiment, runs: tuple[RunSpec, ...], timeout_s: float | None, device: str
+) -> Iterator[tuple[Outcome, ...]]:
+    """What a worker does: say that it began, then execute and report."""
+    yield ()
+    ready: list[Outcome] = []
+    last = time.monotonic()
+    for run in runs:
+        ready.append(execute_run(experiment, run, device, timeout_s))
+        if time.monotonic() - last >= REPORT_S:
+            yield tuple(ready)
+            ready, last = [], time.monotonic()
+    if ready:
+        yield tuple(ready)
+
+
+class RayExecutor:
+    """Runs tasks on a local Ray that it starts and stops, or on a cluster it connects to.
+
+    ``cpus_per_task`` and ``gpus_per_task`` are what one task holds; threads of numerical
+    libraries follow the CPUs.  ``address`` is for a cluster: default ``RAY_ADDRESS`` or ``auto``.
+    """
+
+    def __init__(
+        self,
+        kind: str = "ray_local",
+        *,
+        n_cpus: int | None = None,
+        n_gpus: int | None = None,
+        cpus_per_task: float = 1,
+        gpus_per_task: float = 0,
+        address: str | None = None,
+        runtime_env: Mapping[str, Any] | None = None,
+    ):
+        self.name = kind
+        self.n_cpus, self.n_gpus = n_cpus, n_gpus
+        self.cpus_per_task, self.gpus_per_task = cpus_per_task, gpus_per_task
+        self.address = address
+        self.runtime_env = dict(runtime_env or {})
+        self.device = "cuda" if gpus_per_task > 0 else "cpu"
+        self._ray: Any = None
+        self._own = False
+        self._flights: dict[Any, int] = {}
+        self._killed: dict[int, str] = {}
+        self._early: deque[Event] = deque()
+        self._slots, self._slots_at = 0, float("-inf")
+
+    def start(self, experiment: Experiment) -> None:
+        """Start or join Ray and ship the experiment once."""
+        # Before the import: Ray reads these when it is loaded.
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        try:
+            import ray
+        except ImportError as error:
+            raise ExecutorError(
+                f"Ray cannot be imported ({error}). Install it, or use executor=serial."
+            ) from None
+        self._ray = ray
+        if not ray.is_initialized():
+            self._init(ray)
+            self._own = True
+        options: dict[str, Any] = {
+            "num_cpus": self.cpus_per_task,
+            "num_gpus": self.gpus_per_task,
+            "max_retries": 0,
+            "max_calls": 0,  # keep the process: Ray ends a GPU worker after each call by default
+            "num_returns": "streaming",
+            "runtime_env": self._task_env(),
+        }
+        self._remote = ray.remote(**options)(run_batch)
+        self._experiment = ray.put(experiment)
+        if self.n_slots < 1:
+            found = ray.cluster_resources()
+            raise ExecutorError(
+                f"No node of this Ray can hold a task of {self.cpus_per_task:g} CPUs and "
+                f"{self.gpus_per_task:g} GPUs (it has {found.get('CPU', 0):g} and "
+                f"{found.get('GPU', 0):g}). Lower executor.cpus_per_task or gpus_per_task."
+            )
+
+    def _init(self, ray: Any) -> None:
+        quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+        try:
+            if self.name == "ray_cluster":
+                address = self.address or os.environ.get("RAY_ADDRESS") or "auto"
+                if address.startswith("ray://"):
+                    raise ExecutorError(
+                        f"{address} is a Ray Client address, which cannot stream outcomes. "
+                        "Start lawsweep on a node of the cluster with executor.address=auto."
+                    )
+                ray.init(address=address, **quiet)
+            else:
+                ray.init(
+                    address="local",
+                    num_cpus=self.n_cpus or len(os.sched_getaffinity(0)),
+                    num_gpus=self.n_gpus,
+                    include_dashboard=False,
+                    **quiet,
+                )
+        except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            advice = (
+                "Check executor.address and RAY_ADDRESS, or use executor=ray_local."
+                if self.name == "ray_cluster"
+                else "Try lawsweep doctor, or use executor=serial."
+            )
+            raise ExecutorError(f"Cannot start on Ray ({self.name}): {reason} {advice}") from None
+
+    def _task_env(self) -> dict[str, Any]:
+        threads = str(max(1, int(self.cpus_per_task)))
+        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+        env = {**dict.fromkeys(names, threads), **self.runtime_env.get("env_vars", {})}
+        return {**self.runtime_env, "env_vars": env}
+
+    @property
+    def n_slots(self) -> int:
+        """Tasks the cluster can run at once, by its CPUs and GPUs."""
+        now = time.monotonic()
+        if now - self._slots_at > SLOTS_FOR_S:
+            found = self._ray.cluster_resources()
+            slots = [float("inf")]
+            for name, per_task in (("CPU", self.cpus_per_task), ("GPU", self.gpus_per_task)):
+                if per_task > 0:
+                    slots.append(found.get(name, 0.0) / per_task)
+            self._slots = int(min(slots)) if min(slots) < float("inf") else 1
+            self._slots_at = now
+        return self._slots
+
+    def submit(self, task: Task) -> None:
+        """Hand a task to Ray."""
+        generator = self._remote.remote(self._experiment, task.runs, task.timeout_s, self.device)
+        self._flights[generator] = task.id
+
+    def poll(self, timeout_s: float) -> list[Event]:
+        """Outcomes of all tasks that have some; in order of completion, without copies waiting."""
+        if not self._flights:
+            return []
+        ready, _ = self._ray.wait(list(self._flights), num_returns=1, timeout=timeout_s)
+        events: list[Event] = []
+        while ready:
+            events.extend(self._next_event(generator) for generator in ready)
+            if not self._flights:
+                break
+            flying = list(self._flights)
+            ready, _ = self._ray.wait(flying, num_returns=len(flying), timeout=0)
+        return events
+
+    def _next_event(self, generator: Any) -> Event:
+        task_id = self._flights[generator]
+        try:
+            return Event(task_id, self._ray.get(next(generator)))
+        except StopIteration:
+            del self._flights[generator]
+            return Event(task_id, done=True)
+        except self._ray.exceptions.RayError as error:
+            del self._flights[generator]
+            return Event(task_id, lost=self._killed.pop(task_id, None) or self._reason(error))
+
+    def _reason(self, error: Exception) -> str:
+        exceptions = self._ray.exceptions
+        if isinstance(error, exceptions.OutOfMemoryError):
+            return "oom: the node ran out of memory"
+        if isinstance(error, exceptions.RayTaskError):
+            last = str(error).strip().splitlines()[-1]
+            return f"the worker could not run the batch: {last}"
+        if isinstance(error, exceptions.WorkerCrashedError):
+            return "crashed: the worker process died (killed, aborted or exited)"
+        return f"crashed: {type(error).__name__}"
+
+    def kill(self, task_id: int) -> None:
+        """Kill the worker of a task that went past its deadline."""
+        for generator, known in self._flights.items():
+            if known == task_id:
+                self._killed[task_id] = "timeout: it did not stop at its deadline and was killed"
+                self._ray.cancel(generator, force=True)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Facts for the provenance record."""
+        return {
+            "kind": self.name,
+            "cpus_per_task": self.cpus_per_task,
+            "gpus_per_task": self.gpus_per_task,
+            "device": self.device,
+        }
+
+    def close(self) -> None:
+        """Cancel what is in flight, and stop Ray if this executor started it."""
+        if self._ray is None:
+            return
+        for generator in self._flights:
+            with contextlib.suppress(Exception):
+                self._ray.cancel(generator, force=True)
+        self._flights.clear()
+        if self._own and self._ray.is_initialized():
+            self._ray.shutdown()
+        self._own = False

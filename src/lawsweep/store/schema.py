@@ -1,0 +1,110 @@
+"""The Arrow schema of a table, from the dataclasses and never from a first row.
+
+Every column carries its unit, meaning and source in the field metadata.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from lawsweep.core.experiment import Experiment
+from lawsweep.core.identity import SCHEME
+from lawsweep.core.schema import FieldSpec
+
+FORMAT = 1
+_TYPES = {"bool": pa.bool_(), "int": pa.int64(), "float": pa.float64(), "str": pa.string()}
+
+
+def _meta(meaning: str, unit: str = "1", source: str = "lawsweep") -> dict[str, str]:
+    return {"unit": unit, "meaning": meaning, "source": source}
+
+
+def _unit(spec: FieldSpec) -> str:
+    for suffix, unit in (("_s", "s"), ("_bytes", "byte")):
+        if spec.info.unit == "1" and spec.name.endswith(suffix):
+            return unit
+    return spec.info.unit
+
+
+def arrow_type(spec: FieldSpec) -> pa.DataType:
+    """The Arrow type of a field: ``tuple[T, ...]`` is a list of T."""
+    return pa.list_(_TYPES[spec.kind]) if spec.is_tuple else _TYPES[spec.kind]
+
+
+def _spec_field(spec: FieldSpec, role: str) -> pa.Field:
+    meaning = spec.info.meaning or spec.name.replace("_", " ")
+    metadata = {**_meta(meaning, _unit(spec), spec.info.source), "role": role}
+    return pa.field(spec.name, arrow_type(spec), metadata=metadata)
+
+
+def table_schema(experiment: Experiment) -> pa.Schema:
+    """Columns: identity, params, seed, status, metrics, failure, circumstances."""
+    string, real, integer = pa.string(), pa.float64(), pa.int64()
+
+    def own(name: str, kind: pa.DataType, meaning: str, unit: str = "1") -> pa.Field:
+        return pa.field(name, kind, metadata={**_meta(meaning, unit), "role": "run"})
+
+    head = [
+        own("run_id", string, "hash of experiment, version, params and seed"),
+        own("experiment", string, "name of the experiment"),
+        own("version", integer, "version of the experiment"),
+    ]
+    circumstances = [
+        own("error", string, "type and message of a failure; reason of an infeasible point"),
+        own("traceback", string, "traceback of a failure"),
+        own("wall_s", real, "wall time of the run", "s"),
+        own("attempt", integer, "which attempt this was, from 1"),
+        own("device", string, "device the run computed on"),
+        own("host", string, "machine the run computed on"),
+        own("n_threads", integer, "threads given to numerical libraries"),
+        own("started_at", pa.timestamp("us", tz="UTC"), "when the run started"),
+        own("launch_id", string, "launch that made this row: sweeps/*/launches/<launch_id>.json"),
+    ]
+    fields = [
+        *head,
+        *(_spec_field(s, "param") for s in experiment.params),
+        own("seed", integer, "seed of every random stream of the run"),
+        own("status", string, "ok, failed, oom, timeout or infeasible"),
+        *(_spec_field(s, "metric") for s in experiment.metrics),
+        *circumstances,
+    ]
+    return pa.schema(
+        fields,
+        metadata={
+            "lawsweep.format": str(FORMAT),
+            "lawsweep.id_scheme": str(SCHEME),
+            "lawsweep.experiment": experiment.name,
+            "lawsweep.version": str(experiment.version),
+            "lawsweep.reference": experiment.reference,
+        },
+    )
+
+
+def defaults(experiment: Experiment) -> Mapping[str, Any]:
+    """Default of each param that has one: what a column stands for in parts older than it."""
+    return {s.name: s.default for s in experiment.params if s.has_default}
+
+
+def part_format(schema: pa.Schema) -> int | None:
+    """The format a part was written in; None when it is no part of ours."""
+    raw = (schema.metadata or {}).get(b"lawsweep.format", b"")
+    return int(raw) if raw.isdigit() and "run_id" in schema.names else None
+
+
+def conflicts(schema: pa.Schema, part: pa.Schema) -> list[str]:
+    """Columns of a part whose type cannot be read as today's."""
+    found = []
+    for field in schema:
+        i = part.get_field_index(field.name)
+        if i >= 0 and not _widens(part.field(i).type, field.type):
+            found.append(f"{field.name} is {part.field(i).type} there and {field.type} now")
+    return found
+
+
+def _widens(old: pa.DataType, new: pa.DataType) -> bool:
+    if old == new or pa.types.is_null(old):
+        return True
+    return bool(pa.types.is_integer(old) and pa.types.is_floating(new))
