@@ -1,0 +1,1 @@
+"""Fits and figures from a tidy frame."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lawsweep.core.outcome import FAILURES
+from lawsweep.core.plan import Plan
 from lawsweep.runner.run_plan import Snapshot, Watcher
 
 PLAIN_EVERY_S = 5.0
@@ -16,15 +17,15 @@ MAX_FAILURE_LINES = 20
 
 
 @contextmanager
-def progress(*, quiet: bool = False) -> Iterator[Watcher | None]:
+def progress(plan: Plan, *, quiet: bool = False) -> Iterator[Watcher | None]:
     """A watcher for ``api.run`` that shows count, rate, ETA and failures as they come."""
     if quiet:
         yield None
     elif sys.stderr.isatty():
-        with _live() as watcher:
+        with _live(_Failures(plan)) as watcher:
             yield watcher
     else:
-        yield _Plain()
+        yield _Plain(_Failures(plan))
 
 
 def line(snapshot: Snapshot) -> str:
@@ -42,15 +43,18 @@ def line(snapshot: Snapshot) -> str:
 class _Failures:
     """Prints each failure as it comes, the first few in full."""
 
-    def __init__(self) -> None:
-        self._n = 0
+    def __init__(self, plan: Plan) -> None:
+        self._plan, self._n = plan, 0
 
     def lines(self, snapshot: Snapshot) -> Iterator[str]:
         for outcome in snapshot.new_failures:
             self._n += 1
             if self._n <= MAX_FAILURE_LINES:
                 reason = (outcome.error or "").splitlines()[:1]
-                yield f"{outcome.status}: run {outcome.index}: {''.join(reason)}"
+                params = self._plan.params_of(outcome.index)
+                point = " ".join(f"{k}={v}" for k, v in params.items())
+                seed = self._plan.seed_of(outcome.index)
+                yield f"{outcome.status}: {point} seed={seed}: {''.join(reason)}"
             elif self._n == MAX_FAILURE_LINES + 1:
                 yield "more failures follow; they are rows in the table"
 
@@ -58,8 +62,8 @@ class _Failures:
 class _Plain:
     """One line every few seconds, for logs."""
 
-    def __init__(self) -> None:
-        self._failures = _Failures()
+    def __init__(self, failures: _Failures) -> None:
+        self._failures = failures
         self._last = time.monotonic()
         self._ended = False
 
@@ -74,13 +78,12 @@ class _Plain:
 
 
 @contextmanager
-def _live() -> Iterator[Watcher]:
+def _live(failures: _Failures) -> Iterator[Watcher]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
     console = Console(stderr=True)
     columns: list[Any] = [SpinnerColumn(), BarColumn(), TextColumn("{task.description}")]
-    failures = _Failures()
     with Progress(*columns, console=console, transient=True) as display:
         task = display.add_task("starting", total=None)
 

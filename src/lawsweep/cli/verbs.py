@@ -85,7 +85,7 @@ def _run(sweep: Sweep, *, analysis: bool, as_json: bool, retry: bool = False) ->
             f"{opened.plan.experiment.name}"
         )
         _warn(api.iterate_notes(opened))
-    with progress(quiet=as_json) as watcher:
+    with progress(opened.plan, quiet=as_json) as watcher:
         report = api.run(sweep, watcher=watcher, command=shlex.join(sys.argv), retry=retry)
     found = api.status(sweep)
     if not as_json:

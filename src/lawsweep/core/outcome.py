@@ -41,7 +41,7 @@ class Outcome:
     metrics: Mapping[str, Any] | None = None
     error: str | None = None
     traceback: str | None = None
-    wall_s: float = 0.0
+    wall_s: float | None = None
     attempt: int = 1
     device: str = "cpu"
     host: str = ""

@@ -47,7 +47,7 @@ class Done:
 
     status: str
     attempt: int
-    wall_s: float
+    wall_s: float | None
 
 
 class Table(Protocol):

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import sys
 import time
-from collections import deque
+import uuid
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from lawsweep.core.errors import ExecutorError
 from lawsweep.core.execute import execute_run
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.outcome import Event, Outcome, RunSpec, Task
+from lawsweep.executors.reaper import MARK, Reaper
 
 REPORT_S = 0.25  # a worker sends what it finished at least this often (after each longer run)
 SLOTS_FOR_S = 5.0  # nodes come and go: the number of slots is asked again after this long
@@ -67,7 +71,8 @@ class RayExecutor:
         self._own = False
         self._flights: dict[Any, int] = {}
         self._killed: dict[int, str] = {}
-        self._early: deque[Event] = deque()
+        self._reaper: Reaper | None = None
+        self._lost_some = False
         self._slots, self._slots_at = 0, float("-inf")
 
     def start(self, experiment: Experiment) -> None:
@@ -83,8 +88,11 @@ class RayExecutor:
             ) from None
         self._ray = ray
         if not ray.is_initialized():
-            self._init(ray)
             self._own = True
+            self._init(ray)
+            _silence_raylet(ray)
+            if self._reaper is not None and (folder := self._session_folder()):
+                self._reaper.watch(folder)
         options: dict[str, Any] = {
             "num_cpus": self.cpus_per_task,
             "num_gpus": self.gpus_per_task,
@@ -115,6 +123,8 @@ class RayExecutor:
                     )
                 ray.init(address=address, **quiet)
             else:
+                os.environ[MARK] = uuid.uuid4().hex  # inherited by every process of this Ray
+                self._reaper = Reaper(os.environ[MARK])
                 ray.init(
                     address="local",
                     num_cpus=self.n_cpus or len(os.sched_getaffinity(0)),
@@ -134,8 +144,11 @@ class RayExecutor:
     def _task_env(self) -> dict[str, Any]:
         threads = str(max(1, int(self.cpus_per_task)))
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-        env = {**dict.fromkeys(names, threads), **self.runtime_env.get("env_vars", {})}
-        return {**self.runtime_env, "env_vars": env}
+        env = dict.fromkeys(names, threads)
+        if "working_dir" not in self.runtime_env:
+            # Ray passes on the working folder alone; a user's experiment may come from elsewhere.
+            env["PYTHONPATH"] = os.pathsep.join(_import_path())
+        return {**self.runtime_env, "env_vars": {**env, **self.runtime_env.get("env_vars", {})}}
 
     @property
     def n_slots(self) -> int:
@@ -178,6 +191,7 @@ class RayExecutor:
             del self._flights[generator]
             return Event(task_id, done=True)
         except self._ray.exceptions.RayError as error:
+            self._lost_some = True
             del self._flights[generator]
             return Event(task_id, lost=self._killed.pop(task_id, None) or self._reason(error))
 
@@ -216,6 +230,43 @@ class RayExecutor:
             with contextlib.suppress(Exception):
                 self._ray.cancel(generator, force=True)
         self._flights.clear()
-        if self._own and self._ray.is_initialized():
-            self._ray.shutdown()
+        if self._own:
+            self._stop_ray()
         self._own = False
+
+    def _stop_ray(self) -> None:
+        folder = self._session_folder()
+        self._ray.shutdown()
+        if self._reaper is not None:
+            self._reaper.release()
+            self._reaper = None
+            os.environ.pop(MARK, None)
+            # Ray keeps the logs of every session; ours are of use only where a worker was lost.
+            if folder and not self._lost_some:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _session_folder(self) -> str | None:
+        """Where this Ray keeps its logs; None where the private name that says it moved."""
+        try:
+            return str(self._ray._private.worker.global_worker.node.get_session_dir_path())
+        except AttributeError:
+            return None
+
+
+def _import_path() -> list[str]:
+    """Folders this process imports from, other than those of the Python it runs."""
+    folders = [Path(p or ".").resolve() for p in sys.path]
+    own = [Path(p).resolve() for p in (sys.prefix, sys.base_prefix)]
+    kept = [p for p in folders if p.is_dir() and not any(p.is_relative_to(o) for o in own)]
+    return [str(p) for p in dict.fromkeys(kept)]
+
+
+def _silence_raylet(ray: Any) -> None:
+    """Keep Ray's own paragraph about each dead worker off the terminal.
+
+    The runner says it in a line and keeps it as a row.  ``log_to_driver=False`` does not cover
+    these messages, and there is no public switch; where the private name moved, they show.
+    """
+    worker: Any = getattr(getattr(ray, "_private", None), "worker", None)
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = lambda *_, **__: None

@@ -1,0 +1,1 @@
+"""The built-in experiments: thin, they call kernels."""

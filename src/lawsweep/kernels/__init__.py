@@ -1,0 +1,1 @@
+"""Shared numerics in torch; they know nothing of sweeps."""

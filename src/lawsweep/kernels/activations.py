@@ -63,13 +63,15 @@ ACTIVATIONS: dict[str, Activation] = {
         Activation(
             "leaky_relu",
             lambda x: torch.where(x > 0, x, LEAKY_SLOPE * x),
-            lambda x: torch.where(x > 0, 1.0, LEAKY_SLOPE).to(x.dtype),
+            # Not where(x > 0, 1.0, slope): of two Python numbers that makes a float32 slope.
+            lambda x: torch.where(x > 0, torch.ones_like(x), LEAKY_SLOPE),
         ),
         Activation("sigmoid", torch.sigmoid, _sigmoid_df),
         Activation("tanh", torch.tanh, _tanh_df),
         Activation("gelu", lambda x: x * _cdf(x), lambda x: _cdf(x) + x * _phi(x)),
         Activation("silu", lambda x: x * torch.sigmoid(x), _silu_df),
-        Activation("softplus", torch.nn.functional.softplus, torch.sigmoid),
+        # torch's softplus is linear beyond 20, off its derivative by 2e-9 there.
+        Activation("softplus", lambda x: torch.logaddexp(x, torch.zeros_like(x)), torch.sigmoid),
         Activation("erf", torch.erf, lambda x: torch.exp(-x * x) * (2.0 / math.sqrt(math.pi))),
         Activation("linear", lambda x: x, torch.ones_like),
     )

@@ -47,8 +47,10 @@ class CostModel:
         """How many wall times were learnt from."""
         return sum(n for _, n in self._sums.values())
 
-    def learn(self, run: int, wall_s: float) -> None:
-        """Take in the wall time of a finished run."""
+    def learn(self, run: int, wall_s: float | None) -> None:
+        """Take in the wall time of a finished run, where it is known."""
+        if wall_s is None:
+            return
         point = run // self._n_seeds
         total, n = self._sums.get(int(self._bin[point]), (0.0, 0))
         ratio = wall_s / float(self.prior_s[point])

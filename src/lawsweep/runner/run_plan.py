@@ -161,7 +161,6 @@ class Launch:
                     error=f"worker lost: {reason}",
                     attempt=suspect.attempt,
                     started_at=time.time(),
-                    wall_s=float("nan"),
                 )
             )
         else:

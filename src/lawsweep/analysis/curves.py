@@ -1,0 +1,241 @@
+"""Curves (mean over seeds with a band) and scatters (one mark a row), one colour a group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from lawsweep.analysis import labels
+from lawsweep.analysis.fits import fit_columns
+from lawsweep.analysis.frames import Array, Columns, distinct, means
+from lawsweep.analysis.points import Points, log_x, log_y
+from lawsweep.analysis.results import FitResult, count
+from lawsweep.analysis.specs import FigureSpec, FitSpec
+
+# Okabe and Ito's palette (distinct under the common colour-vision deficiencies), its yellow left
+# out: too pale for a line on white.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINE_STYLES: tuple[Any, ...] = ((0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (8, 3)))
+REFERENCE = "0.25"  # of a line that is no group's own
+LEGEND_INSIDE = 7  # entries; more stand beside the axes
+LEGEND_KEY, LEGEND_CHARACTER = 0.5, 0.07  # inches that a legend beside the axes takes
+LEGEND_GROUPS = 14  # entries that fit beside the axes; more groups are named here and there
+
+
+def paint(axes: Axes, columns: Columns, spec: FigureSpec, points: Points) -> list[str]:
+    """Draw the groups, fits and reference lines on ``axes``; notes for the footer."""
+    axes.set_xscale("log" if log_x(spec) else "linear")
+    axes.set_yscale("log" if log_y(spec) else "linear")
+    axes.grid(True, which="major", color="0.9", linewidth=0.6)
+    axes.margins(x=0.03)
+    groups = columns.groups(spec.by, points.rows)
+    fits = _fits(columns, spec)
+    notes: list[str] = []
+    handles: list[Any] = []
+    for k, (values, rows) in enumerate(groups):
+        at = np.searchsorted(points.rows, rows)
+        look = {"color": _colour(k, len(groups)), "marker": MARKERS[k % len(MARKERS)]}
+        mark = _marks if spec.kind == "scatter" else _means
+        handle = mark(axes, points.x[at], points.y[at], spec, look, notes)
+        found = fits.get(tuple(values.values()))
+        if found is not None:
+            _fit_line(axes, found, points.x[at], look["color"], notes)
+        handle.set_label(_group_label(values, found))
+        if spec.by or found is not None:
+            handles.append(handle)
+    if len(handles) > LEGEND_GROUPS:
+        chosen = np.linspace(0, len(handles) - 1, LEGEND_GROUPS // 2).round().astype(int)
+        handles = [handles[k] for k in chosen]
+        notes.append(f"legend names {len(handles)} of {len(groups)} groups")
+    handles += _reference_lines(axes, columns, spec, points, groups)
+    _legend(axes, handles, ", ".join(labels.name(name) for name in spec.by))
+    if spec.kind == "curve":
+        notes += _caveats(columns, spec, points, groups)
+    return notes
+
+
+def _means(
+    axes: Axes, x: Array, y: Array, spec: FigureSpec, look: dict[str, Any], notes: list[str]
+) -> Line2D:
+    """Mean over the rows at each x, joined unless a fit will be, with its band."""
+    levels, inverse = distinct(x)
+    centre = means(y, inverse)
+    low, high = band_edges(y, inverse, spec.band)
+    if log_y(spec):
+        drawn = centre > 0
+        if not drawn.all():
+            notes.append(
+                f"{count(int(np.sum(~drawn)), 'mean')} ≤ 0 on a logarithmic scale, not drawn"
+            )
+        # mean − sd ≤ 0 has no place on a log axis: there the band ends at the smallest replicate
+        # that has one.
+        smallest = np.full(len(levels), np.inf)
+        np.minimum.at(smallest, inverse, np.where(y > 0, y, np.inf))
+        low = np.where(low > 0, low, np.minimum(smallest, centre))
+        levels, centre, low, high = levels[drawn], centre[drawn], low[drawn], high[drawn]
+    if spec.band != "none":
+        axes.fill_between(levels, low, high, color=look["color"], alpha=0.18, linewidth=0)
+    (line,) = axes.plot(
+        levels,
+        centre,
+        **look,
+        linestyle="none" if spec.fit else "-",
+        linewidth=1.4,
+        markersize=4.5,
+        markeredgecolor="white",
+        markeredgewidth=0.5,
+    )
+    return line
+
+
+def band_edges(y: Array, inverse: Array, band: str) -> tuple[Array, Array]:
+    """Lower and upper edge of the band at each point; of no width where one row stands alone.
+
+    ``sd`` is the sample standard deviation (n − 1), ``sem`` that over √n, ``minmax`` the extremes.
+    """
+    count = np.bincount(inverse)
+    centre = means(y, inverse)
+    if band == "minmax":
+        low, high = np.full(len(count), np.inf), np.full(len(count), -np.inf)
+        np.minimum.at(low, inverse, y)
+        np.maximum.at(high, inverse, y)
+        return low, high
+    squares = np.bincount(inverse, weights=(y - centre[inverse]) ** 2)
+    half = np.sqrt(squares / np.maximum(count - 1, 1))
+    if band == "sem":
+        half = half / np.sqrt(count)
+    return centre - half, centre + half
+
+
+def _marks(
+    axes: Axes, x: Array, y: Array, spec: FigureSpec, look: dict[str, Any], notes: list[str]
+) -> Line2D:
+    """One mark a row, paler the more there are."""
+    del spec, notes
+    alpha = float(np.clip(20 / np.sqrt(len(x)), 0.25, 0.8))
+    (line,) = axes.plot(
+        x, y, **look, linestyle="none", markersize=4, markeredgewidth=0, alpha=alpha
+    )
+    return line
+
+
+def _fits(columns: Columns, spec: FigureSpec) -> dict[tuple[Any, ...], FitResult]:
+    if not spec.fit:
+        return {}
+    law = FitSpec(name=spec.name, law="power", x=spec.x, y=spec.y, by=spec.by, where=spec.where)
+    return {tuple(found.group.values()): found for found in fit_columns(columns, law)}
+
+
+def _fit_line(axes: Axes, found: FitResult, x: Array, colour: Any, notes: list[str]) -> None:
+    place = f"{found.label()}: " if found.group else ""
+    if found.reason is not None:
+        notes.append(f"{place}no fit: {found.reason}")
+        return
+    notes += [f"{place}{text}" for text in found.warnings]
+    ends = np.geomspace(x[x > 0].min(), x.max(), 2)
+    axes.plot(
+        ends,
+        found["C"].estimate * ends ** found["exponent"].estimate,
+        color=colour,
+        linewidth=1.2,
+        zorder=1.9,
+    )
+
+
+def _group_label(values: Mapping[str, Any], found: FitResult | None) -> str:
+    name = ", ".join(labels.value(v) for v in values.values())
+    if found is None or found.reason is not None:
+        return name or "data"
+    slope = f"slope {found['exponent'].interval()}"
+    return f"{name}: {slope}" if name else slope
+
+
+def _reference_lines(
+    axes: Axes,
+    columns: Columns,
+    spec: FigureSpec,
+    points: Points,
+    groups: Sequence[tuple[Mapping[str, Any], Array]],
+) -> list[Any]:
+    """Each line's mean at each x by group; drawn once, in grey, where the groups agree on it."""
+    handles: list[Any] = []
+    for j, line in enumerate(spec.lines):
+        style = LINE_STYLES[j % len(LINE_STYLES)]
+        found = [
+            _line_points(columns, f"{spec.name}.lines[{j}]", line.y, rows, points)
+            for _, rows in groups
+        ]
+        common = _one_function(found)
+        for k, (x, y) in enumerate([common] if common is not None else found):
+            colour = REFERENCE if common is not None else _colour(k, len(groups))
+            axes.plot(x, y, color=colour, linestyle=style, linewidth=1.2, zorder=1.8)
+        label = line.label or labels.pretty(line.y)
+        handles.append(Line2D([], [], color=REFERENCE, linestyle=style, linewidth=1.2, label=label))
+    return handles
+
+
+def _line_points(
+    columns: Columns, what: str, text: str, rows: Array, points: Points
+) -> tuple[Array, Array]:
+    y = columns.numbers(text, rows, what)
+    known = np.isfinite(y)
+    levels, inverse = distinct(points.x[np.searchsorted(points.rows, rows)][known])
+    return levels, means(y[known], inverse)
+
+
+def _one_function(lines: Sequence[tuple[Array, Array]]) -> tuple[Array, Array] | None:
+    """The union of the lines where they agree wherever they share an x, else None."""
+    x = np.concatenate([line[0] for line in lines])
+    y = np.concatenate([line[1] for line in lines])
+    levels, inverse = distinct(x)
+    if len(lines) > 1 and len(levels) == len(x):
+        return None  # no x in common: nothing says that they are one
+    centre = means(y, inverse) if len(x) else y
+    same = np.abs(y - centre[inverse]) <= 1e-9 * np.abs(centre[inverse])
+    return (levels, centre) if bool(np.all(same)) else None
+
+
+def _caveats(
+    columns: Columns,
+    spec: FigureSpec,
+    points: Points,
+    groups: Sequence[tuple[Mapping[str, Any], Array]],
+) -> list[str]:
+    """What the band is, and a warning where a mean is over more than seeds."""
+    notes = []
+    words = {"sd": "±1 sd", "sem": "±1 standard error", "minmax": "smallest to largest"}
+    if spec.band in words and len(points.rows) > len(groups):
+        notes.append(f"points: mean over seeds; band: {words[spec.band]}")
+    for _, rows in groups:
+        at = distinct(points.x[np.searchsorted(points.rows, rows)])[1]
+        if columns.mixes_settings(rows, at):
+            notes.append("some points average different settings: split them with by or where")
+            break
+    return notes
+
+
+def _legend(axes: Axes, handles: list[Any], title: str) -> None:
+    if not handles:
+        return
+    look: dict[str, Any] = {"title": title or None, "alignment": "left", "handlelength": 2.2}
+    figure = axes.figure
+    if len(handles) > LEGEND_INSIDE and isinstance(figure, Figure):
+        longest = max(len(str(handle.get_label())) for handle in handles)
+        figure.set_figwidth(figure.get_figwidth() + LEGEND_KEY + LEGEND_CHARACTER * longest)
+        figure.legend(handles=handles, loc="outside right upper", frameon=False, **look)
+    else:
+        axes.legend(handles=handles, loc="best", framealpha=0.85, edgecolor="0.85", **look)
+
+
+def _colour(k: int, n: int) -> Any:
+    """The palette while it lasts; then viridis, short of its palest end, from dark to light."""
+    if n <= len(PALETTE):
+        return PALETTE[k]
+    return matplotlib.colormaps["viridis"](0.92 * k / (n - 1))

@@ -1,0 +1,128 @@
+"""Heatmaps over the irregular grid of the distinct x and y of a plan."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+
+from lawsweep.analysis import labels
+from lawsweep.analysis.curves import LINE_STYLES
+from lawsweep.analysis.frames import Array, Columns, distinct, means
+from lawsweep.analysis.points import Points, log_x, log_y
+from lawsweep.analysis.specs import HEATMAP_VARIABLE, FigureSpec
+from lawsweep.core.errors import InvalidValueError
+from lawsweep.core.expressions import Expression
+
+# Cells per planned point beyond which x and y are no axes of a grid: a triangle that ``where``
+# leaves of a square has two, a full derived axis (n_samples = ratio * input_dim**2) has n.
+MOST_CELLS = 5
+MISSING: Any = {"facecolor": "0.93", "edgecolor": "0.72", "hatch": "////", "linewidth": 0.0}
+
+
+def paint(axes: Axes, columns: Columns, spec: FigureSpec, points: Points) -> list[str]:
+    """Mean of z over the rows of each cell, missing cells hatched, lines above; footer notes."""
+    assert points.z is not None
+    logx, logy = log_x(spec), log_y(spec)
+    on_axes = ((points.planned_x > 0) | (not logx)) & ((points.planned_y > 0) | (not logy))
+    xs, x_at = distinct(np.concatenate([points.x, points.planned_x[on_axes]]))
+    ys, y_at = distinct(np.concatenate([points.y, points.planned_y[on_axes]]))
+    n_cells = len(xs) * len(ys)
+    planned_cell = y_at * len(xs) + x_at
+    n_distinct = len(np.unique(planned_cell))
+    if n_cells > MOST_CELLS * n_distinct:
+        raise InvalidValueError(
+            f"Figure {spec.name}: {spec.x} and {spec.y} form no grid, expected at most "
+            f"{MOST_CELLS} cells a point, got {n_distinct} points on {len(xs)} × {len(ys)} cells. "
+            "Choose axes of the sweep, or kind: scatter."
+        )
+    cell = planned_cell[: len(points.rows)]
+    filled, inverse = np.unique(cell, return_inverse=True)
+    grid = np.full(n_cells, np.nan)
+    grid[filled] = means(points.z, inverse)
+    handles: list[Any] = []
+    if len(filled) < n_cells:
+        axes.add_patch(Rectangle((0, 0), 1, 1, transform=axes.transAxes, zorder=0, **MISSING))
+        handles.append(Patch(label="no result", **MISSING))
+    _mesh(axes, spec, edges(xs, logx), edges(ys, logy), grid.reshape(len(ys), -1))
+    handles = _lines(axes, spec) + handles
+    if handles and isinstance(axes.figure, Figure):
+        # Above the map: a legend within would lie on cells.
+        axes.figure.legend(
+            handles=handles,
+            loc="outside upper center",
+            ncols=2 if len(handles) == 4 else 3,
+            frameon=False,
+            handlelength=2.2,
+        )
+    if columns.mixes_settings(points.rows, cell):
+        return ["some cells average different settings: split them with where"]
+    return ["cells: mean over seeds"] if len(points.rows) > len(filled) else []
+
+
+def edges(centres: Array, log: bool) -> Array:
+    """Cell edges, shape (n + 1,), half way between neighbours (in the logarithm if ``log``).
+
+    The outer cells reach as far out as in; a single centre gets a cell of a tenth either side.
+    """
+    v = np.log(centres) if log else centres
+    if len(v) == 1:
+        half = 0.1 if log else (0.1 * abs(v[0]) or 0.5)
+        found = np.array([v[0] - half, v[0] + half])
+    else:
+        middle = (v[1:] + v[:-1]) / 2
+        found = np.concatenate([[2 * v[0] - middle[0]], middle, [2 * v[-1] - middle[-1]]])
+    return np.asarray(np.exp(found) if log else found)
+
+
+def _mesh(axes: Axes, spec: FigureSpec, x: Array, y: Array, grid: Array) -> None:
+    axes.set_xscale("log" if log_x(spec) else "linear")
+    axes.set_yscale("log" if log_y(spec) else "linear")
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(True)
+    mesh = axes.pcolormesh(
+        x,
+        y,
+        np.ma.masked_invalid(grid),
+        cmap="viridis",
+        norm=LogNorm() if spec.logz else None,
+        # Edges in the cell's own colour: PDF viewers show hairlines between cells without.
+        edgecolors="face",
+        linewidth=0.2,
+        zorder=1,
+    )
+    axes.set_xlim(x[0], x[-1])
+    axes.set_ylim(y[0], y[-1])
+    figure = axes.figure
+    assert isinstance(figure, Figure)
+    assert spec.z is not None
+    bar = figure.colorbar(mesh, ax=axes, pad=0.02, aspect=25)
+    bar.set_label(spec.zlabel or labels.pretty(spec.z))
+    bar.outline.set_visible(False)
+
+
+def _lines(axes: Axes, spec: FigureSpec) -> list[Any]:
+    """Reference lines y(x), cut at the map's frame; readable on dark and light alike."""
+    left, right = axes.get_xlim()
+    space = np.geomspace if log_x(spec) else np.linspace
+    x = space(left, right, 400)
+    halo = [patheffects.Stroke(linewidth=3.2, foreground="white"), patheffects.Normal()]
+    handles: list[Any] = []
+    for j, line in enumerate(spec.lines):
+        y = Expression(line.y).evaluate({HEATMAP_VARIABLE: x}, len(x), finite=False)
+        handles += axes.plot(
+            x,
+            np.where(np.isfinite(y), y, np.nan),
+            color="black",
+            linewidth=1.5,
+            linestyle="-" if j == 0 else LINE_STYLES[(j - 1) % len(LINE_STYLES)],
+            path_effects=halo,
+            label=line.label or f"y = {labels.pretty(line.y)}",
+            zorder=3,
+        )
+    return handles

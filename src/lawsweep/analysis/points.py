@@ -1,0 +1,81 @@
+"""The rows a figure draws, and a sentence for each kind of row it does not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lawsweep.analysis.frames import Array, Columns
+from lawsweep.analysis.results import count
+from lawsweep.analysis.specs import FigureSpec
+
+
+@dataclass(frozen=True)
+class Points:
+    """Rows that can be drawn: their index into the frame and their coordinates, shape (n,).
+
+    ``planned_x``, ``planned_y`` are the finite coordinates of every row of the plan within
+    ``where``, so that a heatmap can show the cells that have no result.
+    """
+
+    rows: Array
+    x: Array
+    y: Array
+    z: Array | None
+    n_planned: int
+    planned_x: Array
+    planned_y: Array
+    notes: tuple[str, ...]
+
+
+def read_points(columns: Columns, spec: FigureSpec) -> Points:
+    """Evaluate the figure's expressions over the rows within ``where``."""
+    planned = columns.where(spec.where)
+    ok = columns.statuses(planned) == "ok"
+    rows = planned[ok]
+    x = columns.numbers(spec.x, rows, f"{spec.name}.x")
+    y = columns.numbers(spec.y, rows, f"{spec.name}.y")
+    z = None if spec.z is None else columns.numbers(spec.z, rows, f"{spec.name}.z")
+    keep = np.isfinite(x) & np.isfinite(y)
+    if z is not None:
+        keep &= np.isfinite(z)
+    notes = []
+    n_lost = int(np.sum(~keep))
+    if n_lost:
+        notes.append(f"{n_lost} of {len(rows)} ok rows without a finite value, not drawn")
+    on_log = np.ones(len(rows), dtype=bool)
+    # A curve draws the mean over replicates, which may be positive though a replicate is not.
+    for value, log in ((x, log_x(spec)), (y, log_y(spec) and spec.kind != "curve"), (z, spec.logz)):
+        if log and value is not None:
+            on_log &= value > 0
+    n_negative = int(np.sum(keep & ~on_log))
+    if n_negative:
+        notes.append(f"{count(n_negative, 'row')} ≤ 0 on a logarithmic scale, not drawn")
+    keep &= on_log
+    n_unsure = int(np.sum(columns.not_converged(rows[keep])))
+    if n_unsure:
+        notes.append(f"{count(n_unsure, 'row')} drawn did not converge")
+    px = columns.numbers_where_known(spec.x, planned, f"{spec.name}.x")
+    py = columns.numbers_where_known(spec.y, planned, f"{spec.name}.y")
+    known = np.isfinite(px) & np.isfinite(py)
+    return Points(
+        rows=rows[keep],
+        x=x[keep],
+        y=y[keep],
+        z=None if z is None else z[keep],
+        n_planned=len(planned),
+        planned_x=px[known],
+        planned_y=py[known],
+        notes=tuple(notes),
+    )
+
+
+def log_x(spec: FigureSpec) -> bool:
+    """Whether x is logarithmic: as asked, else where a power law is drawn."""
+    return spec.fit if spec.logx is None else spec.logx
+
+
+def log_y(spec: FigureSpec) -> bool:
+    """Whether y is logarithmic: as asked, else where a power law is drawn."""
+    return spec.fit if spec.logy is None else spec.logy

@@ -1,0 +1,158 @@
+"""Compress a target: starts, minimisation over restarts, and the geometry of what came out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lawsweep.kernels.arccos import unit
+from lawsweep.kernels.compression_objective import HomogeneousObjective
+from lawsweep.kernels.compression_theory import frame_norm, simplex_frame
+from lawsweep.kernels.minimise import Agreement, Reason, Result, Solver, agreement, minimise
+
+# Above this many unknowns a dense Hessian and its eigenvectors cost more than products with it.
+DENSE_UNKNOWNS = 800
+# Losses of restarts closer than this part of |J| are the same minimum: a minimum found to a
+# gradient of 1e-10 of its scale is off in loss by about 1e-20/(smallest curvature), far less.
+SAME_LOSS = 1e-9
+
+
+@dataclass(frozen=True)
+class Compression:
+    """All restarts, which is best and how many agree with it; ``v`` (M, d), ``signs`` (M,)."""
+
+    result: Result
+    agreement: Agreement
+    v: Tensor
+    signs: Tensor
+
+    @property
+    def reason(self) -> Reason:
+        """Why the best restart stopped."""
+        return self.result.reason[self.agreement.best]
+
+
+def sign_patterns(m: int, sign: float, search: bool) -> Tensor:
+    """The sign patterns to try, (P, M): all equal to ``sign``, or every count of the other sign.
+
+    Rows are interchangeable, so a pattern is its count of minus signs: M + 1 of them.
+    """
+    ones = torch.full((m,), math.copysign(1.0, sign), dtype=torch.float64)
+    if not search:
+        return ones.unsqueeze(0)
+    flips = torch.arange(m).unsqueeze(0) < torch.arange(m + 1).unsqueeze(1)
+    return torch.where(flips, -ones, ones)
+
+
+def random_starts(rng: np.random.Generator, n: int, m: int, d: int, scale: float) -> Tensor:
+    """``n`` starts (n, M, d) of independent uniform directions and norms frame_norm(scale)."""
+    draws, _ = unit(torch.from_numpy(rng.standard_normal((n, m, d))))
+    return frame_norm(scale, d, m) * draws
+
+
+def frame_start(m: int, scale: float, mean: Tensor, eigenvectors: Tensor) -> Tensor:
+    """The start theory suggests, (M, d): an ETF in the leading M-1 directions, M <= d + 1.
+
+    ``eigenvectors`` (d, d) of E_N, largest first.  A thousandth of ``mean`` is added to each row,
+    which settles the sign of the sum of the rows and leaves the saddle between its two choices.
+    """
+    rows = simplex_frame(m, eigenvectors)
+    direction, _ = unit(mean)
+    return frame_norm(scale, len(mean), m) * (rows + 1e-3 * direction)
+
+
+def solve(
+    objective: HomogeneousObjective,
+    starts: Tensor,
+    *,
+    scale: float,
+    tol: float,
+    max_iterations: int,
+    solver: Solver | None = None,
+) -> Compression:
+    """Minimise from ``starts`` (R, M, d) and compare the restarts.
+
+    ``scale`` = sum_i |alpha_i||w_i| is the size of the gradient's terms; a restart converges at
+    |gradient| <= tol * scale.  ``solver`` None: newton up to DENSE_UNKNOWNS, else newton_cg.
+    A restart that lost a row (Reason.COLLAPSED) is never an answer: there J has a kink, and that
+    it is a minimum has not been shown.
+    """
+    unknowns = starts[0].numel()
+    chosen: Solver = solver or ("newton" if unknowns <= DENSE_UNKNOWNS else "newton_cg")
+    result = minimise(
+        objective,
+        starts.flatten(1),
+        scale=scale,
+        tol=tol,
+        max_iterations=max_iterations,
+        solver=chosen,
+    )
+    points = result.x.reshape(starts.shape)
+    lost = (points.norm(dim=-1) == 0).any(-1).tolist()
+    reason = tuple(
+        Reason.COLLAPSED if gone and r is not Reason.NON_FINITE else r
+        for r, gone in zip(result.reason, lost, strict=True)
+    )
+    result = Result(
+        x=result.x,
+        loss=result.loss,
+        grad_norm=result.grad_norm,
+        n_iterations=result.n_iterations,
+        reason=reason,
+        curvature_min=result.curvature_min,
+    )
+    size = float(result.loss.abs().nan_to_num(0.0, 0.0, 0.0).max())
+    compared = agreement(result.loss, result.converged, SAME_LOSS * size)
+    best = compared.best
+    return Compression(result, compared, points[best], objective.signs[best])
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How far rows are from an equiangular tight frame of equal norms; None where undefined."""
+
+    norm_mean: float
+    norm_cv: float
+    sum_norm: float
+    cos_min: float | None
+    cos_max: float | None
+    etf_rms: float | None
+    etf_max: float | None
+    cos_sum_mean: float | None
+    span_overlap: float | None
+
+
+def geometry(v: Tensor, mean: Tensor | None = None, eigenvectors: Tensor | None = None) -> Geometry:
+    """Of rows v (M, d), in relation to the target's mean m (d,) and E_N's eigenvectors (d, d).
+
+    etf_rms, etf_max: distance of the off-diagonal cosines from -1/(M-1).  cos_sum_mean: cosine
+    of sum_j v_j and m.  span_overlap: |U^T Q|_F^2/(M-1) of U, the leading M-1 right singular
+    vectors of v, and Q, the leading M-1 eigenvectors: 1 where the spans agree.
+    """
+    m, d = v.shape
+    directions, norms = unit(v)
+    total = v.sum(0)
+    sum_norm, mean_norm = float(total.norm()), float(norms.mean())
+    cosines = (directions @ directions.T)[~torch.eye(m, dtype=torch.bool, device=v.device)]
+    error = cosines + 1.0 / max(1, m - 1)
+    along = overlap = None
+    if mean is not None and sum_norm > 0 and float(mean.norm()) > 0:
+        along = float(total @ mean / mean.norm()) / sum_norm
+    if eigenvectors is not None and 1 < m <= d + 1:
+        right = torch.linalg.svd(v, full_matrices=False).Vh[: m - 1]
+        overlap = float((right @ eigenvectors[:, : m - 1]).square().sum()) / (m - 1)
+    return Geometry(
+        norm_mean=mean_norm,
+        norm_cv=float(norms.std(correction=0)) / mean_norm if mean_norm > 0 else math.nan,
+        sum_norm=sum_norm,
+        cos_min=float(cosines.min()) if m > 1 else None,
+        cos_max=float(cosines.max()) if m > 1 else None,
+        etf_rms=float(error.square().mean().sqrt()) if m > 1 else None,
+        etf_max=float(error.abs().max()) if m > 1 else None,
+        cos_sum_mean=along,
+        span_overlap=overlap,
+    )

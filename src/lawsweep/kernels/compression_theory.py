@@ -1,0 +1,148 @@
+"""What theory says of compressing a ReLU network: limits, the optimal frame, finite-N terms.
+
+The simplified problem and the conjecture that equiangular tight frames (ETFs) solve it are [C]'s
+(arXiv 2205.08199).  The finite-N terms below were derived for this project to first order and
+checked by minimisation; they are not statements of that paper.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lawsweep.kernels.arccos import RELU, unit
+
+
+def kappa(r: float) -> float:
+    """sqrt(1 - r^2) + r (pi - arccos r): 2 pi k(u, v) of unit rows with cosine r, ReLU."""
+    return math.sqrt(max(0.0, (1.0 - r) * (1.0 + r))) + r * (math.pi - math.acos(r))
+
+
+def frame_constant(m: int) -> float:
+    """K_M = [pi + (M-1) kappa(-1/(M-1))]/M, with K_1 = pi."""
+    if m < 1:
+        raise ValueError(f"expected at least one compressed node, got {m}; raise n_compressed")
+    return math.pi if m == 1 else (math.pi + (m - 1) * kappa(-1.0 / (m - 1))) / m
+
+
+def mean_field_objective(scale: float, d: int, m: int) -> float:
+    """min J of the simplified problem, -2 pi A^2 D_d^2 / K_M; for M > d+1 only a lower bound."""
+    return -2.0 * math.pi * (scale * RELU.mean_factor(d)) ** 2 / frame_constant(m)
+
+
+def limit_loss(scale: float, d: int, m: int) -> float:
+    """L* = A^2 D_d (1 - 2 pi D_d / K_M), A = ``scale``; for M > d+1 only a lower bound.
+
+    At M = 1, d = 1 and wherever the optimum is exact, this is a minimum of a squared error and so
+    not negative; rounding leaves about 1e-17 A^2.
+    """
+    return scale**2 * RELU.mean_factor(d) + mean_field_objective(scale, d, m)
+
+
+def frame_norm(scale: float, d: int, m: int) -> float:
+    """|v_j| = 2 pi A D_d / (M K_M) at the optimum."""
+    return 2.0 * math.pi * scale * RELU.mean_factor(d) / (m * frame_constant(m))
+
+
+def simplex_frame(m: int, basis: Tensor) -> Tensor:
+    """M unit rows with cosines -1/(M-1) in the span of ``basis`` (d, >= M-1 orthonormal columns).
+
+    Shape (M, d).  The Cholesky-like recursion of the simplex: row j has the coordinates
+    -c_l/(M-1-l) ... of the rows before it and the rest of its length in coordinate j.
+    """
+    if basis.shape[1] < m - 1:
+        raise ValueError(
+            f"expected M - 1 = {m - 1} orthonormal columns, got {basis.shape[1]}; M <= d + 1"
+        )
+    if m == 1:
+        return basis[:, :1].T.clone()
+    rows = basis.new_zeros(m, m - 1)
+    for j in range(m - 1):
+        rows[j, j] = math.sqrt(max(0.0, 1.0 - float((rows[j, :j] ** 2).sum())))
+        rows[j + 1 :, j] = (-1.0 / (m - 1) - rows[j + 1 :, :j] @ rows[j, :j]) / rows[j, j]
+    return rows @ basis[:, : m - 1].T
+
+
+def expected_norm(law: str, d: int) -> float:
+    """E|w| of a row law of covariance I/d (``sampling.rows`` divided by sqrt d).
+
+    1 for sphere and rademacher; sqrt(2/d) Gamma((d+1)/2)/Gamma(d/2) for gaussian.  For uniform,
+    E sqrt(S) = (1/(2 sqrt pi)) int_0^inf (1 - E e^(-t S)) t^(-3/2) dt, with t = e^y by the
+    trapezoidal rule, which converges geometrically (1e-12 at this step).
+    """
+    if law in ("sphere", "rademacher"):
+        return 1.0
+    if law == "gaussian":
+        return math.sqrt(2.0 / d) * math.exp(math.lgamma((d + 1) / 2) - math.lgamma(d / 2))
+    if law == "uniform":
+        y = torch.linspace(-64.0, 64.0, 8193, dtype=torch.float64)
+        root = (3.0 * y.exp() / d).sqrt()  # x = sqrt(3/d) U, U uniform on [-1, 1]
+        # 1 - E e^(-t x^2) = 1 - sqrt(pi) erf(root)/(2 root), by its series where it is small.
+        series = torch.zeros_like(root)
+        for n in range(12, 0, -1):
+            series = (series + (-1.0) ** (n + 1) / (math.factorial(n) * (2 * n + 1))) * root**2
+        direct = 1.0 - 0.5 * math.sqrt(math.pi) * torch.erf(root) / root
+        tail = -torch.expm1(d * torch.log1p(-torch.where(root < 0.7, series, direct)))
+        return float((tail * torch.exp(-0.5 * y)).sum() * (y[1] - y[0]) / (2 * math.sqrt(math.pi)))
+    raise ValueError(f"unknown row law {law!r}; valid: sphere, gaussian, rademacher, uniform")
+
+
+@dataclass(frozen=True)
+class TargetMoments:
+    """What the finite-N theory reads off a target.
+
+    ``scale`` A_N = sum_i alpha_i|w_i|; ``mean`` m = sum_i alpha_i w_i, shape (d,); ``anisotropy``
+    E_N = sum_i alpha_i|w_i| (w_i^ w_i^T - I/d) by its eigenvalues (d,) and eigenvectors (d, d),
+    largest first (of sign(A_N) E_N, so the order is the one that matters to the optimum).
+    """
+
+    scale: float
+    mean: Tensor
+    eigenvalues: Tensor
+    eigenvectors: Tensor
+
+
+def target_moments(target: Tensor, alpha: Tensor) -> TargetMoments:
+    """A_N, m and the spectrum of E_N; target (N, d), alpha (N,)."""
+    directions, norms = unit(target)
+    beta = alpha * norms
+    scale, d = float(beta.sum()), target.shape[1]
+    sign = -1.0 if scale < 0 else 1.0
+    gram = sign * (directions.T @ (beta.unsqueeze(-1) * directions))
+    gram -= abs(scale) / d * torch.eye(d, dtype=gram.dtype, device=gram.device)
+    values, vectors = torch.linalg.eigh(gram)
+    return TargetMoments(scale, alpha @ target, values.flip(0), vectors.flip(1))
+
+
+def quadratic_factor(d: int) -> float:
+    """a_2: the degree-2 part of h(v)/|v| is a_2 v^T E_N v^, a_2 = D_d d (d+2) / (2 (d+1)^2).
+
+    e(rho) = (pi/2) E_x |<u^,x>||<v^,x>| over Gaussian x is, on the sphere, (pi d/2) T^2 with T the
+    operator of kernel |<u,w>|.  Funk-Hecke: T is tau_0 = E|w_1| on constants and, since
+    E|w_1|^3/E|w_1| = 2/(d+1), tau_2 = tau_0/(d+1) on degree 2.  So degree 2 has the eigenvalue
+    D_d/(d+1)^2, and its zonal harmonic is dim_2 (d rho^2 - 1)/(d-1), dim_2 = (d-1)(d+2)/2.
+    """
+    return RELU.mean_factor(d) * d * (d + 2) / (2.0 * (d + 1) ** 2)
+
+
+def predicted_gap(moments: TargetMoments, m: int) -> tuple[float, float] | None:
+    """(p1, pm), the first-order terms of min J_N + 2 pi A_N^2 D_d^2/K_M.
+
+    p1: the ETF's rows satisfy sum_j v_j^ v_j^T = M/(M-1) P with P a projection of rank M-1 that
+    rotates freely, so -2 sum_j |v_j| a_2 v_j^T E_N v_j^ is least at the top eigenvectors:
+    p1 = -4 pi |A_N| D_d a_2 S / ((M-1) K_M), S the sum of the top M-1 eigenvalues.
+    pm = -|m|^2 [1/4 + b/(2 pi - 4 b)], b = arcsin(1/(M-1)).
+
+    None for M = 1 (no frame), M = 2 (pm diverges; another rate) and M > d+1 (no ETF).
+    """
+    d = len(moments.mean)
+    if m < 3 or m > d + 1:
+        return None
+    top = float(moments.eigenvalues[: m - 1].sum())
+    lead = 4.0 * math.pi * abs(moments.scale) * RELU.mean_factor(d) * quadratic_factor(d)
+    b = math.asin(1.0 / (m - 1))
+    pm = -float(moments.mean @ moments.mean) * (0.25 + b / (2.0 * math.pi - 4.0 * b))
+    return -lead * top / ((m - 1) * frame_constant(m)), pm

@@ -1,0 +1,157 @@
+"""The quadratic model of a trust-region step, minimised exactly or by conjugate gradients.
+
+Both give, for a batch of restarts, a step (R, n) that makes g.p + p.Hp/2 small over |p| <= radius
+and the fall (R,) it predicts, which is not negative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Eigen:
+    """Exact: from the eigendecompositions of dense Hessians, kept while a restart stands still."""
+
+    # Eigenvalues below this part of the largest (64 eps in low precision) are rounding: no step of
+    # rounding over rounding.
+    FLOOR = 1e-10
+    # Where |g| is below this part of (largest eigenvalue) |x|, a restart is near its minimum.
+    NEAR = 1e-3
+
+    def __init__(self) -> None:
+        self._values: Tensor | None = None
+        self._vectors: Tensor | None = None
+
+    def update(self, index: Tensor, hessian: Tensor, n_restarts: int) -> None:
+        """Decompose the Hessians (len(index), n, n) of those restarts."""
+        n = hessian.shape[-1]
+        if self._values is None or self._vectors is None:
+            self._values = hessian.new_zeros(n_restarts, n)
+            self._vectors = hessian.new_zeros(n_restarts, n, n)
+        if len(index):
+            self._values[index], self._vectors[index] = torch.linalg.eigh(hessian)
+
+    def extremes(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Smallest eigenvalue, and largest in absolute value, of those restarts."""
+        assert self._values is not None
+        values = self._values[index]
+        return values[:, 0], values.abs().amax(-1)
+
+    def solve(
+        self, index: Tensor, objective: Any, x: Tensor, gradient: Tensor, radius: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Step and predicted fall by Moré and Sorensen's conditions, in the eigenbasis.
+
+        p(mu) = -Q (Q^T g)/(lambda + mu) with the least mu >= max(0, -lambda_1) that fits within
+        the radius.  Where even that mu leaves room (the hard case: g has no part along the lowest
+        eigenvector of an indefinite H), the lowest eigenvector fills it.
+
+        A manifold of minima (rotations) that is met at distance |g|/largest has eigenvalues of
+        about +-|g|/|x| along itself, which say nothing: near a minimum those are lifted to that.
+        """
+        assert self._values is not None
+        assert self._vectors is not None
+        values, vectors = self._values[index], self._vectors[index]
+        c = (vectors.mT @ gradient.unsqueeze(-1)).squeeze(-1)
+        largest = values.abs().amax(-1).clamp_min(torch.finfo(c.dtype).tiny)
+        flat = gradient.norm(dim=-1) / x.norm(dim=-1).clamp_min(torch.finfo(c.dtype).tiny)
+        flat = torch.where(flat <= self.NEAR * largest, flat, torch.zeros_like(flat))
+        floor = max(self.FLOOR, 64 * torch.finfo(c.dtype).eps) * largest
+        lifted = torch.maximum(floor, flat).unsqueeze(-1)
+        values = torch.where(values.abs() < lifted, lifted, values)
+        least = (floor - values[:, 0]).clamp_min(0.0)
+        mu = _secular(values, c, radius, least)
+        p = -c / (values + mu.unsqueeze(-1))
+        room = (radius**2 - (p * p).sum(-1)).clamp_min(0.0).sqrt()
+        hard = (values[:, 0] < -floor) & (mu <= least) & (room > 0)
+        push = torch.where(c[:, 0] > 0, -room, room)
+        p[:, 0] = torch.where(hard, p[:, 0] + push, p[:, 0])
+        predicted = -(c * p + 0.5 * values * p * p).sum(-1)
+        return (vectors @ p.unsqueeze(-1)).squeeze(-1), predicted.clamp_min(0.0)
+
+
+def _secular(values: Tensor, c: Tensor, radius: Tensor, least: Tensor) -> Tensor:
+    """The mu >= least with |c/(values + mu)| = radius, or least where that is within it.
+
+    Newton's method on 1/|p(mu)| - 1/radius, which is concave: from the left of the root it climbs
+    monotonically to it.  A hundredth of the radius is accuracy enough.
+    """
+    mu = least.clone()
+    for _ in range(60):
+        shifted = values + mu.unsqueeze(-1)
+        p = c / shifted
+        length = p.norm(dim=-1)
+        outside = length > 1.01 * radius
+        if not bool(outside.any()):
+            break
+        slope = (p * p / shifted).sum(-1)
+        newton = (length**2 / slope) * (length - radius) / radius
+        mu = torch.where(outside, mu + newton, mu)
+    return mu
+
+
+class Products:
+    """Truncated conjugate gradients (Steihaug 1983) on products with the Hessian.
+
+    Stops at the radius, at negative curvature (then goes to the radius along it), or when the
+    residual is below min(0.1, sqrt|g|/sqrt|g_first|)|g|, so convergence is superlinear.
+    """
+
+    def __init__(self, max_products: int = 500) -> None:
+        self.max_products = max_products
+        self._first: dict[int, float] = {}
+
+    def solve(
+        self, index: Tensor, objective: Any, x: Tensor, gradient: Tensor, radius: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Step and predicted fall; each row of the batch leaves the iteration on its own."""
+        size = gradient.norm(dim=-1)
+        first = [
+            self._first.setdefault(i, s) for i, s in zip(index.tolist(), size.tolist(), strict=True)
+        ]
+        relative = size / size.new_tensor(first).clamp_min(torch.finfo(size.dtype).tiny)
+        target = torch.minimum(torch.full_like(size, 0.1), relative.sqrt()) * size
+        return _steihaug(objective.hessian_product(x), gradient, radius, target, self.max_products)
+
+
+def _steihaug(
+    product: Callable[[Tensor], Tensor],
+    gradient: Tensor,
+    radius: Tensor,
+    target: Tensor,
+    max_products: int,
+) -> tuple[Tensor, Tensor]:
+    p, hp = torch.zeros_like(gradient), torch.zeros_like(gradient)
+    residual, direction = gradient.clone(), -gradient
+    square = (residual * residual).sum(-1)
+    going = square > 0
+    for _ in range(min(max_products, 2 * gradient.shape[-1] + 10)):
+        if not bool(going.any()):
+            break
+        h_direction = product(direction)
+        curvature = (direction * h_direction).sum(-1)
+        alpha = square / torch.where(curvature > 0, curvature, torch.ones_like(curvature))
+        ends = (p + alpha.unsqueeze(-1) * direction).norm(dim=-1) >= radius
+        ends |= curvature <= 0
+        alpha = torch.where(ends, _to_radius(p, direction, radius), alpha)
+        alpha = torch.where(going, alpha, torch.zeros_like(alpha)).unsqueeze(-1)
+        p, hp = p + alpha * direction, hp + alpha * h_direction
+        residual = residual + alpha * h_direction
+        new_square = (residual * residual).sum(-1)
+        going = going & ~ends & (new_square.sqrt() > target)
+        beta = (new_square / square.clamp_min(torch.finfo(square.dtype).tiny)).unsqueeze(-1)
+        direction = torch.where(going.unsqueeze(-1), beta * direction - residual, direction)
+        square = new_square
+    return p, (-(gradient * p).sum(-1) - 0.5 * (p * hp).sum(-1)).clamp_min(0.0)
+
+
+def _to_radius(p: Tensor, direction: Tensor, radius: Tensor) -> Tensor:
+    """The positive tau with |p + tau direction| = radius."""
+    a = (direction * direction).sum(-1).clamp_min(torch.finfo(p.dtype).tiny)
+    b = (p * direction).sum(-1)
+    c = (radius**2 - (p * p).sum(-1)).clamp_min(0.0)
+    return (-b + (b * b + a * c).sqrt()) / a

@@ -1,0 +1,124 @@
+"""Adam and gradient descent on one flat vector that holds the weights of many seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import sqrt
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+BETA_1, BETA_2, EPS = 0.9, 0.999, 1e-8  # Kingma and Ba (arXiv 1412.6980), algorithm 1
+
+
+_ALIGN = 64  # elements; a multiple of every vector width
+
+
+class LayerMajor:
+    """One flat vector as L blocks (S, n_{l-1}, n_l), layer after layer, then padding of zeros.
+
+    Each block is contiguous, so batched products can write into it, and an optimiser needs one
+    call for all layers and seeds.  The vector's length is a multiple of ``_ALIGN``: what is left
+    over at the end of an elementwise operation is computed by scalar code, which rounds
+    differently, so without padding a weight's last bits would depend on the other seeds.
+    """
+
+    def __init__(self, shapes: Sequence[tuple[int, ...]]) -> None:
+        self.shapes = list(shapes)
+        sizes = [s * a * b for s, a, b in self.shapes]
+        self._sizes = [*sizes, -sum(sizes) % _ALIGN]
+
+    def flat(self, blocks: Sequence[Tensor]) -> Tensor:
+        """A new flat vector of the blocks' values."""
+        padding = blocks[0].new_zeros(self._sizes[-1])
+        return torch.cat([*(b.reshape(-1) for b in blocks), padding])
+
+    def views(self, flat: Tensor) -> list[Tensor]:
+        """The blocks, sharing memory with ``flat``."""
+        parts = torch.split(flat, self._sizes)[:-1]
+        return [t.view(s) for t, s in zip(parts, self.shapes, strict=True)]
+
+    def selected(self, n_seeds: int) -> LayerMajor:
+        """The layout of ``n_seeds`` seeds."""
+        return LayerMajor([(n_seeds, a, b) for _, a, b in self.shapes])
+
+    def select(self, flat: Tensor, keep: Tensor) -> Tensor:
+        """The flat vector of the seeds at positions ``keep`` alone (a copy)."""
+        return self.selected(len(keep)).flat([v[keep] for v in self.views(flat)])
+
+
+class Optimizer(Protocol):
+    """An update rule with its state."""
+
+    def step(self, flat: Tensor, grad: Tensor) -> None:
+        """Move ``flat`` in place."""
+
+    def finite(self) -> Tensor:
+        """Whether each seed's state is finite, (S,) bool."""
+
+    def select(self, keep: Tensor) -> Optimizer:
+        """The optimiser of the seeds at positions ``keep``."""
+
+
+class GradientDescent:
+    """w <- w - lr g."""
+
+    def __init__(self, flat: Tensor, layout: LayerMajor, learning_rate: float) -> None:
+        self._lr, self._n_seeds, self._device = learning_rate, layout.shapes[0][0], flat.device
+
+    def step(self, flat: Tensor, grad: Tensor) -> None:
+        """Move ``flat`` in place."""
+        flat.add_(grad, alpha=-self._lr)
+
+    def finite(self) -> Tensor:
+        """Always: there is no state."""
+        return torch.ones(self._n_seeds, dtype=torch.bool, device=self._device)
+
+    def select(self, keep: Tensor) -> GradientDescent:
+        """The same rule for fewer seeds."""
+        other = object.__new__(GradientDescent)
+        other._lr, other._n_seeds, other._device = self._lr, len(keep), self._device
+        return other
+
+
+class Adam:
+    """Adam with torch.optim's defaults (no weight decay, no AMSGrad).
+
+    With bias corrections c_1 = 1 - beta_1^t and c_2 = 1 - beta_2^t,
+    (m/c_1) / (sqrt(v/c_2) + eps) = (sqrt(c_2)/c_1) m / (sqrt(v) + eps sqrt(c_2)),
+    which saves one pass over the weights.
+    """
+
+    def __init__(self, flat: Tensor, layout: LayerMajor, learning_rate: float) -> None:
+        self._lr, self._layout, self._t = learning_rate, layout, 0
+        self._m, self._v = torch.zeros_like(flat), torch.zeros_like(flat)
+        self._denominator = torch.empty_like(flat)
+
+    def step(self, flat: Tensor, grad: Tensor) -> None:
+        """Move ``flat`` in place."""
+        self._t += 1
+        c1, c2 = 1.0 - BETA_1**self._t, sqrt(1.0 - BETA_2**self._t)
+        self._m.lerp_(grad, 1.0 - BETA_1)
+        self._v.mul_(BETA_2).addcmul_(grad, grad, value=1.0 - BETA_2)
+        torch.sqrt(self._v, out=self._denominator).add_(EPS * c2)
+        flat.addcdiv_(self._m, self._denominator, value=-self._lr * c2 / c1)
+
+    def finite(self) -> Tensor:
+        """Whether each seed's second moments are finite.
+
+        An overflow of g^2 makes v infinite and the update zero for ever: the loss would stay
+        finite and constant, so it has to be looked for here.
+        """
+        ok = [torch.isfinite(v).flatten(1).all(1) for v in self._layout.views(self._v)]
+        return torch.stack(ok).all(0)
+
+    def select(self, keep: Tensor) -> Adam:
+        """The optimiser of the seeds at positions ``keep``, with their moments and step count."""
+        m, v = (self._layout.select(t, keep) for t in (self._m, self._v))
+        other = Adam(m, self._layout.selected(len(keep)), self._lr)
+        other._m, other._v, other._t = m, v, self._t
+        return other
+
+
+OPTIMIZERS: dict[str, type[Adam] | type[GradientDescent]] = {"adam": Adam, "gd": GradientDescent}

@@ -1,0 +1,135 @@
+import subprocess
+import sys
+
+import pytest
+
+from lawsweep.analysis.specs import FitSpec, LineSpec, parse_figures, parse_fits
+from lawsweep.core.errors import InvalidValueError, UnknownNameError
+
+COLUMNS = ["n_samples", "input_dim", "seed", "lambda_min", "gap", "status", "predicted_gap"]
+POWER = {"law": "power", "x": "input_dim**2", "y": "lambda_min"}
+CURVE = {"kind": "curve", "x": "input_dim", "y": "gap"}
+HEATMAP = {"kind": "heatmap", "x": "n_samples", "y": "input_dim", "z": "gap"}
+
+
+def test_a_fit_with_everything():
+    entry = {**POWER, "by": "n_samples", "where": "seed < 3", "level": 0.9, "name": "edge"}
+    (spec,) = parse_fits([entry], COLUMNS)
+    assert spec == FitSpec(
+        name="edge",
+        law="power",
+        x="input_dim**2",
+        y="lambda_min",
+        by=("n_samples",),
+        where="seed < 3",
+        level=0.9,
+    )
+
+
+def test_terms_may_be_numbers():
+    (spec,) = parse_fits([{"law": "terms", "y": "gap", "terms": ["1/n_samples", 1]}], COLUMNS)
+    assert spec.terms == ("1/n_samples", "1")
+    assert spec.x is None
+
+
+def test_no_entries():
+    assert parse_fits(None, COLUMNS) == ()
+    assert parse_figures([], COLUMNS) == ()
+
+
+def test_default_names_are_distinct_file_stems():
+    specs = parse_figures([CURVE, {**CURVE, "y": "-gap"}, HEATMAP, CURVE], COLUMNS)
+    assert [s.name for s in specs] == ["curve_gap", "curve_gap_2", "heatmap_gap", "curve_gap_3"]
+
+
+def test_a_figure_reads_its_switches_and_lines():
+    entry = {
+        **CURVE,
+        "by": ["n_samples"],
+        "band": "none",
+        "logx": True,
+        "fit": True,
+        "lines": [{"y": "predicted_gap", "label": "theory"}],
+    }
+    (spec,) = parse_figures([entry], COLUMNS)
+    assert (spec.band, spec.logx, spec.logy, spec.fit) == ("none", True, None, True)
+    assert spec.lines == (LineSpec(y="predicted_gap", label="theory"),)
+
+
+def test_lines_of_a_heatmap_are_functions_of_x():
+    (spec,) = parse_figures([{**HEATMAP, "lines": [{"y": "sqrt(x / 0.72)"}]}], COLUMNS)
+    assert spec.lines[0].y == "sqrt(x / 0.72)"
+    with pytest.raises(UnknownNameError, match=r"'input_dim' in figures\[0\]\.lines\[0\]\.y"):
+        parse_figures([{**HEATMAP, "lines": [{"y": "input_dim"}]}], COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({**POWER, "lvel": 0.9}, r"Unknown key 'lvel' in fits\[0\]. Did you mean 'level'"),
+        ({**POWER, "law": "powr"}, r"Unknown law 'powr' in fits\[0\]. Did you mean 'power'"),
+        ({**POWER, "y": "lamda_min"}, r"Unknown column 'lamda_min' in fits\[0\]\.y. Did you"),
+        ({**POWER, "by": "n_sample"}, r"Unknown column 'n_sample' in fits\[0\]\.by. Did you"),
+        ({**POWER, "where": "sede < 3"}, r"Unknown column 'sede' in fits\[0\]\.where"),
+        ({**POWER, "x": "logg(gap)"}, r"fits\[0\]\.x: Unknown function 'logg'"),
+    ],
+)
+def test_an_unknown_name_says_where_and_the_nearest(entry, message):
+    with pytest.raises(UnknownNameError, match=message):
+        parse_fits([entry], COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"law": "power", "y": "gap"}, r"fits\[0\] needs x; got \['law', 'y'\]"),
+        ({"x": "gap", "y": "gap"}, r"fits\[0\] needs law"),
+        ({**POWER, "terms": ["1"]}, r"fits\[0\]: law power takes no terms"),
+        ({"law": "terms", "y": "gap", "terms": ["1"], "x": "gap"}, "law terms takes no x"),
+        ({"law": "terms", "y": "gap", "terms": "1"}, "must be a list of expressions, got '1'"),
+        ({"law": "terms", "y": "gap", "terms": ["1", 1]}, "a list without repeats"),
+        ({**POWER, "level": 95}, "between 0 and 1, for example 0.95, got 95"),
+        ({**POWER, "level": True}, "between 0 and 1"),
+        ({**POWER, "y": "gap +"}, r"fits\[0\]\.y: Cannot read the expression 'gap \+'"),
+        ({**POWER, "y": ["gap"]}, r"fits\[0\]\.y must be an expression"),
+        ({**POWER, "by": 3}, r"fits\[0\]\.by must be a column or a list of columns, got 3"),
+        ({**POWER, "name": "a/b"}, "must be a file name of letters"),
+        ("power", r"fits\[0\] must be a mapping of name, law"),
+    ],
+)
+def test_a_bad_fit_is_refused(entry, message):
+    with pytest.raises(InvalidValueError, match=message):
+        parse_fits([entry], COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("entry", "error", "message"),
+    [
+        ({**CURVE, "kind": "heat"}, UnknownNameError, "Did you mean 'heatmap'"),
+        ({**CURVE, "band": "std"}, UnknownNameError, "Unknown band 'std'"),
+        ({**CURVE, "z": "gap"}, InvalidValueError, "kind curve takes no z"),
+        ({**HEATMAP, "by": "seed"}, InvalidValueError, "kind heatmap takes no by"),
+        ({**CURVE, "logx": "yes"}, InvalidValueError, "must be true or false, got 'yes'"),
+        ({**CURVE, "title": ["a"]}, InvalidValueError, "must be text"),
+        ({**CURVE, "lines": {"y": "gap"}}, InvalidValueError, "lines must be a list of mappings"),
+        ({**CURVE, "lines": [{"label": "a"}]}, InvalidValueError, r"lines\[0\] needs y"),
+        ({"kind": "heatmap", "x": "gap", "y": "gap"}, InvalidValueError, "needs z"),
+    ],
+)
+def test_a_bad_figure_is_refused(entry, error, message):
+    with pytest.raises(error, match=message):
+        parse_figures([entry], COLUMNS)
+
+
+def test_a_mapping_in_place_of_the_list_is_refused():
+    with pytest.raises(InvalidValueError, match="fits must be a list of mappings"):
+        parse_fits(POWER, COLUMNS)
+
+
+def test_parsing_and_completeness_import_nothing_heavy():
+    code = (
+        "import sys, lawsweep.analysis.specs, lawsweep.analysis.completeness\n"
+        "print({'pandas', 'scipy', 'matplotlib', 'pyarrow', 'torch'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

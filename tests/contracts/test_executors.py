@@ -1,0 +1,167 @@
+"""What every executor owes the runner: serial and Ray pass the same tests."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+import pytest
+from toys import faulty, toy
+
+from lawsweep.core.errors import InvalidValueError, UnknownNameError
+from lawsweep.core.outcome import RunSpec, Task
+from lawsweep.core.plan import make_plan
+from lawsweep.core.sweep import OnFailure
+from lawsweep.executors.make import make_executor
+from lawsweep.runner.run_plan import Launch
+from lawsweep.store.parquet import ParquetTable
+
+
+@pytest.fixture(scope="module")
+def ray_two_cpus():
+    """One Ray for the tests of this module; executors join what is running already."""
+    import ray
+
+    from lawsweep.executors.ray_tasks import RayExecutor
+
+    owner = RayExecutor("ray_local", n_cpus=2)
+    owner.start(toy)
+    yield
+    owner.close()
+    assert not ray.is_initialized()
+
+
+@pytest.fixture(params=["serial", "ray_local"])
+def executor(request):
+    if request.param == "ray_local":
+        request.getfixturevalue("ray_two_cpus")
+    with contextlib.closing(make_executor(request.param)) as made:
+        yield made
+
+
+def specs(params, seed=0):
+    return tuple(RunSpec(i, str(i), p, seed) for i, p in enumerate(params))
+
+
+def collect(executor, n_tasks, seconds=60):
+    outcomes, ended, end = [], 0, time.monotonic() + seconds
+    while ended < n_tasks:
+        assert time.monotonic() < end, "no answer"
+        for event in executor.poll(0.5):
+            outcomes += event.outcomes
+            ended += event.done or event.lost is not None
+    return outcomes
+
+
+def test_outcomes_of_a_batch_come_in_order_and_equal_a_plain_call(executor):
+    executor.start(toy)
+    assert executor.n_slots >= 1
+    executor.submit(Task(0, specs([{"n": n} for n in (1, 2, 3)], seed=4)))
+    outcomes = collect(executor, 1)
+    assert [o.index for o in outcomes] == [0, 1, 2]
+    assert [o.metrics["y"] for o in outcomes] == [toy(n=n, seed=4).y for n in (1, 2, 3)]
+    assert all(o.device == "cpu" and o.wall_s > 0 and o.host for o in outcomes)
+
+
+def test_polling_with_no_time_starts_no_work(executor):
+    executor.start(toy)
+    assert executor.poll(0) == []
+    executor.submit(Task(0, specs([{"n": 1}])))
+    executor.poll(0)
+    assert [o.status for o in collect(executor, 1)] in (["ok"], [])
+
+
+@pytest.mark.parametrize(
+    ("fault", "status"),
+    [("raise", "failed"), ("infeasible", "infeasible"), ("memory", "oom"), ("sleep", "timeout")],
+)
+def test_a_failure_is_a_row_and_the_batch_goes_on(executor, fault, status):
+    executor.start(faulty)
+    runs = specs([{"i": i, "fault": fault} for i in range(4)])
+    executor.submit(Task(0, runs, timeout_s=1.0))
+    assert [o.status for o in collect(executor, 1)] == ["ok", "ok", status, "ok"]
+
+
+def test_a_sweep_gives_the_same_rows(executor, tmp_path):
+    executor.start(faulty)
+    table = ParquetTable(tmp_path, faulty)
+    plan = make_plan(faulty, axes={"i": "range(20)"}, params={"fault": "raise"}, seeds=2)
+    report = Launch(plan, table, executor, launch_id="L", on_failure=OnFailure()).run()
+    assert dict(report.statuses) == {"ok": 38, "failed": 2}
+    got = [(r["i"], r["seed"], r["status"], r["y"]) for r in table.read(plan.run_ids).to_pylist()]
+    assert got == [
+        (i, s, "failed" if i == 2 else "ok", None if i == 2 else i + s / 10)
+        for i in range(20)
+        for s in (0, 1)
+    ]
+
+
+def test_closing_twice_is_fine(executor):
+    executor.start(toy)
+    executor.close()
+    executor.close()
+
+
+@pytest.mark.parametrize("fault", ["exit", "kill", "abort", "segfault"])
+def test_a_worker_that_dies_becomes_a_row(ray_two_cpus, tmp_path, fault):
+    """Only Ray can promise this: a serial run shares the driver's process."""
+    with contextlib.closing(make_executor("ray_local")) as made:
+        made.start(faulty)
+        table = ParquetTable(tmp_path, faulty)
+        plan = make_plan(faulty, axes={"i": "range(6)"}, params={"fault": fault})
+        policy = OnFailure(max_attempts=2)
+        report = Launch(plan, table, made, launch_id="L", on_failure=policy).run()
+    assert dict(report.statuses) == {"ok": 5, "failed": 1}
+    row = table.read([plan.run_ids[2]]).to_pylist()[0]
+    assert (row["status"], row["attempt"]) == ("failed", 2)
+    assert row["error"].startswith("worker lost: crashed: the worker process died")
+
+
+def test_a_call_that_cannot_be_interrupted_is_killed(ray_two_cpus, tmp_path, monkeypatch):
+    from lawsweep.runner import run_plan
+
+    monkeypatch.setattr(run_plan, "KILL_GRACE_S", 1.0)
+    with contextlib.closing(make_executor("ray_local")) as made:
+        made.start(faulty)
+        table = ParquetTable(tmp_path, faulty)
+        plan = make_plan(faulty, axes={"i": "range(4)"}, params={"fault": "deaf"})
+        policy = OnFailure(timeout_s=1.0)
+        report = Launch(plan, table, made, launch_id="L", on_failure=policy).run()
+    assert dict(report.statuses) == {"ok": 3, "timeout": 1}
+
+
+def test_ray_outcomes_stream_while_a_batch_runs(ray_two_cpus):
+    with contextlib.closing(make_executor("ray_local")) as made:
+        made.start(faulty)
+        made.submit(Task(0, specs([{"i": 10 + i, "pause_s": 0.5} for i in range(6)])))
+        first, arrivals = time.monotonic(), []
+        ended = False
+        while not ended:
+            for event in made.poll(1.0):
+                arrivals += [time.monotonic()] * len(event.outcomes)
+                ended = ended or event.done
+        assert len(arrivals) == 6
+        assert arrivals[0] < arrivals[-1] - 1.0, "all outcomes came at the end"
+        assert first < arrivals[0]
+
+
+def test_threads_follow_the_cpus_of_a_task(ray_two_cpus):
+    with contextlib.closing(make_executor({"kind": "ray_local", "cpus_per_task": 2})) as made:
+        made.start(toy)
+        assert made.n_slots == 1
+        made.submit(Task(0, specs([{"n": 1}])))
+        assert collect(made, 1)[0].n_threads == 2
+
+
+@pytest.mark.parametrize(
+    ("config", "error", "message"),
+    [
+        ("ray_locl", UnknownNameError, "Unknown executor 'ray_locl'. Did you mean 'ray_local'"),
+        ({"kind": "serial", "n_cpus": 2}, UnknownNameError, "option 'n_cpus' in executor serial"),
+        ({"kind": "ray_local", "cpus": 2}, UnknownNameError, "Did you mean 'n_cpus'"),
+        ({"kind": "ray_local", "n_cpus": "2"}, InvalidValueError, "must be a number from 0"),
+    ],
+)
+def test_bad_executors(config, error, message):
+    with pytest.raises(error, match=message):
+        make_executor(config)

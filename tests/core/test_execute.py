@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from toys import faulty, toy
+
+from lawsweep.core.execute import execute_run
+from lawsweep.core.outcome import RunSpec
+
+
+def run(experiment, timeout_s=None, **params):
+    return execute_run(experiment, RunSpec(7, "id", params, 1, attempt=2), "cpu", timeout_s)
+
+
+def test_an_outcome_carries_its_circumstances():
+    outcome = run(toy, n=3)
+    assert (outcome.index, outcome.status, outcome.attempt) == (7, "ok", 2)
+    assert outcome.metrics["draws"] == 3
+    assert outcome.wall_s > 0
+    assert outcome.n_threads >= 1
+    assert outcome.host
+    assert outcome.error is None
+
+
+def test_missing_is_not_nan():
+    assert math.isnan(run(toy, n=3, mode="nan").metrics["y"])
+    assert run(toy, n=3, mode="missing").metrics["y"] is None
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "error"),
+    [
+        ("raise", "failed", "ValueError: a kernel said no"),
+        ("infeasible", "infeasible", "n exceeds p"),
+        ("memory", "oom", "MemoryError: no room"),
+        ("wrong_type", "failed", "InvalidValueError: faulty must return FaultMetrics, got str."),
+    ],
+)
+def test_a_failure_is_an_outcome(fault, status, error):
+    outcome = run(faulty, i=2, fault=fault)
+    assert (outcome.status, outcome.error) == (status, error)
+    assert outcome.metrics is None
+    assert (outcome.traceback is None) == (status == "infeasible")
+    if fault == "raise":
+        assert 'raise ValueError("a kernel said no")' in outcome.traceback
+
+
+def test_a_run_past_its_deadline_is_a_timeout():
+    outcome = run(faulty, timeout_s=0.2, i=2, fault="sleep")
+    assert outcome.status == "timeout"
+    assert outcome.error == "longer than on_failure.timeout_s=0.2"
+    assert outcome.wall_s < 5
+
+
+def test_an_interrupt_is_not_an_outcome():
+    with pytest.raises(KeyboardInterrupt):
+        run(faulty, i=2, fault="interrupt")

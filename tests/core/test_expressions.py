@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lawsweep.core.errors import InvalidValueError, UnknownNameError
+from lawsweep.core.expressions import Expression
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("round(ratio * d**2)", [0, 2, 8]),
+        ("d // 2 + d % 2", [0, 1, 1]),
+        ("-d + 1", [1, 0, -1]),
+        ("d / 2", [0.0, 0.5, 1.0]),
+        ("1 if d > 0 else -1", [-1, 1, 1]),
+        ("0 < d <= 1", [False, True, False]),
+        ("not (d == 1 or d == 2)", [True, False, False]),
+        ("d in (0, 2)", [True, False, True]),
+        ("d not in [0, 2]", [False, True, False]),
+        ("act == 'relu'", [True, False, True]),
+        ("act in ('tanh',)", [False, True, False]),
+        ("max(d, 1, 0) * min(d, 1)", [0, 1, 2]),
+        ("floor(sqrt(1000 * d))", [0, 31, 44]),
+        ("2 ** -d", [1.0, 0.5, 0.25]),
+        ("d and d > 1", [False, False, True]),
+    ],
+)
+def test_values(text, expected):
+    columns = {"d": np.arange(3), "ratio": 2.0, "act": np.array(["relu", "tanh", "relu"])}
+    value = Expression(text).evaluate(columns, 3)
+    assert value.tolist() == expected
+    assert isinstance(value.tolist()[0], type(expected[0]))
+
+
+@given(st.integers(-1000, 1000), st.integers(-1000, 1000), st.integers(1, 50))
+def test_arithmetic_is_pythons(a, b, c):
+    text = "(a + b) * c - a // c + b % c"
+    assert Expression(text).evaluate_one({"a": a, "b": b, "c": c}) == eval(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "__import__('os').system('true')",
+        "d.__class__",
+        "d[0]",
+        "(lambda: 1)()",
+        "[x for x in (1, 2)]",
+        "round(d, ndigits=2)",
+        "d := 3",
+        "f'{d}'",
+        "open('x')",
+        "1 if",
+        "",
+        "d is 1",
+        "'a' in d",
+        "b'x'",
+        "print",
+        "*d",
+        "(" * 500 + "1" + ")" * 500,
+    ],
+)
+def test_nothing_else_is_computed(text):
+    with pytest.raises((InvalidValueError, UnknownNameError)):
+        Expression(text).evaluate({"d": np.arange(3)})
+
+
+def test_unknown_name_gives_the_nearest():
+    with pytest.raises(UnknownNameError, match="Did you mean 'input_dim'"):
+        Expression("input_dims ** 2").evaluate({"input_dim": 3})
+    with pytest.raises(UnknownNameError, match="Did you mean 'round'"):
+        Expression("rond(2.5)")
+
+
+def test_the_first_offending_point_is_named():
+    with pytest.raises(InvalidValueError, match=r"'1 / \(d - 2\)' gives inf at d=2"):
+        Expression("1 / (d - 2)").evaluate({"d": np.arange(5)})
+    with pytest.raises(InvalidValueError, match="division by zero"):
+        Expression("4 // d").evaluate({"d": np.arange(5)})
+
+
+def test_what_wraps_around_is_refused():
+    with pytest.raises(InvalidValueError, match="exceeds 64 bits"):
+        Expression("d ** 20").evaluate({"d": np.array([10])})
+
+
+def test_measured_data_may_be_nan():
+    value = Expression("y * 2").evaluate({"y": np.array([np.nan, 1.0])}, finite=False)
+    assert np.isnan(value[0])
+    assert value[1] == 2.0

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from toys import pair, toy
+
+from lawsweep.core.errors import EmptyPlanError, InvalidValueError, UnknownNameError
+from lawsweep.core.plan import make_plan
+
+
+def rows(plan):
+    return [plan.params_of(i * len(plan.seeds)) for i in range(plan.n_points)]
+
+
+def test_a_mapping_is_a_product_last_axis_fastest():
+    plan = make_plan(toy, axes={"n": [1, 2], "scale": [0.5, 1.5]}, seeds=2)
+    assert [tuple(r.values()) for r in rows(plan)] == [(1, 0.5), (1, 1.5), (2, 0.5), (2, 1.5)]
+    assert len(plan) == 8
+    assert [plan.seed_of(i) for i in range(4)] == [0, 1, 0, 1]
+
+
+def test_zip_and_lists_of_blocks():
+    axes = [{"zip": {"n_target": [4, 8], "n_compressed": [2, 3]}}, {"width": [1, 2]}]
+    plan = make_plan(pair, axes=axes)
+    assert [(r["n_target"], r["n_compressed"], r["width"]) for r in rows(plan)] == [
+        (4, 2, 1), (4, 2, 2), (8, 3, 1), (8, 3, 2)
+    ]  # fmt: skip
+
+
+def test_union_joins_grids_and_runs_shared_points_once():
+    axes = {"union": [{"axes": {"n": [1, 2]}}, {"axes": {"n": [2, 3]}, "params": {"scale": 1.0}}]}
+    plan = make_plan(toy, axes=axes)
+    assert [r["n"] for r in rows(plan)] == [1, 2, 3]
+    assert "1 of 4 points are repeated" in plan.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("axis", "expected"),
+    [
+        ("linspace(50, 500, 4)", [50, 200, 350, 500]),
+        ("range(1, 10, 3)", [1, 4, 7]),
+        ("range(3)", None),
+        ("logspace(10, 1000, 3)", [10, 100, 1000]),
+        ("logspace(1, 1000, 4)", [1, 10, 100, 1000]),
+        ("floor(sqrt(1000 * range(5, 200, 50)))", [70, 234, 324, 393]),
+        (7, [7]),
+        ([3, 2, 3], [3, 2]),
+    ],
+)
+def test_axes(axis, expected):
+    if expected is None:
+        with pytest.raises(InvalidValueError, match="n must be at least 1, got 0"):
+            make_plan(toy, axes={"n": axis})
+        return
+    assert [r["n"] for r in rows(make_plan(toy, axes={"n": axis}))] == expected
+
+
+def test_a_geometric_integer_axis_rounds_and_says_what_collapsed():
+    plan = make_plan(toy, axes={"n": "logspace(1, 10, 20)"})
+    values = [r["n"] for r in rows(plan)]
+    assert values == sorted(set(np.rint(np.geomspace(1, 10, 20)).astype(int)))
+    assert any("rounded" in n for n in plan.notes)
+    assert any("10 of 20 values coincide after rounding; 10 are left" in n for n in plan.notes)
+
+
+def test_derived_fields_follow_each_other_and_filters_see_them():
+    plan = make_plan(
+        pair,
+        axes={"ratio": [0.5, 2.0], "width": [2, 4]},
+        derive={"n_compressed": "n_target // 2", "n_target": "round(ratio * width**2)"},
+        where=["n_target > 2"],
+    )
+    assert [(r["n_target"], r["n_compressed"]) for r in rows(plan)] == [(8, 4), (8, 4), (32, 16)]
+    assert plan.extra["ratio"].tolist() == [0.5, 2.0, 2.0]
+
+
+def test_spelling_of_numbers_and_order_do_not_change_ids():
+    a = make_plan(toy, axes={"n": [1, 2], "scale": [2]}, seeds=3)
+    b = make_plan(toy, params={"scale": 2.0}, axes={"n": [2.0, 1.0]}, seeds=[2, 1, 0])
+    assert set(a.run_ids) == set(b.run_ids)
+
+
+@given(
+    st.lists(st.integers(1, 50), min_size=1, max_size=5, unique=True),
+    st.lists(st.floats(-10, 10, allow_nan=False), min_size=1, max_size=4, unique=True),
+    st.integers(1, 3),
+)
+def test_a_product_has_every_pair_once(ns, scales, seeds):
+    plan = make_plan(toy, axes={"n": ns, "scale": scales}, seeds=seeds)
+    pairs = [(r["n"], r["scale"]) for r in rows(plan)]
+    assert pairs == [(n, s) for n in ns for s in scales]
+    assert len(set(plan.run_ids)) == len(ns) * len(scales) * seeds
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"axes": {"m": [1]}}, UnknownNameError, "Unknown param 'm'"),
+        ({"axes": {"n": [1]}, "params": {"scal": 1}}, UnknownNameError, "Did you mean 'scale'"),
+        ({"axes": {"n": [1]}, "derive": {"scal": "n"}}, UnknownNameError, "Did you mean 'scale'"),
+        ({"axes": {}}, InvalidValueError, "toy needs a value for n; got none"),
+        ({"axes": {"n": []}}, EmptyPlanError, "axis 'n' is empty"),
+        ({"axes": {"n": [0, 1]}}, InvalidValueError, "n must be at least 1, got 0"),
+        ({"axes": {"n": [-3]}}, InvalidValueError, "n must be at least 1, got -3"),
+        ({"axes": {"n": ["a"]}}, InvalidValueError, "n must be int, got 'a'"),
+        ({"axes": {"n": [1.5]}}, InvalidValueError, "n must be int, got 1.5"),
+        ({"axes": {"n": "linspce(1, 2, 3)"}}, UnknownNameError, "Did you mean 'linspace'"),
+        ({"axes": {"n": "logspace(0, 2, 3)"}}, InvalidValueError, "positive ends"),
+        ({"axes": {"n": "linspace(1, 2, 0)"}}, InvalidValueError, "whole number from 1"),
+        ({"axes": {"n": "scale * 2"}}, InvalidValueError, "an axis stands alone"),
+        ({"axes": {"n": "range(5, 1)"}}, EmptyPlanError, "axis 'n' is empty"),
+        ({"axes": [{"n": [1]}, {"n": [2]}]}, InvalidValueError, "'n' is given twice"),
+        ({"axes": 3}, InvalidValueError, "axes must be a mapping"),
+        ({"axes": {"zip": {"n": [1, 2], "scale": [1]}}}, InvalidValueError, "axes of one length"),
+        ({"axes": {"union": [{"axs": {}}]}}, UnknownNameError, "Did you mean 'axes'"),
+        ({"axes": {"n": [1]}, "where": ["n > 5"]}, EmptyPlanError, "leaves none of 1 points"),
+        ({"axes": {"n": [1]}, "where": ["n + 5"]}, InvalidValueError, "needs true or false"),
+        ({"axes": {"n": [1]}, "where": ["m > 5"]}, UnknownNameError, "Unknown name 'm'"),
+        ({"axes": {"n": [1]}, "seeds": 0}, EmptyPlanError, "seeds is empty"),
+        ({"axes": {"n": [1]}, "seeds": -1}, EmptyPlanError, "seeds is empty"),
+        ({"axes": {"n": [1]}, "seeds": [1, 1]}, InvalidValueError, "seeds must differ"),
+        ({"axes": {"n": [1]}, "seeds": "5"}, InvalidValueError, "seeds must be a count"),
+        ({"axes": {"n": [1]}, "seeds": [-1]}, InvalidValueError, "from 0 to"),
+        ({"axes": {"scale": [4]}, "derive": {"n": "scale / 3"}}, InvalidValueError, "round()"),
+        ({"axes": {"scale": [0]}, "derive": {"n": "1 / scale"}}, InvalidValueError, "gives inf"),
+        (
+            {"axes": {"mode": ["ok"]}, "derive": {"n": "scale", "scale": "n"}},
+            InvalidValueError,
+            "goes in a circle",
+        ),
+        (
+            {"axes": {"n": [1]}, "params": {"scale": 1}, "derive": {"scale": "n"}},
+            InvalidValueError,
+            "both fixed under params and derived",
+        ),
+    ],
+)
+def test_bad_grids_get_one_clear_sentence(arguments, error, message):
+    with pytest.raises(error, match=message) as caught:
+        make_plan(toy, **arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_constraints_are_checked_over_all_points_and_count_them():
+    axes = {"n_target": [2, 4, 8], "n_compressed": [3]}
+    message = "requires n_compressed <= n_target, which fails at 1 of 3 points; the first has"
+    with pytest.raises(InvalidValueError, match=message):
+        make_plan(pair, axes=axes)
+
+
+def test_a_slip_is_caught_before_it_is_built():
+    axes = {"n": "range(1, 1000)", "scale": "linspace(0, 1, 1000000)"}
+    with pytest.raises(InvalidValueError, match="span 999,000,000 points, more than the limit"):
+        make_plan(toy, axes=axes)
+
+
+def test_tuples_and_optionals_are_values():
+    axes = {"widths": [[1, 2], [3]], "rate": [None, 0.5]}
+    plan = make_plan(pair, params={"n_target": 4, "n_compressed": 2, "kernel": 2}, axes=axes)
+    assert rows(plan)[0]["widths"] == (1, 2)
+    assert [r["rate"] for r in rows(plan)] == [None, 0.5, None, 0.5]
+    assert rows(plan)[0]["kernel"] == "2"
+    with pytest.raises(InvalidValueError, match="must be a list of lists"):
+        make_plan(pair, params={"n_target": 4, "n_compressed": 2}, axes={"widths": [1, 2]})

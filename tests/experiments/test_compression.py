@@ -1,0 +1,235 @@
+import math
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import yaml
+
+from lawsweep import Infeasible
+from lawsweep.analysis.specs import parse_figures, parse_fits
+from lawsweep.core.errors import InvalidValueError
+from lawsweep.core.sweep import Sweep
+from lawsweep.experiments.compression import compression
+
+SWEEPS = Path(__file__).parents[2] / "sweeps"
+POINT = {"input_dim": 10, "n_target": 100, "n_compressed": 5}
+
+
+def run(seed=0, **fields):
+    return compression(**{**POINT, **fields}, seed=seed)
+
+
+def test_a_finite_target():
+    m = run()
+    assert m.converged
+    assert m.stop_reason == "converged"
+    assert m.grad_norm <= 1e-10
+    assert m.hessian_min > 0
+    assert m.n_restarts_converged == 3
+    assert m.loss == pytest.approx(m.target_norm + m.objective_value, rel=1e-15)
+    assert 0 < m.loss < m.loss_limit
+    assert m.gap < 0
+    # First order holds to 2 % on average at d/N = 0.1, d = 10 (5 % at worst over six seeds).
+    assert m.predicted_gap == pytest.approx(m.gap, rel=0.05)
+    assert m.predicted_frame_gap + m.predicted_mean_gap == pytest.approx(m.predicted_gap)
+    assert m.scale_a_n == pytest.approx(1.0, rel=1e-14)
+    assert m.scale_a == 1.0
+    assert m.cos_sum_mean > 0.99
+    assert m.limit_is_exact
+    assert m.n_negative == 0
+
+
+def test_a_run_repeated_gives_the_same_row_and_another_seed_another():
+    assert run(seed=3) == run(seed=3)
+    assert run(seed=3).objective_value != run(seed=4).objective_value
+
+
+def test_skipping_the_constant_leaves_the_rest():
+    whole, skipped = run(), run(target_norm_method="skip")
+    assert (skipped.loss, skipped.target_norm) == (None, None)
+    assert skipped.objective_value == whole.objective_value
+    assert skipped.gap == whole.gap
+
+
+def test_the_solvers_agree():
+    dense, products = run(n_compressed=3), run(n_compressed=3, solver="newton_cg")
+    assert products.converged
+    assert products.hessian_min is None
+    assert products.objective_value == pytest.approx(dense.objective_value, rel=1e-12)
+
+
+def test_rows_of_a_larger_target_extend_a_smaller_one():
+    from lawsweep.experiments.compression import _target
+
+    params = [compression.bind({**POINT, "n_target": n}) for n in (20, 100)]
+    small, large = (_target(p, 7, "cpu")[0] for p in params)
+    assert (small - large[:20]).abs().max() == 0
+
+
+@pytest.mark.parametrize(("d", "m"), [(1, 1), (2, 2), (3, 4), (50, 5)])
+def test_the_simplified_problem_reaches_its_limit(d, m):
+    got = compression(
+        input_dim=d, n_target=None, n_compressed=m, objective="simplified", start="random"
+    )
+    assert got.converged
+    assert got.limit_is_exact
+    assert got.loss == pytest.approx(got.loss_limit_population, abs=1e-14)
+    assert abs(got.gap) < 1e-14
+    assert (got.scale_a_n, got.loss_limit, got.mean_norm) == (None, None, None)
+
+
+def test_more_rows_than_a_frame_holds_are_said_so():
+    got = compression(
+        input_dim=5, n_target=None, n_compressed=10, objective="simplified", start="random"
+    )
+    assert not got.limit_is_exact
+    assert got.gap > 1e-3
+    assert (got.cos_min, got.cos_max) == pytest.approx((-1 / 3, 1 / 3), abs=1e-8)
+    finite = compression(input_dim=2, n_target=50, n_compressed=5)
+    assert not finite.limit_is_exact
+    assert finite.predicted_gap is None
+
+
+def test_output_weights_of_mean_zero_have_no_limit():
+    m = run(target_outputs="signs", n_target=30, n_compressed=2, n_restarts=2)
+    assert m.scale_a == 0.0
+    assert (m.loss_limit, m.loss_limit_population, m.gap, m.predicted_gap) == (None,) * 4
+    assert not m.limit_is_exact
+    assert m.converged
+    assert m.loss >= 0
+
+
+def test_searching_signs_never_loses_to_equal_ones():
+    fields = {"target_outputs": "gaussian", "n_target": 30, "n_compressed": 2, "n_restarts": 3}
+    assert (
+        run(**fields, signs="search").objective_value
+        <= run(**fields, signs="mean").objective_value + 1e-12
+    )
+
+
+def test_one_node_and_two_nodes():
+    one, two = run(n_compressed=1), run(n_compressed=2)
+    assert one.converged
+    assert (one.etf_rms, one.cos_max, one.span_overlap, one.predicted_gap) == (None,) * 4
+    assert two.converged
+    assert two.predicted_gap is None
+    assert two.loss < one.loss
+
+
+def test_one_dimension_is_exact_with_two_nodes():
+    m = compression(input_dim=1, n_target=9, n_compressed=2)
+    assert m.converged
+    assert m.loss == pytest.approx(0.0, abs=1e-15)
+
+
+def test_row_laws_have_their_scale():
+    m = run(target_rows="gaussian", n_target=2000, n_compressed=3)
+    # E|w| and its spread: sd(|w|) is about 1/sqrt(2d) for norms near 1.
+    assert m.scale_a_n == pytest.approx(m.scale_a, abs=4 / math.sqrt(2 * 10 * 2000))
+    for law in ("rademacher", "uniform"):
+        assert not run(target_rows=law, n_compressed=3).limit_is_exact
+
+
+def test_centred_rows_have_no_mean():
+    m = run(centre_rows=True)
+    assert m.mean_norm < 1e-15
+    assert m.scale_a is None
+    assert m.predicted_mean_gap == pytest.approx(0.0, abs=1e-28)
+
+
+def test_too_few_iterations_are_not_converged():
+    m = run(max_iterations=1)
+    assert not m.converged
+    assert m.stop_reason == "max_iterations"
+    assert m.n_restarts_agreeing == 0
+
+
+def test_float32_stalls_rather_than_claims():
+    m = run(dtype="float32")
+    assert not m.converged
+    assert m.stop_reason == "stalled"
+    assert m.objective_value == pytest.approx(run().objective_value, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"n_compressed": 101}, "n_compressed must be at most n_target, got 101 and 100"),
+        ({"n_target": None}, "needs n_target"),
+        ({"objective": "simplified"}, "n_target must be null"),
+        (
+            {"objective": "simplified", "n_target": None, "target_outputs": "signs"},
+            "choose ones or uniform",
+        ),
+        ({"n_compressed": 0}, "n_compressed must be at least 1, got 0"),
+        ({"activation": "tanh"}, "activation must be one of relu"),
+    ],
+)
+def test_bad_params_are_refused_in_one_sentence(fields, message):
+    with pytest.raises(InvalidValueError, match=message):
+        compression.bind({**POINT, **fields})
+
+
+def test_a_zero_target_is_infeasible():
+    with pytest.raises(Infeasible, match="the target is zero"):
+        run(n_target=1, n_compressed=1, centre_rows=True)
+
+
+def test_cost_takes_columns_and_scalars_and_grows():
+    fields = {
+        "input_dim": np.array([10, 80, 500]),
+        "n_target": np.array([100, 20000, 1000]),
+        "n_compressed": np.array([3, 5, 5]),
+        "n_restarts": np.array([3, 3, 3]),
+        "target_outputs": np.array(["ones", "ones", "signs"]),
+        "signs": np.array(["auto", "mean", "auto"]),
+        "solver": np.array(["auto", "auto", "auto"]),
+        "target_norm_method": np.array(["exact", "skip", "exact"]),
+        "dtype": np.array(["float64", "float64", "float32"]),
+    }
+    cost = compression.cost(SimpleNamespace(**fields))
+    assert cost.flops.shape == (3,)
+    assert np.all(np.isfinite(cost.flops))
+    assert cost.flops[1] > 1000 * cost.flops[0]
+    point = compression.bind({**POINT})
+    assert float(compression.cost(point).flops) > 0
+    simple = compression.bind(
+        {"input_dim": 5, "n_target": None, "n_compressed": 3, "objective": "simplified"}
+    )
+    assert float(compression.cost(simple).flops) > 0
+    none = {**fields, "n_target": np.array([None, None, None], dtype=object)}
+    assert np.all(np.isfinite(compression.cost(SimpleNamespace(**none)).flops))
+
+
+def test_metrics_fit_their_declared_types():
+    row = compression.metrics_row(run())
+    assert set(row) == {s.name for s in compression.metrics}
+
+
+def test_the_module_is_light():
+    code = (
+        "import sys, lawsweep.experiments.compression; "
+        "print([m for m in ('torch', 'lawsweep.kernels') if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("name", "n_runs", "paper"), [("compression_gap", 120, 288), ("etf_geometry", 120, 585)]
+)
+def test_the_sweep_files_plan_and_read_known_columns(name, n_runs, paper):
+    content = yaml.safe_load((SWEEPS / f"{name}.yaml").read_text())
+    presets = content.pop("presets")
+    for extra, expected in (({}, n_runs), (presets["paper"], paper)):
+        merged = dict(content)
+        for key, value in extra.items():
+            merged[key] = {**content.get(key, {}), **value} if isinstance(value, dict) else value
+        sweep = Sweep.from_mapping(name, merged)
+        assert len(sweep.plan()) == expected
+        columns = [s.name for s in (*compression.params, *compression.metrics)] + ["ratio", "seed"]
+        assert len(parse_figures(sweep.figures, columns)) == len(content["figures"])
+        parse_fits(sweep.fits, columns)

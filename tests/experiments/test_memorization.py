@@ -1,0 +1,176 @@
+"""The experiment of Fig. 2 of arXiv 2205.10217, at sizes of a second."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+import typing
+from dataclasses import asdict
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from lawsweep import stream
+from lawsweep.experiments.memorization import Params, memorization
+from lawsweep.kernels.activations import ACTIVATIONS
+from lawsweep.kernels.networks import forward, init_weights
+from lawsweep.kernels.sampling import ROW_LAWS, rows
+from lawsweep.kernels.train_stop import StopRule
+
+
+def run(n_samples=40, input_dim=12, seed=0, **params):
+    params = {"width": input_dim, **params}
+    return memorization(n_samples=n_samples, input_dim=input_dim, seed=seed, **params)
+
+
+def choices(name):
+    return next(s.choices for s in memorization.params if s.name == name)
+
+
+def test_choices_are_those_of_the_kernels():
+    assert set(choices("activation")) == set(ACTIVATIONS)
+    assert choices("data") == ROW_LAWS
+    assert choices("stop_rule") == typing.get_args(StopRule)
+
+
+def test_importing_the_experiment_leaves_torch_alone():
+    code = "import sys, lawsweep.experiments.memorization; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_defaults_are_the_papers_protocol():
+    given = asdict(Params(n_samples=400, input_dim=22, width=22))
+    protocol = {
+        "depth": 4,
+        "activation": "relu",
+        "optimizer": "adam",
+        "max_steps": 10_000,
+        "stop_rule": "paper",
+        "learning_rate": None,
+        "data": "gaussian",
+        "targets": "gaussian",
+    }
+    assert {k: given[k] for k in protocol} == protocol
+    by_hand = run(learning_rate=1 / (10 * math.sqrt(40)))
+    assert asdict(by_hand) == asdict(run())
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_few_samples_are_memorized_and_more_than_weights_are_not(seed):
+    few, many = run(60, 20, seed), run(600, 12, seed)
+    assert few.n_params == 3 * 400 + 20
+    assert few.memorized
+    assert few.best_loss < 1e-6
+    # 600 targets, 444 weights: no fit is exact for generic targets.
+    assert many.n_params == 3 * 144 + 12
+    assert not many.memorized
+    assert many.best_loss > 1e-2
+
+
+def test_a_sample_with_a_layer_all_off_keeps_the_loss_above_its_own():
+    # Narrow ReLU networks can lose a sample for good: its output is 0 and so is its gradient.
+    m = run(40, 12, seed=0)
+    assert m.n_dead_samples == 1
+    assert not m.memorized
+    assert m.best_loss > 1e-3
+    assert run(60, 20, seed=0).n_dead_samples == 0
+    assert run(40, 12, depth=1, max_steps=10).n_dead_samples == 0
+    assert run(40, 12, activation="tanh", max_steps=10).n_dead_samples is None
+
+
+@pytest.mark.slow
+def test_threshold_of_the_figure_at_a_small_dimension():
+    # d = 22: 0.72 d^2 = 348.  Draws spread the edge at this size, so a factor of 3 either side.
+    below = [run(116, 22, seed) for seed in range(3)]
+    above = [run(1044, 22, seed) for seed in range(3)]
+    assert all(m.memorized for m in below)
+    assert not any(m.memorized for m in above)
+    logs = [[math.log10(m.figure_loss) for m in some] for some in (below, above)]
+    assert np.mean(logs[0]) < -6 < -4 < np.mean(logs[1])
+
+
+def test_runs_repeat_and_seeds_differ():
+    assert asdict(run(seed=3)) == asdict(run(seed=3))
+    assert run(seed=3).initial_loss != run(seed=4).initial_loss
+
+
+def test_the_figures_number_is_a_sum_of_100_over_50():
+    # Where training stands still, the sum of 100 losses over 50 is twice the loss.
+    m = run(learning_rate=1e-12, max_steps=250, stop_rule="none")
+    assert m.figure_loss == pytest.approx(2 * m.initial_loss, rel=1e-6)
+    assert run(max_steps=100).figure_loss is None
+
+
+def test_divergence_is_a_row():
+    m = run(optimizer="gd", activation="linear", learning_rate=1e4, max_steps=200)
+    assert m.stop_reason == "diverged"
+    assert not math.isfinite(m.final_loss)
+    assert math.isnan(m.grad_norm)
+    assert not m.memorized
+    assert memorization.metrics_row(m)["stop_reason"] == "diverged"
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"targets": "signs"},
+        {"data": "sphere"},
+        {"dtype": "float32"},
+        {"activation": "tanh", "depth": 2},
+        {"depth": 1},
+        {"optimizer": "gd", "learning_rate": 0.01},
+        {"stop_rule": "checks"},
+        {"width": 5},
+    ],
+)
+def test_variants_run_and_lower_the_loss(params):
+    m = run(max_steps=200, **params)
+    assert m.best_loss < 0.9 * m.initial_loss
+    assert m.best_loss <= m.final_loss
+    assert memorization.metrics_row(m).keys() == {s.name for s in memorization.metrics}
+
+
+def test_sign_targets_are_signs():
+    # With one sample the first loss is (f(x) - y)^2, and f(x) is known from the streams.
+    m = run(n_samples=1, targets="signs", max_steps=1)
+    weights = init_weights((12, 12, 12, 12, 1), stream(0, "weights"))
+    x = rows("gaussian", stream(0, "data"), 1, 12)
+    out = float(forward(x, weights, ACTIVATIONS["relu"])[0][-1])
+    assert m.initial_loss in (pytest.approx((out - 1) ** 2), pytest.approx((out + 1) ** 2))
+
+
+def test_cost_takes_columns_and_grows_with_the_run():
+    columns = SimpleNamespace(
+        n_samples=np.array([400, 400, 2000, 400]),
+        input_dim=np.array([22, 22, 70, 22]),
+        width=np.array([22, 22, 70, 22]),
+        depth=np.array([4, 1, 4, 4]),
+        max_steps=np.array([10_000, 10_000, 10_000, 10_000]),
+        stop_rule=np.array(["paper", "none", "paper", "none"]),
+        dtype=np.array(["float64", "float64", "float32", "float64"]),
+    )
+    cost = memorization.cost(columns)
+    assert cost.flops.shape == cost.memory_bytes.shape == (4,)
+    assert cost.flops[0] < cost.flops[2]
+    assert cost.flops[0] < cost.flops[3]
+    assert cost.flops[1] < cost.flops[3]
+    # No run does less than its products: 2N(3p - d^2) a step, without the rule 10,000 times.
+    assert cost.flops[3] >= 2 * 400 * (3 * (3 * 22**2 + 22) - 22**2) * 10_000
+    one = memorization.cost(Params(n_samples=400, input_dim=22, width=22))
+    assert float(one.flops) == pytest.approx(cost.flops[0])
+    assert float(one.memory_bytes) >= 8 * 400 * 22 * 4
+
+
+def test_sweep_file_spans_the_papers_grid():
+    compose = pytest.importorskip("lawsweep.cli.compose")
+    default = compose.load_sweep("memorization_phase").plan()
+    assert (default.n_points, len(default.seeds)) == (110, 3)
+    paper = compose.load_sweep("memorization_phase", "preset=paper").plan()
+    assert (paper.n_points, len(paper.seeds)) == (29 * 30, 10)
+    d = np.unique(paper.params["input_dim"])
+    np.testing.assert_array_equal(d, [math.isqrt(500 * i) for i in range(1, 31)])
+    np.testing.assert_array_equal(paper.params["width"], paper.params["input_dim"])
+    assert 3200 not in paper.params["n_samples"]
+    assert paper.params["n_samples"].max() == 12_000

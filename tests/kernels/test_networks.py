@@ -1,0 +1,65 @@
+"""Widths, counts, weight scales and the forward pass."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from lawsweep.kernels import networks
+from lawsweep.kernels.activations import activation
+
+
+def test_widths_and_counts():
+    assert networks.layer_widths(7, 5, 3) == (7, 5, 5, 1)
+    assert networks.layer_widths(7, 5, 1) == (7, 1)
+    assert networks.n_params((7, 5, 5, 1)) == 35 + 25 + 5
+    with pytest.raises(ValueError, match="depth must be at least 1, got 0"):
+        networks.layer_widths(7, 5, 0)
+
+
+def test_weight_scales():
+    """W_l ~ N(0, beta_l^2 / n_{l-1}), the last one N(0, beta_L^2) (arXiv 2205.10217)."""
+    widths, betas = (200, 150, 400, 60), (1.0, 2.0, 0.5)
+    weights = networks.init_weights(widths, np.random.default_rng(0), betas)
+    assert [tuple(w.shape) for w in weights] == [(200, 150), (150, 400), (400, 60)]
+    expected = [1.0 / math.sqrt(200), 2.0 / math.sqrt(150), 0.5]
+    for w, sd in zip(weights, expected, strict=True):
+        m = w.numel()  # the relative standard error of a standard deviation is 1/sqrt(2m)
+        assert abs(float(w.square().mean().sqrt()) / sd - 1.0) < 5.0 / math.sqrt(2 * m)
+        assert abs(float(w.mean())) < 5.0 * sd / math.sqrt(m)
+
+
+def test_weights_are_reproducible_and_dtype_only_rounds():
+    first = networks.init_weights((4, 3, 1), np.random.default_rng(3))
+    again = networks.init_weights((4, 3, 1), np.random.default_rng(3), dtype=torch.float32)
+    for a, b in zip(first, again, strict=True):
+        assert a.dtype == torch.float64
+        assert torch.equal(a.to(torch.float32), b)
+
+
+def test_wrong_number_of_betas():
+    with pytest.raises(ValueError, match="expected 2 betas, one a layer, got 3"):
+        networks.init_weights((4, 3, 1), np.random.default_rng(0), [1.0, 1.0, 1.0])
+
+
+@pytest.mark.parametrize("biased", [False, True])
+def test_forward_matches_numpy_and_broadcasts(biased):
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((2, 6, 4))
+    ws = [rng.standard_normal((2, 4, 5)), rng.standard_normal((2, 5, 1))]
+    bs = [rng.standard_normal((2, 5)), rng.standard_normal((2, 1))] if biased else None
+    features, preactivations = networks.forward(
+        torch.from_numpy(x),
+        [torch.from_numpy(w) for w in ws],
+        activation("tanh"),
+        None if bs is None else [torch.from_numpy(b) for b in bs],
+    )
+    for k in range(2):
+        g1 = x[k] @ ws[0][k] + (bs[0][k] if biased else 0.0)
+        g2 = np.tanh(g1) @ ws[1][k] + (bs[1][k] if biased else 0.0)
+        np.testing.assert_allclose(preactivations[0][k].numpy(), g1, rtol=1e-13, atol=1e-14)
+        np.testing.assert_allclose(features[1][k].numpy(), np.tanh(g1), rtol=1e-13, atol=1e-14)
+        np.testing.assert_allclose(features[2][k].numpy(), g2, rtol=1e-13, atol=1e-14)
+    assert torch.equal(features[2], preactivations[1])  # the output layer is linear
+    assert torch.equal(features[0], torch.from_numpy(x))

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from lawsweep.core.errors import StoreError
+from lawsweep.store.files import check_writable, write_atomic
+
+
+def test_a_file_is_whole_or_not_there(tmp_path):
+    path = tmp_path / "deep" / "file"
+    write_atomic(path, b"one")
+    write_atomic(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert os.listdir(path.parent) == ["file"]
+
+
+@pytest.mark.parametrize("step", ["write", "fsync", "replace"])
+@pytest.mark.parametrize("kind", [errno.ENOSPC, errno.EIO])
+def test_a_failing_step_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, step, kind):
+    path = tmp_path / "file"
+    write_atomic(path, b"old")
+
+    def fail(*_):
+        raise OSError(kind, os.strerror(kind))
+
+    if step == "write":
+        path_open = Path.open
+
+        def opened(self, *args):
+            file = path_open(self, *args, buffering=0)
+            file.close()
+
+            class Full:
+                write = fail
+
+                def __enter__(self):
+                    return self
+
+                def __exit__(self, *_):
+                    return None
+
+            return Full()
+
+        monkeypatch.setattr(Path, "open", opened)
+    else:
+        monkeypatch.setattr(*{"fsync": (os, "fsync"), "replace": (Path, "replace")}[step], fail)
+    with pytest.raises(StoreError, match="Cannot write in") as caught:
+        write_atomic(path, b"new")
+    monkeypatch.undo()
+    assert ("Free some space" in str(caught.value)) == (kind == errno.ENOSPC)
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_really_full_disk(tmp_path):
+    """/dev/full takes nothing: the write itself fails as on a full disk."""
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full on this system")
+    with pytest.raises(OSError, match="No space left") as caught, open("/dev/full", "wb") as full:
+        full.write(b"x" * 10)
+        full.flush()
+    from lawsweep.store.files import store_error
+
+    assert "Free some space" in str(store_error(tmp_path, caught.value))
+
+
+def test_probing_creates_nothing(tmp_path):
+    check_writable(tmp_path / "a" / "b")
+    assert os.listdir(tmp_path) == []
+    with pytest.raises(StoreError, match=r"Cannot write in /proc/none"):
+        check_writable(Path("/proc/none"))
