@@ -1,4 +1,4 @@
-"""Activations: values against torch's or mpmath-free closed forms, derivatives against autograd."""
+"""Activations: values against scalar closed forms, derivatives against autograd."""
 
 import math
 

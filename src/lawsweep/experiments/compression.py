@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from lawsweep.kernels.compression_solve import Compression
     from lawsweep.kernels.compression_theory import TargetMoments
+    from lawsweep.kernels.minimise import Solver
 
 _C = "arXiv 2205.08199"
 # E a of each law of the target's output weights.  Where it is 0 there is no mean-field limit.
@@ -58,7 +59,10 @@ class Params:
     n_restarts: Annotated[int, Field("restarts (of each sign pattern)", ge=1)] = 3
     solver: Annotated[
         Literal["auto", "newton", "newton_cg"],
-        Field("trust-region Newton with a dense Hessian or with products; auto: dense to Md = 800"),
+        Field(
+            "trust-region Newton with a dense Hessian or with products; auto: dense to Md = 800, "
+            "but products where the simplified optimum is known (M <= d + 1)"
+        ),
     ] = "auto"
     tol: Annotated[float, Field("converged at |gradient| <= tol * sum_i |a_i||w_i|/N", gt=0)] = (
         1e-10
@@ -164,7 +168,8 @@ def _cost(p: Any) -> Cost:
     restarts = np.asarray(p.n_restarts) * np.where(search, p.n_compressed + 1.0, 1.0)
     unknowns = 1.0 * p.n_compressed * p.input_dim
     choice = np.asarray(p.solver)
-    dense = (choice == "newton") | ((choice == "auto") & (unknowns <= 800))
+    known = (n == 0) & (np.asarray(p.n_compressed) <= np.asarray(p.input_dim) + 1)
+    dense = (choice == "newton") | ((choice == "auto") & (unknowns <= 800) & ~known)
     gram = 2.0 * n * p.input_dim * unknowns
     step = np.where(dense, gram + 5.0 * unknowns**3, 60 * 8.0 * (n + p.n_compressed) * unknowns)
     exact = np.asarray(p.target_norm_method) == "exact"
@@ -278,13 +283,15 @@ def _simplified(params: Params, seed: int, device: str) -> Metrics:
         starts[0] = frame_norm(a, d, m) * simplex_frame(m, torch.eye(d, dtype=torch.float64))
     dtype = DTYPES[params.dtype]
     signs = patterns.repeat_interleave(n, 0).to(device=device, dtype=dtype)
+    # For M <= d + 1 the bound L* proves an optimum; no Hessian's eigenvalues are needed.
+    auto: Solver | None = "newton_cg" if m <= d + 1 else None
     found = solve(
         SimplifiedLoss(a, d, signs),
         starts.to(device=device, dtype=dtype),
         scale=a,
         tol=params.tol,
         max_iterations=params.max_iterations,
-        solver=None if params.solver == "auto" else params.solver,
+        solver=auto if params.solver == "auto" else params.solver,
     )
     return _metrics(params, found, a, a * a * RELU.mean_factor(d), None)
 

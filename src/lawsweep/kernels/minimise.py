@@ -25,6 +25,9 @@ Solver = Literal["newton", "newton_cg"]
 # A Hessian eigenvalue below -CURVATURE_TOL times the largest is negative curvature; above it, zero
 # to within rounding (flat directions, such as rotations, are zero exactly).  64 eps in float32.
 CURVATURE_TOL = 1e-8
+# Where losses no longer tell points apart, so many shorter and shorter steps may fail to lower the
+# gradient before a restart counts as stalled.
+BLIND_TRIES = 8
 
 
 class Reason(StrEnum):
@@ -121,6 +124,7 @@ class _State:
         self.n_iterations = torch.zeros(n, dtype=torch.long)
         self.curvature = torch.full_like(self.loss, math.nan)
         self.reason: list[Reason | None] = [None] * n
+        self.n_blind = torch.zeros(n, dtype=torch.long)  # rejected in a row at rounding level
 
     def running(self) -> list[int]:
         return [i for i, r in enumerate(self.reason) if r is None]
@@ -244,7 +248,10 @@ def _step(
     state.loss[moved] = new_loss[accept]
     state.gradient[moved] = new_gradient[accept]
     broken = ~length.isfinite()
-    stuck = ~accept & ~broken & (blind | (length <= eps * x.norm(dim=-1)))
+    failed = (~accept & blind).cpu()
+    state.n_blind[index] = torch.where(failed, state.n_blind[index] + 1, 0)
+    tired = (state.n_blind[index] >= BLIND_TRIES).to(accept.device)
+    stuck = ~accept & ~broken & (tired | (length <= eps * x.norm(dim=-1)))
     state.stop(index[broken.cpu()], Reason.NON_FINITE)
     state.stop(index[stuck.cpu()], Reason.STALLED)
     return moved

@@ -137,7 +137,8 @@ def gram_error_bound(lin: Linearisation, layers: Sequence[int] | None = None) ->
     m = max(lengths) + len(chosen) + 3
     unit = float(torch.finfo(lin.features[0].dtype).eps) / 2
     gamma = m * unit / (1 - m * unit)
-    return gamma / (1 - gamma) * float(diagonal(lin, chosen).sum())
+    bound: float = gamma / (1 - gamma) * float(diagonal(lin, chosen).sum())
+    return bound
 
 
 def check_layers(layers: Sequence[int] | None, depth: int) -> tuple[int, ...]:

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from lawsweep.cli.compose import load_sweep, sweep_names
+from lawsweep.core.errors import InvalidValueError, LawsweepError, UnknownNameError
+
+
+def test_a_sweep_file_over_the_base_config(toy_sweep):
+    sweep = load_sweep("toys")
+    assert sweep.experiment == "toys:toy"
+    assert sweep.seeds == 2
+    assert sweep.executor["kind"] == "serial"
+    assert sweep.results_dir == "results"
+    assert sweep.on_failure.stop_after == 10
+    assert load_sweep(str(toy_sweep)).axes == sweep.axes
+
+
+def test_results_dir_from_the_environment(toy_sweep, monkeypatch):
+    monkeypatch.setenv("LAWSWEEP_RESULTS_DIR", "elsewhere")
+    assert load_sweep("toys").results_dir == "elsewhere"
+    assert load_sweep("toys", "results_dir=here").results_dir == "here"
+
+
+def test_a_preset_merges_over_the_sweep(toy_sweep):
+    sweep = load_sweep("toys", "preset=big")
+    assert (sweep.axes, sweep.seeds, sweep.preset) == ({"n": [100, 200]}, 3, "big")
+    assert load_sweep("toys", "preset=big", "seeds=1").seeds == 1
+    assert load_sweep("toys", "preset=own").executor["kind"] == "ray_local"
+    assert load_sweep("toys", "preset=own", "executor=serial").executor["kind"] == "serial"
+
+
+@pytest.mark.parametrize(
+    ("override", "axes", "params"),
+    [
+        ("params.n=5", {}, {"n": 5}),
+        ("params.n=5,6", {"n": [5, 6]}, {}),
+        ("params.n=range(1,4)", {"n": "range(1,4)"}, {}),
+        ("params.n=range(start=1,stop=4)", {"n": [1, 2, 3]}, {}),
+        ("params.n=linspace(1, 9, 3)", {"n": "linspace(1, 9, 3)"}, {}),
+        ("params.n='floor(sqrt(range(1, 9)))'", {"n": "floor(sqrt(range(1, 9)))"}, {}),
+        ("axes.n=[7]", {"n": [7]}, {}),
+        ("params.scale=0.5", {"n": [10, 20, 40, 80]}, {"scale": 0.5}),
+        ("params.scale=1e-3,2", {"n": [10, 20, 40, 80], "scale": [1e-3, 2]}, {}),
+        ("+params.mode=nan", {"n": [10, 20, 40, 80]}, {"mode": float("nan")}),
+        ("params.mode='nan'", {"n": [10, 20, 40, 80]}, {"mode": "nan"}),
+        ("~axes.n", {}, {}),
+    ],
+)
+def test_overrides(toy_sweep, override, axes, params):
+    sweep = load_sweep("toys", override)
+    assert sweep.axes == axes
+    assert str(sweep.params) == str(params)
+    assert sweep.overrides == (override,)
+
+
+def test_an_override_reaches_into_blocks_and_derived_fields(write):
+    write(
+        "blocks",
+        """
+        experiment: toys:pair
+        axes:
+          - zip: {n_target: [4, 8], n_compressed: [2, 3]}
+          - ratio: [1, 2]
+        derive: {width: 3 * ratio}
+        """,
+    )
+    pinned = load_sweep("blocks", "params.n_compressed=1")
+    assert pinned.axes == [{"zip": {"n_target": [4, 8]}}, {"ratio": [1, 2]}]
+    assert pinned.params == {"n_compressed": 1}
+    assert load_sweep("blocks", "params.width=7").derive == {}
+    assert load_sweep("blocks", "params.ratio=5").axes[-1] == {"ratio": [5]}
+    assert len(load_sweep("blocks", "params.ratio=1,2,3").plan()) == 6
+
+
+def test_nested_settings(toy_sweep):
+    sweep = load_sweep("toys", "on_failure.timeout_s=5", "executor=ray_local", "executor.n_cpus=1")
+    assert sweep.on_failure.timeout_s == 5
+    assert sweep.executor == {"kind": "ray_local", "n_cpus": 1, "n_gpus": None,
+                              "cpus_per_task": 1, "gpus_per_task": 0}  # fmt: skip
+    assert load_sweep("toys", "seeds=[3,4]").seeds == [3, 4]
+    assert load_sweep("toys", "seeds=3,4").seeds == [3, 4]
+
+
+def test_a_users_own_conf_folder_adds_to_ours(toy_sweep, folder):
+    (folder / "conf" / "executor").mkdir(parents=True)
+    (folder / "conf" / "executor" / "mine.yaml").write_text("kind: ray_local\nn_cpus: 1\n")
+    assert load_sweep("toys", "executor=mine").executor == {"kind": "ray_local", "n_cpus": 1}
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "message"),
+    [
+        (("toyz",), UnknownNameError, "Unknown sweep 'toyz'. Did you mean 'toys'"),
+        (("sweeps/none.yaml",), UnknownNameError, "There is no sweep file sweeps/none.yaml"),
+        (("toys", "preset=bigg"), UnknownNameError, "Did you mean 'big'"),
+        (("toys", "sseds=3"), UnknownNameError, "Did you mean 'seeds'"),
+        (("toys", "executor=seral"), UnknownNameError, "Did you mean 'serial'"),
+        (("toys", "experiment=toys:tyo"), UnknownNameError, "Did you mean 'toy'"),
+        (("toys", "params.m=3"), UnknownNameError, "Unknown param 'm' in experiment toy"),
+        (("toys", "on_failure.timeout=3"), UnknownNameError, "Did you mean 'timeout_s'"),
+        (("toys", "seeds"), InvalidValueError, "written key=value, got 'seeds'"),
+        (("toys", "params.n=[1"), InvalidValueError, r"Cannot read the override 'params.n=\[1'"),
+        (("toys", "params.n=interval(1,2)"), InvalidValueError, "has no list of values"),
+        (("toys", "results_dir=a,b"), InvalidValueError, "only params, axes and seeds"),
+        (("toys", "seeds.x=1"), InvalidValueError, "goes into 'seeds'"),
+        (("toys", "params.n=a"), InvalidValueError, "n must be int, got 'a'"),
+        (("toys", "max_points=3"), InvalidValueError, "span 4 points, more than the limit of 3"),
+    ],
+)
+def test_bad_command_lines(toy_sweep, words, error, message):
+    with pytest.raises(error, match=message) as caught:
+        load_sweep(*words).plan()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("experiment: [", "line 1 is not YAML"),
+        ("- a\n- b\n", "must be a mapping"),
+        ("experimnt: toys:toy\n", "Did you mean 'experiment'"),
+        ("experiment: toys:toy\npresets: {a: {axs: {}}}\npreset: a\n", "Did you mean 'axes'"),
+        ("experiment: toys:toy\nparams: ${nowhere}\n", "Cannot compose sweep bad"),
+        ("experiment: toys:toy\naxes: {n: [1]}\naxes: {n: [2]}\n", "duplicate key axes"),
+        ("", "names no experiment|must be a mapping"),
+    ],
+)
+def test_bad_sweep_files(write, text, message):
+    write("bad", text)
+    with pytest.raises(LawsweepError, match=message) as caught:
+        load_sweep("bad")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_shipped_sweeps_plan(folder):
+    names = {"smoke", "ntk_width", "compression_gap", "etf_geometry", "memorization_phase"}
+    assert names <= set(sweep_names())
+
+
+@pytest.mark.parametrize(
+    ("name", "preset"),
+    [
+        (name, preset)
+        for name in ("ntk_width", "compression_gap", "etf_geometry", "memorization_phase")
+        for preset in (None, "paper")
+    ],
+)
+def test_every_preset_of_the_shipped_sweeps_plans(folder, name, preset):
+    from lawsweep.api import study
+
+    chosen = load_sweep(name, *([f"preset={preset}"] if preset else []))
+    assert len(study(chosen).plan) > 10
+    assert chosen.figures
+    assert yaml.safe_dump(dict(chosen.config))

@@ -1,0 +1,49 @@
+"""Promises about the house that a linter cannot hold."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "ray", "hydra", "omegaconf", "pyarrow", "pandas", "scipy", "matplotlib")
+
+
+def loaded_by(statement):
+    code = f"{statement}\nimport sys\nprint(*sorted({{m.partition('.')[0] for m in sys.modules}}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(done.stdout.split("\n")[-2].split())
+
+
+@pytest.mark.parametrize(
+    ("statement", "allowed"),
+    [
+        ("import lawsweep", ()),
+        ("from lawsweep import experiment, Field, Cost, stream, Sweep", ()),
+        ("import lawsweep.core.plan, lawsweep.core.sweep, lawsweep.runner.run_plan", ()),
+        ("from lawsweep.experiments import ntk_min_eig, compression, memorization", ()),
+        ("import lawsweep.cli.main, lawsweep.cli.verbs", ()),
+        ("import lawsweep.store.parquet", ("pyarrow", "pandas")),
+        ("import lawsweep.executors.make", ()),
+        (
+            "import lawsweep; lawsweep.api.view_plan(lawsweep.load_sweep('ntk_width'))",
+            ("hydra", "omegaconf", "pyarrow", "pandas"),
+        ),
+    ],
+)
+def test_heavy_imports_are_local(statement, allowed):
+    heavy = loaded_by(statement) & set(HEAVY)
+    assert heavy <= set(allowed)
+
+
+def test_public_names_exist():
+    import lawsweep
+
+    for name in lawsweep.__all__:
+        assert getattr(lawsweep, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        lawsweep.nothing  # noqa: B018
+    assert "run" in dir(lawsweep)
