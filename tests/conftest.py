@@ -23,9 +23,9 @@ def ray_processes():
     found = set()
     for process in psutil.process_iter(["name", "status"]):
         name = process.info["name"] or ""
-        if name.startswith(("ray::", "raylet", "gcs_server")):
-            if process.info["status"] != psutil.STATUS_ZOMBIE:
-                found.add(process.pid)
+        alive = process.info["status"] != psutil.STATUS_ZOMBIE
+        if alive and name.startswith(("ray::", "raylet", "gcs_server")):
+            found.add(process.pid)
     return found
 
 

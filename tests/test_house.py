@@ -29,7 +29,7 @@ def loaded_by(statement):
         ("import lawsweep.store.parquet", ("pyarrow", "pandas")),
         ("import lawsweep.executors.make", ()),
         (
-            "import lawsweep; lawsweep.api.view_plan(lawsweep.load_sweep('ntk_width'))",
+            "import lawsweep as x, lawsweep.api; x.api.view_plan(x.load_sweep('ntk_width'))",
             ("hydra", "omegaconf", "pyarrow", "pandas"),
         ),
     ],

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lawsweep.core.errors import InvalidValueError, UnknownNameError
+from lawsweep.core.errors import InvalidValueError, UnknownNameError, unknown_name
 from lawsweep.core.experiment import RESERVED
 from lawsweep.core.outcome import FAILURES
 from lawsweep.core.plan import Plan
@@ -91,6 +91,7 @@ def run(
     opened = study(sweep)
     made, table = opened.plan, opened.table
     worker = make_executor(executor if executor is not None else sweep.executor)
+    every_s = commit_every_s(sweep)
     table.check_writable()
     folder = SweepFolder(sweep.folder)
     known = table.done(made.run_ids)
@@ -114,7 +115,7 @@ def run(
                 retry=retry,
                 done=known,
                 watcher=watch,
-                commit_every_s=commit_every_s(sweep),
+                commit_every_s=every_s,
             ).run()
         finally:
             folder.end_beat(launch_id)
@@ -129,8 +130,6 @@ def commit_every_s(sweep: Sweep) -> float:
     value = options.pop("commit_every_s", 2.0)
     options.pop("kind", None)
     if options:
-        from lawsweep.core.errors import unknown_name
-
         raise unknown_name("option", next(iter(options)), ("kind", "commit_every_s"), "store")
     if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
         raise InvalidValueError(f"store.commit_every_s must be seconds from 0, got {value!r}.")

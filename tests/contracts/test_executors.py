@@ -96,6 +96,17 @@ def test_a_sweep_gives_the_same_rows(executor, tmp_path):
     ]
 
 
+def test_an_experiment_that_calls_exit_is_a_row(executor, tmp_path):
+    executor.start(faulty)
+    table = ParquetTable(tmp_path, faulty)
+    plan = make_plan(faulty, axes={"i": "range(4)"}, params={"fault": "sys_exit"})
+    report = Launch(
+        plan, table, executor, launch_id="L", on_failure=OnFailure(max_attempts=2)
+    ).run()
+    assert dict(report.statuses) == {"ok": 3, "failed": 1}
+    assert report.stopped is None
+
+
 def test_closing_twice_is_fine(executor):
     executor.start(toy)
     executor.close()

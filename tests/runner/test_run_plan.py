@@ -39,11 +39,7 @@ def test_every_planned_run_is_a_row_once(plan, table):
     rows = table.read(plan.run_ids).to_pylist()
     assert [r["run_id"] for r in rows] == plan.run_ids
     assert dict(report.statuses) == {"ok": 6}
-    assert [r["y"] for r in rows] == [
-        toy(n=n, seed=s).y
-        for n in (1, 2, 3)
-        for s in (0, 1)
-    ]
+    assert [r["y"] for r in rows] == [toy(n=n, seed=s).y for n in (1, 2, 3) for s in (0, 1)]
     assert all(r["scale"] == 1.0 and r["launch_id"] == "L" and r["wall_s"] > 0 for r in rows)
 
 

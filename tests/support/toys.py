@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import sys
 import time
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -44,8 +45,19 @@ class FaultParams:
 
     i: int
     fault: Literal[
-        "none", "raise", "infeasible", "memory", "exit", "kill", "abort", "segfault", "sleep",
-        "deaf", "wrong_type", "interrupt"
+        "none",
+        "raise",
+        "infeasible",
+        "memory",
+        "exit",
+        "kill",
+        "abort",
+        "segfault",
+        "sleep",
+        "deaf",
+        "wrong_type",
+        "interrupt",
+        "sys_exit",
     ] = "none"
     at: int = 2
     pause_s: float = 0.0
@@ -86,6 +98,8 @@ def faulty(params: FaultParams, seed: int) -> FaultMetrics:
             time.sleep(3600)
         case "wrong_type":
             return "not metrics"  # type: ignore[return-value]
+        case "sys_exit":
+            sys.exit(5)
         case "interrupt":
             raise KeyboardInterrupt
     return FaultMetrics(y=params.i + seed / 10)

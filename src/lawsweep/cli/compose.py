@@ -163,7 +163,9 @@ def _compose(
         (f / "experiment" / f"{experiment}.yaml").is_file() for f in folders
     ):
         chosen.append(f"+experiment={experiment}")
-    for group, node in (("lawsweep_sweep", content), ("lawsweep_preset", preset)):
+    # OmegaConf merges mappings and replaces lists, but refuses one over the other: replace.
+    under = {k: v for k, v in content.items() if k not in preset or _alike(v, preset[k])}
+    for group, node in (("lawsweep_sweep", under), ("lawsweep_preset", preset)):
         # A sweep file names groups as a user does: `executor: serial`, or gives their content.
         plain = {k: v for k, v in node.items() if not (k in GROUPS and isinstance(v, str))}
         named = [k for k in GROUPS if isinstance(node.get(k), str)]
@@ -174,7 +176,7 @@ def _compose(
                 chosen.append(f"{key}={node[key]}")
         store.store(group=group, name=name, node=OmegaConf.create(plain), package="_global_")
         chosen.append(f"+{group}={name}")
-    GlobalHydra.instance().clear()
+    GlobalHydra.instance().clear()  # a notebook may have left one initialised
     try:
         with initialize_config_dir(config_dir=str(shipped.resolve()), version_base="1.3"):
             composed = compose(config_name="config", overrides=_last_wins(chosen))
@@ -184,6 +186,10 @@ def _compose(
         raise InvalidValueError(f"Cannot compose sweep {name}: {reason}") from None
     assert isinstance(found, dict)
     return {str(k): v for k, v in found.items()}
+
+
+def _alike(a: Any, b: Any) -> bool:
+    return isinstance(a, Mapping) == isinstance(b, Mapping)
 
 
 def _last_wins(chosen: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lawsweep.core.errors import StoreError
+from lawsweep.core.errors import InvalidValueError
 
 if TYPE_CHECKING:
     from lawsweep.core.sweep import Sweep
@@ -334,7 +334,7 @@ def fit(sweep: str, overrides: tuple[str, ...], as_json: bool) -> int:
 
     loaded = _load(sweep, overrides)
     if not loaded.fits:
-        raise StoreError(f"Sweep {loaded.name} names no fits; add some under fits.")
+        raise InvalidValueError(f"Sweep {loaded.name} names no fits; add some under fits.")
     fits = api.fit(loaded)
     if as_json:
         _say([f.to_dict() for f in fits])
@@ -352,7 +352,7 @@ def plot(sweep: str, overrides: tuple[str, ...], as_json: bool) -> int:
 
     loaded = _load(sweep, overrides)
     if not loaded.figures:
-        raise StoreError(f"Sweep {loaded.name} names no figures; add some under figures.")
+        raise InvalidValueError(f"Sweep {loaded.name} names no figures; add some under figures.")
     paths = api.plot(loaded)
     if as_json:
         _say([str(p) for p in paths])

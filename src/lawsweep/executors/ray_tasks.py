@@ -10,7 +10,10 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
+import socket
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -24,6 +27,7 @@ from lawsweep.core.outcome import Event, Outcome, RunSpec, Task
 from lawsweep.executors.reaper import MARK, Reaper
 
 REPORT_S = 0.25  # a worker sends what it finished at least this often (after each longer run)
+PROBE_S = 5.0
 SLOTS_FOR_S = 5.0  # nodes come and go: the number of slots is asked again after this long
 
 
@@ -89,7 +93,8 @@ class RayExecutor:
         self._ray = ray
         if not ray.is_initialized():
             self._own = True
-            self._init(ray)
+            with _own_sigterm():
+                self._init(ray)
             _silence_raylet(ray)
             if self._reaper is not None and (folder := self._session_folder()):
                 self._reaper.watch(folder)
@@ -121,6 +126,7 @@ class RayExecutor:
                         f"{address} is a Ray Client address, which cannot stream outcomes. "
                         "Start lawsweep on a node of the cluster with executor.address=auto."
                     )
+                _probe(address)
                 ray.init(address=address, **quiet)
             else:
                 os.environ[MARK] = uuid.uuid4().hex  # inherited by every process of this Ray
@@ -226,13 +232,14 @@ class RayExecutor:
         """Cancel what is in flight, and stop Ray if this executor started it."""
         if self._ray is None:
             return
-        for generator in self._flights:
-            with contextlib.suppress(Exception):
-                self._ray.cancel(generator, force=True)
-        self._flights.clear()
-        if self._own:
-            self._stop_ray()
-        self._own = False
+        with _deaf_to_interrupts():
+            for generator in self._flights:
+                with contextlib.suppress(Exception):
+                    self._ray.cancel(generator, force=True)
+            self._flights.clear()
+            if self._own:
+                self._stop_ray()
+            self._own = False
 
     def _stop_ray(self) -> None:
         folder = self._session_folder()
@@ -251,6 +258,38 @@ class RayExecutor:
             return str(self._ray._private.worker.global_worker.node.get_session_dir_path())
         except AttributeError:
             return None
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """No Ctrl-C while Ray stops: it takes a second, and half-stopped it would leave processes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {s: signal.signal(s, signal.SIG_IGN) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep this process's answer to SIGTERM: Ray's would exit before finished rows are written."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
+def _probe(address: str) -> None:
+    """Raise OSError when nothing listens at ``host:port``; Ray itself tries for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PROBE_S).close()
 
 
 def _import_path() -> list[str]:

@@ -43,9 +43,13 @@ class SerialExecutor:
         end = time.monotonic() + timeout_s
         outcomes: list[Outcome] = []
         while runs and (not outcomes or time.monotonic() < end):
-            outcomes.append(
-                execute_run(self._experiment, runs.popleft(), self.device, task.timeout_s)
-            )
+            run = runs.popleft()
+            try:
+                outcome = execute_run(self._experiment, run, self.device, task.timeout_s)
+            except SystemExit as exit_:  # on Ray it would end a worker; here it must not end us
+                error = f"SystemExit: the experiment called exit({exit_.code!r})"
+                outcome = Outcome(run.index, "failed", error=error, attempt=run.attempt)
+            outcomes.append(outcome)
         if not runs:
             self._queue.popleft()
         return [Event(task.id, tuple(outcomes), done=not runs)]

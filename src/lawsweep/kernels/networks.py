@@ -6,6 +6,7 @@ many seeds of one shape run as one call.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -25,7 +26,7 @@ def layer_widths(input_dim: int, width: int, depth: int) -> tuple[int, ...]:
 
 def n_params(widths: Sequence[int]) -> int:
     """Number of weights, sum of n_{l-1} n_l (no biases)."""
-    return sum(a * b for a, b in zip(widths[:-1], widths[1:], strict=True))
+    return sum(a * b for a, b in itertools.pairwise(widths))
 
 
 def init_weights(
@@ -44,7 +45,7 @@ def init_weights(
     if len(scales) != depth:
         raise ValueError(f"expected {depth} betas, one a layer, got {len(scales)}")
     weights = []
-    for layer, (fan_in, fan_out) in enumerate(zip(widths[:-1], widths[1:], strict=True), 1):
+    for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(widths), 1):
         sd = scales[layer - 1] / (math.sqrt(fan_in) if layer < depth else 1.0)
         draw = sd * rng.standard_normal((fan_in, fan_out))
         weights.append(torch.from_numpy(draw).to(device=device, dtype=dtype))
