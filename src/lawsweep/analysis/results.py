@@ -145,7 +145,9 @@ class FitResult:
         if spec.law == "linear":
             ends = (self["intercept"].interval(), self["slope"].interval())
             return f"{spec.y} = {ends[0]} + {ends[1]} * {x}"
-        terms = (f"{p.interval()} * {_bracketed(p.name)}" for p in self.parameters)
+        terms = (
+            p.interval() if p.name == "1" else f"{p.interval()} * {p.name}" for p in self.parameters
+        )
         return f"{spec.y} = {' + '.join(terms)}"
 
     def _left_out(self) -> str:

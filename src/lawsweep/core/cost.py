@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-# A modest core in float64, and the fixed price of any run (call, draws, row).  Only the first
-# batches are sized by these; measured wall times replace them as soon as there are any.
-PRIOR_FLOPS_PER_S = 1e10
+# A core of today in float64 matrix products, and the fixed price of any run (call, draws, row).
+# Only the first batches are sized by these; measured wall times replace them at once.
+PRIOR_FLOPS_PER_S = 4e10
 PRIOR_OVERHEAD_S = 2e-3
 
 

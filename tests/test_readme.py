@@ -1,0 +1,68 @@
+"""The README is the front door: its own experiment, sweep and readers are run as they stand."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def user_folder(tmp_path_factory):
+    """A folder outside the repository with the README's experiment and sweep, swept on Ray."""
+    folder = tmp_path_factory.mktemp("user")
+    source = next(b for b in blocks("python") if "@experiment" in b)
+    assert len([x for x in source.splitlines() if x.strip()]) < 30
+    (folder / "wigner.py").write_text(source)
+    (folder / "sweeps").mkdir()
+    sweep = next(b for b in blocks("yaml") if "wigner" in b)
+    (folder / "sweeps" / "wigner.yaml").write_text(sweep)
+    command = [sys.executable, "-m", "lawsweep.cli.main", "run", "wigner", "seeds=4"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "24 planned: 24 ok" in done.stdout
+    assert "fit:    2 - edge ~ input_dim^" in done.stdout
+    return folder
+
+
+def test_a_users_own_experiment_leaves_figure_and_table(user_folder):
+    assert (user_folder / "results/sweeps/wigner/figures/curve_edge.png").stat().st_size > 1000
+    assert list((user_folder / "results/tables/wigner_edge").glob("part-*.parquet"))
+
+
+@pytest.mark.parametrize("library", ["pandas", "duckdb", "lawsweep"])
+def test_the_readers_of_the_readme_run(user_folder, library):
+    source = next(b for b in blocks("python") if f"import {library}" in b.split("\n")[0])
+    done = subprocess.run(
+        [sys.executable, "-c", source], cwd=user_folder, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"\b20\b|input_dim", done.stdout)
+
+
+def test_every_file_the_readme_links_to_exists():
+    for target in re.findall(r"\]\(((?!http)[^)]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_every_command_of_the_readme_is_understood(folder):
+    from lawsweep.cli.compose import load_sweep
+    from lawsweep.cli.main import cli
+
+    for line in "\n".join(blocks("console")).splitlines():
+        words = line.removeprefix("$ ").split("#")[0].replace("'", "").split()
+        if words[:1] != ["lawsweep"] or words[1] in ("doctor", "show"):
+            continue
+        assert words[1] in cli.list_commands(None)
+        overrides = [w for w in words[3:] if "=" in w]
+        assert load_sweep(words[2], *overrides).plan().n_points > 0
