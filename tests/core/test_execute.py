@@ -19,6 +19,7 @@ def test_an_outcome_carries_its_circumstances():
     assert outcome.metrics["draws"] == 3
     assert outcome.wall_s > 0
     assert outcome.n_threads >= 1
+    assert 1e7 < outcome.peak_memory_bytes < 1e11
     assert outcome.host
     assert outcome.error is None
 

@@ -114,6 +114,15 @@ def test_columns_of_another_type_are_named(table):
         ParquetTable(table.root, other).check_writable()
 
 
+def test_a_default_changed_without_a_new_version_is_refused(table):
+    table.append([row("a")])
+    moved = dataclasses.replace(toy.params[1], default=2.0)
+    changed = dataclasses.replace(toy, params=(toy.params[0], moved, *toy.params[2:]))
+    with pytest.raises(IncompatibleTableError, match=r"scale was 1.0 and is 2.0.* Raise the versi"):
+        ParquetTable(table.root, changed).check_writable()
+    ParquetTable(table.root, dataclasses.replace(changed, version=2)).check_writable()
+
+
 def test_older_parts_gain_new_columns_with_their_defaults(table):
     lean = dataclasses.replace(toy, params=toy.params[:1], metrics=toy.metrics[:1])
     ParquetTable(table.root, lean).append([row("old")])

@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from lawsweep.core.errors import Infeasible
@@ -28,6 +29,7 @@ def execute_run(
 ) -> Outcome:
     """Execute ``run``; whatever its function does short of killing the process is an Outcome."""
     started_at, start = time.time(), time.perf_counter()
+    memory = _reset_peak_memory()
     status: Status = "ok"
     metrics = error = trace = None
     try:
@@ -49,6 +51,7 @@ def execute_run(
         error=error,
         traceback=trace,
         wall_s=time.perf_counter() - start,
+        peak_memory_bytes=_peak_memory_bytes() if memory else None,
         attempt=run.attempt,
         device=device,
         host=platform.node(),
@@ -62,6 +65,27 @@ def _is_out_of_memory(failure: Exception) -> bool:
     if isinstance(failure, MemoryError) or type(failure).__name__ == "OutOfMemoryError":
         return True
     return isinstance(failure, RuntimeError) and "can't allocate memory" in str(failure)
+
+
+def _reset_peak_memory() -> bool:
+    """Begin to measure this process's peak resident memory; False where Linux does not allow it."""
+    try:
+        with Path("/proc/self/clear_refs").open("w", encoding="ascii") as file:
+            file.write("5")
+    except OSError:
+        return False
+    return True
+
+
+def _peak_memory_bytes() -> int | None:
+    """Peak resident memory since the reset, what the worker held before included."""
+    try:
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError):
+        pass
+    return None
 
 
 def n_threads() -> int:

@@ -20,7 +20,7 @@ from lawsweep.core.schema import FieldSpec, field_specs
 RESERVED = frozenset(
     {
         "run_id", "experiment", "version", "seed", "status", "error", "traceback", "wall_s",
-        "attempt", "device", "host", "n_threads", "started_at", "launch_id",
+        "peak_memory_bytes", "attempt", "device", "host", "n_threads", "started_at", "launch_id",
     }
 )  # fmt: skip
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")

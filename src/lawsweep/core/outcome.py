@@ -42,6 +42,7 @@ class Outcome:
     error: str | None = None
     traceback: str | None = None
     wall_s: float | None = None
+    peak_memory_bytes: int | None = None
     attempt: int = 1
     device: str = "cpu"
     host: str = ""

@@ -69,6 +69,7 @@ class Committer:
             "error": outcome.error,
             "traceback": outcome.traceback,
             "wall_s": outcome.wall_s,
+            "peak_memory_bytes": outcome.peak_memory_bytes,
             "attempt": outcome.attempt,
             "device": outcome.device,
             "host": outcome.host,

@@ -23,7 +23,14 @@ from lawsweep.core.errors import IncompatibleTableError, StoreError
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.protocols import Done
 from lawsweep.store.files import check_writable, store_error, write_atomic
-from lawsweep.store.schema import FORMAT, conflicts, defaults, part_format, table_schema
+from lawsweep.store.schema import (
+    FORMAT,
+    changed_defaults,
+    conflicts,
+    defaults,
+    part_format,
+    table_schema,
+)
 
 _KEYS = ["run_id", "status", "attempt", "wall_s", "started_at"]
 
@@ -70,6 +77,14 @@ class ParquetTable:
                     f"The table {self.folder} holds other columns than {self.experiment.name} "
                     f"version {self.experiment.version} ({path.name}: {'; '.join(wrong)}). "
                     "Rename the field, or set results_dir to another folder."
+                )
+
+            changed = changed_defaults(self.experiment, schema) if written is not None else []
+            if changed:
+                raise IncompatibleTableError(
+                    f"{self.experiment.name} version {self.experiment.version} has rows under "
+                    f"other defaults ({'; '.join(changed)}), and a run id leaves defaults out. "
+                    "Raise the version of the experiment, or restore the default."
                 )
 
     def _schema_of(self, path: Path) -> pa.Schema | None:

@@ -5,13 +5,14 @@ Every column carries its unit, meaning and source in the field metadata.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 
 from lawsweep.core.experiment import Experiment
-from lawsweep.core.identity import SCHEME
+from lawsweep.core.identity import SCHEME, canonical_json
 from lawsweep.core.schema import FieldSpec
 
 FORMAT = 1
@@ -56,6 +57,7 @@ def table_schema(experiment: Experiment) -> pa.Schema:
         own("error", string, "type and message of a failure; reason of an infeasible point"),
         own("traceback", string, "traceback of a failure"),
         own("wall_s", real, "wall time of the run", "s"),
+        own("peak_memory_bytes", integer, "peak resident memory of the worker in the run", "byte"),
         own("attempt", integer, "which attempt this was, from 1"),
         own("device", string, "device the run computed on"),
         own("host", string, "machine the run computed on"),
@@ -79,6 +81,7 @@ def table_schema(experiment: Experiment) -> pa.Schema:
             "lawsweep.experiment": experiment.name,
             "lawsweep.version": str(experiment.version),
             "lawsweep.reference": experiment.reference,
+            "lawsweep.defaults": canonical_json(dict(defaults(experiment))),
         },
     )
 
@@ -102,6 +105,26 @@ def conflicts(schema: pa.Schema, part: pa.Schema) -> list[str]:
         if i >= 0 and not _widens(part.field(i).type, field.type):
             found.append(f"{field.name} is {part.field(i).type} there and {field.type} now")
     return found
+
+
+def changed_defaults(experiment: Experiment, part: pa.Schema) -> list[str]:
+    """Defaults that differ from those a part of the same version was written under.
+
+    Run ids leave defaults out, so rows of both meanings would share an id.
+    """
+    metadata = part.metadata or {}
+    if metadata.get(b"lawsweep.version") != str(experiment.version).encode():
+        return []
+    try:
+        then = json.loads(metadata.get(b"lawsweep.defaults", b"{}"))
+    except ValueError:
+        return []
+    now = json.loads(canonical_json(dict(defaults(experiment))))
+    return [
+        f"{name} was {then[name]!r} and is {now[name]!r}"
+        for name in sorted(set(then) & set(now))
+        if then[name] != now[name]
+    ]
 
 
 def _widens(old: pa.DataType, new: pa.DataType) -> bool:

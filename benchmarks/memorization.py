@@ -1,0 +1,124 @@
+"""A full-batch Adam step of the training kernel, against its floor and against torch.optim."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from environment import compare, environment, matmul, save, show
+from lawsweep.kernels import networks, sampling
+from lawsweep.kernels.activations import activation
+from lawsweep.kernels.train import flops_per_step, train
+
+from lawsweep import stream
+
+DEPTH, STEPS = 4, 600
+RELU = activation("relu")
+
+
+def bare_products(x: torch.Tensor, weights: list[torch.Tensor]) -> Callable[[], None]:
+    """Only a step's matrix products, at these sizes, into buffers that exist."""
+    n = len(x)
+    forward = [(torch.randn(n, len(w)).to(x), w, x.new_empty(n, w.shape[1])) for w in weights]
+    gradient = [(f.T, g, torch.empty_like(w)) for f, w, g in forward]
+    below = [(g, w.T, torch.empty_like(f)) for f, w, g in forward[1:]]
+    products = [*forward, *gradient, *below]
+
+    def run() -> None:
+        for _ in range(STEPS):
+            for a, b, out in products:
+                torch.mm(a, b, out=out)
+
+    return run
+
+
+def by_torch(
+    x: torch.Tensor, y: torch.Tensor, weights: list[torch.Tensor], rate: float, **options: Any
+) -> Callable[[], float]:
+    """torch.optim.Adam on autograd's gradient; no loss is looked at before the end."""
+
+    def run() -> float:
+        leaves = [w.clone().requires_grad_() for w in weights]
+        optimizer = torch.optim.Adam(leaves, lr=rate, **options)
+        for _ in range(STEPS):
+            features = x
+            for w in leaves[:-1]:
+                features = torch.relu(features @ w)
+            loss = (features @ leaves[-1] - y).square().mean()
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+        return float(loss.detach())
+
+    return run
+
+
+def step_times(n: int, d: int) -> dict[str, Any]:
+    widths = networks.layer_widths(d, d, DEPTH)
+    x = sampling.rows("gaussian", stream(0, "data"), n, d)
+    y = sampling.rows("gaussian", stream(0, "targets"), n, 1)
+    weights = networks.init_weights(widths, stream(0, "weights"))
+    rate = 1.0 / (10.0 * math.sqrt(n))
+    kept: dict[str, float] = {}
+
+    def ours() -> None:
+        done = train(
+            x.unsqueeze(0),
+            y.T,
+            [w.unsqueeze(0) for w in weights],
+            RELU,
+            learning_rate=rate,
+            max_steps=STEPS,
+            stop_rule="none",
+        )
+        steps = list(done.curve_steps)
+        kept["ours"] = float(done.curve_loss[0, steps.index(STEPS - 1)] if STEPS - 1 in steps else
+                             done.final_loss[0])
+
+    plain, fused = by_torch(x, y, weights, rate), by_torch(x, y, weights, rate, fused=True)
+    product, product_flops = matmul(2000)
+    contestants: dict[str, Callable[[], Any]] = {
+        "matmul": product,
+        "ours": ours,
+        "products": bare_products(x, weights),
+        "torch": plain,
+        "torch_fused": fused,
+    }
+    for warm in contestants.values():
+        warm()
+    s = compare(contestants, 5)
+    us = {name: 1e6 * seconds / STEPS for name, seconds in s.items()}
+    floor = 1e6 * flops_per_step(n, widths) * s["matmul"] / product_flops
+    return {
+        "N": n,
+        "d": d,
+        "p": networks.n_params(widths),
+        "floor_us": floor,
+        "products_us": us["products"],
+        "step_us": us["ours"],
+        "step_over_floor": us["ours"] / floor,
+        "torch_us": us["torch"],
+        "torch_fused_us": us["torch_fused"],
+        "torch_over_step": us["torch"] / us["ours"],
+        "fused_over_step": us["torch_fused"] / us["ours"],
+    }
+
+
+def main() -> None:
+    where = environment()
+    threads = torch.get_num_threads()
+    tables = {}
+    for n_threads in (1, threads):
+        torch.set_num_threads(n_threads)
+        tables[f"threads_{n_threads}"] = [step_times(400, 22), step_times(1600, 54)]
+        show(
+            f"A step of full-batch Adam, L = {DEPTH}, ReLU, widths d, float64, {n_threads} threads",
+            tables[f"threads_{n_threads}"],
+        )
+    save("memorization", where, tables)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+"""The NTK's Gram matrix and its smallest eigenvalue, against a floor and against plain torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from environment import compare, environment, matmul, save, show
+from lawsweep.experiments.ntk_min_eig import ntk_min_eig
+from lawsweep.kernels import networks, ntk, sampling
+from lawsweep.kernels.activations import activation
+from lawsweep.kernels.eigmin import smallest_eigenvalue
+
+from lawsweep import stream
+
+DEPTH = 3
+SIGMOID = activation("sigmoid")
+
+
+def problem(n: int, d: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Inputs (N, d) and weights of a network of width d: those of the experiment at seed 0."""
+    x = sampling.rows("gaussian", stream(0, "data"), n, d)
+    return x, networks.init_weights(networks.layer_widths(d, d, DEPTH), stream(0, "weights"))
+
+
+def plain_gram(lin: ntk.Linearisation) -> torch.Tensor:
+    """The formula as one writes it down, whole matrices at a time."""
+    pairs = zip(lin.features, lin.backprops, strict=True)
+    return sum((f @ f.T) * (b @ b.T) for f, b in pairs)
+
+
+def gram_times() -> list[dict[str, Any]]:
+    rows = []
+    for n, d in ((2000, 324), (2000, 977), (4000, 324), (4000, 977)):
+        lin = ntk.linearise(*problem(n, d), SIGMOID)
+        widths = networks.layer_widths(d, d, DEPTH)
+        flops = float(n * n * sum(a + b for a, b in zip(widths, widths[1:], strict=False)))
+        product, product_flops = matmul()
+        gram, plain = lambda lin=lin: ntk.gram(lin), lambda lin=lin: plain_gram(lin)
+        s = compare({"matmul": product, "gram": gram, "plain": plain}, 5)
+        rate = product_flops / s["matmul"]
+        floor = flops / rate
+        rows.append(
+            {
+                "N": n,
+                "d": d,
+                "matmul_gflops": rate / 1e9,
+                "floor_s": floor,
+                "gram_s": s["gram"],
+                "gram_over_floor": s["gram"] / floor,
+                "plain_over_floor": s["plain"] / floor,
+            }
+        )
+    return rows
+
+
+def eigenvalue_times() -> list[dict[str, Any]]:
+    rows = []
+    for n, d, repeats in ((2000, 324, 3), (4000, 324, 2)):
+        k = ntk.gram(ntk.linearise(*problem(n, d), SIGMOID))
+        found: dict[str, Any] = {}
+
+        def keep(
+            name: str, f: Callable[[], Any], found: dict[str, Any] = found
+        ) -> Callable[[], None]:
+            return lambda: found.__setitem__(name, f())
+
+        s = compare(
+            {
+                "ours": keep("ours", lambda k=k: smallest_eigenvalue(k, start=stream(0, "l"))),
+                "bare": lambda k=k: smallest_eigenvalue(k, start=stream(0, "l"), certify=False),
+                "eigvalsh": keep("eigvalsh", lambda k=k: float(torch.linalg.eigvalsh(k)[0])),
+                "eigh": keep("eigh", lambda k=k: float(torch.linalg.eigh(k)[0][0])),
+            },
+            repeats,
+        )
+        ours = found["ours"]
+        rows.append(
+            {
+                "N": n,
+                "d": d,
+                "ours_s": s["ours"],
+                "without_certificate_s": s["bare"],
+                "eigvalsh_s": s["eigvalsh"],
+                "eigh_s": s["eigh"],
+                "eigvalsh_over_ours": s["eigvalsh"] / s["ours"],
+                "eigh_over_ours": s["eigh"] / s["ours"],
+                "lambda_min": ours.value,
+                "certified": ours.certified,
+                "off_eigvalsh": abs(found["eigvalsh"] / ours.value - 1),
+                "off_eigh": abs(found["eigh"] / ours.value - 1),
+            }
+        )
+    return rows
+
+
+def by_backward(x: torch.Tensor, weights: list[torch.Tensor]) -> float:
+    """One backward pass a sample, the Jacobian, J J^T, eigh."""
+    leaves = [w.clone().requires_grad_() for w in weights]
+    out = networks.forward(x, leaves, SIGMOID)[1][-1][:, 0]
+    jacobian = torch.empty(len(x), sum(w.numel() for w in weights), dtype=x.dtype)
+    for i, value in enumerate(out):
+        grads = torch.autograd.grad(value, leaves, retain_graph=True)
+        jacobian[i] = torch.cat([g.flatten() for g in grads])
+    return float(torch.linalg.eigh(jacobian @ jacobian.T)[0][0])
+
+
+def by_func(x: torch.Tensor, weights: list[torch.Tensor]) -> float:
+    """torch.func's recipe for empirical NTKs: vmap of the gradient, contracted layer by layer."""
+
+    def one(row: torch.Tensor, *w: torch.Tensor) -> torch.Tensor:
+        return networks.forward(row.unsqueeze(0), w, SIGMOID)[1][-1][0, 0]
+
+    def grads(row: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return torch.func.grad(one, argnums=tuple(range(1, DEPTH + 1)))(row, *weights)
+
+    jacobians = [j.flatten(1) for j in torch.func.vmap(grads)(x)]
+    return float(torch.linalg.eigh(sum(j @ j.T for j in jacobians))[0][0])
+
+
+def whole_run(n: int = 1000, d: int = 324) -> dict[str, Any]:
+    x, weights = problem(n, d)
+    fields = {"n_samples": n, "input_dim": d, "width": d, "depth": DEPTH, "activation": "sigmoid"}
+    params = ntk_min_eig.params_type(**fields)
+    values: dict[str, float] = {}
+
+    def ours() -> None:
+        values["ours"] = ntk_min_eig(params, 0).lambda_min
+
+    def backward() -> None:
+        values["backward"] = by_backward(x, weights)
+
+    def func() -> None:
+        values["func"] = by_func(x, weights)
+
+    ours()
+    s = compare({"ours": ours, "backward": backward, "func": func}, 3)
+    return {
+        "N": n,
+        "d": d,
+        "ours_s": s["ours"],
+        "backward_s": s["backward"],
+        "func_s": s["func"],
+        "backward_over_ours": s["backward"] / s["ours"],
+        "func_over_ours": s["func"] / s["ours"],
+        "jacobian_gb": 8e-9 * n * sum(w.numel() for w in weights),
+        "off_backward": float(np.abs(values["backward"] / values["ours"] - 1)),
+        "off_func": float(np.abs(values["func"] / values["ours"] - 1)),
+    }
+
+
+def main() -> None:
+    where = environment()
+    grams = gram_times()
+    show("Gram matrix of the full NTK, L = 3, widths d, float64", grams)
+    eigenvalues = eigenvalue_times()
+    show("lambda_min with certificate against dense eigensolvers", eigenvalues)
+    whole = whole_run()
+    show("A whole run against ways over the Jacobian", [whole])
+    save("ntk", where, {"gram": grams, "lambda_min": eigenvalues, "whole_run": whole})
+
+
+if __name__ == "__main__":
+    main()
