@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from lawsweep.cli.compose import load_sweep, sweep_names
+from lawsweep.cli.overrides import has_axis, without_axis
 from lawsweep.core.errors import InvalidValueError, LawsweepError, UnknownNameError
 
 
@@ -72,6 +73,38 @@ def test_an_override_reaches_into_blocks_and_derived_fields(write):
     assert load_sweep("blocks", "params.width=7").derive == {}
     assert load_sweep("blocks", "params.ratio=5").axes[-1] == {"ratio": [5]}
     assert len(load_sweep("blocks", "params.ratio=1,2,3").plan()) == 6
+
+
+def test_points_come_from_a_file_and_into_the_record(write, folder):
+    (folder / "grid.csv").write_text("n,scale\n3,0.5\n5,2\n")
+    write("filed", "experiment: toys:toy\naxes: {points: grid.csv}\n")
+    sweep = load_sweep("filed")
+    assert sweep.config["axes"] == {"points": {"n": [3, 5], "scale": [0.5, 2.0]}}
+    assert len(sweep.plan()) == 2
+    assert load_sweep("filed", "params.scale=1").plan().params["n"].tolist() == [3, 5]
+    for text, message in [("", "Cannot read|holds no points"), ("n\n", "holds no points")]:
+        (folder / "grid.csv").write_text(text)
+        with pytest.raises(LawsweepError, match=message):
+            load_sweep("filed")
+    write("lost", "experiment: toys:toy\naxes: {points: none.parquet}\n")
+    with pytest.raises(LawsweepError, match="There is no points file none"):
+        load_sweep("lost")
+
+
+def test_overrides_reach_into_every_kind_of_block():
+    axes = {
+        "a": [1],
+        "zip": {"b": [1], "c": [2]},
+        "points": [{"d": 1, "e": 2}],
+        "sample": {"n": 2, "box": {"f": [0, 1], "g": [0, 1]}},
+        "when": {"if": "a > 0", "axes": {"h": [1]}},
+        "union": [{"axes": {"i": [1], "j": [2]}}, {"params": {"i": 3}}],
+    }
+    for name in "abcdefghij":
+        assert has_axis(axes, name), name
+        assert not has_axis(without_axis(axes, name), name), name
+    assert not has_axis(axes, "n")
+    assert without_axis([axes, {"a": [2]}], "a") == [{k: v for k, v in axes.items() if k != "a"}]
 
 
 def test_nested_settings(toy_sweep):

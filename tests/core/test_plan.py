@@ -36,6 +36,46 @@ def test_union_joins_grids_and_runs_shared_points_once():
     assert "1 of 4 points are repeated" in plan.notes[0]
 
 
+def test_points_are_rows_or_columns():
+    listed = [{"n": 1, "scale": 0.5}, {"n": 7, "scale": 2}]
+    columns = {"n": [1, 7], "scale": [0.5, 2.0]}
+    a = make_plan(toy, axes={"points": listed})
+    b = make_plan(toy, axes=[{"points": columns}])
+    assert a.run_ids == b.run_ids
+    assert [tuple(r.values()) for r in rows(a)] == [(1, 0.5), (7, 2.0)]
+
+
+def test_a_sample_fills_a_box_and_a_longer_one_extends_it():
+    box = {"n": [1, 1000], "scale": [1e-3, 10.0, "log"]}
+    short = make_plan(toy, axes={"sample": {"n": 16, "box": box}})
+    long = make_plan(toy, axes={"sample": {"n": 32, "box": box}})
+    assert long.run_ids[:16] == short.run_ids
+    assert short.params["scale"].min() >= 1e-3
+    assert short.params["scale"].max() <= 10.0
+    assert (short.params["scale"] < 0.1).sum() == 8  # half of a Sobol sample, in the logarithm
+    lhs = make_plan(toy, axes={"sample": {"n": 10, "method": "lhs", "seed": 3, "box": box}})
+    slices = np.sort(np.floor(10 * np.log(lhs.params["scale"] / 1e-3) / np.log(1e4)))
+    assert slices.tolist() == list(range(10))
+
+
+def test_conditional_axes_apply_where_they_are_meant():
+    axes = {"mode": ["ok", "nan"], "when": {"if": "mode == 'ok'", "axes": {"scale": [2.0, 3.0]}}}
+    plan = make_plan(toy, params={"n": 1}, axes=axes)
+    assert [(r["mode"], r.get("scale")) for r in rows(plan)] == [
+        ("ok", 2.0), ("ok", 3.0), ("nan", 1.0)
+    ]  # fmt: skip
+    plain = make_plan(toy, params={"n": 1, "mode": "nan"})
+    assert plan.run_ids[2] == plain.run_ids[0]
+
+
+def test_significant_figures():
+    plan = make_plan(toy, axes={"n": [1], "scale": "signif(logspace(1e-3, 1, 7), 2)"})
+    assert plan.params["scale"].tolist() == [0.001, 0.0032, 0.01, 0.032, 0.1, 0.32, 1.0]
+    few = make_plan(toy, axes={"n": [1], "scale": "signif(linspace(1, 2, 50), 1)"})
+    assert few.params["scale"].tolist() == [1.0, 2.0]
+    assert "48 of 50 values coincide" in few.notes[0]
+
+
 @pytest.mark.parametrize(
     ("axis", "expected"),
     [
@@ -114,6 +154,17 @@ def test_a_product_has_every_pair_once(ns, scales, seeds):
         ({"axes": [{"n": [1]}, {"n": [2]}]}, InvalidValueError, "'n' is given twice"),
         ({"axes": 3}, InvalidValueError, "axes must be a mapping"),
         ({"axes": {"zip": {"n": [1, 2], "scale": [1]}}}, InvalidValueError, "axes of one length"),
+        ({"axes": {"points": [{"n": 1}, {"m": 2}]}}, InvalidValueError, "must name n; got"),
+        ({"axes": {"points": "here.csv"}}, InvalidValueError, "points must be a list"),
+        ({"axes": {"sample": {"n": 3}}}, InvalidValueError, "box of sample must map names"),
+        ({"axes": {"sample": {"n": 0, "box": {"n": [1, 2]}}}}, InvalidValueError, "from 1, got 0"),
+        ({"axes": {"sample": {"n": 3, "box": {"n": [2, 1]}}}}, InvalidValueError, "low <= high"),
+        (
+            {"axes": {"sample": {"n": 3, "box": {"n": [1, 9]}, "method": "sobl"}}},
+            UnknownNameError,
+            "Did you mean 'sobol'",
+        ),
+        ({"axes": {"when": {"if": "n > 1"}}}, InvalidValueError, "needs the keys if and axes"),
         ({"axes": {"union": [{"axs": {}}]}}, UnknownNameError, "Did you mean 'axes'"),
         ({"axes": {"n": [1]}, "where": ["n > 5"]}, EmptyPlanError, "leaves none of 1 points"),
         ({"axes": {"n": [1]}, "where": ["n + 5"]}, InvalidValueError, "needs true or false"),

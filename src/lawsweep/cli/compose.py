@@ -84,7 +84,30 @@ def load_sweep(name: str | Path, *overrides: str) -> Sweep:
             fields = {s.name for s in find_experiment(experiment).params}
         for override in rest:
             config = apply_override(config, override, set(fields))
+    # The points themselves go into the record: a file may change under a sweep.
+    config["axes"] = _with_points(config.get("axes"))
     return Sweep.from_mapping(path.stem, config, tuple(overrides))
+
+
+def _with_points(axes: Any) -> Any:
+    """An ``axes`` entry with every points file replaced by its columns."""
+    if isinstance(axes, list | tuple):
+        return [_with_points(block) for block in axes]
+    if not isinstance(axes, Mapping):
+        return axes
+    found = dict(axes)
+    if isinstance(axes.get("points"), str):
+        from lawsweep.store.points_file import read_points
+
+        found["points"] = read_points(Path(axes["points"]))
+    for key in ("union", "when"):
+        if key in found:
+            members = found[key] if isinstance(found[key], list | tuple) else [found[key]]
+            found[key] = [
+                {**m, "axes": _with_points(m.get("axes"))} if isinstance(m, Mapping) else m
+                for m in members
+            ]
+    return found
 
 
 def _choice(parsed: Sequence[Override], key: str, otherwise: Any) -> Any:

@@ -7,11 +7,11 @@ adds an axis; ``params.width=64`` pins the param: its axis and its derived field
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lawsweep.core.axes import BLOCKS, GENERATORS
+from lawsweep.core.axes import GENERATORS
 from lawsweep.core.errors import InvalidValueError, LawsweepError, unknown_name
 from lawsweep.core.expressions import Expression
 from lawsweep.core.sweep import KEYS
@@ -126,46 +126,63 @@ def _with_axis(config: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
 
 def has_axis(axes: Any, name: str) -> bool:
     """Whether ``name`` is an axis anywhere in an ``axes`` entry."""
-    if isinstance(axes, Mapping):
-        nested = (axes[k] for k in BLOCKS if k in axes)
-        return name in axes or any(has_axis(x, name) for x in nested)
-    if isinstance(axes, list | tuple):
-        return any(
-            has_axis(x.get("axes") if isinstance(x, Mapping) and "axes" in x else x, name)
-            for x in axes
-        )
-    return False
+    return bool(without_axis(axes, name) != axes)
 
 
 def without_axis(axes: Any, name: str) -> Any:
     """An ``axes`` entry without ``name``, wherever it was; blocks left empty go too."""
-    if isinstance(axes, Mapping):
-        kept: dict[str, Any] = {}
-        for key, value in axes.items():
-            if key == "zip" and isinstance(value, Mapping):
-                rest = {k: v for k, v in value.items() if k != name}
-                if rest:
-                    kept[key] = rest
-            elif key == "union" and isinstance(value, list | tuple):
-                kept[key] = [_member_without(m, name) for m in value]
-            elif key != name:
-                kept[key] = value
-        return kept
     if isinstance(axes, list | tuple):
-        return [rest for block in axes if (rest := without_axis(block, name))]
-    return axes
+        return [rest for block in axes if (rest := without_axis(block, name)) or not block]
+    if not isinstance(axes, Mapping):
+        return axes
+    kept: dict[str, Any] = {}
+    for key, value in axes.items():
+        if key == name:
+            continue
+        rest = _BLOCK_WITHOUT[key](value, name) if key in _BLOCK_WITHOUT else value
+        if key not in _BLOCK_WITHOUT or rest or not value:
+            kept[key] = rest
+    return kept
 
 
-def _member_without(member: Any, name: str) -> Any:
-    if not isinstance(member, Mapping):
-        return member
-    kept = dict(member)
+def _columns_without(columns: Any, name: str) -> Any:
+    """``zip`` or ``points``: a mapping of columns, or a list of points."""
+    if isinstance(columns, Mapping):
+        return {k: v for k, v in columns.items() if k != name}
+    if isinstance(columns, list | tuple):
+        return [rest for p in columns if (rest := _columns_without(p, name))]
+    return columns
+
+
+def _sample_without(sample: Any, name: str) -> Any:
+    if not isinstance(sample, Mapping) or not isinstance(sample.get("box"), Mapping):
+        return sample
+    box = {k: v for k, v in sample["box"].items() if k != name}
+    return {**sample, "box": box} if box else {}
+
+
+def _grids_without(members: Any, name: str) -> Any:
+    """``union`` or ``when``: a grid or a list of grids."""
+    if isinstance(members, list | tuple):
+        return [_grids_without(m, name) for m in members]
+    if not isinstance(members, Mapping):
+        return members
+    kept = dict(members)
     for key in ("params", "derive"):
         if isinstance(kept.get(key), Mapping):
             kept[key] = {k: v for k, v in kept[key].items() if k != name}
     if "axes" in kept:
         kept["axes"] = without_axis(kept["axes"], name)
     return kept
+
+
+_BLOCK_WITHOUT: dict[str, Callable[[Any, str], Any]] = {
+    "zip": _columns_without,
+    "points": _columns_without,
+    "sample": _sample_without,
+    "when": _grids_without,
+    "union": _grids_without,
+}
 
 
 def _set(config: dict[str, Any], path: tuple[str, ...], override: Override) -> dict[str, Any]:

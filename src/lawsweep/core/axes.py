@@ -1,8 +1,16 @@
 """Axes: how a sweep spans its params.
 
 ``axes`` is a mapping (a product of axes) or a list of mappings (a product of blocks).  Inside a
-mapping the key ``zip`` holds axes that advance together, and ``union`` a list of grids, each with
-its own ``axes`` and, if wanted, ``params``, ``derive`` and ``where``.  An axis is a list, one
+mapping some keys are blocks of their own:
+
+- ``zip``: axes that advance together;
+- ``points``: explicit points, a list of mappings or a mapping of columns;
+- ``sample``: a space-filling sample of a box (``core/designs.py``);
+- ``when``: axes that apply only where a condition holds (``if`` and ``axes``);
+- ``union``: a list of grids, each with its own ``axes`` and, if wanted, ``params``, ``derive`` and
+  ``where``.
+
+An axis is a list, one
 value, or an expression over ``linspace(a, b, n)``, ``logspace(a, b, n)`` (n values from a to b,
 equally spaced in the logarithm) and ``range(a, b, step)`` (without b), such as
 ``floor(sqrt(1000 * range(5, 956, 50)))``.
@@ -19,12 +27,13 @@ from typing import Any
 
 import numpy as np
 
+from lawsweep.core.designs import design
 from lawsweep.core.errors import EmptyPlanError, InvalidValueError, unknown_name
 from lawsweep.core.expressions import Expression
 from lawsweep.core.schema import FieldSpec
 
 Columns = dict[str, np.ndarray]
-BLOCKS = ("zip", "union")
+BLOCKS = ("zip", "points", "sample", "when", "union")
 GRID_KEYS = ("axes", "params", "derive", "where")
 
 
@@ -97,32 +106,91 @@ class AxesReader:
     def _block(self, block: Mapping[str, Any]) -> list[Grid]:
         result = [Grid()]
         for name, value in block.items():
-            if name == "zip" and name not in self.specs:
-                made = [Grid([self._zip(value)])]
-            elif name == "union" and name not in self.specs:
-                made = [g for member in self._members(value) for g in self._member(member)]
+            if name in BLOCKS and name not in self.specs:  # a param of that name is an axis
+                made: list[Grid] = getattr(self, f"_{name}")(value)
             else:
                 made = [Grid([{str(name): self._axis(str(name), value, distinct=True)}])]
             result = [a.times(b) for a in result for b in made]
         return result
 
-    def _zip(self, axes: Any) -> Columns:
+    def _points(self, points: Any) -> list[Grid]:
+        """Explicit points: a list of mappings with the same names, or a mapping of columns."""
+        if isinstance(points, Mapping):
+            return self._zip(points, "points")
+        if not isinstance(points, Sequence) or isinstance(points, str) or not points:
+            raise InvalidValueError(
+                f"points must be a list of mappings, a mapping of lists, or a CSV or Parquet file; "
+                f"got {points!r}."
+            )
+        for point in points:
+            if not isinstance(point, Mapping) or set(point) != set(points[0]):
+                raise InvalidValueError(
+                    f"Every point of points must name {', '.join(map(str, points[0]))}; "
+                    f"got {point!r}."
+                )
+        return self._zip({n: [p[n] for p in points] for n in points[0]}, "points")
+
+    def _sample(self, spec: Any) -> list[Grid]:
+        """A sample of a box, ``{n: 100, method: sobol, seed: 0, box: {d: [10, 500]}}``."""
+        if not isinstance(spec, Mapping):
+            raise InvalidValueError(f"sample must be a mapping with n and box, got {spec!r}.")
+        for key in spec:
+            if key not in ("n", "method", "seed", "box"):
+                raise unknown_name("key", str(key), ("n", "method", "seed", "box"), "sample")
+        n, seed, box = spec.get("n"), spec.get("seed", 0), spec.get("box")
+        for name, value, least in (("n", n, 1), ("seed", seed, 0)):
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise InvalidValueError(
+                    f"{name} of sample must be a whole number from {least}, got {value!r}."
+                )
+        if not isinstance(box, Mapping) or not box:
+            raise InvalidValueError(
+                f"box of sample must map names to [low, high] or [low, high, log], got {box!r}."
+            )
+        assert isinstance(n, int)
+        assert isinstance(seed, int)
+        if n > MAX_AXIS:
+            raise InvalidValueError(f"n of sample must be at most {MAX_AXIS:,}, got {n:,}.")
+        cube = design(str(spec.get("method", "sobol")), n, len(box), seed)
+        columns = {}
+        for name, ends, unit in zip(box, box.values(), cube.T, strict=True):
+            spread = _spread(str(name), ends, unit)
+            columns[str(name)] = self._cast(
+                str(name), self.specs.get(str(name)), spread.tolist(), rounds=True
+            )
+        return [Grid([columns])]
+
+    def _when(self, spec: Any) -> list[Grid]:
+        """Axes where a condition holds; other points keep the params' own values."""
+        members = [spec] if isinstance(spec, Mapping) else spec
+        if not isinstance(members, Sequence) or isinstance(members, str) or not members:
+            raise InvalidValueError(f"when must be a mapping with if and axes, got {spec!r}.")
+        result = [Grid()]
+        for member in members:
+            if not isinstance(member, Mapping) or set(member) != {"if", "axes"}:
+                raise InvalidValueError(f"when needs the keys if and axes, got {member!r}.")
+            condition = str(member["if"])
+            inside = [Grid(where=[condition]).times(g) for g in self.grids(member["axes"])]
+            outside = Grid(where=[f"not ({condition})"])
+            result = [a.times(b) for a in result for b in (*inside, outside)]
+        return result
+
+    def _union(self, members: Any) -> list[Grid]:
+        if not isinstance(members, Sequence) or isinstance(members, str) or not members:
+            raise InvalidValueError(f"union must be a list of grids, got {members!r}.")
+        return [g for member in members for g in self._member(member)]
+
+    def _zip(self, axes: Any, kind: str = "zip") -> list[Grid]:
         if not isinstance(axes, Mapping) or not axes:
-            raise InvalidValueError(f"zip must be a mapping of axes, got {axes!r}.")
+            raise InvalidValueError(f"{kind} must be a mapping of axes, got {axes!r}.")
         columns = {str(n): self._axis(str(n), v, distinct=False) for n, v in axes.items()}
         lengths = {n: len(c) for n, c in columns.items()}
         if len(set(lengths.values())) > 1:
             shown = ", ".join(f"{n} has {k}" for n, k in lengths.items())
             raise InvalidValueError(
-                f"zip needs axes of one length: {shown}. Make them equal, or use a product."
+                f"{kind} needs axes of one length: {shown}. Make them equal, or use a product."
             )
-        return columns
-
-    @staticmethod
-    def _members(value: Any) -> Sequence[Any]:
-        if not isinstance(value, Sequence) or isinstance(value, str) or not value:
-            raise InvalidValueError(f"union must be a list of grids, got {value!r}.")
-        return value
+        return [Grid([columns])]
 
     def _member(self, member: Any) -> list[Grid]:
         if not isinstance(member, Mapping):
@@ -199,6 +267,22 @@ class AxesReader:
                 self.notes.append(f"axis {name}: values rounded to whole numbers")
             values = rounded
         return to_column([spec.cast(v) for v in values], spec)
+
+
+def _spread(name: str, ends: Any, unit: np.ndarray) -> np.ndarray:
+    """Coordinates in [0, 1) spread over [low, high], in the logarithm where asked."""
+    log = isinstance(ends, Sequence) and len(ends) == 3 and ends[2] == "log"
+    numbers = list(ends[:2]) if isinstance(ends, Sequence) and (log or len(ends) == 2) else []
+    good = len(numbers) == 2 and all(
+        isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x) for x in numbers
+    )
+    if not good or numbers[0] > numbers[1] or (log and numbers[0] <= 0):
+        raise InvalidValueError(
+            f"{name} in the box of sample must be [low, high] or [low, high, log] with "
+            f"low <= high (above 0 for log), got {ends!r}."
+        )
+    low, high = map(float, numbers)
+    return low * (high / low) ** unit if log else low + (high - low) * unit
 
 
 def _linspace(a: Any, b: Any, n: Any) -> np.ndarray:

@@ -35,12 +35,23 @@ def _whole(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return rounded
 
 
+def _signif(x: Any, digits: Any) -> np.ndarray:
+    """``x`` rounded to so many significant figures, by way of its decimal spelling."""
+    places = int(digits) - 1
+    if places < 0 or places > 16:
+        raise ValueError(f"signif takes 1 to 17 digits, got {digits}")
+    x = np.asarray(x, dtype=np.float64)
+    rounded = [float(f"{v:.{places}e}") for v in x.ravel().tolist()]
+    return np.array(rounded).reshape(x.shape)
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "round": _whole(np.rint),
     "floor": _whole(np.floor),
     "ceil": _whole(np.ceil),
     "int": _whole(np.trunc),
     "float": lambda x: np.asarray(x, dtype=np.float64),
+    "signif": _signif,
     "sqrt": np.sqrt,
     "cbrt": np.cbrt,
     "log": np.log,
