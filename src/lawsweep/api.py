@@ -10,25 +10,38 @@ print(*lawsweep.fit(sweep), sep="\\n")
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lawsweep.core.cost import PRIOR_FLOPS_PER_S
 from lawsweep.core.errors import InvalidValueError, UnknownNameError, unknown_name
 from lawsweep.core.experiment import RESERVED
+from lawsweep.core.identity import run_ids
 from lawsweep.core.outcome import FAILURES
 from lawsweep.core.plan import Plan
+from lawsweep.core.protocols import Done
 from lawsweep.core.sweep import Sweep
 from lawsweep.runner.costs import CostModel
-from lawsweep.runner.provenance import launch_record, new_launch_id
+from lawsweep.runner.provenance import hardware, launch_record, new_launch_id
 from lawsweep.runner.run_plan import Launch, RunReport, Snapshot, Watcher, describe_report, to_do
+from lawsweep.runner.simulate import (
+    GPU_FLOPS_PER_S,
+    Machine,
+    Schedule,
+    read_machine,
+    simulate,
+)
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     import pyarrow as pa
 
@@ -169,6 +182,7 @@ class Status:
     statuses: Mapping[str, int]
     launches: tuple[Mapping[str, Any], ...]
     skipped: Mapping[str, str]
+    infeasible: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @property
     def missing(self) -> int:
@@ -179,6 +193,19 @@ class Status:
     def running(self) -> int:
         """Runs in flight in launches that are alive."""
         return sum(int(x.get("running", 0)) for x in self.launches)
+
+    def gaps(self, sweep: str) -> list[str]:
+        """What is not ``ok``, each with the command that closes the gap; ``sweep`` as one types it.
+
+        An infeasible point is an answer: its reasons are listed instead.
+        """
+        lines = [f"{n:,} infeasible: {reason}" for reason, n in self.infeasible.items()]
+        failed = sum(self.statuses.get(s, 0) for s in FAILURES)
+        if failed:
+            lines.append(f"{failed:,} failed, oom or timeout: lawsweep rerun {sweep} --failed")
+        if self.missing:
+            lines.append(f"{self.missing:,} missing: lawsweep run {sweep}")
+        return lines
 
 
 def status(sweep: Sweep) -> Status:
@@ -196,46 +223,92 @@ def status(sweep: Sweep) -> Status:
         statuses=Counter(d.status for d in known.values()),
         launches=tuple(live),
         skipped=dict(opened.table.skipped),
+        infeasible=opened.table.reasons(known, "infeasible"),
     )
 
 
 @dataclass(frozen=True)
 class PlanView:
-    """What ``lawsweep plan`` shows: the points, what is done, and the expected work."""
+    """What ``lawsweep plan`` shows: the state of every run, and the expected work.
+
+    ``states`` has one entry a planned run: ``done``, ``new``, ``failed`` (before) or ``changed``
+    (new, but the table has it under an older version of the experiment).  ``orphaned`` are runs
+    of the sweep's last frozen plan that have rows and are no longer planned.
+    """
 
     plan: Plan
-    done: int
-    failed: int
-    new: int
-    work_s: float
-    longest_s: float
-    measured: int
+    states: tuple[str, ...]
+    orphaned: tuple[str, ...]
+    todo: tuple[int, ...]
+    costs: CostModel
+    device: str
+    n_slots: int
+    memory_bytes: int
 
-    def makespan_s(self, n_slots: int) -> float:
-        """Expected time on ``n_slots``: work over slots, or the longest run."""
-        return max(self.work_s / max(1, n_slots), self.longest_s)
+    def count(self, state: str) -> int:
+        """How many planned runs are in a state."""
+        return self.states.count(state)
+
+    @functools.cached_property
+    def seconds(self) -> np.ndarray:
+        """Expected seconds of each run to do, shape (n_todo,)."""
+        return self.costs.seconds_of(self.todo)
+
+    @functools.cached_property
+    def schedule(self) -> Schedule:
+        """The simulated schedule on ``n_slots``."""
+        return simulate(self.seconds, self.n_slots)
+
+    def too_large(self) -> list[int]:
+        """Runs to do whose expected memory exceeds ``memory_bytes``."""
+        return [i for i in self.todo if self.costs.memory_bytes(i) > self.memory_bytes]
 
 
-def view_plan(sweep: Sweep) -> PlanView:
-    """The plan against the table, with expected seconds learnt from finished rows."""
+def view_plan(sweep: Sweep, on: str | None = None) -> PlanView:
+    """The plan against the table, with expected seconds learnt from finished rows.
+
+    ``on`` asks about other hardware: ``cpus=64`` or ``gpus=8:H100``.
+    """
+    from lawsweep.store.sweep_folder import SweepFolder
+
     opened = study(sweep)
-    known = opened.table.done(opened.plan.run_ids)
-    costs = CostModel(opened.plan)
-    for i, run_id in enumerate(opened.plan.run_ids):
-        if run_id in known and known[run_id].status == "ok":
-            costs.learn(i, known[run_id].wall_s)
-    todo = to_do(opened.plan, known)
-    seconds = [costs.seconds(i) for i in todo]
-    failed = sum(1 for d in known.values() if d.status in FAILURES)
+    made = opened.plan
+    known = opened.table.done()
+    facts = hardware()
+    machine = read_machine(on) if on else Machine("cpus", facts["n_cpus"])
+    rate = GPU_FLOPS_PER_S[machine.model] if machine.model else PRIOR_FLOPS_PER_S
+    costs = CostModel(made, rate)
+    costs.learn_table(made, known, machine.device)
+    todo = tuple(to_do(made, known))
+    frozen = SweepFolder(sweep.folder).frozen_run_ids()
+    planned = set(made.run_ids)
+    per_task = float(sweep.executor.get(f"{machine.kind}_per_task") or 1)
     return PlanView(
-        plan=opened.plan,
-        done=len(known) - failed,
-        failed=failed,
-        new=len(todo),
-        work_s=sum(seconds),
-        longest_s=max(seconds, default=0.0),
-        measured=costs.n_measured,
+        plan=made,
+        states=_states(made, known, todo),
+        orphaned=tuple(r for r in frozen if r in known and r not in planned),
+        todo=todo,
+        costs=costs,
+        device=machine.device,
+        n_slots=max(1, int(machine.n / per_task)),
+        memory_bytes=facts["memory_bytes"],
     )
+
+
+def _states(made: Plan, known: Mapping[str, Done], todo: Sequence[int]) -> tuple[str, ...]:
+    states = [
+        "new" if r not in known else "failed" if known[r].status in FAILURES else "done"
+        for r in made.run_ids
+    ]
+    version = made.experiment.version
+    if todo and len(known) > len(made) - len(todo):
+        for older in range(version - 1, 0, -1):
+            then = dataclasses.replace(made.experiment, version=older)
+            ids = run_ids(then, made.params, made.n_points, made.seeds)
+            for i in todo:
+                if ids[i] in known:
+                    states[i] = "changed"
+    return tuple(states)
 
 
 def load_arrow(sweep: Sweep) -> pa.Table:

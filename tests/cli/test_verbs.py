@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import importlib
 import json
+import sys
+import textwrap
 from pathlib import Path
 
 import pandas as pd
@@ -49,7 +52,55 @@ def test_plan_writes_nothing_and_counts(lawsweep, toy_sweep, folder):
     answer = json.loads(lawsweep("plan", "toys", "params.n=10,20,30", "--json")[1])
     assert (answer["planned"], answer["done"], answer["new"]) == (6, 4, 2)
     assert answer["n_measured"] == 4
-    assert answer["points"] == [{"n": 10}, {"n": 20}, {"n": 30}]
+    assert [p["params"] for p in answer["points"]] == [{"n": 10}, {"n": 20}, {"n": 30}]
+    assert [p["states"] for p in answer["points"]] == [["done"] * 2, ["done"] * 2, ["new"] * 2]
+    assert len(answer["orphaned"]) == 4  # n = 40 and 80 of the last plan
+
+
+def test_plan_asks_about_other_hardware(lawsweep, toy_sweep):
+    lawsweep("run", "toys", "--no-analysis")
+    code, out, _ = lawsweep("plan", "toys", "seeds=6", "--on", "cpus=4")
+    assert code == 0
+    assert "24 planned (4 points x 6 seeds): 8 done, 0 failed before, 16 new" in out
+    assert "on 4 CPU slots" in out
+    assert "from 8 finished rows" in out
+    answer = json.loads(lawsweep("plan", "toys", "--on", "gpus=8:h100", "seeds=6", "--json")[1])
+    assert (answer["n_slots"], answer["n_measured"]) == (8, 0)
+    assert answer["makespan_s"] >= answer["bound_s"]
+    for on, code in (("cpus=0", 11), ("gpus=8:H1000", 10), ("cpus=4:H100", 11), ("x", 11)):
+        assert lawsweep("plan", "toys", "--on", on)[0] == code
+
+
+def test_plan_knows_rows_of_an_older_version(lawsweep, write, folder):
+    source = (folder / "grown.py").write_text
+    body = """
+    from dataclasses import dataclass
+    from lawsweep import experiment
+
+    @dataclass(frozen=True, kw_only=True)
+    class Params:
+        n: int
+
+    @dataclass(frozen=True, kw_only=True)
+    class Metrics:
+        y: float
+
+    @experiment(version=VERSION)
+    def grown(params: Params, seed: int) -> Metrics:
+        return Metrics(y=1.0)
+    """
+    write("grown", "experiment: grown:grown\nexecutor: serial\naxes: {n: [1, 2]}\n")
+    for version, expected in ((1, "2 new"), (3, "0 new")):
+        source(textwrap.dedent(body).replace("VERSION", str(version)))
+        sys.modules.pop("grown", None)
+        importlib.invalidate_caches()
+        code, out, _ = lawsweep("plan", "grown")
+        assert code == 0
+        assert expected in out
+        if version == 1:
+            lawsweep("run", "grown")
+    assert "2 changed (older version)" in out
+    sys.modules.pop("grown", None)
 
 
 def test_status_and_export_tell_missing_from_nan(lawsweep, write, folder):
@@ -61,7 +112,7 @@ def test_status_and_export_tell_missing_from_nan(lawsweep, write, folder):
     code, out, _ = lawsweep("status", "modes", "seeds=2")
     assert code == 0
     assert "6 planned: 3 ok, 3 missing" in out
-    assert "lawsweep run modes seeds=2 runs the missing ones" in out
+    assert "3 missing: lawsweep run modes seeds=2" in out
     assert json.loads(lawsweep("status", "modes", "--json")[1])["missing"] == 0
     for kind in ("parquet", "csv", "json"):
         code, out, _ = lawsweep("export", "modes", "seeds=2", "-o", f"out.{kind}")
@@ -95,6 +146,7 @@ def test_show_prints_a_row_and_its_launch(lawsweep, toy_sweep):
     row = json.loads(lawsweep("show", run_id, "--json")[1])
     assert (row["n"], row["seed"], row["status"]) == (20, 1, "ok")
     assert row["launch"]["sweep"] == "toys"
+    assert row["launch"]["command"] == "lawsweep run toys"
     assert row["launch"]["packages"]["numpy"]
     assert lawsweep("show", "zz")[0] == 11
     assert lawsweep("show", "0123456789")[0] == 10
@@ -107,13 +159,14 @@ def test_failures_show_stay_and_are_tried_again(lawsweep, write):
     assert code == 3
     assert "4 planned: 3 ok, 1 failed" in out
     assert "failed: fault=raise i=2 seed=0: ValueError: a kernel said no" in err
-    assert "lawsweep rerun faults params.fault=raise --failed" in out
+    assert "1 failed, oom or timeout: lawsweep rerun faults params.fault=raise --failed" in out
     code, out, _ = lawsweep("rerun", "faults", "params.fault=raise", "--failed")
     assert code == 3
     assert "ran 1 in" in out
     code, out, _ = lawsweep("run", "faults", "params.fault=infeasible")
     assert code == 0
     assert "4 planned: 3 ok, 1 infeasible" in out
+    assert "1 infeasible: n exceeds p" in out
     code, out, _ = lawsweep("run", "faults", "axes.i=[2]", "params.fault=raise",
                             "params.pause_s=linspace(0, 0.01, 6)",
                             "on_failure.stop_after=3")  # fmt: skip
@@ -185,8 +238,6 @@ def test_bad_input_is_one_sentence_a_code_and_nothing_written(
 
 
 def test_ray_absent(lawsweep, toy_sweep, folder, monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "ray", None)
     code, _, err = lawsweep("run", "toys", "executor=ray_local")
     assert code == 14

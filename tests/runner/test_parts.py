@@ -1,16 +1,22 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from toys import faulty, toy
 
-from lawsweep import Sweep
+from lawsweep import Cost, Sweep
+from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.outcome import Outcome
 from lawsweep.core.plan import make_plan
 from lawsweep.runner.backlog import MAX_BATCH, TARGET_S, Backlog
 from lawsweep.runner.committer import Committer
 from lawsweep.runner.costs import CostModel
 from lawsweep.runner.provenance import git_state, launch_record, new_launch_id
+from lawsweep.runner.simulate import read_machine, simulate
 
 
 def drain(backlog, n_slots=2):
@@ -63,8 +69,67 @@ def test_costs_are_learnt_by_size_and_ignore_the_priors_rate():
         costs.learn(1, truth[1])
         costs.learn(1, None)
     # 1e6 flops are little beside the prior's overhead: both points share a bin, so the mean holds
-    assert costs.total_s([0, 1]) == pytest.approx(truth.sum(), rel=0.1)
+    assert costs.seconds_of([0, 1]).sum() == pytest.approx(truth.sum(), rel=0.1)
     assert costs.n_measured == 6
+
+
+def test_memory_is_never_expected_under_what_was_seen():
+    plan = make_plan(toy, axes={"n": [1, 2]})
+    costs = CostModel(plan)
+    assert costs.memory_bytes(0) > 1e8
+    for peak in (4e8, 9e8, 5e8):
+        costs.learn(0, 0.1, int(peak))
+    assert costs.memory_bytes(1) == pytest.approx(9e8)
+
+
+def test_a_cost_function_that_does_not_fit_is_one_sentence():
+    bad = dataclasses.replace(toy, cost=lambda p: Cost(flops="many"))
+    with pytest.raises(InvalidValueError, match="its flops is not"):
+        CostModel(make_plan(bad, axes={"n": [1]}))
+
+
+def test_the_interval_of_the_work_left_covers_the_truth():
+    """Seconds are drawn with noise; the 90 % interval from a tenth of them holds mostly."""
+    plan = make_plan(toy, axes={"n": "range(1, 1001)"})
+    covered = 0
+    for trial in range(100):
+        rng = np.random.default_rng(trial)
+        costs = CostModel(plan)
+        truth = costs.prior_s * 3.0 * rng.lognormal(0.0, 0.5, 1000)
+        backlog = Backlog(plan, costs, range(1000), {})
+        for run in rng.permutation(1000)[:100].tolist():
+            costs.learn(run, truth[run])
+            backlog.finished(run)
+            truth[run] = 0.0
+        left = backlog.work_left()
+        covered += left.low_s <= truth.sum() <= left.high_s
+    assert 80 <= covered <= 98  # 90 of 100, binomial sd 3
+
+
+def test_work_left_falls_to_nothing():
+    plan = make_plan(toy, axes={"n": [1, 5, 900]})
+    costs = CostModel(plan)
+    backlog = Backlog(plan, costs, range(3), {})
+    costs.learn(0, 1.0)
+    assert backlog.work_left().expected_s > 0
+    for run in range(3):
+        backlog.finished(run)
+    assert backlog.work_left().expected_s == pytest.approx(0.0, abs=1e-12)
+
+
+@given(st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=60), st.integers(1, 8))
+def test_a_simulated_schedule_keeps_grahams_bound(seconds, n_slots):
+    found = simulate(np.array(seconds), n_slots)
+    assert found.work_s == pytest.approx(sum(seconds))
+    # Longest first is within 4/3 of the best (Graham 1969), which is at least the bound.
+    assert found.bound_s <= found.makespan_s * (1 + 1e-12)
+    assert found.makespan_s <= found.work_s / n_slots + found.longest_s * (1 + 1e-12)
+    assert simulate(np.array(seconds), 1).makespan_s == pytest.approx(sum(seconds))
+
+
+def test_a_schedule_of_nothing():
+    assert simulate(np.zeros(0), 4).makespan_s == 0.0
+    assert read_machine("gpus=2:a100").model == "A100"
 
 
 def test_rows_are_due_by_time_and_by_count():

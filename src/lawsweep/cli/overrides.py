@@ -57,7 +57,20 @@ def parse_override(text: str) -> Override:
         raise InvalidValueError(
             f"The override {text!r} has no list of values; use a,b,c or range(a,b,step)."
         )
-    return Override(text, path, list(parsed.sweep_iterator()), is_sweep=True)
+    return Override(text, path, [_plain(v) for v in parsed.sweep_iterator()], is_sweep=True)
+
+
+def _plain(value: Any) -> Any:
+    """An element of a sweep as plain Python: Hydra leaves its quoted strings wrapped there."""
+    from hydra.core.override_parser.types import QuotedString
+
+    if isinstance(value, QuotedString):
+        return value.text
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    if isinstance(value, dict):
+        return {_plain(k): _plain(v) for k, v in value.items()}
+    return value
 
 
 def _axis_expression(text: str) -> Override | None:

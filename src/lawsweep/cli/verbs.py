@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -54,7 +53,7 @@ def _warn(lines: Any) -> None:
 @_json_option
 def run(sweep: str, overrides: tuple[str, ...], no_analysis: bool, as_json: bool) -> int:
     """Run what the table lacks, then fit and draw."""
-    return _run(_load(sweep, overrides), analysis=not no_analysis, as_json=as_json)
+    return _run(sweep, overrides, analysis=not no_analysis, as_json=as_json)
 
 
 @click.command()
@@ -66,10 +65,17 @@ def rerun(
     sweep: str, overrides: tuple[str, ...], failed: bool, no_analysis: bool, as_json: bool
 ) -> int:
     """Try failed, oom and timeout rows again."""
-    return _run(_load(sweep, overrides), analysis=not no_analysis, as_json=as_json, retry=failed)
+    return _run(sweep, overrides, analysis=not no_analysis, as_json=as_json, retry=failed)
 
 
-def _run(sweep: Sweep, *, analysis: bool, as_json: bool, retry: bool = False) -> int:
+def _run(
+    name: str,
+    overrides: tuple[str, ...],
+    *,
+    analysis: bool,
+    as_json: bool,
+    retry: bool = False,
+) -> int:
     from lawsweep import api
     from lawsweep.cli.progress import progress
 
@@ -77,6 +83,9 @@ def _run(sweep: Sweep, *, analysis: bool, as_json: bool, retry: bool = False) ->
         raise KeyboardInterrupt  # SLURM and Kubernetes end a job with SIGTERM first
 
     signal.signal(signal.SIGTERM, stop)
+    sweep, typed = _load(name, overrides), _typed(name, overrides)
+    # The command to print again, in years: as typed, without this machine's paths.
+    command = f"lawsweep {'rerun' if retry else 'run'} {typed}{' --failed' if retry else ''}"
     opened = api.study(sweep)
     if not as_json:
         n_points, n_seeds = opened.plan.n_points, len(opened.plan.seeds)
@@ -86,10 +95,11 @@ def _run(sweep: Sweep, *, analysis: bool, as_json: bool, retry: bool = False) ->
         )
         _warn(api.iterate_notes(opened))
     with progress(opened.plan, quiet=as_json) as watcher:
-        report = api.run(sweep, watcher=watcher, command=shlex.join(sys.argv), retry=retry)
+        report = api.run(sweep, watcher=watcher, command=command, retry=retry)
     found = api.status(sweep)
     if not as_json:
-        _print_end(sweep, report, api.certificate(found.statuses, found.planned), opened)
+        _print_end(report, found, api.certificate(found.statuses, found.planned), typed)
+        click.echo(f"table:  {opened.table.folder}/part-*.parquet")
     results = _analyse(sweep, report, as_json) if analysis else _NOTHING_READ
     if as_json:
         from lawsweep.runner.run_plan import describe_report
@@ -113,24 +123,22 @@ def _exit_code(report: RunReport, statuses: Any) -> int:
     return EXIT_FAILED_ROWS if any(statuses.get(s) for s in ("failed", "oom", "timeout")) else 0
 
 
-def _print_end(sweep: Sweep, report: RunReport, certificate: str, opened: Any) -> None:
+def _print_end(report: RunReport, found: Any, certificate: str, typed: str) -> None:
     ran = sum(report.statuses.values())
-    if ran == 0 and report.stopped is None:
+    if report.stopped is not None:
+        click.echo(f"stopped: {report.message}")
+    elif ran == 0:
         click.echo("nothing to run: every planned run is in the table already")
-    elif report.stopped is None:
+    else:
         rate = ran / max(report.wall_s, 1e-9)
         click.echo(f"ran {ran:,} in {_duration(report.wall_s)} ({rate:.3g} runs/s)")
-    else:
-        click.echo(f"stopped: {report.message}")
-        click.echo(f"the same command goes on from here: {_again(sweep, 'run')}")
     click.echo(certificate)
-    if any(report.statuses.get(s) for s in ("failed", "oom", "timeout")):
-        click.echo(f"try the failed ones again: {_again(sweep, 'rerun')} --failed")
-    click.echo(f"table:  {opened.table.folder}/part-*.parquet")
+    for gap in found.gaps(typed):
+        click.echo(f"  {gap}")
 
 
-def _again(sweep: Sweep, verb: str) -> str:
-    return shlex.join(["lawsweep", verb, sweep.name, *sweep.overrides])
+def _typed(sweep: str, overrides: tuple[str, ...]) -> str:
+    return shlex.join([sweep, *overrides])
 
 
 def _analyse(sweep: Sweep, report: RunReport, as_json: bool) -> dict[str, Any]:
@@ -162,58 +170,92 @@ def _print_fits(fits: list[Any]) -> None:
 
 @click.command()
 @_sweep_arguments
+@click.option("--on", help="Other hardware: cpus=64 or gpus=8:H100.")
 @click.option("--limit", default=20, show_default=True, help="How many points to list; 0: all.")
 @_json_option
-def plan(sweep: str, overrides: tuple[str, ...], limit: int, as_json: bool) -> int:
+def plan(sweep: str, overrides: tuple[str, ...], on: str | None, limit: int, as_json: bool) -> int:
     """List the points, what is done, what is new, and the expected time."""
     from lawsweep import api
-    from lawsweep.runner.provenance import hardware
 
-    view = api.view_plan(_load(sweep, overrides))
-    slots = hardware()["n_cpus"]
+    view = api.view_plan(_load(sweep, overrides), on)
+    counts = {s: view.count(s) for s in ("done", "failed", "changed", "new")}
+    schedule, large = view.schedule, view.too_large()
     if as_json:
-        points = [view.plan.params_of(i * len(view.plan.seeds)) for i in range(view.plan.n_points)]
+        n_seeds = len(view.plan.seeds)
+        points = range(min(view.plan.n_points, limit or view.plan.n_points))
         _say(
             {
                 "planned": len(view.plan),
                 "n_points": view.plan.n_points,
                 "seeds": list(view.plan.seeds),
-                "done": view.done,
-                "failed_before": view.failed,
-                "new": view.new,
-                "work_s": view.work_s,
-                "longest_s": view.longest_s,
-                "n_measured": view.measured,
-                "n_slots": slots,
-                "makespan_s": view.makespan_s(slots),
+                **counts,
+                "orphaned": list(view.orphaned),
+                "work_s": schedule.work_s,
+                "longest_s": schedule.longest_s,
+                "n_slots": schedule.n_slots,
+                "makespan_s": schedule.makespan_s,
+                "bound_s": schedule.bound_s,
+                "device_hours": schedule.device_hours,
+                "n_measured": view.costs.n_measured,
+                "n_too_large": len(large),
                 "notes": list(view.plan.notes),
-                "points": points[: limit or None],
+                "points": [
+                    {
+                        "params": view.plan.params_of(i * n_seeds),
+                        "states": list(view.states[i * n_seeds : (i + 1) * n_seeds]),
+                    }
+                    for i in points
+                ],
             }
         )
         return 0
     _warn(view.plan.notes)
     click.echo(
         f"{len(view.plan):,} planned ({view.plan.n_points:,} points x {len(view.plan.seeds)} "
-        f"seeds): {view.done:,} done, {view.failed:,} failed before, {view.new:,} new"
+        f"seeds): {counts['done']:,} done, {counts['failed']:,} failed before, "
+        + (f"{counts['changed']:,} changed (older version), " if counts["changed"] else "")
+        + f"{counts['new']:,} new"
     )
-    basis = f"from {view.measured:,} finished rows" if view.measured else "a guess from flops"
-    click.echo(
-        f"expected: {_duration(view.work_s)} of work, longest run {_duration(view.longest_s)}, "
-        f"about {_duration(view.makespan_s(slots))} on {slots} cores ({basis})"
-    )
-    _print_points(view.plan, limit)
+    if view.orphaned:
+        click.echo(
+            f"{len(view.orphaned):,} orphaned: in the table and in the last plan, not in this one"
+        )
+    _print_schedule(view, schedule, large)
+    _print_points(view, limit)
     return 0
 
 
-def _print_points(plan: Any, limit: int) -> None:
-    names = [*plan.extra, *plan.params]
+def _print_schedule(view: Any, schedule: Any, large: list[int]) -> None:
+    n = view.costs.n_measured
+    basis = f"from {n:,} finished rows" if n else "a guess from flops"
+    basis = basis if n or view.costs.has_prior else "unknown: the experiment states no cost"
+    slots = f"{schedule.n_slots} {'GPU' if view.device == 'cuda' else 'CPU'} slots"
+    click.echo(
+        f"expected: {_duration(schedule.work_s)} of work, longest run "
+        f"{_duration(schedule.longest_s)}; {_duration(schedule.makespan_s)} on {slots} "
+        f"(at least {_duration(schedule.bound_s)}), {schedule.device_hours:.3g} device-hours; "
+        f"{basis}"
+    )
+    if large:
+        memory = view.costs.memory_bytes(large[0]) / 2**30
+        click.echo(
+            f"{len(large):,} runs need more memory than this machine's "
+            f"{view.memory_bytes / 2**30:.3g} GiB (the first about {memory:.3g} GiB)"
+        )
+
+
+def _print_points(view: Any, limit: int) -> None:
+    plan, n_seeds = view.plan, len(view.plan.seeds)
     columns = {**plan.extra, **plan.params}
     n = min(plan.n_points, limit or plan.n_points)
-    cells = [[str(columns[m][i]) for m in names] for i in range(n)]
-    widths = [max([len(m), *(len(c[j]) for c in cells)]) for j, m in enumerate(names)]
-    click.echo("  ".join(m.rjust(w) for m, w in zip(names, widths, strict=True)))
-    for row in cells:
-        click.echo("  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)))
+    cells = [[str(columns[m][i]) for m in columns] for i in range(n)]
+    for i, row in enumerate(cells):
+        states = view.states[i * n_seeds : (i + 1) * n_seeds]
+        row.append(" ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states)))
+    heads = [*columns, "runs"]
+    widths = [max([len(m), *(len(c[j]) for c in cells)]) for j, m in enumerate(heads)]
+    for row in (heads, *cells):
+        click.echo("  ".join(m.rjust(w) for m, w in zip(row, widths, strict=True)))
     if n < plan.n_points:
         click.echo(f"... and {plan.n_points - n:,} more points (--limit 0 lists all)")
 
@@ -250,8 +292,9 @@ def status(sweep: str, overrides: tuple[str, ...], watch: bool, as_json: bool) -
                     f"running: {launch['running']} runs at {launch['rate']:.3g}/s on "
                     f"{launch['host']}{left} (launch {launch['launch_id']})"
                 )
-            if not found.launches and found.missing:
-                click.echo(f"no launch is running; {_again(loaded, 'run')} runs the missing ones")
+            if not found.launches:
+                for gap in found.gaps(_typed(sweep, overrides)):
+                    click.echo(f"  {gap}")
         if not watch or not found.missing:
             return 0
         time.sleep(2.0)
@@ -322,6 +365,8 @@ def export(sweep: str, overrides: tuple[str, ...], output: Path | None, as_json:
         )
     else:
         click.echo(f"{path}: {n_rows:,} rows ({api.certificate(found.statuses, found.planned)})")
+        for gap in found.gaps(_typed(sweep, overrides)):
+            click.echo(f"  {gap}")
     return 0
 
 

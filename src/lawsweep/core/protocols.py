@@ -48,6 +48,8 @@ class Done:
     status: str
     attempt: int
     wall_s: float | None
+    peak_memory_bytes: int | None = None
+    device: str = "cpu"
 
 
 class Table(Protocol):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,6 +16,16 @@ from lawsweep.runner.costs import CostModel
 TARGET_S = 1.0  # a batch shorter than this is mostly overhead, a longer one holds back news
 MAX_BATCH = 500
 FIRST_BATCH = 4  # while nothing is known of the cost
+Z_90 = 1.645  # two-sided 90 % of a normal
+
+
+@dataclass(frozen=True)
+class WorkLeft:
+    """Expected seconds on one slot of what is left, with a 90 % interval."""
+
+    expected_s: float
+    low_s: float
+    high_s: float
 
 
 class Backlog:
@@ -24,14 +36,28 @@ class Backlog:
     ):
         self.plan, self.costs, self.attempts = plan, costs, dict(attempts)
         runs = np.fromiter(todo, dtype=np.int64)
-        prior = costs.prior_s[runs // len(plan.seeds)]
         # Longest first, so that no long run starts last; plan order among equals.
-        self._runs = deque(runs[np.argsort(-prior, kind="stable")].tolist())
-        self._prior_left = float(prior.sum())
+        seconds = costs.seconds_of(runs)
+        self._runs = deque(runs[np.argsort(-seconds, kind="stable")].tolist())
         self._alone: deque[RunSpec] = deque()
+        # Unfinished work by bin, what is in flight included: prior seconds and their squares.
+        self._left: dict[int, list[float]] = {}
+        for run in runs.tolist():
+            self._count(run, +1)
 
     def __len__(self) -> int:
         return len(self._runs) + len(self._alone)
+
+    def _count(self, run: int, sign: int) -> None:
+        point = run // len(self.plan.seeds)
+        prior = float(self.costs.prior_s[point])
+        sums = self._left.setdefault(int(self.costs.bins[point]), [0.0, 0.0])
+        sums[0] += sign * prior
+        sums[1] += sign * prior * prior
+
+    def finished(self, run: int) -> None:
+        """Take a finished run out of the work that is left."""
+        self._count(run, -1)
 
     def put_back(self, runs: Iterable[RunSpec], *, alone: bool = False) -> None:
         """Return runs whose worker was lost.  ``alone``: each in a batch of its own, next."""
@@ -41,16 +67,18 @@ class Backlog:
             else:
                 self.attempts[run.index] = run.attempt
                 self._runs.appendleft(run.index)
-                self._prior_left += float(self.costs.prior_s[run.index // len(self.plan.seeds)])
 
-    def seconds_left(self) -> float:
-        """Expected seconds of everything not yet handed out, on one slot."""
-        if not self._runs:
-            return self.costs.total_s(r.index for r in self._alone)
-        # One ratio for all: exact would cost a pass over a million runs at each tick.
-        middle = self._runs[len(self._runs) // 2]
-        prior = float(self.costs.prior_s[middle // len(self.plan.seeds)])
-        return self._prior_left * self.costs.seconds(middle) / prior
+    def work_left(self) -> WorkLeft:
+        """Seconds of all unfinished work, by bins: a few operations whatever the number of runs."""
+        expected = variance = systematic = 0.0
+        for b, (prior, squares) in self._left.items():
+            mean, sd = self.costs.ratio(b)
+            expected += max(0.0, prior) * mean
+            variance += max(0.0, squares) * sd * sd
+            # The bin's mean is itself an estimate, and an error of it is shared by all its runs.
+            systematic += max(0.0, prior) * self.costs.mean_error(b)
+        half = Z_90 * math.sqrt(variance + systematic * systematic)
+        return WorkLeft(expected, max(0.0, expected - half), expected + half)
 
     def take(self, n_slots: int) -> tuple[RunSpec, ...]:
         """The next batch: about TARGET_S of work, less where that would leave slots idle."""
@@ -71,7 +99,6 @@ class Backlog:
         return tuple(batch)
 
     def _spec(self, run: int) -> RunSpec:
-        self._prior_left -= float(self.costs.prior_s[run // len(self.plan.seeds)])
         plan = self.plan
         return RunSpec(
             index=run,

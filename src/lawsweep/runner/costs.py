@@ -1,74 +1,158 @@
-"""Expected seconds of each run: a prior from flops, corrected by what was measured."""
+"""Expected seconds and memory of each run: a prior from flops and bytes, corrected by rows."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from lawsweep.core.cost import PRIOR_FLOPS_PER_S, PRIOR_OVERHEAD_S, Cost
+from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.plan import Plan
+from lawsweep.core.protocols import Done
+
+# What a worker holds before it computes: Python, torch and its threads.
+BASE_MEMORY_BYTES = 3.5e8
+# Where nothing like a run was measured, its seconds are the nearest bin's, give or take half.
+UNMEASURED_SD = 0.5
 
 
 class _Columns:
     """The params as attributes, for a cost function."""
 
-    def __init__(self, columns: dict[str, np.ndarray]):
+    def __init__(self, columns: Mapping[str, np.ndarray]):
         self.__dict__.update(columns)
 
 
+@dataclass
+class _Ratios:
+    """Measured over prior, of the runs of one bin."""
+
+    n: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+
+    def add(self, ratio: float) -> None:
+        self.n += 1
+        self.total += ratio
+        self.squares += ratio * ratio
+
+    @property
+    def mean(self) -> float:
+        return self.total / self.n
+
+    @property
+    def sd(self) -> float:
+        """Standard deviation between runs; a wide guess below three runs."""
+        if self.n < 3:
+            return UNMEASURED_SD * self.mean
+        return math.sqrt(max(0.0, self.squares / self.n - self.mean**2) * self.n / (self.n - 1))
+
+
 class CostModel:
-    """Seconds a point, learnt from wall times.
+    """Seconds and memory a point, learnt from finished rows.
 
     The prior of a point is ``overhead + flops / rate``.  Measured runs give the ratio of wall
     time to prior; a run is predicted by the mean ratio among runs of like prior (bins of a factor
-    of two), so neither the prior's rate nor its dependence on size has to be right.
+    of two), so neither the prior's rate nor its dependence on size has to be right.  Memory is
+    predicted by the largest ratio, since too little is worse than too much.
     """
 
-    def __init__(self, plan: Plan):
+    def __init__(self, plan: Plan, flops_per_s: float = PRIOR_FLOPS_PER_S):
         self._n_seeds = len(plan.seeds)
         cost = plan.experiment.cost
         self.has_prior = cost is not None
         flops: np.ndarray = np.zeros(plan.n_points)
         memory: np.ndarray = np.zeros(plan.n_points)
         if cost is not None:
-            found: Cost = cost(_Columns(plan.over_points()))
-            flops = np.broadcast_to(np.asarray(found.flops, dtype=float), (plan.n_points,))
-            memory = np.broadcast_to(np.asarray(found.memory_bytes, dtype=float), (plan.n_points,))
-        self.prior_s = PRIOR_OVERHEAD_S + np.nan_to_num(flops) / PRIOR_FLOPS_PER_S
-        self.memory_bytes = memory
-        self._bin = np.floor(np.log2(self.prior_s)).astype(int)
-        self._sums: dict[int, tuple[float, int]] = {}
-        self._ratio_cache: dict[int, float] = {}
+            flops, memory = _ask(plan, cost(_Columns(plan.over_points())))
+        self.prior_s = PRIOR_OVERHEAD_S + flops / flops_per_s
+        self._prior_memory = BASE_MEMORY_BYTES + memory
+        self.bins = np.floor(np.log2(self.prior_s)).astype(int)
+        self._ratios: dict[int, _Ratios] = {}
+        self._memory: dict[int, float] = {}
+        self._near: dict[int, int | None] = {}
 
     @property
     def n_measured(self) -> int:
         """How many wall times were learnt from."""
-        return sum(n for _, n in self._sums.values())
+        return sum(r.n for r in self._ratios.values())
 
-    def learn(self, run: int, wall_s: float | None) -> None:
-        """Take in the wall time of a finished run, where it is known."""
-        if wall_s is None:
-            return
+    def learn(self, run: int, wall_s: float | None, peak_memory_bytes: int | None = None) -> None:
+        """Take in what a finished run took, where it is known."""
         point = run // self._n_seeds
-        total, n = self._sums.get(int(self._bin[point]), (0.0, 0))
-        ratio = wall_s / float(self.prior_s[point])
-        self._sums[int(self._bin[point])] = (total + ratio, n + 1)
-        self._ratio_cache.clear()
+        b = int(self.bins[point])
+        if wall_s is not None:
+            if b not in self._ratios:
+                self._near.clear()
+            self._ratios.setdefault(b, _Ratios()).add(wall_s / float(self.prior_s[point]))
+        if peak_memory_bytes is not None:
+            ratio = peak_memory_bytes / float(self._prior_memory[point])
+            self._memory[b] = max(self._memory.get(b, 0.0), ratio)
 
-    def _ratio(self, b: int) -> float:
-        if b not in self._ratio_cache:
-            nearest = min(self._sums, key=lambda k: (abs(k - b), k), default=None)
-            total, n = self._sums[nearest] if nearest is not None else (1.0, 1)
-            self._ratio_cache[b] = total / n
-        return self._ratio_cache[b]
+    def learn_table(self, plan: Plan, known: Mapping[str, Done], device: str | None = None) -> None:
+        """Take in the rows that a plan's runs have already, of one kind of device if given."""
+        for run, run_id in enumerate(plan.run_ids):
+            row = known.get(run_id)
+            if row is not None and row.status == "ok" and device in (None, row.device):
+                self.learn(run, row.wall_s, row.peak_memory_bytes)
+
+    def _nearest(self, b: int) -> int | None:
+        if b not in self._near:
+            self._near[b] = min(self._ratios, key=lambda k: (abs(k - b), k), default=None)
+        return self._near[b]
+
+    def ratio(self, b: int) -> tuple[float, float]:
+        """Mean and standard deviation of measured over prior for a bin."""
+        near = self._nearest(b)
+        if near is None:
+            return 1.0, UNMEASURED_SD
+        found = self._ratios[near]
+        return found.mean, found.sd if near == b else max(found.sd, UNMEASURED_SD * found.mean)
+
+    def mean_error(self, b: int) -> float:
+        """Standard error of a bin's mean ratio: shared by all runs of the bin."""
+        mean, sd = self.ratio(b)
+        near = self._nearest(b)
+        if near is None or near != b:
+            return UNMEASURED_SD * mean
+        return sd / math.sqrt(self._ratios[near].n)
 
     def seconds(self, run: int) -> float:
         """Expected seconds of one run."""
         point = run // self._n_seeds
-        return float(self.prior_s[point]) * self._ratio(int(self._bin[point]))
+        return float(self.prior_s[point]) * self.ratio(int(self.bins[point]))[0]
 
-    def total_s(self, runs: Iterable[int]) -> float:
-        """Expected seconds of all these runs together, on one slot."""
-        return math.fsum(self.seconds(run) for run in runs)
+    def seconds_of(self, runs: Iterable[int]) -> np.ndarray:
+        """Expected seconds of many runs at once, shape (n_runs,)."""
+        points = np.fromiter(runs, dtype=np.int64) // self._n_seeds
+        bins, inverse = np.unique(self.bins[points], return_inverse=True)
+        means = np.array([self.ratio(int(b))[0] for b in bins])
+        return np.asarray(self.prior_s[points] * means[inverse]) if len(points) else np.zeros(0)
+
+    def memory_bytes(self, run: int) -> float:
+        """Expected peak memory of a worker during one run."""
+        point = run // self._n_seeds
+        if not self._memory:
+            return float(self._prior_memory[point])
+        b = int(self.bins[point])
+        near = min(self._memory, key=lambda k: (abs(k - b), k))
+        return float(self._prior_memory[point]) * self._memory[near]
+
+
+def _ask(plan: Plan, found: Cost) -> tuple[np.ndarray, np.ndarray]:
+    """Flops and bytes of a Cost as finite arrays over the points."""
+    arrays = []
+    for name in ("flops", "memory_bytes"):
+        try:
+            value = np.asarray(getattr(found, name), dtype=np.float64)
+            arrays.append(np.broadcast_to(value, (plan.n_points,)))
+        except (AttributeError, TypeError, ValueError):
+            raise InvalidValueError(
+                f"The cost function of {plan.experiment.name} must return "
+                f"Cost(flops=..., memory_bytes=...) of numbers or arrays over the points; its "
+                f"{name} is not. Use arithmetic that works on numpy arrays."
+            ) from None
+    return tuple(np.clip(np.nan_to_num(a, nan=0.0), 0.0, 1e300) for a in arrays)  # type: ignore[return-value]

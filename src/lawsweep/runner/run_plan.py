@@ -32,6 +32,8 @@ class Snapshot:
     elapsed_s: float
     rate: float
     eta_s: float | None
+    eta_low_s: float | None = None
+    eta_high_s: float | None = None
     new_failures: tuple[Outcome, ...] = ()
 
     @property
@@ -84,9 +86,7 @@ class Launch:
         todo = to_do(plan, known, retry=retry)
         attempts = {i: known[plan.run_ids[i]].attempt + 1 for i in todo if plan.run_ids[i] in known}
         self.costs = CostModel(plan)
-        for i, run_id in enumerate(plan.run_ids):
-            if run_id in known and known[run_id].status == "ok":
-                self.costs.learn(i, known[run_id].wall_s)
+        self.costs.learn_table(plan, known)
         self.backlog = Backlog(plan, self.costs, todo, attempts)
         self.committer = Committer(table, plan, launch_id, every_s=commit_every_s)
         self.report = RunReport(planned=len(plan), done_before=len(plan) - len(todo))
@@ -171,9 +171,10 @@ class Launch:
 
     def _record(self, outcome: Outcome) -> None:
         self.committer.add(outcome)
+        self.backlog.finished(outcome.index)
         self.report.statuses[outcome.status] += 1
         if outcome.status == "ok":
-            self.costs.learn(outcome.index, outcome.wall_s)
+            self.costs.learn(outcome.index, outcome.wall_s, outcome.peak_memory_bytes)
         elif outcome.status in FAILURES:
             self._news.append(outcome)
             if len(self.report.failures) < MAX_SHOWN_FAILURES:
@@ -210,6 +211,7 @@ class Launch:
         elapsed = max(time.monotonic() - self._started, 1e-9)
         finished = sum(self.report.statuses.values())
         news, self._news = tuple(self._news), deque()
+        eta, low, high = self._eta(finished)
         self.watcher(
             Snapshot(
                 planned=self.report.planned,
@@ -218,18 +220,19 @@ class Launch:
                 running=sum(1 for f in self._flights.values() if f.waiting),
                 elapsed_s=elapsed,
                 rate=finished / elapsed,
-                eta_s=self._eta_s(elapsed, finished),
+                eta_s=eta,
+                eta_low_s=low,
+                eta_high_s=high,
                 new_failures=news,
             )
         )
 
-    def _eta_s(self, elapsed: float, finished: int) -> float | None:
+    def _eta(self, finished: int) -> tuple[float | None, float | None, float | None]:
+        """Expected seconds to the end and a 90 % interval; None while nothing is known."""
         if not finished and not self.costs.n_measured:
-            return None
-        flying = sum(
-            self.costs.seconds(r.index) for f in self._flights.values() for r in f.waiting.values()
-        )
-        return (self.backlog.seconds_left() + flying) / max(1, self.executor.n_slots)
+            return None, None, None
+        left, slots = self.backlog.work_left(), max(1, self.executor.n_slots)
+        return left.expected_s / slots, left.low_s / slots, left.high_s / slots
 
 
 class _Flight:

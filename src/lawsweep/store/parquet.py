@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +33,7 @@ from lawsweep.store.schema import (
     table_schema,
 )
 
-_KEYS = ["run_id", "status", "attempt", "wall_s", "started_at"]
+_KEYS = ["run_id", "status", "attempt", "wall_s", "peak_memory_bytes", "device", "started_at"]
 
 
 @dataclass
@@ -110,11 +111,17 @@ class ParquetTable:
         if run_ids is not None and table.num_rows:
             wanted = pa.array(list(run_ids), type=pa.string())
             table = table.filter(pc.is_in(table["run_id"], value_set=wanted))
-        columns = [table[name].to_pylist() for name in ("run_id", "status", "attempt", "wall_s")]
-        return {
-            run_id: Done(status, attempt, wall_s)
-            for run_id, status, attempt, wall_s in zip(*columns, strict=True)
-        }
+        columns = [table[name].to_pylist() for name in _KEYS[:-1]]
+        return {run_id: Done(*rest) for run_id, *rest in zip(*columns, strict=True)}
+
+    def reasons(self, known: Mapping[str, Done], status: str) -> dict[str, int]:
+        """The errors of the known runs with a status, and how often each; the commonest first."""
+        wanted = [run_id for run_id, row in known.items() if row.status == status]
+        if not wanted:
+            return {}
+        table = self._latest(self._read([*_KEYS, "error"]))
+        table = table.filter(pc.is_in(table["run_id"], value_set=pa.array(wanted)))
+        return dict(Counter(e or "" for e in table["error"].to_pylist()).most_common())
 
     def read(self, run_ids: Sequence[str] | None = None) -> pa.Table:
         """Rows as an Arrow table with today's schema: all, or those asked for in that order."""

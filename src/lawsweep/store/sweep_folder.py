@@ -31,6 +31,15 @@ class SweepFolder:
         text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
         write_atomic(self.path / "sweep.yaml", text.encode())
 
+    def frozen_run_ids(self) -> list[str]:
+        """Run ids of the plan frozen last; none where there is none that can be read."""
+        try:
+            table = pq.read_table(self.path / "plan.parquet", columns=["run_id"])
+        except (OSError, pa.ArrowException):
+            return []
+        found: list[str] = table["run_id"].to_pylist()
+        return found
+
     def write_launch(self, launch_id: str, record: Mapping[str, Any]) -> None:
         """Write the provenance record of a launch (again at its end, with its result)."""
         data = json.dumps(record, indent=1, default=str).encode()
