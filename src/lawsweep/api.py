@@ -261,7 +261,8 @@ class PlanView:
 
     def too_large(self) -> list[int]:
         """Runs to do whose expected memory exceeds ``memory_bytes``."""
-        return [i for i in self.todo if self.costs.memory_bytes(i) > self.memory_bytes]
+        large = self.costs.memory_bytes_of(self.todo) > self.memory_bytes
+        return [run for run, is_large in zip(self.todo, large.tolist(), strict=True) if is_large]
 
 
 def view_plan(sweep: Sweep, on: str | None = None) -> PlanView:

@@ -22,11 +22,12 @@ from lawsweep.core.experiment import Experiment
 from lawsweep.core.schema import FieldSpec
 
 SCHEME = 1
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys, no spaces, ASCII only; floats as their shortest round trip."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return _ENCODER.encode(value)
 
 
 def _digest(text: str) -> str:
@@ -64,7 +65,7 @@ def run_ids(
     """Ids of ``n`` points times the seeds, point-major; ``columns`` hold cast values.
 
     Equal to ``run_id`` for each run, but the JSON is assembled from fragments that are made once
-    a distinct value: about 3 microseconds a run.
+    a distinct value: a few microseconds a run.
     """
     specs = {s.name: s for s in experiment.params}
     fragments = [_fragments(specs[name], columns[name]) for name in sorted(columns)]
@@ -86,16 +87,23 @@ def run_ids(
 
 def _fragments(spec: FieldSpec, column: np.ndarray) -> list[str]:
     """``,"name":value`` for each point, or nothing where the value is the default."""
+    head = f",{json.dumps(spec.name)}:"
+
+    plain = column.dtype.kind == "i" or (column.dtype.kind == "f" and np.isfinite(column).all())
+
+    def made(values: list[Any]) -> list[str]:
+        # A plain number is its own JSON; asking the encoder for each would double the time.
+        spelled = map(repr if plain else canonical_json, values)
+        return [
+            head + text if differs_from_default(spec, v) else ""
+            for v, text in zip(values, spelled, strict=True)
+        ]
+
     if column.dtype == object:
         values = column.tolist()
-        made = {v: _fragment(spec, v) for v in dict.fromkeys(values)}
-        return [made[v] for v in values]
-    distinct, inverse = np.unique(column, return_inverse=True)
-    parts = np.array([_fragment(spec, v) for v in distinct.tolist()], dtype=object)
+        distinct = list(dict.fromkeys(values))
+        found = dict(zip(distinct, made(distinct), strict=True))
+        return [found[v] for v in values]
+    distinct_values, inverse = np.unique(column, return_inverse=True)
+    parts = np.array(made(distinct_values.tolist()), dtype=object)
     return list(parts[inverse].tolist())
-
-
-def _fragment(spec: FieldSpec, value: Any) -> str:
-    if not differs_from_default(spec, value):
-        return ""
-    return f",{json.dumps(spec.name)}:{canonical_json(value)}"

@@ -84,24 +84,23 @@ def make_plan(
     chosen = read_seeds(seeds)
     ids = run_ids(experiment, points.params, points.n, chosen)
     if len(set(ids)) < len(ids):
-        points = _distinct(points, ids[:: len(chosen)])
-        ids = run_ids(experiment, points.params, points.n, chosen)
+        points, ids = _distinct(points, ids, len(chosen))
     return Plan(experiment, points.params, points.extra, points.n, chosen, ids, points.notes)
 
 
-def _distinct(points: Points, ids: list[str]) -> Points:
+def _distinct(points: Points, ids: list[str], n_seeds: int) -> tuple[Points, list[str]]:
     """Drop repeated points (of a union that overlaps), and say so."""
-    first: dict[str, int] = {}
-    for i, name in enumerate(ids):
-        first.setdefault(name, i)
-    keep = np.array(list(first.values()))
-    note = f"{points.n - len(keep)} of {points.n} points are repeated; each is run once"
-    return Points(
+    # Built from the end, so that of points alike the first one stays.
+    first = dict(zip(reversed(ids[::n_seeds]), range(points.n - 1, -1, -1), strict=True))
+    keep = np.sort(np.fromiter(first.values(), dtype=np.int64, count=len(first)))
+    note = f"{points.n - len(keep):,} of {points.n:,} points are repeated; each is run once"
+    kept = Points(
         {n: c[keep] for n, c in points.params.items()},
         {n: c[keep] for n, c in points.extra.items()},
         len(keep),
         (*points.notes, note),
     )
+    return kept, [ids[i * n_seeds + k] for i in keep.tolist() for k in range(n_seeds)]
 
 
 def read_seeds(seeds: Any) -> tuple[int, ...]:

@@ -132,14 +132,20 @@ class CostModel:
         means = np.array([self.ratio(int(b))[0] for b in bins])
         return np.asarray(self.prior_s[points] * means[inverse]) if len(points) else np.zeros(0)
 
+    def memory_bytes_of(self, runs: Iterable[int]) -> np.ndarray:
+        """Expected peak memory of a worker during each of many runs, shape (n_runs,)."""
+        points = np.fromiter(runs, dtype=np.int64) // self._n_seeds
+        if not self._memory or not len(points):
+            return np.asarray(self._prior_memory[points])
+        bins, inverse = np.unique(self.bins[points], return_inverse=True)
+        seen = np.array(sorted(self._memory))
+        near = seen[np.abs(seen[None, :] - bins[:, None]).argmin(1)]
+        ratios = np.array([self._memory[int(b)] for b in near])
+        return np.asarray(self._prior_memory[points] * ratios[inverse])
+
     def memory_bytes(self, run: int) -> float:
         """Expected peak memory of a worker during one run."""
-        point = run // self._n_seeds
-        if not self._memory:
-            return float(self._prior_memory[point])
-        b = int(self.bins[point])
-        near = min(self._memory, key=lambda k: (abs(k - b), k))
-        return float(self._prior_memory[point]) * self._memory[near]
+        return float(self.memory_bytes_of([run])[0])
 
 
 def _ask(plan: Plan, found: Cost) -> tuple[np.ndarray, np.ndarray]:
