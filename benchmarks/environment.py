@@ -43,18 +43,29 @@ def _processor() -> str:
     return f"{name} (family {facts.get('cpu family')}, model {facts.get('model')})"
 
 
+def one_thread() -> None:
+    """Compute with one thread, as a run of a sweep does (executor.cpus_per_task=1)."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 def compare(contestants: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Median seconds of each, taken in turns so that a busy machine slows all alike."""
+    """Median processor seconds of each, for one thread.
+
+    Processor time leaves out the time that other processes held the core; contestants take turns,
+    so that what they share (caches, memory, clock rate) slows all alike.
+    """
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(repeats):
         for name, function in contestants.items():
-            start = time.perf_counter()
+            start = time.process_time()
             function()
-            times[name].append(time.perf_counter() - start)
+            times[name].append(time.process_time() - start)
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def matmul(n: int = 3000) -> tuple[Callable[[], Any], float]:
+def matmul(n: int = 2000) -> tuple[Callable[[], Any], float]:
     """A large float64 product to time beside the others, and its floating-point operations."""
     import torch
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from environment import compare, environment, matmul, save, show
+from environment import compare, environment, matmul, one_thread, save, show
+
+from lawsweep import stream
 from lawsweep.kernels import networks, sampling
 from lawsweep.kernels.activations import activation
 from lawsweep.kernels.train import flops_per_step, train
-
-from lawsweep import stream
 
 DEPTH, STEPS = 4, 600
 RELU = activation("relu")
@@ -83,7 +83,7 @@ def step_times(n: int, d: int) -> dict[str, Any]:
         kept["torch"] = plain()
 
     plain, fused = by_torch(x, y, weights, rate), by_torch(x, y, weights, rate, fused=True)
-    product, product_flops = matmul(2000)
+    product, product_flops = matmul()
     contestants: dict[str, Callable[[], Any]] = {
         "matmul": product,
         "ours": ours,
@@ -113,17 +113,11 @@ def step_times(n: int, d: int) -> dict[str, Any]:
 
 
 def main() -> None:
+    one_thread()
     where = environment()
-    threads = torch.get_num_threads()
-    tables = {}
-    for n_threads in (1, threads):
-        torch.set_num_threads(n_threads)
-        tables[f"threads_{n_threads}"] = [step_times(400, 22), step_times(1600, 54)]
-        show(
-            f"A step of full-batch Adam, L = {DEPTH}, ReLU, widths d, float64, {n_threads} threads",
-            tables[f"threads_{n_threads}"],
-        )
-    save("memorization", where, tables)
+    steps = [step_times(400, 22), step_times(1600, 54)]
+    show(f"A step of full-batch Adam, L = {DEPTH}, ReLU, widths d, float64", steps)
+    save("memorization", where, {"step": steps})
 
 
 if __name__ == "__main__":

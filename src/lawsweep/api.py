@@ -22,7 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lawsweep.core.cost import PRIOR_FLOPS_PER_S
-from lawsweep.core.errors import InvalidValueError, UnknownNameError, unknown_name
+from lawsweep.core.errors import (
+    InvalidValueError,
+    LawsweepError,
+    UnknownNameError,
+    unknown_name,
+)
 from lawsweep.core.experiment import RESERVED
 from lawsweep.core.identity import run_ids
 from lawsweep.core.outcome import FAILURES
@@ -70,8 +75,15 @@ class Study:
 def study(sweep: Sweep) -> Study:
     """Plan a sweep and open its table.  Checks everything, writes nothing."""
     from lawsweep.analysis.specs import parse_figures, parse_fits
+    from lawsweep.executors.make import make_executor
     from lawsweep.store.parquet import ParquetTable
 
+    if not isinstance(sweep, Sweep):
+        raise InvalidValueError(
+            f"Expected a Sweep, got {sweep!r}; lawsweep.load_sweep(name) makes one."
+        )
+    make_executor(sweep.executor)
+    commit_every_s(sweep)
     made = sweep.plan()
     opened = Study(sweep, made, ParquetTable(sweep.tables, made.experiment))
     parse_fits(list(sweep.fits), opened.columns)
@@ -108,13 +120,15 @@ def run(
     table.check_writable()
     folder = SweepFolder(sweep.folder)
     known = table.done(made.run_ids)
+    CostModel(made)  # a cost function that fails says so before anything is written
     if not to_do(made, known, retry=retry):
-        folder.freeze(made, sweep.config)
-        return RunReport(planned=len(made), done_before=len(made))
+        folder.freeze(made, sweep.record())
+        return RunReport(planned=len(made), done_before=len(known))
     launch_id = new_launch_id()
+    folder.drop_dead(before=time.time() - 100 * LIVE_S)
     with contextlib.closing(worker):
         worker.start(made.experiment)
-        folder.freeze(made, sweep.config)
+        folder.freeze(made, sweep.record(), launch_id)
         record = launch_record(launch_id, sweep, made, command, worker.describe())
         folder.write_launch(launch_id, record)
         watch = _Watch(folder, launch_id, record["hardware"]["host"], watcher)
@@ -144,8 +158,10 @@ def commit_every_s(sweep: Sweep) -> float:
     options.pop("kind", None)
     if options:
         raise unknown_name("option", next(iter(options)), ("kind", "commit_every_s"), "store")
-    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
-        raise InvalidValueError(f"store.commit_every_s must be seconds from 0, got {value!r}.")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 3600:
+        raise InvalidValueError(
+            f"store.commit_every_s must be seconds from 0 to 3600, got {value!r}."
+        )
     return float(value)
 
 
@@ -171,7 +187,8 @@ class _Watch:
                 "rate": snapshot.rate,
                 "eta_s": snapshot.eta_s,
             }
-            self._folder.beat(self._launch_id, state)
+            with contextlib.suppress(LawsweepError):  # a missing sign of life ends no launch
+                self._folder.beat(self._launch_id, state)
 
 
 @dataclass(frozen=True)
@@ -214,10 +231,7 @@ def status(sweep: Sweep) -> Status:
 
     opened = study(sweep)
     known = opened.table.done(opened.plan.run_ids)
-    now = time.time()
-    live = [
-        x for x in SweepFolder(sweep.folder).live() if now - float(x.get("at", 0)) < 10 * LIVE_S
-    ]
+    live = SweepFolder(sweep.folder).live(since=time.time() - 10 * LIVE_S)
     return Status(
         planned=len(opened.plan),
         statuses=Counter(d.status for d in known.values()),
@@ -352,7 +366,15 @@ def fit(sweep: Sweep, frame: pd.DataFrame | None = None) -> list[FitResult]:
 
     frame = load(sweep) if frame is None else frame
     specs = parse_fits(list(sweep.fits), list(frame.columns))
-    return [result for spec in specs for result in fit_one(frame, spec)]
+    results = []
+    for spec in specs:
+        found = fit_one(frame, spec)
+        if not found:
+            raise InvalidValueError(
+                f"The fit {spec.name} has no rows: its where ({spec.where}) leaves none. Loosen it."
+            )
+        results.extend(found)
+    return results
 
 
 def plot(sweep: Sweep, frame: pd.DataFrame | None = None) -> list[Path]:
@@ -377,12 +399,12 @@ def certificate(statuses: Mapping[str, int], planned: int) -> str:
     return completeness(statuses, planned)
 
 
-def export(sweep: Sweep, path: Path) -> int:
+def export(sweep: Sweep, path: str | Path) -> int:
     """Write the tidy table to ``path`` (``.parquet``, ``.csv`` or ``.json``); returns the rows."""
     from lawsweep.store.export import write_table
 
     table = load_arrow(sweep)
-    write_table(table, path)
+    write_table(table, Path(path))
     return int(table.num_rows)
 
 

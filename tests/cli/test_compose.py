@@ -37,6 +37,7 @@ def test_a_preset_merges_over_the_sweep(toy_sweep):
     [
         ("params.n=5", {}, {"n": 5}),
         ("params.n=5,6", {"n": [5, 6]}, {}),
+        ("params.mode='ok','nan'", {"n": [10, 20, 40, 80], "mode": ["ok", "nan"]}, {}),
         ("params.n=range(1,4)", {"n": "range(1,4)"}, {}),
         ("params.n=range(start=1,stop=4)", {"n": [1, 2, 3]}, {}),
         ("params.n=linspace(1, 9, 3)", {"n": "linspace(1, 9, 3)"}, {}),
@@ -73,6 +74,51 @@ def test_an_override_reaches_into_blocks_and_derived_fields(write):
     assert load_sweep("blocks", "params.width=7").derive == {}
     assert load_sweep("blocks", "params.ratio=5").axes[-1] == {"ratio": [5]}
     assert len(load_sweep("blocks", "params.ratio=1,2,3").plan()) == 6
+
+
+def test_presets_take_over_what_they_name(write):
+    write(
+        "taken",
+        """
+        experiment: toys:pair
+        params: {kernel: 2, width: 7}
+        axes: {n_target: [4, 8], n_compressed: [2]}
+        derive: {rate: n_target / 2}
+        executor: serial
+        presets:
+          pin: {params: {n_target: 6}}
+          span: {axes: {width: [1, 2]}}
+          plain: {params: {rate: 1.5}, executor: {device: cuda}}
+          blocks: {axes: [{n_target: [4]}, {n_compressed: [1, 3]}]}
+        """,
+    )
+    assert [len(load_sweep("taken", f"preset={p}").plan()) for p in ("pin", "span", "blocks")] == [
+        1, 4, 2
+    ]  # fmt: skip
+    plain = load_sweep("taken", "preset=plain")
+    assert plain.plan().params["rate"].tolist() == [1.5, 1.5]
+    assert plain.executor == {"kind": "serial", "device": "cuda"}
+    assert load_sweep("taken", "executor.kind=ray_local").executor["kind"] == "ray_local"
+
+
+def test_a_frozen_config_is_a_sweep_again(toy_sweep, folder):
+    import lawsweep
+
+    lawsweep.run(load_sweep("toys", "preset=big"))
+    again = load_sweep("results/sweeps/toys/sweep.yaml")
+    assert again.plan().run_ids == load_sweep("toys", "preset=big").plan().run_ids
+
+
+def test_an_expression_cut_by_braces_is_explained(write):
+    write("braces", "experiment: toys:toy\naxes: {n: range(1, 4)}\n")
+    with pytest.raises(InvalidValueError, match="in braces, put it in quotes"):
+        load_sweep("braces").plan()
+
+
+@pytest.mark.parametrize("name", ["123", "true", "null", "a b", "a=b, (c)", "λ"])
+def test_any_file_name_is_a_sweep_name(write, name):
+    write(name, "experiment: toys:toy\nparams: {n: 3}\n")
+    assert load_sweep(f"sweeps/{name}.yaml").name == name
 
 
 def test_points_come_from_a_file_and_into_the_record(write, folder):
@@ -137,6 +183,11 @@ def test_a_users_own_conf_folder_adds_to_ours(toy_sweep, folder):
         (("toys", "params.n=[1"), InvalidValueError, r"Cannot read the override 'params.n=\[1'"),
         (("toys", "params.n=interval(1,2)"), InvalidValueError, "has no list of values"),
         (("toys", "results_dir=a,b"), InvalidValueError, "only params, axes and seeds"),
+        (("toys", "~axes.nn"), UnknownNameError, "Did you mean 'n'"),
+        (("toys", "~params.zz"), UnknownNameError, "Unknown param 'zz'"),
+        (("toys", "derive.zz=null"), UnknownNameError, "Unknown key 'zz'"),
+        (("toys", "params.n=glob(*)"), InvalidValueError, "has no list of values"),
+        (("toys", "preset=[big]"), UnknownNameError, "Unknown preset"),
         (("toys", "seeds.x=1"), InvalidValueError, "goes into 'seeds'"),
         (("toys", "params.n=a"), InvalidValueError, "n must be int, got 'a'"),
         (("toys", "max_points=3"), InvalidValueError, "span 4 points, more than the limit of 3"),
@@ -157,6 +208,8 @@ def test_bad_command_lines(toy_sweep, words, error, message):
         ("experiment: toys:toy\npresets: {a: {axs: {}}}\npreset: a\n", "Did you mean 'axes'"),
         ("experiment: toys:toy\nparams: ${nowhere}\n", "Cannot compose sweep bad"),
         ("experiment: toys:toy\naxes: {n: [1]}\naxes: {n: [2]}\n", "duplicate key axes"),
+        ("experiment: toys:toy\nparams: [1]\n", "params of the sweep file .* must be a mapping"),
+        ("experiment: toys:toy\naxes: {a: &x {b: *x}}\n", "refers to itself|is not YAML|not"),
         ("", "names no experiment|must be a mapping"),
     ],
 )

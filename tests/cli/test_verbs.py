@@ -177,6 +177,33 @@ def test_failures_show_stay_and_are_tried_again(lawsweep, write):
     assert "what had finished is in the table" in out
 
 
+def test_rerun_when_nothing_has_failed(lawsweep, toy_sweep):
+    code, out, _ = lawsweep("rerun", "toys", "--failed")
+    assert code == 0
+    assert "nothing to run again: no row has failed" in out
+    assert "8 missing: lawsweep run toys" in out
+    answer = json.loads(lawsweep("rerun", "toys", "--failed", "--json")[1])
+    assert (answer["done_before"], answer["missing"]) == (0, 8)
+
+
+def test_what_an_experiment_prints_does_not_break_json(lawsweep, write, folder):
+    (folder / "loud.py").write_text(
+        "print('importing')\nfrom toys import *\n@experiment(version=1)\n"
+        "def loud(params: Params, seed: int) -> Metrics:\n"
+        "    print('running')\n    return Metrics(y=1.0, draws=1)\n"
+    )
+    write("loud", "experiment: loud:loud\nexecutor: serial\naxes: {n: [1]}\n")
+    code, out, err = lawsweep("run", "loud", "--json")
+    assert code == 0
+    assert json.loads(out)["statuses"] == {"ok": 1}
+    assert "running" in err
+
+
+def test_a_sweep_given_by_path_is_named_by_path(lawsweep, toy_sweep):
+    _, out, _ = lawsweep("status", "sweeps/toys.yaml")
+    assert "8 missing: lawsweep run sweeps/toys.yaml" in out
+
+
 def test_a_sweep_without_fits_says_so(lawsweep, write):
     write("plain", "experiment: toys:toy\naxes: {n: [1]}\n")
     for verb in ("fit", "plot"):
@@ -214,6 +241,14 @@ BAD = [
     (("run", "toys", "store.comit_every_s=1"), 10, "Did you mean 'commit_every_s'"),
     (("run", "toys", "fits=[{law: pwr, x: n, y: y}]"), 10, "Did you mean 'power'"),
     (("run", "toys", "figures=[{kind: curve, x: m, y: y}]"), 10, "Unknown"),
+    (("run", "toys", "executor.n_cpus=2"), 10, "Unknown option 'n_cpus' in executor serial"),
+    (("plan", "toys", "executor.device=foo"), 11, "executor.device must be cpu"),
+    (("run", "toys", "store.commit_every_s=nan"), 11, "seconds from 0 to 3600, got nan"),
+    (("run", "toys", "results_dir=s3://bucket/x"), 13, "object stores are not supported"),
+    (("status", "toys", "results_dir=blocked"), 13, "Cannot read blocked"),
+    (("run", "toys", "executor=ray_local", "executor.gpus_per_task=1.5"), 11, "a fraction up to 1"),
+    (("run", "costly"), 11, "cost function of costly failed: KeyError"),
+    (("plan", "toys", "--limit", "-1"), 2, "--limit"),
     (("runn", "toys"), 2, "Did you mean 'run'"),
     (("run",), 2, "Missing argument"),
 ]
@@ -227,6 +262,11 @@ def test_bad_input_is_one_sentence_a_code_and_nothing_written(
     monkeypatch.setenv("RAY_gcs_server_request_timeout_seconds", "2")
     write("pairs", "experiment: toys:pair\naxes: {n_target: [4], n_compressed: [8]}\n")
     (folder / "blocked").write_text("a file")
+    write("costly", "experiment: costly:costly\nexecutor: serial\naxes: {n: [1]}\n")
+    (folder / "costly.py").write_text(
+        "from toys import *\n@experiment(version=1, cost=lambda p: {}['x'])\n"
+        "def costly(params: Params, seed: int) -> Metrics: ...\n"
+    )
     before = tree(folder)
     got, _, err = lawsweep(*words)
     assert got == code, err

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from toys import faulty, toy
@@ -52,6 +53,27 @@ def test_a_run_past_its_deadline_is_a_timeout():
     assert outcome.status == "timeout"
     assert outcome.error == "longer than on_failure.timeout_s=0.2"
     assert outcome.wall_s < 5
+
+
+def test_text_that_cannot_be_written_is_spelled_out():
+    outcome = run(faulty, i=2, fault="surrogate")
+    assert outcome.error == r"ValueError: bad name \udc80"
+    outcome.traceback.encode()
+
+
+def test_an_exception_that_cannot_be_read_is_still_a_row():
+    outcome = run(faulty, i=2, fault="mute")
+    assert (outcome.status, outcome.error) == ("failed", "MuteError: (its message cannot be read)")
+
+
+def test_a_deadline_is_not_swallowed():
+    assert run(faulty, timeout_s=0.2, i=2, fault="swallow").status == "timeout"
+
+
+def test_the_working_folder_comes_back(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(faulty, i=2, fault="chdir").status == "ok"
+    assert Path.cwd() == tmp_path
 
 
 def test_an_interrupt_is_not_an_outcome():

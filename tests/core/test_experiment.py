@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from dataclasses import dataclass
 
 import pytest
@@ -42,6 +44,82 @@ def test_what_comes_back_must_be_the_metrics():
         toy.metrics_row(FaultMetrics(y=1.0))
     with pytest.raises(InvalidValueError, match="draws must be int, got 'x'"):
         toy.metrics_row(Metrics(y=1.0, draws="x"))
+
+
+@pytest.mark.parametrize("error", [AssertionError, KeyError("k"), SystemExit(3), ValueError("no")])
+def test_whatever_params_raise_is_one_sentence(error):
+    @dataclass(frozen=True, kw_only=True)
+    class Picky:
+        n: int
+
+        def __post_init__(self):
+            raise error
+
+    def f(params: Picky, seed: int) -> FaultMetrics: ...
+
+    f.__annotations__ = {"params": Picky, "seed": int, "return": FaultMetrics}
+    with pytest.raises(InvalidValueError, match=r"picky refuses n=1: \S+\. Change the params"):
+        experiment(version=1, name="picky")(f)(n=1)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "a", True])
+def test_a_seed_is_a_whole_number(seed):
+    with pytest.raises(InvalidValueError, match="seed must be a whole number from 0"):
+        toy(n=1, seed=seed)
+
+
+def test_defaults_are_what_the_row_says():
+    seen = []
+
+    @dataclass(frozen=True, kw_only=True)
+    class Loose:
+        n: int
+        x: float = 1
+
+    def f(params: Loose, seed: int) -> FaultMetrics:
+        seen.append(params.x)
+        return FaultMetrics(y=0.0)
+
+    f.__annotations__ = {"params": Loose, "seed": int, "return": FaultMetrics}
+    experiment(version=1, name="loose")(f)(n=1)
+    assert isinstance(seen[0], float)
+
+
+def test_an_experiment_that_cannot_be_imported_travels_by_value():
+    """As from a notebook, with annotations as strings; another process knows none of its names."""
+    source = """
+from __future__ import annotations
+from dataclasses import dataclass
+from typing import Annotated
+from lawsweep import Field, experiment
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    n: Annotated[int, Field("count")]
+    x: float = 0.5
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics:
+    y: float
+
+@experiment(version=1)
+def book(params: Params, seed: int) -> Metrics:
+    return Metrics(y=params.n + params.x + seed)
+
+if __name__ == "__main__":
+    import sys
+    from ray import cloudpickle
+    sys.stdout.buffer.write(cloudpickle.dumps(book))
+"""
+    made = subprocess.run([sys.executable, "-c", source], capture_output=True, check=True)
+    reader = (
+        "import pickle, sys; e = pickle.load(sys.stdin.buffer); "
+        "print(e(n=1, seed=2).y, [s.has_default for s in e.params])"
+    )
+    read = subprocess.run(
+        [sys.executable, "-c", reader], input=made.stdout, capture_output=True, check=True
+    )
+    assert read.stdout.decode().strip() == "3.5 [False, True]"
 
 
 def test_an_experiment_travels_by_name():
@@ -93,9 +171,16 @@ def test_found_by_name(folder):
         ("toys:Params", InvalidValueError, "decorate it with @experiment"),
         ("broken:f", InvalidValueError, "Importing 'broken' .* ZeroDivisionError: division"),
         (None, InvalidValueError, "experiment must be a name"),
+        ("leaver:f", InvalidValueError, "Importing 'leaver' .* SystemExit: 3. Mend"),
+        ("copycat:compression", InvalidValueError, "as an installed experiment is"),
     ],
 )
 def test_what_cannot_be_found_is_explained(folder, name, error, message):
     (folder / "broken.py").write_text("x = 1 / 0\n")
+    (folder / "leaver.py").write_text("import sys; sys.exit(3)\n")
+    (folder / "copycat.py").write_text(
+        "from toys import *\n@experiment(version=1)\n"
+        "def compression(params: Params, seed: int) -> Metrics: ...\n"
+    )
     with pytest.raises(error, match=message):
         find_experiment(name)

@@ -69,6 +69,37 @@ def test_nothing_else_is_computed(text):
         Expression(text).evaluate({"d": np.arange(3)})
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("log(a, b)", "log in 'log\\(a, b\\)' takes 1 values, got 2"),
+        ("signif(a)", "takes 2 values, got 1"),
+        ("min()", "takes 1 or more values, got 0"),
+        ("99999999999999999999 ** 9999999", "more than 64 bits"),
+    ],
+)
+def test_functions_take_what_they_take(text, message):
+    columns = {"a": np.array([1.0, 8.0]), "b": np.array([2.0, 3.0])}
+    with pytest.raises(InvalidValueError, match=message):
+        Expression(text).evaluate(columns)
+    assert columns["b"].tolist() == [2.0, 3.0]  # numpy would have written its result there
+
+
+def test_a_branch_is_computed_where_it_is_taken():
+    columns = {"k": np.array([0, 2, 5]), "rate": np.array([None, 0.25, 4.0], dtype=object)}
+    assert Expression("10 // k if k > 0 else 7").evaluate(columns).tolist() == [7, 5, 2]
+    assert Expression("round(log(k)) if k > 0 else -1").evaluate(columns).tolist() == [-1, 1, 2]
+    assert Expression("rate == None or rate > 0.5").evaluate(columns).tolist() == [
+        True,
+        False,
+        True,
+    ]
+    assert Expression("k > 0 and 10 // k > 2").evaluate(columns).tolist() == [False, True, False]
+    assert Expression("(k > 0) + (k > 2)").evaluate(columns).tolist() == [0, 1, 2]
+    whole = {"rate": np.array([0.25, 4.0], dtype=object)}
+    assert Expression("sqrt(rate)").evaluate(whole).tolist() == [0.5, 2.0]
+
+
 def test_unknown_name_gives_the_nearest():
     with pytest.raises(UnknownNameError, match="Did you mean 'input_dim'"):
         Expression("input_dims ** 2").evaluate({"input_dim": 3})

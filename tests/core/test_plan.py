@@ -58,6 +58,26 @@ def test_a_sample_fills_a_box_and_a_longer_one_extends_it():
     assert slices.tolist() == list(range(10))
 
 
+def test_filters_apply_before_what_they_protect():
+    plan = make_plan(
+        pair,
+        params={"n_target": 100, "n_compressed": 2},
+        axes={"ratio": [0, 1, 4]},
+        derive={"width": "round(12 / ratio)"},
+        where=["ratio > 0", "width > 5"],
+    )
+    assert plan.params["width"].tolist() == [12]
+    assert plan.extra["ratio"].tolist() == [1]
+
+
+def test_generated_floats_carry_no_artefacts():
+    spaced = make_plan(toy, params={"n": 1}, axes={"scale": "linspace(0.1, 0.5, 5)"})
+    listed = make_plan(toy, params={"n": 1}, axes={"scale": [0.1, 0.2, 0.3, 0.4, 0.5]})
+    assert spaced.run_ids == listed.run_ids
+    stepped = make_plan(toy, params={"n": 1}, axes={"scale": "range(1, 1.3, 0.1)"})
+    assert stepped.params["scale"].tolist() == [1.0, 1.1, 1.2]
+
+
 def test_conditional_axes_apply_where_they_are_meant():
     axes = {"mode": ["ok", "nan"], "when": {"if": "mode == 'ok'", "axes": {"scale": [2.0, 3.0]}}}
     plan = make_plan(toy, params={"n": 1}, axes=axes)
@@ -165,6 +185,15 @@ def test_a_product_has_every_pair_once(ns, scales, seeds):
             "Did you mean 'sobol'",
         ),
         ({"axes": {"when": {"if": "n > 1"}}}, InvalidValueError, "needs the keys if and axes"),
+        ({"axes": {"y": [1, 2]}, "derive": {"n": "y"}}, InvalidValueError, "name of a metric"),
+        ({"axes": {"seed": [1]}, "derive": {"n": "seed"}}, InvalidValueError, "every row has"),
+        ({"axes": {"n": [1]}, "params": {"n": 2}}, InvalidValueError, "fixed under params and an"),
+        ({"axes": {"points": [5]}}, InvalidValueError, "Each point of points must map names"),
+        ({"axes": {"union": [{"params": 5}]}}, InvalidValueError, "params of a union must be"),
+        ({"axes": {"q": [10**30]}, "derive": {"n": "q"}}, InvalidValueError, "at most 64 bits"),
+        ({"axes": {"q": [1, "a"]}, "derive": {"n": "q"}}, InvalidValueError, "mixes numbers and"),
+        ({"params": {1: 2}, "axes": {"n": [1]}}, UnknownNameError, "Unknown param '1'"),
+        ({"axes": {"n": [1]}, "seeds": 100_000_000}, InvalidValueError, "seeds must be at most"),
         ({"axes": {"union": [{"axs": {}}]}}, UnknownNameError, "Did you mean 'axes'"),
         ({"axes": {"n": [1]}, "where": ["n > 5"]}, EmptyPlanError, "leaves none of 1 points"),
         ({"axes": {"n": [1]}, "where": ["n + 5"]}, InvalidValueError, "needs true or false"),

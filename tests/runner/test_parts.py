@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from toys import faulty, toy
+from toys import faulty, pair, toy
 
 from lawsweep import Cost, Sweep
 from lawsweep.core.errors import InvalidValueError
@@ -61,16 +61,18 @@ def test_the_last_batches_are_cut_finer():
 
 
 def test_costs_are_learnt_by_size_and_ignore_the_priors_rate():
-    plan = make_plan(toy, axes={"n": [1, 1000]})
+    sized = dataclasses.replace(toy, cost=lambda p: Cost(flops=1e9 * p.n))
+    plan = make_plan(sized, axes={"n": [1, 30, 1000]})
     costs = CostModel(plan)
-    truth = np.array([0.4, 37.0])
+    truth = [0.4, 2.0, 370.0]  # not proportional to n: each size has a ratio of its own
     for _ in range(3):
-        costs.learn(0, truth[0])
-        costs.learn(1, truth[1])
+        for run in (0, 2):
+            costs.learn(run, truth[run])
         costs.learn(1, None)
-    # 1e6 flops are little beside the prior's overhead: both points share a bin, so the mean holds
-    assert costs.seconds_of([0, 1]).sum() == pytest.approx(truth.sum(), rel=0.1)
     assert costs.n_measured == 6
+    assert costs.seconds_of([0, 2]) == pytest.approx([0.4, 370.0])
+    # The size nobody measured lies between, by the ratio of the nearest size.
+    assert 0.4 < costs.seconds(1) < 370.0
 
 
 def test_memory_is_never_expected_under_what_was_seen():
@@ -82,10 +84,24 @@ def test_memory_is_never_expected_under_what_was_seen():
     assert costs.memory_bytes(1) == pytest.approx(9e8)
 
 
-def test_a_cost_function_that_does_not_fit_is_one_sentence():
-    bad = dataclasses.replace(toy, cost=lambda p: Cost(flops="many"))
-    with pytest.raises(InvalidValueError, match="its flops is not"):
-        CostModel(make_plan(bad, axes={"n": [1]}))
+@pytest.mark.parametrize(
+    ("cost", "message"),
+    [
+        (lambda p: Cost(flops="many"), "its flops is not"),
+        (lambda p: None, "its flops is not"),
+        (lambda p: p.nothing, "failed: AttributeError"),
+        (lambda p: 1 // 0, "failed: ZeroDivisionError"),
+    ],
+)
+def test_a_cost_function_that_does_not_fit_is_one_sentence(cost, message):
+    with pytest.raises(InvalidValueError, match=message):
+        CostModel(make_plan(dataclasses.replace(toy, cost=cost), axes={"n": [1]}))
+
+
+def test_costs_of_large_points_do_not_wrap_around():
+    cubic = dataclasses.replace(pair, cost=lambda p: Cost(flops=p.n_target**3))
+    plan = make_plan(cubic, params={"n_compressed": 1}, axes={"n_target": [3_000_000, 10_000_000]})
+    assert CostModel(plan).seconds(1) > CostModel(plan).seconds(0) > 1e8
 
 
 def test_the_interval_of_the_work_left_covers_the_truth():

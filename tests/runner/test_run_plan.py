@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections import deque
 
@@ -80,13 +81,25 @@ def test_the_same_failure_stops_early_and_another_start_does_not(tmp_path):
     assert len(table.done(some.run_ids)) == 30
 
 
+def test_failures_alike_but_for_numbers_are_alike(tmp_path):
+    numbered = dataclasses.replace(toy, function=_fails_with_a_number)
+    table = ParquetTable(tmp_path, numbered)
+    plan = make_plan(numbered, axes={"n": "range(1, 200)"})
+    report = launch(plan, table, on_failure=OnFailure(stop_after=5))
+    assert report.stopped == "same_failure"
+    assert "ValueError: n=" in report.message
+
+
+def _fails_with_a_number(params, seed):
+    raise ValueError(f"n={params.n} at {hex(id(params))}")
+
+
 def test_ctrl_c_keeps_what_had_finished(tmp_path):
     table = ParquetTable(tmp_path, faulty)
     plan = make_plan(faulty, axes={"i": [0, 1, 2, 3]}, params={"fault": "interrupt"})
     report = launch(plan, table)
     assert report.stopped == "interrupted"
-    done = table.done(plan.run_ids)
-    assert set(done) == set(plan.run_ids[:2]) or len(done) <= 2
+    assert set(table.done(plan.run_ids)) == set(plan.run_ids[:2])  # all that came before
     again = make_plan(faulty, axes={"i": [0, 1, 3]}, params={"fault": "interrupt"})
     launch(again, table)
     assert len(table.done(again.run_ids)) == 3
@@ -144,18 +157,45 @@ class CrashingExecutor(SerialExecutor):
 
 
 @pytest.mark.parametrize("answers", [True, False])
-def test_a_run_that_kills_its_worker_becomes_a_row_and_costs_nobody_theirs(tmp_path, answers):
+@pytest.mark.parametrize("max_attempts", [1, 3])
+def test_a_run_that_kills_its_worker_becomes_a_row_and_costs_nobody_theirs(
+    tmp_path, answers, max_attempts
+):
     table = ParquetTable(tmp_path, toy)
-    plan = make_plan(toy, axes={"n": "range(1, 31)"})
-    executor = CrashingExecutor({4, 17}, answers=answers)
-    report = launch(plan, table, executor, on_failure=OnFailure(max_attempts=3))
+    plan = make_plan(toy, axes={"n": "range(1, 301)"})
+    executor = CrashingExecutor({4, 170}, answers=answers)
+    policy = OnFailure(max_attempts=max_attempts)
+    report = launch(plan, table, executor, on_failure=policy)
     rows = table.read(plan.run_ids).to_pylist()
-    assert len(rows) == 30
-    assert [i for i, r in enumerate(rows) if r["status"] == "failed"] == [4, 17]
+    assert len(rows) == 300
+    assert [i for i, r in enumerate(rows) if r["status"] == "failed"] == [4, 170]
     assert rows[4]["error"] == "worker lost: crashed: it died"
-    assert (rows[4]["attempt"], rows[4]["wall_s"]) == (3, None)
-    assert dict(report.statuses) == {"ok": 28, "failed": 2}
-    assert max(executor.attempts[4]) == 3
+    assert (rows[4]["attempt"], rows[4]["wall_s"]) == (max_attempts, None)
+    assert dict(report.statuses) == {"ok": 298, "failed": 2}
+    assert {r["attempt"] for i, r in enumerate(rows) if i not in (4, 170)} == {1}
+    # Found by halving: some ten losses each, and not a run of the whole grid for each.
+    assert len(executor.attempts[4]) + len(executor.attempts[170]) <= 2 * (10 + max_attempts)
+    assert sum(map(len, executor.attempts.values())) < 300 * 4
+
+
+def test_a_rerun_has_all_its_attempts_again(tmp_path):
+    table = ParquetTable(tmp_path, toy)
+    plan = make_plan(toy, axes={"n": [1, 2, 3]})
+    for first, last in ((1, 3), (4, 6)):
+        executor = CrashingExecutor({1})
+        launch(plan, table, executor, on_failure=OnFailure(max_attempts=3), retry=first > 1)
+        alone = [a for a in executor.attempts[1] if a >= first]
+        assert (min(alone), max(alone)) == (first, last)
+
+
+def test_hanging_workers_cost_only_their_own_run(tmp_path):
+    table = ParquetTable(tmp_path, toy)
+    plan = make_plan(toy, axes={"n": "range(1, 101)"})
+    executor = CrashingExecutor({30}, reason="timeout: killed")
+    launch(plan, table, executor)
+    rows = table.read(plan.run_ids).to_pylist()
+    assert [i for i, r in enumerate(rows) if r["status"] != "ok"] == [30]
+    assert rows[30]["status"] == "timeout"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from toys import pair, toy
 
 from lawsweep.core.errors import IncompatibleTableError, StoreError
-from lawsweep.store.parquet import ParquetTable
+from lawsweep.store.parquet import MERGE, ParquetTable
 from lawsweep.store.schema import table_schema
 
 
@@ -174,6 +174,33 @@ def test_two_writers_and_a_reader_at_once(table):
     watcher.join()
     assert seen == sorted(seen)
     assert table.read().num_rows == 40
+
+
+def test_a_long_launch_leaves_few_files(table):
+    for i in range(300):
+        table.append([row(f"{i:03d}")])
+    assert len(table.parts()) <= 2 * MERGE + 1
+    assert table.read()["run_id"].to_pylist() == sorted(f"{i:03d}" for i in range(300))
+
+
+def test_a_reader_follows_parts_that_were_merged_away(table, monkeypatch):
+    for i in range(3):
+        table.append([row(f"{i}")])
+    reader, real, left = ParquetTable(table.root, toy), ParquetTable.parts, [2]
+
+    def stale(self):
+        listed = real(self)
+        left[0] -= 1
+        return [*listed, self.folder / "part-gone.parquet"] if left[0] >= 0 else listed
+
+    monkeypatch.setattr(ParquetTable, "parts", stale)
+    assert reader.read().num_rows == 3
+
+
+def test_reading_where_a_file_stands_is_an_error_and_not_an_empty_table(tmp_path):
+    (tmp_path / "tables").write_text("a file")
+    with pytest.raises(StoreError, match="Cannot read"):
+        ParquetTable(tmp_path / "tables", toy).done()
 
 
 def test_pandas_and_duckdb_read_it_without_us(table):

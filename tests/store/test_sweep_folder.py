@@ -35,10 +35,20 @@ def test_launch_records_and_signs_of_life(tmp_path):
     folder.write_launch("L1", {"command": "x"})
     folder.beat("L1", {"running": 3})
     (folder.path / "launches" / "L2.live").write_text("{torn")
-    assert folder.live() == [{"running": 3}]
+    assert folder.live(0) == []
+    state = {"running": 3, "rate": 0.5, "at": 100.0, "eta_s": None}
+    folder.beat("L1", state)
+    folder.beat("L5", {"at": 100.0})
+    folder.beat("L6", {**state, "at": "abc"})
+    assert folder.live(99) == [state]
+    assert folder.live(100) == []
     folder.end_beat("L1")
     folder.end_beat("L1")
-    assert folder.live() == []
+    assert folder.live(0) == []
+    folder.drop_dead(0)
+    assert len(list(folder.path.glob("launches/*.live"))) == 3
+    folder.drop_dead(1e11)
+    assert not list(folder.path.glob("launches/*.live"))
     assert find_launch(tmp_path, "L1") == {"command": "x"}
     assert find_launch(tmp_path, "L9") is None
     (folder.path / "launches" / "L3.json").write_text(json.dumps([1]))

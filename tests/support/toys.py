@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -39,6 +40,13 @@ def toy(params: Params, seed: int) -> Metrics:
     return Metrics(y=y, draws=params.n)
 
 
+class MuteError(Exception):
+    """Cannot say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
 @dataclass(frozen=True, kw_only=True)
 class FaultParams:
     """Params of ``faulty``."""
@@ -58,6 +66,10 @@ class FaultParams:
         "wrong_type",
         "interrupt",
         "sys_exit",
+        "surrogate",
+        "mute",
+        "swallow",
+        "chdir",
     ] = "none"
     at: int = 2
     pause_s: float = 0.0
@@ -100,6 +112,15 @@ def faulty(params: FaultParams, seed: int) -> FaultMetrics:
             return "not metrics"  # type: ignore[return-value]
         case "sys_exit":
             sys.exit(5)
+        case "surrogate":
+            raise ValueError("bad name \udc80")
+        case "mute":
+            raise MuteError
+        case "swallow":
+            with contextlib.suppress(Exception):
+                time.sleep(3)
+        case "chdir":
+            os.chdir("/")
         case "interrupt":
             raise KeyboardInterrupt
     return FaultMetrics(y=params.i + seed / 10)

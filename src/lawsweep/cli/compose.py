@@ -6,15 +6,23 @@ preset (these four Hydra merges, once), then the overrides, then plain Python.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lawsweep
-from lawsweep.cli.overrides import Override, apply_override, check_key, parse_override
+from lawsweep.cli.overrides import (
+    Override,
+    apply_override,
+    axis_names,
+    check_key,
+    parse_override,
+    without_axis,
+)
 from lawsweep.core.errors import InvalidValueError, StoreError, UnknownNameError, unknown_name
 from lawsweep.core.registry import find_experiment
-from lawsweep.core.sweep import KEYS, Sweep
+from lawsweep.core.sweep import KEYS, Sweep, check_shapes
 
 GROUPS = ("executor", "store")
 _SUFFIXES = (".yaml", ".yml")
@@ -66,12 +74,23 @@ def load_sweep(name: str | Path, *overrides: str) -> Sweep:
     path = find_sweep_file(str(name))
     content = _read_yaml(path)
     presets = content.pop("presets", None) or {}
-    _check_keys(content, f"sweep file {path}")
+    _check_part(content, f"sweep file {path}")
     parsed = [parse_override(text) for text in overrides]
     for override in parsed:
         check_key(override)
     preset = _choice(parsed, "preset", content.get("preset"))
     chosen = _preset(presets, preset, path)
+    content["axes"] = _with_points(content.get("axes"))
+    if "axes" in chosen:
+        chosen["axes"] = _with_points(chosen["axes"])
+    content = _under(content, chosen)
+    # `executor=serial` and `executor.kind=serial` both choose the group's member.
+    parsed = [
+        dataclasses.replace(o, path=o.path[:1])
+        if o.path[0] in GROUPS and o.path[1:] == ("kind",)
+        else o
+        for o in parsed
+    ]
     groups = [o for o in parsed if o.path[0] in GROUPS and len(o.path) == 1]
     experiment = _choice(parsed, "experiment", chosen.get("experiment", content.get("experiment")))
     config = _compose(path.stem, experiment, content, chosen, groups)
@@ -121,24 +140,46 @@ def _choice(parsed: Sequence[Override], key: str, otherwise: Any) -> Any:
     return otherwise
 
 
-def _preset(presets: Any, name: Any, path: Path) -> Mapping[str, Any]:
+def _preset(presets: Any, name: Any, path: Path) -> dict[str, Any]:
     if not isinstance(presets, Mapping):
         raise InvalidValueError(f"presets in {path} must map names to parts of a sweep.")
     if name is None:
         return {}
-    if name not in presets:
+    if not isinstance(name, str) or name not in presets:
         raise unknown_name("preset", str(name), map(str, presets), f"sweep file {path}")
     chosen = presets[name] or {}
-    _check_keys(chosen, f"preset {name} of {path}")
+    _check_part(chosen, f"preset {name} of {path}")
     return dict(chosen)
 
 
-def _check_keys(content: Mapping[str, Any], place: str) -> None:
+def _check_part(content: Mapping[str, Any], place: str) -> None:
     if not isinstance(content, Mapping):
         raise InvalidValueError(f"The {place} must be a mapping, got {content!r}.")
     for key in content:
         if key not in KEYS:
             raise unknown_name("key", str(key), (*KEYS, "presets"), place)
+    # An interpolation is checked when it has been resolved.
+    plain = {k: v for k, v in content.items() if not str(v).startswith("${")}
+    check_shapes(plain, f"the {place}", or_name=GROUPS)
+
+
+def _under(content: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
+    """What the sweep file says where its preset says nothing.
+
+    A param that the preset fixes, spans or derives is no longer what the file made of it; and
+    where one has a list and the other a mapping, which cannot merge, the preset's stands.
+    """
+    found = dict(content)
+    spanned = axis_names(preset.get("axes"))
+    fixed, derived = map(list, (preset.get("params") or {}, preset.get("derive") or {}))
+    for name in (*fixed, *derived):
+        found["axes"] = without_axis(found.get("axes"), str(name))
+    for key, others in (("params", [*spanned, *derived]), ("derive", [*spanned, *fixed])):
+        if isinstance(found.get(key), Mapping):
+            found[key] = {k: v for k, v in found[key].items() if k not in others}
+    return {
+        k: v for k, v in found.items() if k in GROUPS or k not in preset or _alike(v, preset[k])
+    }
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -154,6 +195,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise InvalidValueError(f"{path}{line} is not YAML: {error.problem}.") from None
     except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
         raise InvalidValueError(f"{path} is not YAML: {str(error).splitlines()[0]}.") from None
+    except RecursionError:
+        raise InvalidValueError(f"{path} refers to itself; write the values out.") from None
     except OSError as error:
         raise StoreError(f"Cannot read {path}: {error.strerror}.") from None
     if not isinstance(found, dict):
@@ -177,8 +220,8 @@ def _compose(
 
     own, shipped = Path.cwd() / "conf", data_folder("conf")
     folders = _own_and_shipped("conf")
-    _check_groups(groups, folders)
-    chosen = [f"{o.path[0]}={o.value}" for o in groups]
+    choices, settings = _group_choices(content, preset, groups, folders)
+    chosen = [f"{key}={value}" for key, value in choices.items()]
     if own.is_dir() and own.resolve() != shipped.resolve():
         chosen.append(f"hydra.searchpath=['file://{own.resolve()}']")
     store = ConfigStore.instance()
@@ -186,43 +229,55 @@ def _compose(
         (f / "experiment" / f"{experiment}.yaml").is_file() for f in folders
     ):
         chosen.append(f"+experiment={experiment}")
-    # OmegaConf merges mappings and replaces lists, but refuses one over the other: replace.
-    under = {k: v for k, v in content.items() if k not in preset or _alike(v, preset[k])}
-    for group, node in (("lawsweep_sweep", under), ("lawsweep_preset", preset)):
-        # A sweep file names groups as a user does: `executor: serial`, or gives their content.
-        plain = {k: v for k, v in node.items() if not (k in GROUPS and isinstance(v, str))}
-        named = [k for k in GROUPS if isinstance(node.get(k), str)]
-        for key in named:
-            if not any(o.path == (key,) for o in groups):
-                pick = Override(f"{key}={node[key]}", (key,), node[key])
-                _check_groups([pick], folders)
-                chosen.append(f"{key}={node[key]}")
-        store.store(group=group, name=name, node=OmegaConf.create(plain), package="_global_")
-        chosen.append(f"+{group}={name}")
+    for group, node in (("lawsweep_sweep", content), ("lawsweep_preset", preset)):
+        plain = {k: v for k, v in node.items() if k not in GROUPS}
+        store.store(group=group, name="this", node=OmegaConf.create(plain), package="_global_")
+        chosen.append(f"+{group}=this")
     GlobalHydra.instance().clear()  # a notebook may have left one initialised
     try:
         with initialize_config_dir(config_dir=str(shipped.resolve()), version_base="1.3"):
-            composed = compose(config_name="config", overrides=_last_wins(chosen))
+            composed = compose(config_name="config", overrides=chosen)
         found = OmegaConf.to_container(composed, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         reason = " ".join(str(error).split())[:300]
         raise InvalidValueError(f"Cannot compose sweep {name}: {reason}") from None
     assert isinstance(found, dict)
+    for key, values in settings.items():
+        found[key] = {**(found.get(key) or {}), **values}
+    # An empty environment variable counts as unset.
+    found["results_dir"] = found.get("results_dir") or "results"
     return {str(k): v for k, v in found.items()}
+
+
+def _group_choices(
+    content: Mapping[str, Any],
+    preset: Mapping[str, Any],
+    groups: Sequence[Override],
+    folders: Sequence[Path],
+) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
+    """Which member of each group is chosen, and the single settings on top of it.
+
+    Levels in order: sweep file, preset, command line.  A name starts afresh; a mapping changes
+    settings of what was chosen below, or (``kind: serial``) also chooses.
+    """
+    choices: dict[str, str] = {}
+    settings: dict[str, dict[str, Any]] = {}
+    for key in GROUPS:
+        levels = [content.get(key), preset.get(key), *(o.value for o in groups if o.path == (key,))]
+        names = {p.stem for f in folders for p in (f / key).glob("*.yaml")}
+        for level in levels:
+            if level is None:
+                continue
+            name = level.get("kind") if isinstance(level, Mapping) else level
+            if isinstance(level, Mapping) and (name is None or name == choices.get(key)):
+                settings.setdefault(key, {}).update({str(k): v for k, v in level.items()})
+                continue
+            if not isinstance(name, str) or name not in names:
+                raise unknown_name(key, str(name), names)
+            choices[key] = name
+            settings[key] = dict(level) if isinstance(level, Mapping) else {}
+    return choices, settings
 
 
 def _alike(a: Any, b: Any) -> bool:
     return isinstance(a, Mapping) == isinstance(b, Mapping)
-
-
-def _last_wins(chosen: Sequence[str]) -> list[str]:
-    """Hydra refuses a group chosen twice: the preset's choice replaces the sweep file's."""
-    return list({text.partition("=")[0]: text for text in chosen}.values())
-
-
-def _check_groups(groups: Sequence[Override], folders: Sequence[Path]) -> None:
-    for override in groups:
-        group = override.path[0]
-        names = {p.stem for f in folders for p in (f / group).glob("*.yaml")}
-        if override.is_sweep or not isinstance(override.value, str) or override.value not in names:
-            raise unknown_name(group, str(override.value), names)

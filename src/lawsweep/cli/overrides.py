@@ -57,7 +57,13 @@ def parse_override(text: str) -> Override:
         raise InvalidValueError(
             f"The override {text!r} has no list of values; use a,b,c or range(a,b,step)."
         )
-    return Override(text, path, [_plain(v) for v in parsed.sweep_iterator()], is_sweep=True)
+    try:
+        values = [_plain(v) for v in parsed.sweep_iterator()]
+    except HydraException:
+        raise InvalidValueError(
+            f"The override {text!r} has no list of values; use a,b,c or range(a,b,step)."
+        ) from None
+    return Override(text, path, values, is_sweep=True)
 
 
 def _plain(value: Any) -> Any:
@@ -109,6 +115,9 @@ def apply_override(
             "take a sweep. Launch once for each value."
         )
     if path[0] == "axes" and len(path) == 2:
+        if override.is_delete and not has_axis(config.get("axes"), path[1]):
+            names = axis_names(config.get("axes"))
+            raise unknown_name("axis", path[1], names, f"override {override.text!r}")
         config = {**config, "axes": without_axis(config.get("axes"), path[1])}
         return config if override.is_delete else _with_axis(config, path[1], value)
     return _set(config, path, override)
@@ -118,6 +127,10 @@ def _apply_param(
     config: dict[str, Any], name: str, override: Override, fields: Collection[str]
 ) -> dict[str, Any]:
     was_axis = has_axis(config.get("axes"), name)
+    given = {*(config.get("params") or {}), *(config.get("derive") or {})}
+    if override.is_delete and not was_axis and name not in given:
+        names = {*given, *axis_names(config.get("axes"))}
+        raise unknown_name("param", name, names, f"override {override.text!r}")
     config = {**config, "axes": without_axis(config.get("axes"), name)}
     for key in ("params", "derive"):
         config[key] = {k: v for k, v in (config.get(key) or {}).items() if k != name}
@@ -135,6 +148,29 @@ def _with_axis(config: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
     if isinstance(axes, Mapping):
         return {**config, "axes": {**axes, name: value}}
     return {**config, "axes": [*axes, {name: value}]}
+
+
+def axis_names(axes: Any) -> list[str]:
+    """All names that an ``axes`` entry spans, whatever block they are in."""
+    if isinstance(axes, list | tuple):
+        return [n for block in axes for n in axis_names(block)]
+    if not isinstance(axes, Mapping):
+        return []
+    names: list[str] = []
+    for key, value in axes.items():
+        if key in ("zip", "points"):
+            columns = value[0] if isinstance(value, list | tuple) and value else value
+            names += map(str, columns) if isinstance(columns, Mapping) else []
+        elif key == "sample":
+            box = value.get("box") if isinstance(value, Mapping) else None
+            names += map(str, box) if isinstance(box, Mapping) else []
+        elif key in ("union", "when"):
+            members = value if isinstance(value, list | tuple) else [value]
+            inside = [m.get("axes") for m in members if isinstance(m, Mapping)]
+            names += [n for entry in inside for n in axis_names(entry)]
+        else:
+            names.append(str(key))
+    return names
 
 
 def has_axis(axes: Any, name: str) -> bool:
@@ -202,6 +238,9 @@ def _set(config: dict[str, Any], path: tuple[str, ...], override: Override) -> d
     """Set (or delete) a nested key, copying on the way down."""
     head, rest = path[0], path[1:]
     if not rest:
+        gone = override.is_delete or (override.value is None and override.path[0] == "derive")
+        if gone and head not in config:
+            raise unknown_name("key", head, config, f"override {override.text!r}")
         if override.is_delete:
             return {k: v for k, v in config.items() if k != head}
         return {**config, head: override.value}

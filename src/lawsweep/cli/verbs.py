@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import shlex
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from lawsweep.core.sweep import Sweep
     from lawsweep.runner.run_plan import RunReport
 
+_ANSWER: list[str] = []
 _NOTHING_READ: dict[str, Any] = {"fits": [], "figures": []}
 EXIT_FAILED_ROWS, EXIT_SAME_FAILURE, EXIT_INTERRUPTED = 3, 4, 130
 
@@ -27,7 +31,20 @@ def _sweep_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _json_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    return click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")(function)
+    """``--json``: stdout has the answer alone; whatever else is printed goes to stderr."""
+
+    @functools.wraps(function)
+    def verb(**options: Any) -> Any:
+        if not options["as_json"]:
+            return function(**options)
+        _ANSWER.clear()
+        with contextlib.redirect_stdout(sys.stderr):
+            code = function(**options)
+        for text in _ANSWER:
+            click.echo(text)
+        return code
+
+    return click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")(verb)
 
 
 def _load(name: str, overrides: tuple[str, ...]) -> Sweep:
@@ -39,7 +56,7 @@ def _load(name: str, overrides: tuple[str, ...]) -> Sweep:
 def _say(value: Any) -> None:
     from lawsweep.api import to_json
 
-    click.echo(to_json(value))
+    _ANSWER.append(to_json(value))
 
 
 def _warn(lines: Any) -> None:
@@ -98,7 +115,8 @@ def _run(
         report = api.run(sweep, watcher=watcher, command=command, retry=retry)
     found = api.status(sweep)
     if not as_json:
-        _print_end(report, found, api.certificate(found.statuses, found.planned), typed)
+        certificate = api.certificate(found.statuses, found.planned)
+        _print_end(report, found, certificate, typed, retry=retry)
         click.echo(f"table:  {opened.table.folder}/part-*.parquet")
     results = _analyse(sweep, report, as_json) if analysis else _NOTHING_READ
     if as_json:
@@ -123,10 +141,12 @@ def _exit_code(report: RunReport, statuses: Any) -> int:
     return EXIT_FAILED_ROWS if any(statuses.get(s) for s in ("failed", "oom", "timeout")) else 0
 
 
-def _print_end(report: RunReport, found: Any, certificate: str, typed: str) -> None:
+def _print_end(report: RunReport, found: Any, certificate: str, typed: str, *, retry: bool) -> None:
     ran = sum(report.statuses.values())
     if report.stopped is not None:
         click.echo(f"stopped: {report.message}")
+    elif ran == 0 and retry:
+        click.echo("nothing to run again: no row has failed")
     elif ran == 0:
         click.echo("nothing to run: every planned run is in the table already")
     else:
@@ -171,7 +191,13 @@ def _print_fits(fits: list[Any]) -> None:
 @click.command()
 @_sweep_arguments
 @click.option("--on", help="Other hardware: cpus=64 or gpus=8:H100.")
-@click.option("--limit", default=20, show_default=True, help="How many points to list; 0: all.")
+@click.option(
+    "--limit",
+    type=click.IntRange(0),
+    default=20,
+    show_default=True,
+    help="How many points to list; 0: all.",
+)
 @_json_option
 def plan(sweep: str, overrides: tuple[str, ...], on: str | None, limit: int, as_json: bool) -> int:
     """List the points, what is done, what is new, and the expected time."""
@@ -331,12 +357,12 @@ def _results_dir(overrides: tuple[str, ...]) -> str:
     from lawsweep.cli.overrides import parse_override
     from lawsweep.core.errors import unknown_name
 
-    found = os.environ.get("LAWSWEEP_RESULTS_DIR", "results")
+    found = os.environ.get("LAWSWEEP_RESULTS_DIR") or "results"
     for text in overrides:
         override = parse_override(text)
         if override.path != ("results_dir",):
             raise unknown_name("key", ".".join(override.path), ["results_dir"], f"{text!r}")
-        found = str(override.value)
+        found = str(override.value or "results")
     return found
 
 

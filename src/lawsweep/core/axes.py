@@ -29,8 +29,8 @@ import numpy as np
 
 from lawsweep.core.designs import design
 from lawsweep.core.errors import EmptyPlanError, InvalidValueError, unknown_name
-from lawsweep.core.expressions import Expression
-from lawsweep.core.schema import FieldSpec
+from lawsweep.core.expressions import FUNCTIONS, Expression
+from lawsweep.core.schema import INT64_MAX, FieldSpec
 
 Columns = dict[str, np.ndarray]
 BLOCKS = ("zip", "points", "sample", "when", "union")
@@ -123,7 +123,11 @@ class AxesReader:
                 f"got {points!r}."
             )
         for point in points:
-            if not isinstance(point, Mapping) or set(point) != set(points[0]):
+            if not isinstance(point, Mapping) or not point:
+                raise InvalidValueError(
+                    f"Each point of points must map names to values, got {point!r}."
+                )
+            if set(point) != set(points[0]):
                 raise InvalidValueError(
                     f"Every point of points must name {', '.join(map(str, points[0]))}; "
                     f"got {point!r}."
@@ -198,9 +202,13 @@ class AxesReader:
         for key in member:
             if key not in GRID_KEYS:
                 raise unknown_name("key", str(key), GRID_KEYS, "a grid of a union")
+        parts = {key: member.get(key) or {} for key in ("params", "derive")}
+        for key, part in parts.items():
+            if not isinstance(part, Mapping):
+                raise InvalidValueError(f"{key} of a union must be a mapping, got {part!r}.")
         fixed = Grid(
-            params=dict(member.get("params") or {}),
-            derive={str(k): str(v) for k, v in (member.get("derive") or {}).items()},
+            params={str(k): v for k, v in parts["params"].items()},
+            derive={str(k): str(v) for k, v in parts["derive"].items() if v is not None},
             where=as_list(member.get("where")),
         )
         return [fixed.times(g) for g in self.grids(member.get("axes"))]
@@ -208,6 +216,8 @@ class AxesReader:
     def _axis(self, name: str, value: Any, *, distinct: bool) -> np.ndarray:
         spec = self.specs.get(name)
         spaced = False
+        if hasattr(value, "tolist"):  # a numpy array or scalar, from Python
+            value = value.tolist()
         if isinstance(value, str) and not (spec and spec.kind == "str"):
             values, spaced = self._spaced(name, value)
         else:
@@ -237,13 +247,25 @@ class AxesReader:
 
     def _spaced(self, name: str, text: str) -> tuple[list[Any], bool]:
         """Values of an axis expression, and whether they may be rounded to whole numbers."""
-        expression = Expression(text, GENERATORS)
+        try:
+            expression = Expression(text, GENERATORS)
+        except InvalidValueError as error:
+            if text.count("(") == text.count(")"):
+                raise
+            raise InvalidValueError(
+                f"{error} In a YAML list or mapping in braces, put it in quotes: its commas end "
+                "the value otherwise."
+            ) from None
         if expression.names:
             raise InvalidValueError(
                 f"The axis {name!r} is {text!r}, which names {expression.names[0]!r}; "
                 "an axis stands alone. Put an expression over params under derive."
             )
         values = np.atleast_1d(expression.evaluate({}))
+        if values.dtype.kind == "f":
+            # 15 figures: linspace(0.1, 0.5, 5) holds 0.3 and not 0.30000000000000004, which would
+            # be another run.
+            values = FUNCTIONS["signif"](values, 15)
         if values.ndim != 1:
             raise InvalidValueError(f"The axis {name!r} must be one-dimensional, got {text!r}.")
         return values.tolist(), bool(expression.functions & {"linspace", "logspace"})
@@ -253,10 +275,16 @@ class AxesReader:
     ) -> np.ndarray:
         if spec is None:
             for v in values:
-                if not isinstance(v, int | float | str | bool):
+                large = isinstance(v, int) and abs(v) > INT64_MAX
+                if not isinstance(v, int | float | str) or large:
                     raise InvalidValueError(
-                        f"The axis {name!r} must hold numbers or strings, got {v!r}."
+                        f"The axis {name!r} must hold numbers (of at most 64 bits) or strings, "
+                        f"got {v!r}."
                     )
+            if len({isinstance(v, str) for v in values}) > 1:
+                raise InvalidValueError(
+                    f"The axis {name!r} mixes numbers and strings: {values!r}. Keep one kind."
+                )
             return np.array(values) if not isinstance(values[0], str) else to_column(values)
         if rounds and spec.kind == "int" and not spec.is_tuple:
             # Round, never truncate: 99.99999999999999 of a geometric axis is 100.
@@ -303,7 +331,13 @@ def _range(*ends: Any) -> np.ndarray:
     size = abs(ends[-1 if len(ends) == 1 else 1] - (ends[0] if len(ends) > 1 else 0))
     if size / abs(ends[2] if len(ends) == 3 else 1) > MAX_AXIS:
         raise ValueError(f"range{ends} has more than {MAX_AXIS:,} values")
-    return np.arange(*ends)
+    if all(np.asarray(e).dtype.kind in "iu" for e in ends):
+        return np.arange(*ends)
+    a, b = (0.0, ends[0]) if len(ends) == 1 else ends[:2]
+    step = ends[2] if len(ends) == 3 else 1.0
+    # numpy's count of a float range may be one too many: 1, 1.1, 1.2 and then 1.3000000000000003.
+    count = max(0, math.ceil((float(b) - float(a)) / float(step) - 1e-9))
+    return float(a) + float(step) * np.arange(count)
 
 
 MAX_AXIS = 10_000_000

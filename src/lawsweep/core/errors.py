@@ -58,14 +58,18 @@ class Infeasible(Exception):  # noqa: N818  (it is an answer of an experiment, n
 
 def nearest(name: str, valid: Iterable[str], n: int = 3) -> list[str]:
     """Valid names close to ``name``, best first."""
-    return difflib.get_close_matches(name, list(valid), n=n, cutoff=0.5)
+    return difflib.get_close_matches(str(name), list(valid), n=n, cutoff=0.5)
 
 
-def unknown_name(kind: str, name: str, valid: Iterable[str], where: str = "") -> UnknownNameError:
+def unknown_name(
+    kind: str, name: object, valid: Iterable[object], where: str = ""
+) -> UnknownNameError:
     """The one sentence for an unknown name: what it was, the nearest, and all valid ones."""
-    names = sorted(valid)
-    close = nearest(name, names)
+    names = sorted(map(str, valid))
+    close = nearest(str(name), names)
     hint = f" Did you mean {' or '.join(repr(c) for c in close)}?" if close else ""
     shown = ", ".join(names[:40]) + (", ..." if len(names) > 40 else "")
     place = f" in {where}" if where else ""
-    return UnknownNameError(f"Unknown {kind} {name!r}{place}.{hint} Valid: {shown or '(none)'}.")
+    return UnknownNameError(
+        f"Unknown {kind} {str(name)!r}{place}.{hint} Valid: {shown or '(none)'}."
+    )

@@ -9,19 +9,23 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from lawsweep.core.errors import Infeasible
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.outcome import Outcome, RunSpec, Status
+from lawsweep.core.schema import printable
 
 MAX_TEXT = 20_000  # a row carries its traceback, not a log
 
 
-class RunTimeoutError(Exception):
-    """A run took longer than ``on_failure.timeout_s``."""
+class RunTimeoutError(BaseException):
+    """A run took longer than ``on_failure.timeout_s``.
+
+    No Exception, so that an experiment's own ``except Exception`` does not swallow it.
+    """
 
 
 def execute_run(
@@ -29,21 +33,23 @@ def execute_run(
 ) -> Outcome:
     """Execute ``run``; whatever its function does short of killing the process is an Outcome."""
     started_at, start = time.time(), time.perf_counter()
-    memory = _reset_peak_memory()
+    memory, folder = _reset_peak_memory(), Path.cwd()
     status: Status = "ok"
     metrics = error = trace = None
     try:
         with _deadline(timeout_s):
-            params = experiment.params_type(**run.params)
+            params = experiment.params_type(**experiment.with_defaults(run.params))
             metrics = experiment.metrics_row(experiment.evaluate(params, run.seed, device))
     except Infeasible as reason:
-        status, error = "infeasible", str(reason) or "infeasible"
+        status, error = "infeasible", _text(reason) or "infeasible"
     except RunTimeoutError as late:
         status, error = "timeout", str(late)
     except Exception as failure:  # noqa: BLE001  (any failure of user code is a row)
         status = "oom" if _is_out_of_memory(failure) else "failed"
-        error = f"{type(failure).__name__}: {failure}"[:MAX_TEXT]
-        trace = traceback.format_exc()[-MAX_TEXT:]
+        error = f"{type(failure).__name__}: {_text(failure)}"[:MAX_TEXT]
+        trace = printable(traceback.format_exc())[-MAX_TEXT:]
+    finally:
+        _return_to(folder)
     return Outcome(
         index=run.index,
         status=status,
@@ -58,6 +64,21 @@ def execute_run(
         n_threads=n_threads(),
         started_at=started_at,
     )
+
+
+def _text(failure: BaseException) -> str:
+    """What an exception says, whatever its ``__str__`` does."""
+    try:
+        return printable(str(failure))
+    except Exception:  # noqa: BLE001
+        return "(its message cannot be read)"
+
+
+def _return_to(folder: Path) -> None:
+    """Undo a change of the working folder: in one process the results would follow it."""
+    with suppress(OSError):
+        if Path.cwd() != folder:
+            os.chdir(folder)
 
 
 def _is_out_of_memory(failure: Exception) -> bool:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import inspect
+import operator
 import re
 import sys
 import typing
@@ -14,13 +14,15 @@ from typing import Any
 
 from lawsweep.core.cost import Cost
 from lawsweep.core.errors import InvalidValueError, unknown_name
+from lawsweep.core.expressions import CONSTANTS, Expression
 from lawsweep.core.schema import FieldSpec, field_specs
 
 # Columns every row has; a param or metric of the same name would be lost among them.
 RESERVED = frozenset(
     {
-        "run_id", "experiment", "version", "seed", "status", "error", "traceback", "wall_s",
-        "peak_memory_bytes", "attempt", "device", "host", "n_threads", "started_at", "launch_id",
+        "run_id", "point", "experiment", "version", "seed", "status", "error", "traceback",
+        "wall_s", "peak_memory_bytes", "attempt", "device", "host", "n_threads", "started_at",
+        "launch_id",
     }
 )  # fmt: skip
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
@@ -54,15 +56,24 @@ class Experiment:
 
         Returns the Metrics.  Raises UnknownNameError or InvalidValueError for bad params.
         """
+        if isinstance(seed, bool) or not hasattr(seed, "__index__") or operator.index(seed) < 0:
+            raise InvalidValueError(f"seed must be a whole number from 0, got {seed!r}.")
         if params is None:
             params = self.bind(fields)
         elif fields:
             raise InvalidValueError(
                 f"{self.name}: give either a Params or keywords, got both. Drop one of them."
             )
+        elif isinstance(params, self.params_type):
+            params = self.bind({s.name: getattr(params, s.name) for s in self.params})
+        elif isinstance(params, Mapping):
+            params = self.bind(params)
         else:
-            params = self.bind(dataclasses.asdict(params))
-        return self.evaluate(params, seed, device)
+            raise InvalidValueError(
+                f"{self.name} takes a {self.params_type.__name__} or its fields as keywords, "
+                f"got {params!r}."
+            )
+        return self.evaluate(params, operator.index(seed), device)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By name where it can be imported (a worker then loads its module as usual), by value
@@ -70,8 +81,7 @@ class Experiment:
         module, name = self.function.__module__, self.function.__qualname__
         if module != "__main__" and getattr(sys.modules.get(module), name, None) is self:
             return _load, (module, name)
-        options = (self.version, self.name, self.constraints, self.cost, self.reference)
-        return _rebuild, (self.function, *options)
+        return _rebuild, (vars(self).copy(),)
 
     def evaluate(self, params: Any, seed: int, device: Device) -> Any:
         """Call the function on params that are already checked."""
@@ -81,8 +91,6 @@ class Experiment:
 
     def bind(self, values: Mapping[str, Any]) -> Any:
         """``Params`` from a mapping: names, types, ranges and constraints are checked."""
-        from lawsweep.core.expressions import Expression
-
         specs = {s.name: s for s in self.params}
         for name in values:
             if name not in specs:
@@ -103,13 +111,18 @@ class Experiment:
                 )
         return self.construct(checked)
 
+    def with_defaults(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Checked values and the (cast) defaults of the others: what a row says is what ran."""
+        return {**{s.name: s.default for s in self.params if s.has_default}, **values}
+
     def construct(self, values: Mapping[str, Any]) -> Any:
         """``Params`` from checked values; an error of its ``__post_init__`` becomes ours."""
         try:
-            return self.params_type(**values)
-        except (ValueError, TypeError) as error:
+            return self.params_type(**self.with_defaults(values))
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever a user's __post_init__ may raise)
+            reason = str(error).rstrip(".") or type(error).__name__
             raise InvalidValueError(
-                f"{self.name} refuses {_spell(values)}: {error}. Change the params."
+                f"{self.name} refuses {_spell(values)}: {reason}. Change the params."
             ) from None
 
     def metrics_row(self, metrics: Any) -> dict[str, Any]:
@@ -129,10 +142,8 @@ def _load(module: str, name: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def _rebuild(function: Any, version: int, name: str, constraints: Any, cost: Any, ref: str) -> Any:
-    return experiment(
-        version=version, name=name, constraints=constraints, cost=cost, reference=ref
-    )(function)
+def _rebuild(fields: dict[str, Any]) -> Experiment:
+    return Experiment(**fields)
 
 
 def _spell(values: Mapping[str, Any]) -> str:
@@ -165,9 +176,9 @@ def experiment(
             raise TypeError(f"{chosen}: version must be an integer from 1, got {version!r}.")
         params_type, metrics_type, takes_device = _signature(function)
         params, metrics = field_specs(params_type), field_specs(metrics_type)
+        if isinstance(constraints, str):
+            raise TypeError(f"{chosen}: constraints is a list of expressions, got {constraints!r}.")
         _check_names(chosen, params, metrics)
-        from lawsweep.core.expressions import Expression
-
         known = {s.name for s in params}
         for constraint in constraints:
             for used in Expression(constraint).names:
@@ -202,6 +213,8 @@ def _signature(function: Callable[..., Any]) -> tuple[type, type, bool]:
 def _check_names(name: str, params: tuple[FieldSpec, ...], metrics: tuple[FieldSpec, ...]) -> None:
     seen: set[str] = set()
     for spec in (*params, *metrics):
+        if spec.name in CONSTANTS:
+            raise TypeError(f"{name}: {spec.name!r} is a constant in expressions; rename it.")
         if spec.name in RESERVED:
             raise TypeError(
                 f"{name}: {spec.name!r} is a column every row has already; rename the field."

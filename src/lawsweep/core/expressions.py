@@ -9,6 +9,7 @@ An error names the expression, and the first point that offends.
 from __future__ import annotations
 
 import ast
+import math
 import operator
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -64,7 +65,17 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "min": lambda *xs: _fold(np.minimum, xs),
     "max": lambda *xs: _fold(np.maximum, xs),
 }
-CONSTANTS = {"pi": np.pi, "e": np.e, "inf": np.inf}
+CONSTANTS = {"pi": np.pi}
+# How many values a function takes, where it is not one.  Checked here, because numpy would take
+# a second one as the array to write its result into.
+_ARITY: dict[str, tuple[int, float]] = {
+    "signif": (2, 2),
+    "min": (1, math.inf),
+    "max": (1, math.inf),
+    "linspace": (3, 3),
+    "logspace": (3, 3),
+    "range": (1, 3),
+}
 
 _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: np.add,
@@ -117,7 +128,14 @@ class Expression:
     def _check(self, node: ast.AST) -> list[str]:
         """Refuse any node outside the whitelist; return the free names."""
         match node:
-            case ast.Constant(value=bool() | int() | float() | str() | None):
+            case ast.Constant(value=bool() | float() | str() | None):
+                return []
+            case ast.Constant(value=int() as value):
+                if value >= 2**63:
+                    raise InvalidValueError(
+                        f"The expression {self.text!r} has a whole number of more than 64 bits; "
+                        "write it as a float, such as 1e20."
+                    )
                 return []
             case ast.Name(id=name):
                 return [] if name in CONSTANTS else [name]
@@ -136,6 +154,13 @@ class Expression:
             case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
                 if name not in self._functions:
                     raise unknown_name("function", name, self._functions, repr(self.text))
+                least, most = _ARITY.get(name, (1, 1))
+                if not least <= len(args) <= most:
+                    several = f"{least}" if least == most else f"{least} or more"
+                    several = "1 to 3" if name == "range" else several
+                    raise InvalidValueError(
+                        f"{name} in {self.text!r} takes {several} values, got {len(args)}."
+                    )
                 return [n for a in args for n in self._check(a)]
         raise InvalidValueError(
             f"The expression {self.text!r} uses {ast.unparse(node)!r}, which is not allowed; "
@@ -169,16 +194,18 @@ class Expression:
             with np.errstate(all="ignore"):
                 value = np.asarray(self._value(self._tree, columns))
         except (TypeError, ValueError, OverflowError, np.exceptions.DTypePromotionError) as error:
+            at = self._example(columns, 0)
+            reason = str(error).rstrip(".")
             raise InvalidValueError(
-                f"The expression {self.text!r} cannot be computed: {error}."
-                f"{self._example(columns, 0)}"
+                f"The expression {self.text!r} cannot be computed: {reason}{at or '.'}"
             ) from None
         if finite and value.dtype.kind == "f" and not np.all(ok := np.isfinite(value)):
             first = 0 if value.ndim == 0 else int(np.argmin(ok))
             shown = float(value if value.ndim == 0 else value[first])
             raise InvalidValueError(
                 f"The expression {self.text!r} gives {shown}"
-                f"{self._example(columns, first)} Exclude that point or change the expression."
+                f"{self._example(columns, first) or '.'} Exclude that point (where) or change the "
+                "expression."
             )
         return value if n is None else np.broadcast_to(value, (n,))
 
@@ -192,14 +219,14 @@ class Expression:
             column = np.asarray(columns[name])
             if column.ndim == 0 or column.size:
                 at.append(f"{name}={column if column.ndim == 0 else column[i]}")
-        return f" at {', '.join(at)}." if at else "."
+        return f" at {', '.join(at)}." if at else ""
 
     def _value(self, node: ast.AST, columns: Columns) -> Any:
         match node:
             case ast.Constant(value=value):
                 return value
             case ast.Name(id=name):
-                return CONSTANTS[name] if name in CONSTANTS else np.asarray(columns[name])
+                return _typed(np.asarray(columns[name] if name in columns else CONSTANTS[name]))
             case ast.BinOp(left=a, op=op, right=b):
                 return _arithmetic(op, self._value(a, columns), self._value(b, columns))
             case ast.UnaryOp(op=ast.Not(), operand=a):
@@ -208,8 +235,7 @@ class Expression:
                 value = self._value(a, columns)
                 return np.negative(value) if isinstance(op, ast.USub) else value
             case ast.BoolOp(op=op, values=values):
-                join = np.logical_and if isinstance(op, ast.And) else np.logical_or
-                return _fold(join, tuple(self._value(v, columns) for v in values))
+                return self._logic(isinstance(op, ast.And), values, columns)
             case ast.IfExp(test=t, body=a, orelse=b):
                 return self._branch(t, a, b, columns)
             case ast.Compare(left=a, ops=ops, comparators=rest):
@@ -218,10 +244,36 @@ class Expression:
                 return self._functions[name](*(self._value(x, columns) for x in args))
         raise AssertionError(node)  # pragma: no cover  (_check refused everything else)
 
+    def _logic(self, is_and: bool, nodes: list[ast.expr], columns: Columns) -> Any:
+        """``and`` and ``or``: the right side is computed where the left leaves it open."""
+        result = np.asarray(self._value(nodes[0], columns), dtype=bool)
+        for node in nodes[1:]:
+            is_open = result if is_and else ~result
+            if is_open.ndim == 0:
+                result = np.asarray(self._value(node, columns), dtype=bool) if is_open else result
+                continue
+            here = _at(columns, is_open)
+            value = np.asarray(self._value(node, here), dtype=bool)
+            result = result.copy()
+            result[is_open] = value
+        return result
+
     def _branch(self, test: ast.AST, a: ast.AST, b: ast.AST, columns: Columns) -> Any:
-        """``a if test else b`` over columns; errors of the branch not taken do not count."""
+        """``a if test else b`` over columns; each branch is computed where it is taken."""
         chosen = np.asarray(self._value(test, columns), dtype=bool)
-        return np.where(chosen, self._value(a, columns), self._value(b, columns))
+        if chosen.ndim == 0:
+            return self._value(a if chosen else b, columns)
+        parts = []
+        for node, where in ((a, chosen), (b, ~chosen)):
+            value = self._value(node, _at(columns, where))
+            parts.append(np.broadcast_to(value, (int(where.sum()),)))
+        # A branch that is nowhere taken has no say in the type.
+        taken = [p for p in parts if p.size] or parts
+        result = np.empty(chosen.shape, dtype=np.result_type(*taken))
+        for part, where in zip(parts, (chosen, ~chosen), strict=True):
+            if part.size:
+                result[where] = part
+        return result
 
     def _compare(
         self, left: ast.AST, ops: list[ast.cmpop], rest: list[ast.expr], columns: Columns
@@ -243,10 +295,25 @@ class Expression:
         return result
 
 
+def _at(columns: Columns, where: np.ndarray) -> dict[str, Any]:
+    """The columns at some of the points."""
+    return {n: c if np.ndim(c) == 0 else np.asarray(c)[where] for n, c in columns.items()}
+
+
+def _typed(column: np.ndarray) -> np.ndarray:
+    """A column of an optional param has objects: without a None among them they are numbers."""
+    if column.dtype != object:
+        return column
+    values = column.ravel().tolist()
+    if not values or not all(isinstance(v, bool | int | float) for v in values):
+        return column
+    return np.array(values).reshape(column.shape)
+
+
 def _arithmetic(op: ast.operator, a: Any, b: Any) -> Any:
     """numpy arithmetic that refuses what int64 would silently wrap around."""
     function = _ARITHMETIC[type(op)]
-    a, b = np.asarray(a), np.asarray(b)
+    a, b = (x.astype(np.int64) if x.dtype == np.bool_ else x for x in map(np.asarray, (a, b)))
     if isinstance(op, ast.Pow) and a.dtype.kind in "iu" and b.dtype.kind in "iu" and np.any(b < 0):
         a = a.astype(np.float64)
     if isinstance(op, ast.FloorDiv | ast.Mod) and np.any(b == 0):

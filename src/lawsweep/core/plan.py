@@ -82,6 +82,11 @@ def make_plan(
         max_points=max_points,
     )
     chosen = read_seeds(seeds)
+    if points.n * len(chosen) > 10 * max_points:
+        raise InvalidValueError(
+            f"{points.n:,} points times {len(chosen):,} seeds are more than ten times the limit "
+            f"of {max_points:,}. Lower seeds, or raise max_points if you mean it."
+        )
     ids = run_ids(experiment, points.params, points.n, chosen)
     if len(set(ids)) < len(ids):
         points, ids = _distinct(points, ids, len(chosen))
@@ -105,6 +110,8 @@ def _distinct(points: Points, ids: list[str], n_seeds: int) -> tuple[Points, lis
 
 def read_seeds(seeds: Any) -> tuple[int, ...]:
     """``5`` means seeds 0 to 4; a list is taken as it is.  Raises for anything else."""
+    if hasattr(seeds, "tolist"):  # numpy's, from Python
+        seeds = seeds.tolist()
     if isinstance(seeds, int) and not isinstance(seeds, bool):
         if seeds > MAX_POINTS:
             raise InvalidValueError(f"seeds must be at most {MAX_POINTS:,}, got {seeds}.")

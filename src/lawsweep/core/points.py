@@ -11,8 +11,8 @@ import numpy as np
 
 from lawsweep.core.axes import AxesReader, Columns, Grid, as_list, to_column
 from lawsweep.core.errors import EmptyPlanError, InvalidValueError, unknown_name
-from lawsweep.core.experiment import Experiment
-from lawsweep.core.expressions import Expression
+from lawsweep.core.experiment import RESERVED, Experiment
+from lawsweep.core.expressions import CONSTANTS, Expression
 from lawsweep.core.schema import FieldSpec
 
 MAX_POINTS = 5_000_000
@@ -62,7 +62,7 @@ def make_points(
     names = list(dict.fromkeys(n for p in parts for n in p.params))
     extra = list(dict.fromkeys(n for p in parts for n in p.extra))
     joined = {n: np.concatenate([_column(p, n, specs[n]) for p in parts]) for n in names}
-    beside = {n: np.concatenate([_extra(p, n) for p in parts]) for n in extra}
+    beside = {n: _joined_extra(parts, n) for n in extra}
     return Points(joined, beside, sum(p.n for p in parts), tuple(reader.notes))
 
 
@@ -72,8 +72,18 @@ def _column(points: Points, name: str, spec: FieldSpec) -> np.ndarray:
     return to_column([spec.default] * points.n, spec)
 
 
-def _extra(points: Points, name: str) -> np.ndarray:
-    return points.extra.get(name, np.full(points.n, None, dtype=object))
+def _joined_extra(parts: list[Points], name: str) -> np.ndarray:
+    """An extra axis over all grids: None where a grid lacks it, one kind of value elsewhere."""
+    kinds = {p.extra[name].dtype.kind for p in parts if name in p.extra}
+    if len(kinds) > 1 and not kinds <= {"i", "f"}:
+        raise InvalidValueError(
+            f"The axis {name!r} holds different kinds of values in different grids of the union; "
+            "give it numbers everywhere, or strings everywhere."
+        )
+    columns = [p.extra.get(name, np.full(p.n, None, dtype=object)) for p in parts]
+    if any(c.dtype == object for c in columns):
+        columns = [c.astype(object) for c in columns]
+    return np.concatenate(columns)
 
 
 class _Filler:
@@ -95,6 +105,19 @@ class _Filler:
                 raise unknown_name("param", name, self.specs, f"the axes of {place}")
             if name in grid.derive:
                 raise InvalidValueError(f"{name!r} is both an axis and derived; drop one of them.")
+        metrics = {s.name for s in self.experiment.metrics}
+        for name in (*self.axes, *grid.derive):
+            if name in RESERVED or name in metrics or name in CONSTANTS:
+                what = "a metric" if name in metrics else "a column every row has"
+                what = "a constant in expressions" if name in CONSTANTS else what
+                raise InvalidValueError(
+                    f"The axis {name!r} is the name of {what}; call it otherwise."
+                )
+        for name in grid.params:
+            if name in self.axes:
+                raise InvalidValueError(
+                    f"{name!r} is both fixed under params and an axis; drop one of them."
+                )
         for name in grid.derive:
             if name in grid.params:
                 raise InvalidValueError(
@@ -114,34 +137,60 @@ class _Filler:
         return any(name in Expression(text).names for text in texts)
 
     def points(self) -> Points:
-        columns: dict[str, Any] = {
-            s.name: np.asarray(s.default, dtype=object if s.default is None else None)
+        """Expand, derive and filter, cast, check.
+
+        A filter is applied as soon as what it names is known, so that a derived field is computed
+        at the points that stay and no others.
+        """
+        defaults = {
+            s.name: _cell(s.default)
             for s in self.specs.values()
             if s.has_default and not s.is_tuple
         }
         fixed = {n: self.specs[n].cast(v) for n, v in self.grid.params.items()}
-        columns |= {n: np.asarray(v) for n, v in fixed.items() if not isinstance(v, tuple)}
-        spanned: Columns = self.grid.expand()
-        columns |= spanned
-        n = self.grid.n_points
-        derived = self._derive(columns, n)
-        columns |= derived
-        keep = self._where(columns, n)
-        params: Columns = {}
-        for name, value in fixed.items():
-            if name not in spanned:
-                params[name] = to_column([value] * int(keep.sum()), self.specs[name])
+        self.known: dict[str, Any] = defaults
+        self.known |= {n: _cell(v) for n, v in fixed.items() if not isinstance(v, tuple)}
+        self.spanned: Columns = self.grid.expand()
+        self.n = self.grid.n_points
+        self.pending = [Expression(text) for text in self.grid.where]
+        self._filter()
+        for name, expression in self._derivation_order():
+            self.spanned[name] = expression.evaluate({**self.known, **self.spanned}, self.n)
+            self._filter()
+        for expression in self.pending:  # names something that is nowhere: say so
+            expression.evaluate({**self.known, **self.spanned}, self.n)
+        params: Columns = {n: to_column([v] * self.n, self.specs[n]) for n, v in fixed.items()}
         extra: Columns = {}
-        for name, column in {**spanned, **derived}.items():
+        for name, column in self.spanned.items():
             if name in self.specs:
-                params[name] = _cast_column(self.specs[name], column[keep])
+                params[name] = _cast_column(self.specs[name], column)
             else:
-                extra[name] = column[keep]
-        points = Points(params, extra, int(keep.sum()))
+                extra[name] = column
+        points = Points(params, extra, self.n)
         self._constrain(points)
         return points
 
-    def _derive(self, columns: Mapping[str, Any], n: int) -> Columns:
+    def _filter(self) -> None:
+        """Apply the filters that can be applied by now."""
+        derived = set(self.grid.derive) - set(self.spanned)
+        waiting = []
+        for expression in self.pending:
+            columns = {**self.known, **self.spanned}
+            names = set(expression.names)
+            if names & derived or not names <= set(columns):
+                waiting.append(expression)
+                continue
+            value = expression.evaluate(columns, self.n)
+            if value.dtype != np.bool_:
+                raise InvalidValueError(
+                    f"where needs true or false, and {expression.text!r} gives "
+                    f"{value.dtype.name}; write a comparison."
+                )
+            self.spanned = {n: c[value] for n, c in self.spanned.items()}
+            self.n = int(value.sum())
+        self.pending = waiting
+
+    def _derivation_order(self) -> list[tuple[str, Expression]]:
         expressions = {name: Expression(text) for name, text in self.grid.derive.items()}
         graph = {name: [m for m in e.names if m in expressions] for name, e in expressions.items()}
         try:
@@ -149,22 +198,7 @@ class _Filler:
         except graphlib.CycleError as error:
             loop = " -> ".join(reversed(error.args[1]))
             raise InvalidValueError(f"derive goes in a circle: {loop}. Break it.") from None
-        known, result = dict(columns), {}
-        for name in order:
-            known[name] = result[name] = expressions[name].evaluate(known, n)
-        return result
-
-    def _where(self, columns: Mapping[str, Any], n: int) -> np.ndarray:
-        keep = np.ones(n, dtype=bool)
-        for text in self.grid.where:
-            value = Expression(text).evaluate(columns, n)
-            if value.dtype != np.bool_:
-                raise InvalidValueError(
-                    f"where needs true or false, and {text!r} gives {value.dtype.name}; "
-                    "write a comparison."
-                )
-            keep &= value
-        return keep
+        return [(name, expressions[name]) for name in order]
 
     def _constrain(self, points: Points) -> None:
         experiment = self.experiment
@@ -191,6 +225,11 @@ class _Filler:
             rows = zip(*(points.params[m].tolist() for m in names), strict=True)
             for row in rows:
                 experiment.construct(dict(zip(names, row, strict=True)))
+
+
+def _cell(value: Any) -> np.ndarray:
+    """One value as a 0-d column; None keeps its identity."""
+    return np.asarray(value, dtype=object if value is None else None)
 
 
 def _at(column: Any, i: int) -> Any:

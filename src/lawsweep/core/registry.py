@@ -43,10 +43,12 @@ def find_experiment(name: str, folder: Path | None = None) -> Experiment:
             f"Cannot find the module {error.name!r} of experiment {name!r}; "
             f"looked in {place} and the installed packages."
         ) from None
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        reason = f"{type(error).__name__}: {error}".rstrip(".: ")
         raise InvalidValueError(
-            f"Importing {module_name!r} of experiment {name!r} failed: "
-            f"{type(error).__name__}: {error}. Mend the file."
+            f"Importing {module_name!r} of experiment {name!r} failed: {reason}. Mend the file."
         ) from error
     found = {k: v for k, v in vars(module).items() if isinstance(v, Experiment)}
     if attribute not in found:
@@ -55,4 +57,16 @@ def find_experiment(name: str, folder: Path | None = None) -> Experiment:
                 f"{name!r} is no experiment; decorate it with @experiment(version=1)."
             )
         raise unknown_name("experiment", attribute, found, f"module {module_name}")
-    return found[attribute]
+    chosen = found[attribute]
+    if ":" in name and installed_elsewhere(chosen.name, module_name):
+        raise InvalidValueError(
+            f"{name!r} is called {chosen.name!r}, as an installed experiment is, and would share "
+            "its table. Call it otherwise: @experiment(version=1, name=...)."
+        )
+    return chosen
+
+
+def installed_elsewhere(name: str, module: str) -> bool:
+    """Whether an installed experiment of that name lives in another module."""
+    target = experiment_names().get(name)
+    return target is not None and target.partition(":")[0] != module

@@ -12,6 +12,7 @@ integers, ``T | None`` and ``tuple[T, ...]`` of those.
 from __future__ import annotations
 
 import dataclasses
+import enum
 import math
 import operator
 import types
@@ -23,7 +24,15 @@ from lawsweep.core.errors import InvalidValueError, nearest
 
 Kind = Literal["bool", "int", "float", "str"]
 _KINDS: dict[type, Kind] = {bool: "bool", int: "int", float: "float", str: "str"}
-MISSING = dataclasses.MISSING
+
+
+class Missing(enum.Enum):
+    """The default of a field that has none; an enum member stays itself when it is pickled."""
+
+    MISSING = enum.auto()
+
+
+MISSING = Missing.MISSING
 
 INT64_MAX = 2**63 - 1
 
@@ -111,7 +120,7 @@ class FieldSpec:
             return self._cast_float(value)
         if self.kind == "str":
             if isinstance(value, str):
-                return value
+                return printable(value)
             if is_int:
                 return str(value)
         raise self.wrong_type(value)
@@ -151,6 +160,11 @@ class FieldSpec:
         )
 
 
+def printable(text: str) -> str:
+    """``text`` as UTF-8 can hold it: a lone surrogate (of a file name, say) is spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def field_specs(cls: type) -> tuple[FieldSpec, ...]:
     """The resolved fields of a dataclass, in order.  Raises TypeError for what is unsupported."""
     if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
@@ -183,8 +197,8 @@ def _resolve(f: dataclasses.Field[Any], hint: Any, cls: type) -> FieldSpec:
             f"{where} has the unsupported type {hint!r}; use bool, int, float, str, Literal, "
             "T | None or tuple[T, ...]."
         )
-    default = f.default
-    if f.default_factory is not MISSING:
+    default: Any = MISSING if f.default is dataclasses.MISSING else f.default
+    if f.default_factory is not dataclasses.MISSING:
         default = f.default_factory()
     spec = FieldSpec(f.name, kind, optional, is_tuple, choices, MISSING, info)
     if default is not MISSING:

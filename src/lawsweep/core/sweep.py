@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lawsweep.core.errors import InvalidValueError, unknown_name
+from lawsweep.core.errors import InvalidValueError, StoreError, unknown_name
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.plan import Plan, make_plan
 from lawsweep.core.points import MAX_POINTS
@@ -37,10 +38,11 @@ class OnFailure:
                 )
         late = self.timeout_s
         if late is not None and (
-            isinstance(late, bool) or not isinstance(late, int | float) or not late > 0
+            isinstance(late, bool) or not isinstance(late, int | float) or not 0 < late <= 1e8
         ):
             raise InvalidValueError(
-                f"on_failure.timeout_s must be seconds above 0, or null; got {late!r}."
+                f"on_failure.timeout_s must be seconds above 0 (and at most 1e8), or null; "
+                f"got {late!r}."
             )
 
 
@@ -83,11 +85,7 @@ class Sweep:
                 f"Sweep {name} names no experiment; add a line such as experiment: ntk_min_eig."
             )
         values = {k: v for k, v in config.items() if v is not None or k in ("axes", "preset")}
-        for key, kind in _SHAPES.items():
-            if key in values and not isinstance(values[key], kind):
-                raise InvalidValueError(
-                    f"{key} of sweep {name} must be a {_WORDS[kind]}, got {values[key]!r}."
-                )
+        check_shapes(values, f"sweep {name}")
         return cls(
             name=name,
             config=dict(config),
@@ -99,6 +97,37 @@ class Sweep:
                 "on_failure": _read_policy(values.get("on_failure", {})),
             },
         )
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.strip() or _UNSAFE.search(self.name):
+            raise InvalidValueError(
+                f"The name of a sweep is a file name without / and control characters, "
+                f"got {self.name!r}."
+            )
+        if not isinstance(self.experiment, str | Experiment):
+            raise InvalidValueError(
+                f"experiment must be a name or an Experiment, got {self.experiment!r}."
+            )
+        if "://" in str(self.results_dir):
+            raise StoreError(
+                f"results_dir must be a folder, got {self.results_dir}; object stores are not "
+                "supported."
+            )
+        shown = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        shown["experiment"] = "given"
+        check_shapes({k: v for k, v in shown.items() if k in _SHAPES}, f"sweep {self.name}")
+        object.__setattr__(self, "on_failure", _read_policy(self.on_failure))
+
+    def record(self) -> dict[str, Any]:
+        """The whole config: as composed, or as this Sweep was built in Python."""
+        if self.config:
+            return dict(self.config)
+        found = {k: getattr(self, k) for k in KEYS}
+        if isinstance(self.experiment, Experiment):
+            function = self.experiment.function
+            found["experiment"] = f"{function.__module__}:{function.__qualname__}"
+        found["on_failure"] = dataclasses.asdict(self.on_failure)
+        return {k: v for k, v in found.items() if v is not None}
 
     def find_experiment(self) -> Experiment:
         """The Experiment this sweep names."""
@@ -134,13 +163,36 @@ KEYS = tuple(
 )
 _SHAPES: dict[str, type] = {
     "experiment": str, "params": Mapping, "derive": Mapping, "executor": Mapping,
-    "store": Mapping, "results_dir": str, "max_points": int,
+    "store": Mapping, "on_failure": Mapping, "results_dir": str, "max_points": int,
+    "fits": Sequence, "figures": Sequence,
 }  # fmt: skip
 _WORDS: dict[type, str] = {
     str: "string",
-    int: "whole number",
+    int: "whole number from 1",
     Mapping: "mapping of names to values",
+    Sequence: "list of mappings",
 }
+_UNSAFE = re.compile(r"[/\\\x00-\x1f]|\A\.\.?\Z")
+
+
+def check_shapes(values: Mapping[str, Any], place: str, or_name: tuple[str, ...] = ()) -> None:
+    """Raise InvalidValueError for a key whose value has another shape than it should.
+
+    The keys ``or_name`` may also be a name (a group of the configuration).
+    """
+    for key, kind in _SHAPES.items():
+        value = values.get(key)
+        if key not in values or value is None or (key in or_name and isinstance(value, str)):
+            continue
+        good = isinstance(value, kind) or (key == "on_failure" and isinstance(value, OnFailure))
+        if kind is int:
+            good = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        if kind is Sequence:
+            good = isinstance(value, list | tuple)
+        if kind is str:
+            good = isinstance(value, str) and bool(value)
+        if not good:
+            raise InvalidValueError(f"{key} of {place} must be a {_WORDS[kind]}, got {value!r}.")
 
 
 def _entries(key: str, value: Any) -> list[Mapping[str, Any]]:
@@ -151,8 +203,12 @@ def _entries(key: str, value: Any) -> list[Mapping[str, Any]]:
 
 def _read_policy(value: Any) -> OnFailure:
     names = [f.name for f in dataclasses.fields(OnFailure)]
+    if isinstance(value, OnFailure):
+        return value
     if not isinstance(value, Mapping):
-        raise InvalidValueError(f"on_failure must be a mapping of {', '.join(names)}.")
+        raise InvalidValueError(
+            f"on_failure must be a mapping of {', '.join(names)}, got {value!r}."
+        )
     for key in value:
         if key not in names:
             raise unknown_name("key", str(key), names, "on_failure")

@@ -14,7 +14,9 @@ KINDS = ("serial", "ray_local", "ray_cluster")
 
 def make_executor(config: Mapping[str, Any] | str) -> Executor:
     """The executor a config asks for, not started.  Raises UnknownNameError, InvalidValueError."""
-    options = {"kind": config} if isinstance(config, str) else dict(config)
+    if not isinstance(config, str | Mapping):
+        raise InvalidValueError(f"executor must be a name or a mapping, got {config!r}.")
+    options: dict[str, Any] = {"kind": config} if isinstance(config, str) else dict(config)
     kind = options.pop("kind", "ray_local")
     if kind not in KINDS:
         raise unknown_name("executor", str(kind), KINDS)
@@ -22,7 +24,7 @@ def make_executor(config: Mapping[str, Any] | str) -> Executor:
         from lawsweep.executors.serial import SerialExecutor
 
         _check("serial", options, SerialExecutor)
-        return SerialExecutor(**options)
+        return SerialExecutor(str(options.get("device", "cpu")))
     from lawsweep.executors.ray_tasks import RayExecutor
 
     _check(kind, options, RayExecutor)
@@ -32,6 +34,21 @@ def make_executor(config: Mapping[str, Any] | str) -> Executor:
             isinstance(value, bool) or not isinstance(value, int | float) or value < 0
         ):
             raise InvalidValueError(f"executor.{name} must be a number from 0, got {value!r}.")
+    gpus = options.get("gpus_per_task") or 0
+    if gpus > 1 and gpus != int(gpus):
+        raise InvalidValueError(
+            f"executor.gpus_per_task must be a fraction up to 1, or whole, got {gpus!r}."
+        )
+    if options.get("cpus_per_task") == 0 and not gpus:
+        raise InvalidValueError("executor.cpus_per_task must be above 0 where no GPU is asked for.")
+    if not isinstance(options.get("address"), str | None):
+        raise InvalidValueError(
+            f"executor.address must be host:port or auto, got {options['address']!r}."
+        )
+    if not isinstance(options.get("runtime_env"), Mapping | None):
+        raise InvalidValueError(
+            f"executor.runtime_env must be a mapping, got {options['runtime_env']!r}."
+        )
     return RayExecutor(kind, **options)
 
 

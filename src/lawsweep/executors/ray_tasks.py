@@ -112,7 +112,7 @@ class RayExecutor:
             found = ray.cluster_resources()
             raise ExecutorError(
                 f"No node of this Ray can hold a task of {self.cpus_per_task:g} CPUs and "
-                f"{self.gpus_per_task:g} GPUs (it has {found.get('CPU', 0):g} and "
+                f"{self.gpus_per_task:g} GPUs (all together have {found.get('CPU', 0):g} and "
                 f"{found.get('GPU', 0):g}). Lower executor.cpus_per_task or gpus_per_task."
             )
 
@@ -158,17 +158,35 @@ class RayExecutor:
 
     @property
     def n_slots(self) -> int:
-        """Tasks the cluster can run at once, by its CPUs and GPUs."""
+        """Tasks the nodes can run at once, by the CPUs and GPUs of each: none spans two nodes."""
         now = time.monotonic()
         if now - self._slots_at > SLOTS_FOR_S:
-            found = self._ray.cluster_resources()
-            slots = [float("inf")]
-            for name, per_task in (("CPU", self.cpus_per_task), ("GPU", self.gpus_per_task)):
-                if per_task > 0:
-                    slots.append(found.get(name, 0.0) / per_task)
-            self._slots = int(min(slots)) if min(slots) < float("inf") else 1
+            self._check_head()
+            nodes = [n.get("Resources", {}) for n in self._ray.nodes() if n.get("Alive")]
+            self._slots = sum(self._fits(node) for node in nodes)
             self._slots_at = now
         return self._slots
+
+    def _fits(self, node: Mapping[str, float]) -> int:
+        needs = (("CPU", self.cpus_per_task), ("GPU", self.gpus_per_task))
+        fits = [node.get(name, 0.0) / need for name, need in needs if need > 0]
+        return int(min(fits)) if fits else 1
+
+    def _check_head(self) -> None:
+        """Raise ExecutorError when Ray's head is gone.
+
+        Ray itself would try to reach it for a minute and then end this process, with whatever
+        rows it holds.
+        """
+        try:
+            _probe(str(self._ray.get_runtime_context().gcs_address))
+        except (OSError, AttributeError) as error:
+            if isinstance(error, AttributeError):
+                return  # this Ray names its address otherwise: no check
+            raise ExecutorError(
+                f"Ray's head is gone ({error}). What had finished is in the table; start Ray "
+                "again and run the same command to go on."
+            ) from None
 
     def submit(self, task: Task) -> None:
         """Hand a task to Ray."""
@@ -179,12 +197,13 @@ class RayExecutor:
         """Outcomes of all tasks that have some; in order of completion, without copies waiting."""
         if not self._flights:
             return []
+        end = time.monotonic() + timeout_s
         ready, _ = self._ray.wait(list(self._flights), num_returns=1, timeout=timeout_s)
         events: list[Event] = []
         while ready:
             events.extend(self._next_event(generator) for generator in ready)
-            if not self._flights:
-                break
+            if not self._flights or (timeout_s > 0 and time.monotonic() > end):
+                break  # a steady stream must not keep the runner from its other duties
             flying = list(self._flights)
             ready, _ = self._ray.wait(flying, num_returns=len(flying), timeout=0)
         return events

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.execute import execute_run, n_threads
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.outcome import Event, Outcome, RunSpec, Task
+
+_DEVICE = re.compile(r"(cpu|cuda(:\d+)?|mps)\Z")
 
 
 class SerialExecutor:
@@ -18,9 +22,14 @@ class SerialExecutor:
     name = "serial"
 
     def __init__(self, device: str = "cpu"):
+        if not _DEVICE.match(device):
+            raise InvalidValueError(
+                f"executor.device must be cpu, cuda, cuda:N or mps, got {device!r}."
+            )
         self.device = device
         self._experiment: Experiment | None = None
         self._queue: deque[tuple[Task, deque[RunSpec]]] = deque()
+        self._events: list[Event] = []
 
     def start(self, experiment: Experiment) -> None:
         """Remember the experiment; there is nothing to start."""
@@ -37,26 +46,37 @@ class SerialExecutor:
 
     def poll(self, timeout_s: float) -> list[Event]:
         """Execute runs of the first task until ``timeout_s`` has passed (at least one run)."""
-        if not self._queue or timeout_s <= 0 or self._experiment is None:
-            return []
-        task, runs = self._queue[0]
         end = time.monotonic() + timeout_s
-        outcomes: list[Outcome] = []
-        while runs and (not outcomes or time.monotonic() < end):
-            run = runs.popleft()
-            try:
-                outcome = execute_run(self._experiment, run, self.device, task.timeout_s)
-            except SystemExit as exit_:  # on Ray it would end a worker; here it must not end us
-                error = f"SystemExit: the experiment called exit({exit_.code!r})"
-                outcome = Outcome(run.index, "failed", error=error, attempt=run.attempt)
-            outcomes.append(outcome)
-        if not runs:
-            self._queue.popleft()
-        return [Event(task.id, tuple(outcomes), done=not runs)]
+        while self._queue and timeout_s > 0 and self._experiment is not None:
+            task, runs = self._queue[0]
+            if runs:
+                self._execute(task, runs)
+            if not runs:
+                self._queue.popleft()
+                self._events.append(Event(task.id, done=True))
+            if time.monotonic() >= end:
+                break
+        # Kept on self until here, so that an interrupt in a run leaves those before it to be had.
+        events, self._events = self._events, []
+        return events
+
+    def _execute(self, task: Task, runs: deque[RunSpec]) -> None:
+        assert self._experiment is not None
+        run = runs.popleft()
+        try:
+            outcome = execute_run(self._experiment, run, self.device, task.timeout_s)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as end:  # noqa: BLE001  (exit: on Ray it ends a worker, here not us)
+            error = f"{type(end).__name__}: the experiment ended its process ({end})"
+            outcome = Outcome(run.index, "failed", error=error, attempt=run.attempt)
+        self._events.append(Event(task.id, (outcome,)))
 
     def kill(self, task_id: int) -> None:
         """Drop what is left of a task."""
-        self._queue = deque((t, r) for t, r in self._queue if t.id != task_id)
+        if any(task.id == task_id for task, _ in self._queue):
+            self._queue = deque((t, r) for t, r in self._queue if t.id != task_id)
+            self._events.append(Event(task_id, lost="killed"))
 
     def describe(self) -> Mapping[str, Any]:
         """Facts for the provenance record."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,14 +39,14 @@ class Backlog:
         # Longest first, so that no long run starts last; plan order among equals.
         seconds = costs.seconds_of(runs)
         self._runs = deque(runs[np.argsort(-seconds, kind="stable")].tolist())
-        self._alone: deque[RunSpec] = deque()
+        self._again: deque[tuple[RunSpec, ...]] = deque()
         # Unfinished work by bin, what is in flight included: prior seconds and their squares.
         self._left: dict[int, list[float]] = {}
         for run in runs.tolist():
             self._count(run, +1)
 
     def __len__(self) -> int:
-        return len(self._runs) + len(self._alone)
+        return len(self._runs) + sum(map(len, self._again))
 
     def _count(self, run: int, sign: int) -> None:
         point = run // len(self.plan.seeds)
@@ -59,14 +59,9 @@ class Backlog:
         """Take a finished run out of the work that is left."""
         self._count(run, -1)
 
-    def put_back(self, runs: Iterable[RunSpec], *, alone: bool = False) -> None:
-        """Return runs whose worker was lost.  ``alone``: each in a batch of its own, next."""
-        for run in runs:
-            if alone:
-                self._alone.append(run)
-            else:
-                self.attempts[run.index] = run.attempt
-                self._runs.appendleft(run.index)
+    def put_back(self, runs: Sequence[RunSpec]) -> None:
+        """Return runs whose worker was lost, as one batch that goes out next."""
+        self._again.append(tuple(runs))
 
     def work_left(self) -> WorkLeft:
         """Seconds of all unfinished work, by bins: a few operations whatever the number of runs."""
@@ -82,8 +77,8 @@ class Backlog:
 
     def take(self, n_slots: int) -> tuple[RunSpec, ...]:
         """The next batch: about TARGET_S of work, less where that would leave slots idle."""
-        if self._alone:
-            return (self._alone.popleft(),)
+        if self._again:
+            return self._again.popleft()
         known = self.costs.n_measured > 0
         most = MAX_BATCH if known else FIRST_BATCH
         # The last batches are cut finer, so that all slots end at about the same time.

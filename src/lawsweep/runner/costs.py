@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +68,7 @@ class CostModel:
         flops: np.ndarray = np.zeros(plan.n_points)
         memory: np.ndarray = np.zeros(plan.n_points)
         if cost is not None:
-            flops, memory = _ask(plan, cost(_Columns(plan.over_points())))
+            flops, memory = _ask(plan, cost)
         self.prior_s = PRIOR_OVERHEAD_S + flops / flops_per_s
         self._prior_memory = BASE_MEMORY_BYTES + memory
         self.bins = np.floor(np.log2(self.prior_s)).astype(int)
@@ -148,8 +149,23 @@ class CostModel:
         return float(self.memory_bytes_of([run])[0])
 
 
-def _ask(plan: Plan, found: Cost) -> tuple[np.ndarray, np.ndarray]:
-    """Flops and bytes of a Cost as finite arrays over the points."""
+def _ask(plan: Plan, cost: Callable[[Any], Cost]) -> tuple[np.ndarray, np.ndarray]:
+    """Flops and bytes of a cost function as finite arrays over the points.
+
+    Whole numbers are handed to it as float64: n**3 of a large n must not wrap around.
+    """
+    columns = {
+        n: c.astype(np.float64) if c.dtype.kind in "iu" else c
+        for n, c in plan.over_points().items()
+    }
+    try:
+        with np.errstate(all="ignore"):
+            found = cost(_Columns(columns))
+    except Exception as error:  # noqa: BLE001  (a user's function)
+        raise InvalidValueError(
+            f"The cost function of {plan.experiment.name} failed: {type(error).__name__}: "
+            f"{error}. It is called with arrays over the points; use numpy arithmetic."
+        ) from None
     arrays = []
     for name in ("flops", "memory_bytes"):
         try:

@@ -41,7 +41,7 @@ def launch_record(
         "id_scheme": SCHEME,
         "command": command,
         "overrides": list(sweep.overrides),
-        "config": dict(sweep.config),
+        "config": sweep.record(),
         "n_planned": len(plan),
         "started_at": datetime.now(UTC).isoformat(),
         "executor": dict(executor),

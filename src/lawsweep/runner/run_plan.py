@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lawsweep.core.outcome import FAILURES, Event, Outcome, RunSpec, Task
+from lawsweep.core.outcome import FAILURES, Event, Outcome, RunSpec, Status, Task
 from lawsweep.core.plan import Plan
 from lawsweep.core.protocols import Done, Executor, Table
 from lawsweep.core.sweep import OnFailure
@@ -93,7 +95,9 @@ class Launch:
         self.watcher = watcher
         self._flights: dict[int, _Flight] = {}
         self._next_task = 0
+        self._losses: Counter[int] = Counter()
         self._first_failures: Counter[str] = Counter()
+        self._example: dict[str, str] = {}
         self._news: deque[Outcome] = deque()
         self._started = time.monotonic()
 
@@ -104,6 +108,7 @@ class Launch:
         """
         try:
             self._started = time.monotonic()
+            self._tell()
             while (self.backlog or self._flights) and self.report.stopped is None:
                 self._submit()
                 for event in self.executor.poll(TICK_S):
@@ -146,28 +151,33 @@ class Launch:
             self._lost(list(flight.waiting.values()), event.lost or "ended without an answer")
 
     def _lost(self, runs: list[RunSpec], reason: str) -> None:
-        """A worker died.  Its first unanswered run is the suspect: it goes alone, or gives up."""
-        if not runs:
+        """A worker died.  Only a run that was alone in its batch is to blame for it.
+
+        A batch reports now and then, so which of its unanswered runs was under way is not known:
+        it is split in halves, each tried as it stands, until the culprit is alone.
+        """
+        if len(runs) > 1:
+            middle = len(runs) // 2
+            self.backlog.put_back(runs[:middle])
+            self.backlog.put_back(runs[middle:])
             return
-        suspect, rest = runs[0], runs[1:]
-        self.backlog.put_back(rest)
-        status = "timeout" if reason.startswith("timeout") else "failed"
-        status = "oom" if reason.startswith("oom") else status
-        if status == "timeout" or suspect.attempt >= self.policy.max_attempts:
+        for run in runs:
+            self._losses[run.index] += 1
+            status: Status = "failed"
+            if reason.startswith(("timeout", "oom")):
+                status = "timeout" if reason.startswith("timeout") else "oom"
+            if status != "timeout" and self._losses[run.index] < self.policy.max_attempts:
+                self.backlog.put_back([dataclasses.replace(run, attempt=run.attempt + 1)])
+                continue
             self._record(
                 Outcome(
-                    index=suspect.index,
-                    status=status,  # type: ignore[arg-type]
+                    index=run.index,
+                    status=status,
                     error=f"worker lost: {reason}",
-                    attempt=suspect.attempt,
+                    attempt=run.attempt,
                     started_at=time.time(),
                 )
             )
-        else:
-            again = RunSpec(
-                suspect.index, suspect.run_id, suspect.params, suspect.seed, suspect.attempt + 1
-            )
-            self.backlog.put_back([again], alone=True)
 
     def _record(self, outcome: Outcome) -> None:
         self.committer.add(outcome)
@@ -187,11 +197,15 @@ class Launch:
         if k == 0 or finished > k:
             return
         if outcome.status in FAILURES:
-            self._first_failures[(outcome.error or "").splitlines()[0]] += 1
+            # Alike but for numbers: "n=12 is bad at 0x7f..." is one failure, not many.
+            first_line = "".join((outcome.error or outcome.status).splitlines()[:1])
+            alike = re.sub(r"0x[0-9a-f]+|\d+", "#", first_line)
+            self._first_failures[alike] += 1
+            self._example.setdefault(alike, first_line)
         if finished == k and max(self._first_failures.values(), default=0) == k:
             self.report.stopped = "same_failure"
             self.report.message = (
-                f"the first {k} runs all failed alike: {next(iter(self._first_failures))}"
+                f"the first {k} runs all failed alike: {next(iter(self._example.values()))}"
             )
 
     def _kill_late(self) -> None:

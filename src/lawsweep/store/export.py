@@ -45,6 +45,6 @@ def _flat(table: pa.Table) -> pa.Table:
     """CSV has no lists: they are written as JSON text."""
     for i, field in enumerate(table.schema):
         if pa.types.is_list(field.type):
-            text = [None if v is None else str(v) for v in table.column(i).to_pylist()]
+            text = [None if v is None else json.dumps(v) for v in table.column(i).to_pylist()]
             table = table.set_column(i, field.name, pa.array(text, type=pa.string()))
     return table

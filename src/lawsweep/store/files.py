@@ -46,14 +46,14 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def store_error(folder: Path, error: OSError) -> StoreError:
-    """The one sentence for a folder that cannot be written."""
+def store_error(folder: Path, error: OSError, what: str = "write in") -> StoreError:
+    """The one sentence for a folder that cannot be written (or read)."""
     reason = error.strerror or str(error)
     if error.errno == errno.ENOSPC:
         advice = "Free some space and run the same command again; what is finished is kept."
     else:
         advice = "Check the path and its permissions, or set results_dir to another folder."
-    return StoreError(f"Cannot write in {folder}: {reason}. {advice}")
+    return StoreError(f"Cannot {what} {folder}: {reason}. {advice}")
 
 
 def check_writable(folder: Path) -> None:

@@ -26,8 +26,8 @@ def find_rows(tables: Path, prefix: str) -> Iterator[dict[str, Any]]:
         yield from best.values()
 
 
-def _rank(row: dict[str, Any]) -> tuple[bool, Any, int]:
-    return row["status"] == "ok", row["started_at"], row["attempt"]
+def _rank(row: dict[str, Any]) -> tuple[bool, int, Any]:
+    return row["status"] == "ok", row["attempt"], row["started_at"]
 
 
 def _rows(path: Path, prefix: str) -> list[dict[str, Any]]:

@@ -8,6 +8,8 @@ successful attempt.  A torn, foreign or newer file is named and skipped.
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -35,6 +37,10 @@ from lawsweep.store.schema import (
 
 _KEYS = ["run_id", "status", "attempt", "wall_s", "peak_memory_bytes", "device", "started_at"]
 
+_PART = re.compile(r"part-.*\.parquet\Z")
+MERGE = 16  # small parts of one writer that become one
+MAX_LOOKS = 20
+
 
 @dataclass
 class ParquetTable:
@@ -50,13 +56,19 @@ class ParquetTable:
     def __post_init__(self) -> None:
         self.folder = Path(self.root) / self.experiment.name
         self.schema = table_schema(self.experiment)
+        self._own: list[list[Path]] = []  # parts this object wrote, by how often they were merged
 
     def parts(self) -> list[Path]:
         """The files that may be parts, in name order (roughly the order of writing)."""
         try:
-            return sorted(self.folder.glob("part-*.parquet"))
+            names = [n for n in os.listdir(self.folder) if _PART.match(n)]  # noqa: PTH208
+        except FileNotFoundError:
+            return []
         except OSError as error:
-            raise StoreError(f"Cannot list {self.folder}: {error.strerror}.") from None
+            raise StoreError(
+                f"Cannot read {self.folder}: {error.strerror}. Check results_dir."
+            ) from None
+        return [self.folder / n for n in sorted(names)]
 
     def check_writable(self) -> None:
         """Raise StoreError if no part can be written, IncompatibleTableError if none should be."""
@@ -99,11 +111,32 @@ class ParquetTable:
         if not rows:
             return
         arrays = [pa.array([r.get(f.name) for r in rows], type=f.type) for f in self.schema]
-        sink = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_arrays(arrays, schema=self.schema), sink, compression="zstd")
-        data = sink.getvalue().to_pybytes()
+        self._write(_parquet_bytes(pa.Table.from_arrays(arrays, schema=self.schema)), 0)
+
+    def _write(self, data: bytes, level: int) -> None:
         digest = hashlib.blake2b(data, digest_size=8).hexdigest()
-        write_atomic(self.folder / f"part-{time.time_ns():016x}-{digest}.parquet", data)
+        path = self.folder / f"part-{time.time_ns():016x}-{digest}.parquet"
+        write_atomic(path, data)
+        while len(self._own) <= level:
+            self._own.append([])
+        self._own[level].append(path)
+        if len(self._own[level]) >= MERGE:
+            self._merge(level)
+
+    def _merge(self, level: int) -> None:
+        """Put the parts this writer made on one level into one part of the next.
+
+        So a long launch leaves some tens of files, not one every two seconds.  The merged part is
+        durable before the others go: a kill between leaves duplicates, which are harmless.
+        """
+        parts, self._own[level] = self._own[level], []
+        try:
+            tables = [pq.read_table(path) for path in parts]
+        except (pa.ArrowException, OSError):
+            return  # somebody moved them: they are no longer ours to merge
+        self._write(_parquet_bytes(pa.concat_tables(tables)), level + 1)
+        for path in parts:
+            path.unlink(missing_ok=True)
 
     def done(self, run_ids: Collection[str] | None = None) -> dict[str, Done]:
         """What is known of each run (of all, or of those asked for) that has a row."""
@@ -138,28 +171,33 @@ class ParquetTable:
 
     def _read(self, columns: list[str] | None) -> pa.Table:
         """All rows of all readable parts, with the columns of today's schema."""
-        self.skipped = {}
         fields = [f for f in self.schema if columns is None or f.name in columns]
         schema = pa.schema(fields, metadata=self.schema.metadata)
-        tables = [t for p in self.parts() if (t := self._read_part(p, schema)) is not None]
-        return pa.concat_tables([schema.empty_table(), *tables])
+        for _ in range(MAX_LOOKS):
+            self.skipped = {}
+            try:
+                tables = [self._read_part(path, schema) for path in self.parts()]
+            except FileNotFoundError:
+                continue  # merged away since it was listed: its rows are in a newer part
+            return pa.concat_tables([schema.empty_table(), *(t for t in tables if t is not None)])
+        raise StoreError(f"The parts in {self.folder} keep changing; try again.")
 
     def _read_part(self, path: Path, schema: pa.Schema) -> pa.Table | None:
         try:
-            file = pq.ParquetFile(path)
-            found = file.schema_arrow
-            written = part_format(found)
-            if written is None:
-                self.skipped[path.name] = "not a part of this table"
-            elif written > FORMAT:
-                self.skipped[path.name] = f"written by a newer lawsweep (format {written})"
-            elif wrong := conflicts(schema, found):
-                self.skipped[path.name] = "; ".join(wrong)
-            else:
-                names = [n for n in schema.names if n in found.names]
-                return self._conform(file.read(columns=names), schema)
+            with pq.ParquetFile(path) as file:
+                found = file.schema_arrow
+                written = part_format(found)
+                if written is None:
+                    self.skipped[path.name] = "not a part of this table"
+                elif written > FORMAT:
+                    self.skipped[path.name] = f"written by a newer lawsweep (format {written})"
+                elif wrong := conflicts(schema, found):
+                    self.skipped[path.name] = "; ".join(wrong)
+                else:
+                    names = [n for n in schema.names if n in found.names]
+                    return self._conform(file.read(columns=names), schema)
         except FileNotFoundError:
-            pass  # compacted away between listing and reading: its rows are elsewhere
+            raise
         except (pa.ArrowException, OSError, ValueError) as error:
             reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
             self.skipped[path.name] = f"torn or not Parquet ({reason})"
@@ -188,9 +226,16 @@ class ParquetTable:
         started = table["started_at"].cast(pa.int64()).to_numpy(zero_copy_only=False)
         attempt = table["attempt"].to_numpy(zero_copy_only=False)
         # Sorted so that the row to keep comes last in its run; ties fall to the later part.
-        order = np.lexsort((np.arange(len(codes)), attempt, started, ok, codes))
+        order = np.lexsort((np.arange(len(codes)), started, attempt, ok, codes))
         last = np.append(codes[order][1:] != codes[order][:-1], True)
         return table.take(pa.array(np.sort(order[last])))
+
+
+def _parquet_bytes(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
 
 
 def experiment_folders(root: Path) -> list[str]:
@@ -200,5 +245,5 @@ def experiment_folders(root: Path) -> list[str]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise store_error(Path(root), error) from None
+        raise store_error(Path(root), error, "read") from None
     return [p.name for p in found]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,20 @@ class SweepFolder:
 
     path: Path
 
-    def freeze(self, plan: Plan, config: Mapping[str, Any]) -> None:
-        """Write ``plan.parquet`` and ``sweep.yaml``, before anything runs."""
+    def freeze(self, plan: Plan, config: Mapping[str, Any], launch_id: str | None = None) -> None:
+        """Write ``plan.parquet`` and ``sweep.yaml``, before anything runs.
+
+        They are the latest launch's; each launch keeps its own plan beside its record.
+        """
         sink = pa.BufferOutputStream()
         pq.write_table(plan_table(plan), sink, compression="zstd")
-        write_atomic(self.path / "plan.parquet", sink.getvalue().to_pybytes())
-        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        data = sink.getvalue().to_pybytes()
+        if launch_id is not None:
+            write_atomic(self.path / "launches" / f"{launch_id}.plan.parquet", data)
+        write_atomic(self.path / "plan.parquet", data)
+        # The preset is merged in by now: the file stands for itself, as a sweep.
+        plain = json.loads(json.dumps({**config, "preset": None}, default=str))
+        text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
         write_atomic(self.path / "sweep.yaml", text.encode())
 
     def frozen_run_ids(self) -> list[str]:
@@ -54,9 +63,22 @@ class SweepFolder:
         """Remove the sign of life of a launch that ended."""
         (self.path / "launches" / f"{launch_id}.live").unlink(missing_ok=True)
 
-    def live(self) -> list[dict[str, Any]]:
-        """Signs of life of launches, readable ones only."""
-        return [s for p in sorted(self.path.glob("launches/*.live")) if (s := _read_json(p))]
+    def live(self, since: float) -> list[dict[str, Any]]:
+        """Signs of life of launches, whole ones not older than ``since`` (seconds of the epoch)."""
+        found = [s for p in sorted(self.path.glob("launches/*.live")) if (s := _read_json(p))]
+        return [s for s in found if _is_live(s) and s["at"] > since]
+
+    def drop_dead(self, before: float) -> None:
+        """Remove signs of life that a killed launch left."""
+        for path in self.path.glob("launches/*.live"):
+            with suppress(OSError):
+                if path.stat().st_mtime < before:
+                    path.unlink()
+
+
+def _is_live(state: Mapping[str, Any]) -> bool:
+    numbers = all(isinstance(state.get(k), int | float) for k in ("at", "running", "rate"))
+    return numbers and isinstance(state.get("eta_s"), int | float | None)
 
 
 def find_launch(results_dir: Path, launch_id: str) -> dict[str, Any] | None:

@@ -1,0 +1,102 @@
+"""A cluster of several nodes on this machine (Ray's own utility), and what may befall it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from toys import faulty
+
+from lawsweep.core.errors import ExecutorError
+from lawsweep.core.plan import make_plan
+from lawsweep.core.sweep import OnFailure
+from lawsweep.executors.make import make_executor
+from lawsweep.executors.reaper import reap
+from lawsweep.runner.run_plan import Launch
+from lawsweep.store.parquet import ParquetTable
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def cluster():
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    session = made.head_node.get_session_dir_path()
+    yield made
+    made.shutdown()
+    # The agents of a node that was killed take a minute to notice; ours is a quick test.
+    end = time.monotonic() + 10
+    while reap("", [session]) and time.monotonic() < end:
+        time.sleep(0.1)
+
+
+def cluster_executor(cluster, **options):
+    return make_executor({"kind": "ray_cluster", "address": cluster.address, **options})
+
+
+def test_slots_are_counted_node_by_node(cluster):
+    cluster.add_node(num_cpus=1)
+    with contextlib.closing(cluster_executor(cluster)) as one:
+        one.start(faulty)
+        assert one.n_slots == 2
+    two = cluster_executor(cluster, cpus_per_task=2)
+    message = "No node of this Ray can hold a task of 2 CPUs"
+    with contextlib.closing(two), pytest.raises(ExecutorError, match=message):
+        two.start(faulty)
+
+
+def test_a_lost_node_costs_no_run(cluster, tmp_path):
+    lost = cluster.add_node(num_cpus=2)
+    plan = make_plan(faulty, axes={"i": "range(60)"}, params={"pause_s": 0.1})
+    table = ParquetTable(tmp_path, faulty)
+    with contextlib.closing(cluster_executor(cluster)) as made:
+        made.start(faulty)
+        removed = []
+
+        def watch(snapshot):
+            if snapshot.finished >= 10 and not removed:
+                removed.append(snapshot.finished)
+                cluster.remove_node(lost, allow_graceful=False)
+                cluster.add_node(num_cpus=1)
+
+        report = Launch(
+            plan, table, made, launch_id="L", on_failure=OnFailure(), watcher=watch
+        ).run()
+    assert removed
+    assert dict(report.statuses) == {"ok": 60}
+    assert [r["y"] for r in table.read(plan.run_ids).to_pylist()] == [float(i) for i in range(60)]
+
+
+def test_losing_the_head_keeps_what_had_finished(cluster, folder):
+    (folder / "sweep.yaml").write_text(
+        "experiment: toys:faulty\naxes: {i: range(500)}\nparams: {pause_s: 0.05}\n"
+    )
+    command = [
+        sys.executable, "-m", "lawsweep.cli.main", "run", "sweep.yaml", "executor=ray_cluster",
+        f"executor.address={cluster.address}", "store.commit_every_s=0.2",
+    ]  # fmt: skip
+    path = os.environ.get("PYTHONPATH", "")
+    support = Path(sys.modules["toys"].__file__).parent
+    driver = subprocess.Popen(
+        command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": f"{support}:{path}"},
+    )  # fmt: skip
+    parts = folder / "results/tables/faulty"
+    end = time.monotonic() + 60
+    while not list(parts.glob("part-*.parquet")):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    cluster.head_node.kill_gcs_server()
+    _, err = driver.communicate(timeout=90)
+    assert driver.returncode == 14, err
+    assert "Ray's head is gone" in err
+    assert "run the same command to go on" in err
+    assert sum(pq.read_metadata(p).num_rows for p in parts.glob("part-*.parquet")) >= 1
