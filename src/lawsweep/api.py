@@ -21,7 +21,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lawsweep.core.cost import PRIOR_FLOPS_PER_S
 from lawsweep.core.errors import (
     InvalidValueError,
     LawsweepError,
@@ -34,6 +33,7 @@ from lawsweep.core.outcome import FAILURES
 from lawsweep.core.plan import Plan
 from lawsweep.core.protocols import Done
 from lawsweep.core.sweep import Sweep
+from lawsweep.runner.calibrate import core_flops_per_s
 from lawsweep.runner.costs import CostModel
 from lawsweep.runner.provenance import hardware, launch_record, new_launch_id
 from lawsweep.runner.run_plan import Launch, RunReport, Snapshot, Watcher, describe_report, to_do
@@ -291,9 +291,10 @@ def view_plan(sweep: Sweep, on: str | None = None) -> PlanView:
     known = opened.table.done()
     facts = hardware()
     machine = read_machine(on) if on else Machine("cpus", facts["n_cpus"])
-    rate = GPU_FLOPS_PER_S[machine.model] if machine.model else PRIOR_FLOPS_PER_S
+    rate = GPU_FLOPS_PER_S[machine.model] if machine.model else core_flops_per_s()
     costs = CostModel(made, rate)
-    costs.learn_table(made, known, machine.device)
+    threads = max(1, int(sweep.executor.get("cpus_per_task") or 1))
+    costs.learn_table(made, known, machine.device, threads)
     todo = tuple(to_do(made, known))
     frozen = SweepFolder(sweep.folder).frozen_run_ids()
     planned = set(made.run_ids)

@@ -170,6 +170,14 @@ def test_ray_outcomes_stream_while_a_batch_runs(ray_two_cpus):
         assert first < arrivals[0]
 
 
+def test_a_task_that_no_node_has_memory_for_gets_a_node_to_itself(ray_two_cpus):
+    with contextlib.closing(make_executor("ray_local")) as made:
+        made.start(toy)
+        for i, memory in enumerate((1e18, 3e9, 1e6)):
+            made.submit(Task(i, specs([{"n": 1}]), memory_bytes=memory))
+        assert [o.status for o in collect(made, 3)] == ["ok"] * 3
+
+
 def test_threads_follow_the_cpus_of_a_task(ray_two_cpus):
     with contextlib.closing(make_executor({"kind": "ray_local", "cpus_per_task": 2})) as made:
         made.start(toy)

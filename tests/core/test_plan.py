@@ -154,6 +154,39 @@ def test_a_product_has_every_pair_once(ns, scales, seeds):
     assert len(set(plan.run_ids)) == len(ns) * len(scales) * seeds
 
 
+grids = st.fixed_dictionaries(
+    {"n": st.lists(st.integers(1, 9), min_size=1, max_size=4, unique=True),
+     "scale": st.lists(st.sampled_from([0.5, 1.0, 2.0]), min_size=1, max_size=3, unique=True)}
+)  # fmt: skip
+
+
+def ids(axes):
+    return set(make_plan(toy, axes=axes).run_ids)
+
+
+@given(grids, grids)
+def test_union_is_the_union_and_product_does_not_mind_the_order(a, b):
+    union = {"union": [{"axes": a}, {"axes": b}]}
+    assert ids(union) == ids(a) | ids(b)
+    assert ids({"union": [{"axes": a}, {"axes": a}]}) == ids(a)
+    assert ids([{"scale": a["scale"]}, {"n": a["n"]}]) == ids(a)
+    assert ids({"zip": {"n": a["n"]}, "scale": a["scale"]}) == ids(a)
+    points = [{"n": n, "scale": s} for n in a["n"] for s in a["scale"]]
+    assert ids({"points": points}) == ids(a)
+    split = [{"axes": {"n": [n], "scale": a["scale"]}} for n in a["n"]]
+    assert ids({"union": split}) == ids(a)
+    kept = make_plan(toy, axes={"union": [{"axes": a, "where": ["n >= 1"]}]})
+    assert set(kept.run_ids) == ids(a)
+
+
+@pytest.mark.slow
+def test_a_million_runs_have_a_million_ids():
+    axes = {"n": "range(1, 1001)", "scale": "linspace(0, 1, 100)"}
+    plan = make_plan(toy, axes=axes, seeds=10)
+    assert len(plan) == 1_000_000
+    assert len(set(plan.run_ids)) == 1_000_000
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [

@@ -12,6 +12,7 @@ from lawsweep import Cost, Sweep
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.outcome import Outcome
 from lawsweep.core.plan import make_plan
+from lawsweep.core.protocols import Done
 from lawsweep.runner.backlog import MAX_BATCH, TARGET_S, Backlog
 from lawsweep.runner.committer import Committer
 from lawsweep.runner.costs import CostModel
@@ -73,6 +74,36 @@ def test_costs_are_learnt_by_size_and_ignore_the_priors_rate():
     assert costs.seconds_of([0, 2]) == pytest.approx([0.4, 370.0])
     # The size nobody measured lies between, by the ratio of the nearest size.
     assert 0.4 < costs.seconds(1) < 370.0
+
+
+def test_rows_of_another_kind_of_host_do_not_mislead():
+    plan = make_plan(toy, axes={"n": [1, 2, 3]})
+    ids = plan.run_ids
+    rows = {
+        ids[0]: Done("ok", 1, 10.0, None, "cpu", 1),
+        ids[1]: Done("ok", 1, 1.0, None, "cuda:0", 1),
+        ids[2]: Done("ok", 1, 5.0, None, "cpu", 2),
+    }
+    for kind, expected in ((("cpu", 1), 10.0), (("cuda", 4), 1.0), (("cpu", 2), 5.0)):
+        costs = CostModel(plan)
+        costs.learn_table(plan, rows, *kind)
+        assert costs.seconds(0) == pytest.approx(expected, rel=0.01)
+    assert CostModel(plan).n_measured == 0
+
+
+def test_the_trend_over_sizes_carries_to_sizes_not_measured():
+    """Seconds like flops^0.85: from the largest third of a grid the whole is told within 30 %."""
+    sized = dataclasses.replace(toy, cost=lambda p: Cost(flops=1e9 * p.n))
+    plan = make_plan(sized, axes={"n": "logspace(1, 1000, 60)"}, seeds=4)
+    rng = np.random.default_rng(0)
+    n = np.repeat(plan.params["n"], 4).astype(float)
+    truth = 0.02 * n**0.85 * rng.lognormal(-0.03, 0.25, len(plan))
+    costs = CostModel(plan)
+    order = np.argsort(-n, kind="stable")
+    for run in order[: len(plan) // 3].tolist():
+        costs.learn(run, float(truth[run]))
+    left = order[len(plan) // 3 :]
+    assert costs.seconds_of(left).sum() == pytest.approx(truth[left].sum(), rel=0.3)
 
 
 def test_memory_is_never_expected_under_what_was_seen():

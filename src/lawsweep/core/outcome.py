@@ -30,6 +30,7 @@ class Task:
     id: int
     runs: tuple[RunSpec, ...]
     timeout_s: float | None = None
+    memory_bytes: float = 0.0  # what a worker is expected to hold at most; 0: not known
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.outcome import Event, Task
@@ -41,15 +40,15 @@ class Executor(Protocol):
         """Stop everything this executor started.  May be called twice."""
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What the table knows of a run."""
+class Done(NamedTuple):
+    """What the table knows of a run (a tuple: there may be a million of them)."""
 
     status: str
     attempt: int
     wall_s: float | None
     peak_memory_bytes: int | None = None
     device: str = "cpu"
+    n_threads: int = 1
 
 
 class Table(Protocol):

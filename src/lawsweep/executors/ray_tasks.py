@@ -28,6 +28,7 @@ from lawsweep.executors.reaper import MARK, Reaper
 
 REPORT_S = 0.25  # a worker sends what it finished at least this often (after each longer run)
 PROBE_S = 5.0
+LEAST_MEMORY = 2.0**30  # bytes; tasks that need less are placed by their CPUs alone
 SLOTS_FOR_S = 5.0  # nodes come and go: the number of slots is asked again after this long
 
 
@@ -78,6 +79,7 @@ class RayExecutor:
         self._reaper: Reaper | None = None
         self._lost_some = False
         self._slots, self._slots_at = 0, float("-inf")
+        self._node_memory = 0.0
 
     def start(self, experiment: Experiment) -> None:
         """Start or join Ray and ship the experiment once."""
@@ -164,6 +166,8 @@ class RayExecutor:
             self._check_head()
             nodes = [n.get("Resources", {}) for n in self._ray.nodes() if n.get("Alive")]
             self._slots = sum(self._fits(node) for node in nodes)
+            fit = [node.get("memory", 0.0) for node in nodes if self._fits(node)]
+            self._node_memory = max(fit, default=0.0)
             self._slots_at = now
         return self._slots
 
@@ -190,7 +194,13 @@ class RayExecutor:
 
     def submit(self, task: Task) -> None:
         """Hand a task to Ray."""
-        generator = self._remote.remote(self._experiment, task.runs, task.timeout_s, self.device)
+        remote = self._remote
+        if task.memory_bytes > LEAST_MEMORY:
+            # Whole steps: each distinct request is a class of its own to Ray's scheduler.
+            steps = -(-task.memory_bytes // LEAST_MEMORY) * LEAST_MEMORY
+            # More than any node has would wait for ever: it gets a node to itself.
+            remote = remote.options(memory=int(min(steps, self._node_memory)))
+        generator = remote.remote(self._experiment, task.runs, task.timeout_s, self.device)
         self._flights[generator] = task.id
 
     def poll(self, timeout_s: float) -> list[Event]:
@@ -245,6 +255,7 @@ class RayExecutor:
             "cpus_per_task": self.cpus_per_task,
             "gpus_per_task": self.gpus_per_task,
             "device": self.device,
+            "n_threads": max(1, int(self.cpus_per_task)),
         }
 
     def close(self) -> None:

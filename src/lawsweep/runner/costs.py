@@ -16,8 +16,12 @@ from lawsweep.core.protocols import Done
 
 # What a worker holds before it computes: Python, torch and its threads.
 BASE_MEMORY_BYTES = 3.5e8
-# Where nothing like a run was measured, its seconds are the nearest bin's, give or take half.
-UNMEASURED_SD = 0.5
+UNMEASURED_SD = 0.5  # of the ratio, relative, while nothing at all was measured
+LEARN_FROM = 20_000
+ENOUGH = 5  # runs of a bin that speak for themselves
+# How far an experiment's seconds stray from its stated flops: per doubling, in the logarithm.
+# 0.15 covers seconds like flops^0.8 to flops^1.2.
+SLOPE_SD = 0.15
 
 
 class _Columns:
@@ -46,10 +50,19 @@ class _Ratios:
 
     @property
     def sd(self) -> float:
-        """Standard deviation between runs; a wide guess below three runs."""
+        """Standard deviation between runs; a guess below three runs."""
         if self.n < 3:
-            return UNMEASURED_SD * self.mean
+            return 0.25 * self.mean
         return math.sqrt(max(0.0, self.squares / self.n - self.mean**2) * self.n / (self.n - 1))
+
+
+@dataclass(frozen=True)
+class _Estimate:
+    """Measured over prior for a bin: mean, spread between runs, error of the mean."""
+
+    mean: float
+    sd: float
+    error: float
 
 
 class CostModel:
@@ -57,7 +70,8 @@ class CostModel:
 
     The prior of a point is ``overhead + flops / rate``.  Measured runs give the ratio of wall
     time to prior; a run is predicted by the mean ratio among runs of like prior (bins of a factor
-    of two), so neither the prior's rate nor its dependence on size has to be right.  Memory is
+    of two), or by the trend over the bins, so neither the prior's rate nor its dependence on size
+    has to be right.  Memory is
     predicted by the largest ratio, since too little is worse than too much.
     """
 
@@ -74,7 +88,7 @@ class CostModel:
         self.bins = np.floor(np.log2(self.prior_s)).astype(int)
         self._ratios: dict[int, _Ratios] = {}
         self._memory: dict[int, float] = {}
-        self._near: dict[int, int | None] = {}
+        self._estimates: dict[int, _Estimate] = {}
 
     @property
     def n_measured(self) -> int:
@@ -86,40 +100,78 @@ class CostModel:
         point = run // self._n_seeds
         b = int(self.bins[point])
         if wall_s is not None:
-            if b not in self._ratios:
-                self._near.clear()
+            self._estimates.clear()
             self._ratios.setdefault(b, _Ratios()).add(wall_s / float(self.prior_s[point]))
         if peak_memory_bytes is not None:
             ratio = peak_memory_bytes / float(self._prior_memory[point])
             self._memory[b] = max(self._memory.get(b, 0.0), ratio)
 
-    def learn_table(self, plan: Plan, known: Mapping[str, Done], device: str | None = None) -> None:
-        """Take in the rows that a plan's runs have already, of one kind of device if given."""
-        for run, run_id in enumerate(plan.run_ids):
-            row = known.get(run_id)
-            if row is not None and row.status == "ok" and device in (None, row.device):
-                self.learn(run, row.wall_s, row.peak_memory_bytes)
+    def learn_table(
+        self,
+        plan: Plan,
+        known: Mapping[str, Done],
+        device: str | None = None,
+        n_threads: int | None = None,
+    ) -> None:
+        """Take in the rows that a plan's runs have already, of one kind of host if given.
 
-    def _nearest(self, b: int) -> int | None:
-        if b not in self._near:
-            self._near[b] = min(self._ratios, key=lambda k: (abs(k - b), k), default=None)
-        return self._near[b]
+        Rows of another device tell nothing of this one; rows with another number of threads are
+        used only where there are none with this one.
+        """
+        # Some thousands tell as much as a million; evenly taken, so that every size has its say.
+        step = max(1, len(plan) // LEARN_FROM)
+        rows = [
+            (run, row)
+            for run in range(0, len(plan), step)
+            if (row := known.get(plan.run_ids[run])) is not None
+            and row.status == "ok"
+            and (device is None or row.device.partition(":")[0] == device)
+        ]
+        alike = [(run, row) for run, row in rows if n_threads in (None, row.n_threads)]
+        for run, row in alike or rows:
+            self.learn(run, row.wall_s, row.peak_memory_bytes)
 
     def ratio(self, b: int) -> tuple[float, float]:
-        """Mean and standard deviation of measured over prior for a bin."""
-        near = self._nearest(b)
-        if near is None:
-            return 1.0, UNMEASURED_SD
-        found = self._ratios[near]
-        return found.mean, found.sd if near == b else max(found.sd, UNMEASURED_SD * found.mean)
+        """Mean and standard deviation, between runs, of measured over prior for a bin."""
+        found = self._estimate(b)
+        return found.mean, found.sd
 
     def mean_error(self, b: int) -> float:
         """Standard error of a bin's mean ratio: shared by all runs of the bin."""
-        mean, sd = self.ratio(b)
-        near = self._nearest(b)
-        if near is None or near != b:
-            return UNMEASURED_SD * mean
-        return sd / math.sqrt(self._ratios[near].n)
+        return self._estimate(b).error
+
+    def _estimate(self, b: int) -> _Estimate:
+        if b not in self._estimates:
+            own = self._ratios.get(b)
+            if own is not None and own.n >= ENOUGH:
+                self._estimates[b] = _Estimate(own.mean, own.sd, own.sd / math.sqrt(own.n))
+            else:
+                self._estimates[b] = self._trend(b)
+        return self._estimates[b]
+
+    def _trend(self, b: int) -> _Estimate:
+        """The ratio of a bin with few runs, from the trend over the measured bins.
+
+        log ratio = c + slope * bin by least squares, weighted by the bins' errors, with a normal
+        prior N(0, SLOPE_SD^2) on the slope: as long as little is known of it the ratio is the mean
+        of all, and a run far from what was measured is known to be known badly.
+        """
+        if not self._ratios:
+            return _Estimate(1.0, UNMEASURED_SD, UNMEASURED_SD)
+        bins = np.array(list(self._ratios), dtype=float)
+        means = np.array([r.mean for r in self._ratios.values()])
+        counts = np.array([r.n for r in self._ratios.values()], dtype=float)
+        spread = np.array([r.sd / r.mean for r in self._ratios.values()])
+        cv = max(0.05, float(np.average(spread, weights=counts)))
+        weights = counts / cv**2
+        centre = float(np.average(bins, weights=weights))
+        level = float(np.average(np.log(means), weights=weights))
+        off = bins - centre
+        variance = 1.0 / (float((weights * off**2).sum()) + 1.0 / SLOPE_SD**2)
+        slope = variance * float((weights * off * (np.log(means) - level)).sum())
+        mean = math.exp(level + slope * (b - centre))
+        error = math.sqrt(1.0 / float(weights.sum()) + variance * (b - centre) ** 2)
+        return _Estimate(mean, cv * mean, min(error, 2.0) * mean)
 
     def seconds(self, run: int) -> float:
         """Expected seconds of one run."""

@@ -15,6 +15,7 @@ from lawsweep.core.plan import Plan
 from lawsweep.core.protocols import Done, Executor, Table
 from lawsweep.core.sweep import OnFailure
 from lawsweep.runner.backlog import Backlog
+from lawsweep.runner.calibrate import core_flops_per_s
 from lawsweep.runner.committer import Committer
 from lawsweep.runner.costs import CostModel
 
@@ -87,8 +88,11 @@ class Launch:
         known = table.done(plan.run_ids) if done is None else done
         todo = to_do(plan, known, retry=retry)
         attempts = {i: known[plan.run_ids[i]].attempt + 1 for i in todo if plan.run_ids[i] in known}
-        self.costs = CostModel(plan)
-        self.costs.learn_table(plan, known)
+        self.costs = CostModel(plan, core_flops_per_s() if plan.experiment.cost else 1.0)
+        kind = executor.describe()
+        self.costs.learn_table(
+            plan, known, str(kind.get("device", "cpu")).partition(":")[0], kind.get("n_threads")
+        )
         self.backlog = Backlog(plan, self.costs, todo, attempts)
         self.committer = Committer(table, plan, launch_id, every_s=commit_every_s)
         self.report = RunReport(planned=len(plan), done_before=len(plan) - len(todo))
@@ -132,7 +136,11 @@ class Launch:
         # One task more than slots waits at the executor, so that a free slot never waits for us.
         n_slots = self.executor.n_slots
         while self.backlog and len(self._flights) < n_slots + 1:
-            task = Task(self._next_task, self.backlog.take(n_slots), self.policy.timeout_s)
+            runs = self.backlog.take(n_slots)
+            memory = 0.0
+            if self.costs.has_prior:
+                memory = float(self.costs.memory_bytes_of(r.index for r in runs).max())
+            task = Task(self._next_task, runs, self.policy.timeout_s, memory)
             self._next_task += 1
             self._flights[task.id] = _Flight(task)
             self.executor.submit(task)

@@ -35,7 +35,10 @@ from lawsweep.store.schema import (
     table_schema,
 )
 
-_KEYS = ["run_id", "status", "attempt", "wall_s", "peak_memory_bytes", "device", "started_at"]
+_KEYS = [
+    "run_id", "status", "attempt", "wall_s", "peak_memory_bytes", "device", "n_threads",
+    "started_at",
+]  # fmt: skip
 
 _PART = re.compile(r"part-.*\.parquet\Z")
 MERGE = 16  # small parts of one writer that become one
@@ -144,8 +147,8 @@ class ParquetTable:
         if run_ids is not None and table.num_rows:
             wanted = pa.array(list(run_ids), type=pa.string())
             table = table.filter(pc.is_in(table["run_id"], value_set=wanted))
-        columns = [table[name].to_pylist() for name in _KEYS[:-1]]
-        return {run_id: Done(*rest) for run_id, *rest in zip(*columns, strict=True)}
+        ids, *facts = (table[name].to_pylist() for name in _KEYS[:-1])
+        return dict(zip(ids, map(Done._make, zip(*facts, strict=True)), strict=True))
 
     def reasons(self, known: Mapping[str, Done], status: str) -> dict[str, int]:
         """The errors of the known runs with a status, and how often each; the commonest first."""
