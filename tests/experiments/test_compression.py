@@ -147,11 +147,36 @@ def test_too_few_iterations_are_not_converged():
     assert m.n_restarts_agreeing == 0
 
 
+def test_float32_converges_at_a_tolerance_it_can_reach():
+    for seed in range(10):
+        m = compression(input_dim=8, n_target=80, n_compressed=3, dtype="float32", seed=seed)
+        assert m.stop_reason == "converged"
+        assert m.grad_norm <= 64 * 2.0**-23
+        # J has terms of about 3 |J|, each right to a few eps.
+        double = compression(input_dim=8, n_target=80, n_compressed=3, seed=seed)
+        assert m.objective_value == pytest.approx(double.objective_value, rel=64 * 2.0**-23)
+    explicit = run(tol=1e-10)
+    assert run() == explicit  # what null means in float64
+
+
 def test_float32_stalls_rather_than_claims():
-    m = run(dtype="float32")
+    m = run(dtype="float32", tol=1e-10)
     assert not m.converged
     assert m.stop_reason == "stalled"
     assert m.objective_value == pytest.approx(run().objective_value, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("d", "n", "m", "tol"), [(5, 4, 4, None), (5, 5, 5, None), (1, 6, 2, None), (1, 5000, 2, 1e-9)]
+)
+def test_an_exact_fit_has_no_negative_loss(d, n, m, tol):
+    for seed in range(4):
+        got = compression(input_dim=d, n_target=n, n_compressed=m, tol=tol, seed=seed)
+        assert got.converged
+        assert 0.0 <= got.loss < 1e-14
+        assert got.target_norm + got.objective_value == pytest.approx(got.loss, abs=1e-13)
+        if d == 1:
+            assert got.loss_limit == got.loss_limit_population == 0.0
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from lawsweep import LawsweepError, stream
+from lawsweep import Infeasible, LawsweepError, stream
 from lawsweep.experiments.ntk_min_eig import Metrics, Params, cost, ntk_min_eig
 from lawsweep.kernels import networks, ntk, sampling
 from lawsweep.kernels.activations import ACTIVATIONS, activation
@@ -110,6 +110,38 @@ def test_float32_admits_what_it_does_not_know():
     assert not row.sign_trusted
     assert not row.converged
     assert "rounding level" in row.stop_reason
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"width": 40, "beta": 1e-25, "dtype": "float32"},
+        {"width": 40, "beta": 1e-200},
+        {"width": 40, "beta": 1e-200, "bias": True},
+        {"width": 40, "beta": 1e-200, "kernel": "2"},
+        {"width": 40, "beta": 1e-90},  # features fit, their squares do not
+        {"width": 5, "input_dim": 4, "beta": 1e200},
+        {"width": 40, "beta": 1e90},
+        {"width": 40, "beta": 1e-200, "activation": "tanh"},
+    ],
+)
+def test_what_leaves_the_range_is_infeasible_and_no_exact_zero(changes):
+    point = {"n_samples": 6, "input_dim": 8, "depth": 3, "activation": "relu"}
+    with pytest.raises(Infeasible, match=r"leave the range of float(32|64); rescale the weights"):
+        run(**{**point, **changes})
+
+
+def test_lambda_min_is_homogeneous_in_beta():
+    """ReLU without biases: K goes with beta^(2(L-1)), here to 2^-320 and 2^+320."""
+    point = {"n_samples": 6, "input_dim": 8, "width": 40, "activation": "relu"}
+    one = run(**point)
+    assert one.lambda_min > 0
+    for exponent in (-80, 80):
+        got = run(**point, beta=2.0**exponent)
+        assert got.converged
+        assert got.sign_trusted
+        # Powers of 2 are exact; the solver may scale by another one.
+        assert got.lambda_min / 2.0 ** (4 * exponent) == pytest.approx(one.lambda_min, rel=1e-12)
 
 
 @pytest.mark.parametrize("kernel", ["4", "0", "02", "-1", "all", ""])

@@ -15,10 +15,12 @@ from lawsweep.kernels.compression_solve import (
     solve,
 )
 from lawsweep.kernels.compression_theory import (
+    difference,
     limit_loss,
     mean_field_objective,
     predicted_gap,
     simplex_frame,
+    sum_rounding,
     target_moments,
 )
 from lawsweep.kernels.minimise import Reason
@@ -145,6 +147,38 @@ def test_restarts_may_find_different_minima_and_the_lowest_wins():
     assert found.agreement.n_minima >= 2
     losses = found.result.loss
     assert float(losses[found.agreement.best]) == float(losses.min())
+
+
+@pytest.mark.parametrize(("d", "n", "m"), [(10, 100, 2), (10, 100, 3), (10, 100, 5)])
+def test_restarts_agree_in_float32_where_they_do_in_float64(d, n, m):
+    """Minima apart by more than float32 knows, and no more minima than float64 finds.
+
+    Float32 knows J to 32 eps of scale |v|, about 3 |J| here; the second minimum of (10, 100, 5)
+    lies 950 eps |J| above the first.
+    """
+    rng = np.random.default_rng(0)
+    w = sampling.rows("sphere", rng, n, d) / math.sqrt(d)
+    alpha = torch.full((n,), 1.0 / n, dtype=torch.float64)
+    starts = random_starts(rng, 8, m, d, 1.0)
+    signs = torch.ones(8, m, dtype=torch.float64)
+    counts = []
+    for dtype, tol in ((torch.float64, 1e-10), (torch.float32, 1e-5)):
+        objective = PopulationLoss(w.to(dtype), alpha.to(dtype), signs.to(dtype))
+        found = solve(objective, starts.to(dtype), scale=1.0, tol=tol, max_iterations=300)
+        converged = int(found.result.converged.sum())
+        assert converged >= 5
+        counts.append(found.agreement.n_minima)
+        if m < 5:
+            assert found.agreement.n_agreeing == converged
+    assert counts[0] == counts[1] == (2 if m == 5 else 1)
+
+
+def test_a_difference_is_clipped_within_its_rounding_only():
+    rounding = sum_rounding(100, torch.float64)
+    assert rounding == 66 * 2.0**-52
+    assert difference(1.0, 1.0 + 2.0**-52, rounding) == 0.0
+    assert difference(1.0, 1.0 + 100 * rounding, rounding) < 0.0
+    assert difference(1.0, 0.75, rounding) == 0.25
 
 
 def test_geometry_of_an_exact_frame():

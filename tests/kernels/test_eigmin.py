@@ -199,3 +199,82 @@ def test_lanczos_stops_at_an_invariant_subspace():
     assert found.n_iterations == 1
     assert found.value == pytest.approx(3.0, rel=1e-15)
     assert found.converged
+
+
+def shifted_wishart(shift=0.0, n=400):
+    a = rng(0).standard_normal((n, 2 * n))
+    return torch.from_numpy(a @ a.T / (2 * n) - shift * np.eye(n))
+
+
+@pytest.mark.parametrize("solver", ["auto", "dense", "cholesky_lanczos"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_matrix_of_either_sign_is_certified(solver, dtype):
+    exchange = torch.eye(4).flip(0)  # zero diagonal, eigenvalues -1 and 1
+    for k in (-torch.eye(5), exchange, shifted_wishart(2.0), 3.0 * torch.eye(400)):
+        k = k.to(dtype)
+        got = smallest_eigenvalue(k, start=rng(1), solver=solver)
+        true = float(np.linalg.eigvalsh(k.double().numpy())[0])
+        assert got.reason is Reason.CONVERGED
+        assert got.certified
+        # The bounds of Cholesky and quotient are about N tr|K| u = N^2 u and N |K|_F u.
+        room = 4 * len(k) ** 2 * torch.finfo(dtype).eps
+        assert true - room <= got.lower <= true + 1e-13
+        assert true - 1e-13 <= got.upper <= true + room
+        assert got.sign_trusted == (true > 0)
+
+
+@pytest.mark.parametrize("solver", ["auto", "dense", "cholesky_lanczos"])
+def test_a_zero_matrix_is_singular_not_missed(solver):
+    got = smallest_eigenvalue(torch.zeros(4, 4, dtype=torch.float64), start=rng(), solver=solver)
+    assert got.reason is Reason.NUMERICALLY_SINGULAR
+    assert (got.value, got.residual, got.lambda_max) == (0.0, 0.0, 0.0)
+    assert got.lower <= 0.0 <= got.upper
+    assert got.lower > -1e-300
+    assert not got.sign_trusted
+
+
+@pytest.mark.parametrize("solver", ["dense", "cholesky_lanczos"])
+@pytest.mark.parametrize(
+    ("dtype", "exponent"),
+    [
+        (torch.float64, 560),
+        (torch.float64, -560),
+        (torch.float64, 1020),
+        (torch.float64, -1000),
+        (torch.float32, 100),
+        (torch.float32, -110),
+    ],
+)
+def test_scale_changes_nothing_but_the_scale(dtype, exponent, solver):
+    """By powers of 2, to the last bit of the evidence's vector; 2^560 is 4e168."""
+    k = shifted_wishart().to(dtype)
+    scale = 2.0**exponent
+    plain = smallest_eigenvalue(k, start=rng(1), solver=solver)
+    kept = k * scale
+    got = smallest_eigenvalue(kept, start=rng(1), solver=solver)
+    assert torch.equal(kept, k * scale)
+    assert (got.reason, got.certified, got.solver) == (Reason.CONVERGED, True, solver)
+    eps = torch.finfo(dtype).eps
+    # Scaled to another power of 2 than before, and subnormal entries may lose digits.
+    for name in ("value", "lower", "upper", "lambda_max"):
+        assert getattr(got, name) / scale == pytest.approx(
+            getattr(plain, name), rel=1e4 * eps, abs=0
+        )
+    assert got.lower <= got.value <= got.upper
+    assert got.sign_trusted
+
+
+def test_a_subnormal_bound_is_rounded_outwards():
+    k = 2.0**-1060 * torch.diag(torch.tensor([3.0, 5.0, 9.0], dtype=torch.float64))
+    got = smallest_eigenvalue(k, start=rng())
+    true = 3.0 * 2.0**-1060
+    assert got.value == true
+    assert got.lower < true < got.upper
+    assert got.upper - got.lower <= 8 * 2.0**-1074
+
+
+def test_a_start_of_any_size():
+    k = shifted_wishart()
+    start = torch.from_numpy(rng(1).standard_normal(400))
+    values = [smallest_eigenvalue(k, start=s * start).value for s in (1.0, 1e-200, 1e200)]
+    assert values == pytest.approx([values[0]] * 3, rel=1e-13)

@@ -1,5 +1,6 @@
 """Exact zeros: every named reason against the singular values of the autograd Jacobian."""
 
+import math
 import runpy
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import torch
 
 from lawsweep.kernels import networks, ntk, sampling
 from lawsweep.kernels.activations import ACTIVATIONS, activation
+from lawsweep.kernels.ntk import OutOfRangeError
 from lawsweep.kernels.ntk_rank import ZeroReason, rank_bound, rank_report
 
 REF = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("reference_ntk.py"))))
@@ -187,3 +189,50 @@ def test_zero_input_and_single_sample():
     assert report(zero, weights, None, "sigmoid").zero is None  # sigma(0) = 1/2
     assert report(zero, weights, None, "sigmoid", (1,)).zero is ZeroReason.ZERO_GRADIENT
     assert report(one, weights, None, "tanh").zero is None
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("name", ["relu", "leaky_relu"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_the_pattern_of_zeros_does_not_depend_on_scale_until_it_is_refused(dtype, name, bias):
+    """ReLU is homogeneous: W -> c W turns no unit on or off, whatever c > 0.
+
+    Where underflow would (long before the last exponent here), linearise refuses.
+    """
+    x = sampling.rows("gaussian", np.random.default_rng(0), 6, 8).to(dtype)
+    weights = [w.to(dtype) for w in network((8, 40, 40, 1), bias=False, seed=0)[0]]
+    biases = [w.new_zeros(w.shape[1]) for w in weights] if bias else None
+    plain = report(x, weights, biases, name)
+    refused = []
+    for exponent in range(0, -1000 if dtype is torch.float64 else -120, -10):
+        for e in (exponent, -exponent):
+            try:
+                found = report(x, [w * 2.0**e for w in weights], biases, name)
+            except OutOfRangeError:
+                refused.append(e)
+            else:
+                assert found == plain
+    assert min(refused) < 0 < max(refused)
+    with pytest.raises(OutOfRangeError, match=r"features leave the range of float.*; rescale the"):
+        report(x, [w * 2.0 ** min(refused) for w in weights], biases, name)
+    # Not before features of tiny/eps, the product of two layers' weights and an input.
+    least = math.log2(torch.finfo(dtype).tiny / torch.finfo(dtype).eps)
+    assert max(e for e in refused if e < 0) < least / 2 + 10
+
+
+def test_an_exact_zero_is_not_taken_for_underflow():
+    weights, _ = network((4, 5, 5, 1), bias=False, seed=0)
+    lin = ntk.linearise(torch.zeros((2, 4), dtype=torch.float64), weights, activation("relu"))
+    assert ntk.diagonal(lin).tolist() == [0.0, 0.0]
+    none = [torch.zeros_like(w) for w in weights]
+    one = torch.ones((2, 4), dtype=torch.float64)
+    assert ntk.diagonal(ntk.linearise(one, none, activation("relu"))).tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("scale", [1e-100, 1e100])
+def test_squared_gradients_out_of_range_are_refused(scale):
+    weights, _ = network((4, 5, 5, 1), bias=False, seed=0)
+    x = sampling.rows("gaussian", np.random.default_rng(0), 3, 4)
+    lin = ntk.linearise(x, [scale * w for w in weights], activation("relu"))
+    with pytest.raises(OutOfRangeError, match="squared gradient norms leave the range of float64"):
+        ntk.diagonal(lin)

@@ -64,9 +64,14 @@ class Params:
             "but products where the simplified optimum is known (M <= d + 1)"
         ),
     ] = "auto"
-    tol: Annotated[float, Field("converged at |gradient| <= tol * sum_i |a_i||w_i|/N", gt=0)] = (
-        1e-10
-    )
+    tol: Annotated[
+        float | None,
+        Field(
+            "converged at |gradient| <= tol * sum_i |a_i||w_i|/N; null: 1e-10, but 64 eps "
+            "(7.6e-6) in float32, whose gradients are rounding below about eps",
+            gt=0,
+        ),
+    ] = None
     max_iterations: Annotated[int, Field("most trust-region steps", ge=1)] = 300
     target_norm_method: Annotated[
         Literal["exact", "skip"], Field("T_N = E f^2 by its N^2 kernels, or not (loss is null)")
@@ -98,7 +103,12 @@ class Params:
 class Metrics:
     """The best of the restarts, what theory expects, and why the number may be believed."""
 
-    loss: Annotated[float | None, Field("E (f - g)^2 = T_N + J; null where T_N is skipped")]
+    loss: Annotated[
+        float | None,
+        Field(
+            "E (f - g)^2 = T_N + J, 0 where rounding, (16 + N/2) eps (T_N - J), made it negative"
+        ),
+    ]
     objective_value: Annotated[float, Field("J = loss - T_N at the best restart")]
     target_norm: Annotated[float | None, Field("T_N = E f^2 (simplified: A^2 D_d)")]
     loss_limit: Annotated[
@@ -217,6 +227,22 @@ def _target(params: Params, seed: int, device: str) -> tuple[Tensor, Tensor]:
     return w.to(device=device, dtype=dtype), (a / n).to(device=device, dtype=dtype)
 
 
+def _tolerance(params: Params) -> float:
+    """``tol``, or by default the larger of 1e-10 and 64 eps: the latter counts in float32 only.
+
+    A gradient sums terms of total size sum_i |a_i||w_i|/N, each rounded to eps, so eps of that is
+    the least one can ask for (measured in float32: gradients stall at 0.3 to 15 eps).  64 leaves
+    room for long sums, as for the least curvature that counts as negative (``minimise``).
+    """
+    import torch
+
+    from lawsweep.kernels.sampling import DTYPES
+
+    if params.tol is not None:
+        return params.tol
+    return max(1e-10, 64 * float(torch.finfo(DTYPES[params.dtype]).eps))
+
+
 def _expected_scale(params: Params) -> float | None:
     """A = E a|w|; None where the rows' mean is taken off, which makes it depend on N."""
     from lawsweep.kernels.compression_theory import expected_norm
@@ -257,7 +283,7 @@ def _population(params: Params, seed: int, device: str) -> Metrics:
         PopulationLoss(w, alpha, signs),
         starts.to(w),
         scale=scale,
-        tol=params.tol,
+        tol=_tolerance(params),
         max_iterations=params.max_iterations,
         solver=None if params.solver == "auto" else params.solver,
     )
@@ -289,7 +315,7 @@ def _simplified(params: Params, seed: int, device: str) -> Metrics:
         SimplifiedLoss(a, d, signs),
         starts.to(device=device, dtype=dtype),
         scale=a,
-        tol=params.tol,
+        tol=_tolerance(params),
         max_iterations=params.max_iterations,
         solver=auto if params.solver == "auto" else params.solver,
     )
@@ -307,9 +333,11 @@ def _metrics(
 
     from lawsweep.kernels.compression_solve import geometry
     from lawsweep.kernels.compression_theory import (
+        difference,
         limit_loss,
         mean_field_objective,
         predicted_gap,
+        sum_rounding,
     )
 
     m, d, best = params.n_compressed, params.input_dim, found.agreement.best
@@ -317,11 +345,12 @@ def _metrics(
     has_limit = _MEAN_OUTPUT[params.target_outputs] != 0.0
     own = moments.scale if moments is not None else a
     value = float(found.result.loss[best])
+    rounding = sum_rounding(params.n_target or 1, found.v.dtype)
     curvature = float(found.result.curvature_min[best])
     predicted = predicted_gap(moments, m) if moments is not None and has_limit else None
     shape = geometry(found.v, *((moments.mean, moments.eigenvectors) if moments else ()))
     return Metrics(
-        loss=None if norm is None else norm + value,
+        loss=None if norm is None else difference(norm, -value, rounding),
         objective_value=value,
         target_norm=norm,
         loss_limit=limit_loss(moments.scale, d, m) if moments and has_limit else None,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from lawsweep import Cost, Field, experiment, stream
+from lawsweep import Cost, Field, Infeasible, experiment, stream
 
 FULL = "full"
 
@@ -109,7 +109,11 @@ def cost(p: Any) -> Cost:
 
 @experiment(version=1, cost=cost, reference="arXiv 2205.10217, section 2 and Fig. 1")
 def ntk_min_eig(params: Params, seed: int, device: str) -> Metrics:
-    """lambda_min(K) at random initialisation, K = sum_l (F_{l-1} F_{l-1}^T) o (B_l B_l^T)."""
+    """lambda_min(K) at random initialisation, K = sum_l (F_{l-1} F_{l-1}^T) o (B_l B_l^T).
+
+    Raises Infeasible where features or gradients leave the range of ``dtype``: a zero that
+    underflow made is no zero of K.
+    """
     from lawsweep.kernels import networks, ntk, ntk_rank, sampling
     from lawsweep.kernels.activations import activation
 
@@ -122,9 +126,12 @@ def ntk_min_eig(params: Params, seed: int, device: str) -> Metrics:
         widths, stream(seed, "weights"), [params.beta] * params.depth, dtype, device
     )
     biases = [w.new_zeros(w.shape[1]) for w in weights] if params.bias else None
-    lin = ntk.linearise(x, weights, act, biases)
+    try:
+        lin = ntk.linearise(x, weights, act, biases)
+        diagonal = ntk.diagonal(lin, params.layers)
+    except ntk.OutOfRangeError as error:
+        raise Infeasible(str(error)) from error
     report = ntk_rank.rank_report(lin, act, params.layers)
-    diagonal = ntk.diagonal(lin, params.layers)
     facts = {
         "gram_error": ntk.gram_error_bound(lin, params.layers),
         "trace": float(diagonal.sum()),

@@ -12,12 +12,21 @@ from torch import Tensor
 from lawsweep.kernels.arccos import unit
 from lawsweep.kernels.compression_objective import HomogeneousObjective
 from lawsweep.kernels.compression_theory import frame_norm, simplex_frame
-from lawsweep.kernels.minimise import Agreement, Reason, Result, Solver, agreement, minimise
+from lawsweep.kernels.minimise import (
+    Agreement,
+    Reason,
+    Result,
+    Solver,
+    agreement,
+    loss_noise,
+    minimise,
+)
 
 # Above this many unknowns a dense Hessian and its eigenvectors cost more than products with it.
 DENSE_UNKNOWNS = 800
 # Losses of restarts closer than this part of |J| are the same minimum: a minimum found to a
 # gradient of 1e-10 of its scale is off in loss by about 1e-20/(smallest curvature), far less.
+# In float32 rounding is what counts: losses nearer than their noise cannot be told apart.
 SAME_LOSS = 1e-9
 
 
@@ -105,10 +114,16 @@ def solve(
         reason=reason,
         curvature_min=result.curvature_min,
     )
-    size = float(result.loss.abs().nan_to_num(0.0, 0.0, 0.0).max())
-    compared = agreement(result.loss, result.converged, SAME_LOSS * size)
+    compared = agreement(result.loss, result.converged, _same_loss(result, scale))
     best = compared.best
     return Compression(result, compared, points[best], objective.signs[best])
+
+
+def _same_loss(result: Result, scale: float) -> float:
+    """How far apart two losses of one minimum may lie: SAME_LOSS |J|, or the noise of both."""
+    size = result.loss.abs()
+    noise = 2.0 * loss_noise(result.loss, result.x, scale)
+    return float(torch.maximum(SAME_LOSS * size, noise).nan_to_num(0.0, 0.0, 0.0).max())
 
 
 @dataclass(frozen=True)

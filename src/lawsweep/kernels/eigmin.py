@@ -15,19 +15,19 @@ as it is stored, not about the rounding of what built it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.eigmin_input import checked, gamma, scaled, start_vector
 from lawsweep.kernels.eigmin_lanczos import lanczos_largest
 from lawsweep.kernels.ntk import empty_like_device
 
 # Below this order a dense solve takes no longer than the many small calls of Lanczos.
 DENSE_BELOW = 300
-SOLVERS = ("auto", "dense", "cholesky_lanczos")
 
 
 class Reason(StrEnum):
@@ -87,7 +87,8 @@ def smallest_eigenvalue(
     relative residual of the inverse iteration, default sqrt(eps); the eigenvalue's relative
     error is about tol^2 over the relative gap.  ``certify``: spend a second factorisation on a
     tight lower bound; without it ``lower`` is what the first one proves, or -inf.  Memory
-    beside ``matrix``: one N^2 factor; a dense solve takes about 3 N^2.
+    beside ``matrix``: one N^2 factor; a dense solve takes about 3 N^2; and a copy of a matrix
+    whose entries are near the ends of the floating-point range, which is scaled by a power of 2.
 
     A Cholesky that breaks down (lambda_min at rounding level) is followed by a dense solve; the
     certificate then brackets lambda_min around 0, ``sign_trusted`` is False, and ``converged``
@@ -96,14 +97,15 @@ def smallest_eigenvalue(
     Raises ValueError for a matrix that is not square, not floating point, not symmetric or not
     finite, and for an unknown solver.
     """
-    vector, norm = _checked(matrix, start, solver)
+    matrix, norm, scale = scaled(checked(matrix, solver))
+    vector = start_vector(matrix, norm, start)
     tol = math.sqrt(torch.finfo(matrix.dtype).eps) if tol is None else tol
     pair = None
     if solver == "cholesky_lanczos" or (solver == "auto" and matrix.shape[0] >= DENSE_BELOW):
         pair = _inverse_lanczos(matrix, vector, tol, max_iterations)
     if pair is None:
         pair = _dense(matrix)
-    return _judge(matrix, norm, pair, certify)
+    return _scaled_back(_judge(matrix, norm, pair, certify), scale)
 
 
 @dataclass(frozen=True)
@@ -166,40 +168,24 @@ def _factorise(matrix: Tensor, shift: float, factor: Tensor) -> bool:
 
 def cholesky_margin(n: int, trace: float, dtype: torch.dtype) -> float:
     """g / (1 - g) * trace: how negative lambda_min may be though the Cholesky completes."""
-    g = _gamma(n + 1, dtype)
+    g = gamma(n + 1, dtype)
     return g / (1.0 - g) * trace if g < 1.0 else math.inf
 
 
-def _gamma(k: int, dtype: torch.dtype) -> float:
-    unit = torch.finfo(dtype).eps / 2
-    return k * unit / (1.0 - k * unit) if k * unit < 1.0 else math.inf
-
-
-def _checked(
-    matrix: Tensor, start: np.random.Generator | Tensor, solver: str
-) -> tuple[Tensor, float]:
-    """The start vector and ||K||_F; ValueError for bad input."""
-    if solver not in SOLVERS:
-        raise ValueError(f"unknown solver {solver!r}; valid: {', '.join(SOLVERS)}")
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
-        raise ValueError(f"expected a square matrix (N, N), got shape {tuple(matrix.shape)}")
-    if matrix.dtype not in (torch.float64, torch.float32):
-        raise ValueError(f"expected float64 or float32, got {matrix.dtype}; convert the matrix")
-    norm = float(torch.linalg.norm(matrix))  # finite only if every entry is: no N^2 temporary
-    if not math.isfinite(norm):
-        raise ValueError("the matrix has NaN or infinite entries; check what built it")
-    n = matrix.shape[0]
-    if isinstance(start, np.random.Generator):
-        start = torch.from_numpy(start.standard_normal(n))
-    vector = start.to(device=matrix.device, dtype=matrix.dtype)
-    if vector.shape != (n,) or not bool(torch.isfinite(vector).all()) or not bool(vector.any()):
-        raise ValueError(f"the start must be {n} finite numbers, not all 0")
-    # K v = K^T v for one vector tells a non-symmetric matrix apart without an N^2 temporary.
-    # Either product is off by at most gamma_N | |K| |v| | <= gamma_N ||K||_F |v|.
-    gap = float((matrix @ vector - vector @ matrix).norm())
-    if gap > 2.0 * _gamma(n, matrix.dtype) * norm * float(vector.norm()):
-        raise ValueError("the matrix is not symmetric; pass (K + K.T) / 2 if that is meant")
-    return vector, norm
+def _scaled_back(found: MinEigenvalue, scale: float) -> MinEigenvalue:
+    """The result for s K; a bound that leaves the range is rounded outwards."""
+    if scale == 1.0:
+        return found
+    lower, upper = found.lower * scale, found.upper * scale
+    return replace(
+        found,
+        value=found.value * scale,
+        residual=found.residual * scale,
+        lower=lower if lower / scale == found.lower else math.nextafter(lower, -math.inf),
+        upper=upper if upper / scale == found.upper else math.nextafter(upper, math.inf),
+        lambda_max=found.lambda_max * scale,
+        lambda_max_residual=found.lambda_max_residual * scale,
+    )
 
 
 def _solve(factor: Tensor, v: Tensor) -> Tensor:
@@ -228,26 +214,29 @@ def _dense(matrix: Tensor) -> _Pair:
 
 def _judge(matrix: Tensor, norm: float, pair: _Pair, certify: bool) -> MinEigenvalue:
     """The bounds, and the verdict they allow."""
-    n, dtype = matrix.shape[0], matrix.dtype
-    margin = cholesky_margin(n, float(matrix.diagonal().sum()), dtype)
+    n, dtype, diagonal = matrix.shape[0], matrix.dtype, matrix.diagonal()
     # The computed quotient differs from v^T K v by at most gamma_{2N+4} |v|^T |K| |v|, and
     # || |K| || <= ||K||_F; a dense value is within its residual of its vector's quotient.
     upper = pair.value + pair.residual * (pair.solver == "dense")
-    upper += _gamma(2 * n + 4, dtype) * norm
+    upper += gamma(2 * n + 4, dtype) * norm
     lower, certified, reason = -math.inf, False, pair.reason
     if certify:
-        # The factorisation completes for certain where lambda_min - tau > margin (the same
-        # theorem read the other way), hence one margin of room.
-        lower, certified = _certificate(matrix, pair.value - 2.0 * pair.residual - margin)
-        if not certified and reason is Reason.CONVERGED:
-            reason = Reason.NOT_SMALLEST
+        lower, certified = _certificate(matrix, pair.value - _room(diagonal, pair))
     elif pair.solver == "cholesky_lanczos":
-        lower = -margin  # the factorisation of K itself completed: the certificate at tau = 0
-    # Entries rounded to eps |K_ij|, independently, move eigenvalues by about sqrt(N) eps max K_ii
+        # The factorisation of K itself completed: the certificate at tau = 0.
+        lower = -cholesky_margin(n, float(diagonal.sum()), dtype)
+    # No entry exceeds this: K - lambda_min I is positive semidefinite, so its entries lie below
+    # its largest diagonal one.
+    largest = float(diagonal.abs().amax()) + max(0.0, -pair.value)
+    # Entries rounded to eps |K_ij|, independently, move eigenvalues by about sqrt(N) eps max K_ij
     # (the norm of a random matrix): nothing below a few times that is known about lambda_min.
-    noise = 8.0 * math.sqrt(n) * torch.finfo(dtype).eps * float(matrix.diagonal().amax())
+    noise = 8.0 * math.sqrt(n) * torch.finfo(dtype).eps * largest
     if reason is Reason.CONVERGED and abs(pair.value) <= max(noise, 2.0 * pair.residual):
         reason = Reason.NUMERICALLY_SINGULAR
+    # A dense solve misses no eigenvalue; there a failed certificate only leaves the bound open.
+    missed = certify and not certified and pair.solver == "cholesky_lanczos"
+    if reason is Reason.CONVERGED and missed:
+        reason = Reason.NOT_SMALLEST
     return MinEigenvalue(
         value=pair.value,
         residual=pair.residual,
@@ -261,6 +250,22 @@ def _judge(matrix: Tensor, norm: float, pair: _Pair, certify: bool) -> MinEigenv
         converged=reason is Reason.CONVERGED,
         reason=reason,
     )
+
+
+def _room(diagonal: Tensor, pair: _Pair) -> float:
+    """How far below ``pair.value`` the shift tau goes, for the factorisation to complete.
+
+    It does for certain where lambda_min(A) = lambda_min - tau > margin(tr A), A = K - tau I (the
+    theorem of the certificate, read the other way).  To first order tr A is
+    sum(K_ii - lambda_min) >= 0, whatever the sign of K.  Beside it: the residual, twice; and some
+    ulps of the numbers that tau is subtracted from, without which -I or 0 I would leave A = 0.
+    """
+    value = pair.value
+    spread = float((diagonal - value).sum().clamp_min(0.0))
+    info = torch.finfo(diagonal.dtype)
+    ulps = 4.0 * info.eps * max(float(diagonal.abs().amax()), abs(value)) + info.tiny
+    margin = cholesky_margin(len(diagonal), spread, diagonal.dtype)
+    return margin + 2.0 * pair.residual + float(ulps)
 
 
 def _certificate(matrix: Tensor, tau: float) -> tuple[float, bool]:

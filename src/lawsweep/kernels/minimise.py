@@ -28,6 +28,8 @@ CURVATURE_TOL = 1e-8
 # Where losses no longer tell points apart, so many shorter and shorter steps may fail to lower the
 # gradient before a restart counts as stalled.
 BLIND_TRIES = 8
+# A loss is known to this many eps of its terms (``loss_noise``).
+NOISE_EPS = 32
 
 
 class Reason(StrEnum):
@@ -108,6 +110,15 @@ def agreement(loss: Tensor, converged: Tensor, tolerance: float) -> Agreement:
     ranked = loss[converged].sort().values
     n_minima = 1 + int((ranked.diff() > tolerance).sum())
     return Agreement(best, int((ranked - ranked[0] <= tolerance).sum()), n_minima)
+
+
+def loss_noise(loss: Tensor, x: Tensor, scale: float) -> Tensor:
+    """What rounding leaves unknown of losses (R,) at points x (R, n): NOISE_EPS eps of their terms.
+
+    ``scale`` as for ``minimise``: a loss has terms of size scale |x| however much they cancel.
+    """
+    eps = torch.finfo(x.dtype).eps
+    return NOISE_EPS * eps * torch.maximum(loss.abs(), scale * x.norm(dim=-1))
 
 
 class _State:
@@ -228,7 +239,7 @@ def _step(
     new_loss, new_gradient = part.value_gradient(trial)
     eps = torch.finfo(x.dtype).eps
     # Below this the difference of two losses is rounding, and the gradient judges instead.
-    noise = 32 * eps * torch.maximum(loss.abs(), scale * x.norm(dim=-1))
+    noise = loss_noise(loss, x, scale)
     blind = predicted <= noise
     ratio = (loss - new_loss) / predicted.clamp_min(torch.finfo(x.dtype).tiny)
     better = new_gradient.norm(dim=-1) < gradient.norm(dim=-1)

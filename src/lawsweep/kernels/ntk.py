@@ -15,9 +15,9 @@ Shapes may have leading batch dimensions throughout; N is the number of samples.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import prod
 
 import numpy as np
 import torch
@@ -30,7 +30,12 @@ from lawsweep.kernels.networks import forward
 # product's full rate (512 loses 3 %) and small enough that the elementwise product after it
 # reads from cache.  A GPU wants fewer, larger launches.
 TILE_CPU, TILE_GPU = 768, 4096
+KINKED = frozenset({"relu", "leaky_relu"})  # activations whose derivative jumps at 0
 SMALLEST_CUT = 256  # below this many rows the price of a call exceeds that of the wasted half
+
+
+class OutOfRangeError(ValueError):
+    """Features, backprops or gradients leave the range of the floating-point type."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,14 +71,22 @@ def linearise(
 
     ``x`` (..., N, n_0), ``weights[l]`` (..., n_l, n_{l+1}) with one output, ``biases[l]``
     (..., n_{l+1}) or None for a network without biases.  Raises ValueError when the shapes do
-    not chain or the network has more than one output.
+    not chain or the network has more than one output; OutOfRangeError, one too, when a value
+    overflows or (activations with a kink at 0) so small a product is met that its sign is lost.
     """
     _check_shapes(x, weights, biases)
     features, preactivations = forward(x, weights, act, biases)
     backprops = [torch.ones_like(preactivations[-1])]
     for g, weight in zip(preactivations[-2::-1], reversed(weights[1:]), strict=True):
         backprops.append(act.df(g) * (backprops[-1] @ weight.mT))
-    return Linearisation(tuple(features[:-1]), tuple(reversed(backprops)), biases is not None)
+    backprops.reverse()
+    # The last product is the output: no unit's sign hangs on it.
+    for rows, weight in zip(features[:-1], [*weights[:-1], None], strict=True):
+        _check_range(rows, weight, act, "features")
+    for rows, weight in zip(backprops[1:], weights[1:], strict=True):
+        _check_range(rows, weight.mT, act, "backprops")
+    _check_range(backprops[0], None, act, "backprops")
+    return Linearisation(tuple(features[:-1]), tuple(backprops), biases is not None)
 
 
 def gram(
@@ -97,7 +110,7 @@ def gram(
     factors = [_factors(lin, layer) for layer in chosen]
     out = empty_like_device(first, (*batch, n, n))
     # Reused scratch: fresh pages for each product would cost more than the product's last pass.
-    scratch = first.new_empty((2, prod(batch) * tile * tile))
+    scratch = first.new_empty((2, math.prod(batch) * tile * tile))
     for rows, cols in _lower_tiles(0, n, tile):
         block = out[..., rows, cols]
         _fill(block, factors, rows, cols, scratch)
@@ -110,13 +123,22 @@ def gram(
 
 
 def diagonal(lin: Linearisation, layers: Sequence[int] | None = None) -> Tensor:
-    """Diagonal of K (squared gradient norms), shape (..., N), in O(N sum n_l); its sum is tr K."""
+    """Diagonal of K (squared gradient norms), shape (..., N), in O(N sum n_l); its sum is tr K.
+
+    Raises OutOfRangeError where the square of a gradient that is not 0 leaves the range in which
+    it is right to eps, or the trace overflows.
+    """
     chosen = check_layers(layers, lin.depth)
-    parts = []
+    parts, some = [], []
     for layer in chosen:
-        left = lin.features[layer - 1].square().sum(-1) + float(lin.bias)
-        parts.append(left * lin.backprops[layer - 1].square().sum(-1))
-    return torch.stack(parts).sum(0)
+        feature, backprop = lin.features[layer - 1], lin.backprops[layer - 1]
+        parts.append((feature.square().sum(-1) + float(lin.bias)) * backprop.square().sum(-1))
+        some.append(((feature != 0).any(-1) | lin.bias) & (backprop != 0).any(-1))
+    total = torch.stack(parts).sum(0)
+    lost = torch.stack(some).any(0) & (total < least_normal(total.dtype))
+    if bool(lost.any()) or not bool(total.sum(-1).isfinite().all()):
+        raise OutOfRangeError(_range_message("squared gradient norms", total.dtype))
+    return total
 
 
 def gram_error_bound(lin: Linearisation, layers: Sequence[int] | None = None) -> float:
@@ -152,6 +174,38 @@ def check_layers(layers: Sequence[int] | None, depth: int) -> tuple[int, ...]:
             "leave them out for the full kernel"
         )
     return chosen
+
+
+def least_normal(dtype: torch.dtype) -> float:
+    """The least number whose rounding error, eps of it, is itself a normal number."""
+    info = torch.finfo(dtype)
+    return float(info.tiny) / float(info.eps)
+
+
+def _range_message(what: str, dtype: torch.dtype) -> str:
+    return (
+        f"the network's {what} leave the range of {str(dtype).removeprefix('torch.')}; "
+        "rescale the weights (or take float64)"
+    )
+
+
+def _check_range(rows: Tensor, weight: Tensor | None, act: Activation, what: str) -> None:
+    """OutOfRangeError if ``rows`` (..., N, n) overflowed or ``rows @ weight`` may underflow.
+
+    Where a kink makes the sign of a product part of the result (is the unit on?), a product that
+    underflows to 0 turns units off that are on.  With |row| |W| >= tiny/eps in the maximum norm,
+    what underflow takes from a product is less than its rounding; a zero is then a zero.
+    """
+    size = torch.linalg.vector_norm(rows, ord=math.inf, dim=-1)
+    overflow = not bool(size.isfinite().all())
+    underflow = torch.zeros((), dtype=torch.bool)
+    if weight is not None and act.name in KINKED:
+        scale = weight.abs().amax((-2, -1)).unsqueeze(-1)
+        # Half the exponents each: the product of the two may itself underflow.
+        small = size.sqrt() * scale.sqrt() < math.sqrt(least_normal(rows.dtype))
+        underflow = (small & (size > 0) & (scale > 0)).any()
+    if overflow or bool(underflow):
+        raise OutOfRangeError(_range_message(what, rows.dtype))
 
 
 def _check_shapes(x: Tensor, weights: Sequence[Tensor], biases: Sequence[Tensor] | None) -> None:

@@ -40,9 +40,9 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.activations import Activation
-from lawsweep.kernels.ntk import Linearisation, check_layers
+from lawsweep.kernels.ntk import KINKED, Linearisation, check_layers
 
-HOMOGENEOUS = frozenset({"relu", "leaky_relu"})
+HOMOGENEOUS = KINKED
 ODD = frozenset({"tanh", "erf", "linear"})
 
 
@@ -98,7 +98,8 @@ def rank_report(
 ) -> RankReport:
     """Rank bound of this network on these samples, and the reason for an exact zero if any.
 
-    ``lin`` without batch dimensions.  O(N log N) comparisons of rows; no N^2 work.
+    ``lin`` without batch dimensions.  O(N log N) comparisons of rows; no N^2 work.  ReLU's bound
+    reads which entries of ``lin`` are 0: ``linearise`` sees to it that underflow made none.
     """
     chosen = check_layers(layers, lin.depth)
     widths = [f.shape[1] for f in lin.features] + [1]
