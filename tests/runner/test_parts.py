@@ -91,6 +91,14 @@ def test_rows_of_another_kind_of_host_do_not_mislead():
     assert CostModel(plan).n_measured == 0
 
 
+def test_a_run_that_was_held_up_is_no_rule():
+    plan = make_plan(toy, axes={"n": [1]}, seeds=60)
+    costs = CostModel(plan)
+    for run in range(60):
+        costs.learn(run, 100.0 if run in (7, 31) else 1.0)
+    assert costs.seconds(0) == pytest.approx(1.0)
+
+
 def test_the_trend_over_sizes_carries_to_sizes_not_measured():
     """Seconds like flops^0.85: from the largest third of a grid the whole is told within 30 %."""
     sized = dataclasses.replace(toy, cost=lambda p: Cost(flops=1e9 * p.n))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,9 @@ from lawsweep.core.protocols import Done
 BASE_MEMORY_BYTES = 3.5e8
 UNMEASURED_SD = 0.5  # of the ratio, relative, while nothing at all was measured
 LEARN_FROM = 20_000
+KEPT = 400  # ratios a bin remembers
+OUTLIER = 5.0  # times the median of its like: a run slower than that is left out
+GUESSED_CV = 0.25  # spread between like runs, below three of them
 ENOUGH = 5  # runs of a bin that speak for themselves
 # How far an experiment's seconds stray from its stated flops: per doubling, in the logarithm.
 # 0.15 covers seconds like flops^0.8 to flops^1.2.
@@ -31,29 +35,27 @@ class _Columns:
         self.__dict__.update(columns)
 
 
-@dataclass
 class _Ratios:
-    """Measured over prior, of the runs of one bin."""
+    """Measured over prior, of the runs of one bin: the latest few hundred."""
 
-    n: int = 0
-    total: float = 0.0
-    squares: float = 0.0
+    def __init__(self) -> None:
+        self.n = 0
+        self._latest: deque[float] = deque(maxlen=KEPT)
 
     def add(self, ratio: float) -> None:
         self.n += 1
-        self.total += ratio
-        self.squares += ratio * ratio
+        self._latest.append(ratio)
 
-    @property
-    def mean(self) -> float:
-        return self.total / self.n
+    def estimate(self) -> _Estimate:
+        """Mean without outliers: a run that was held up (a busy disk, a first call) is no rule.
 
-    @property
-    def sd(self) -> float:
-        """Standard deviation between runs; a guess below three runs."""
-        if self.n < 3:
-            return 0.25 * self.mean
-        return math.sqrt(max(0.0, self.squares / self.n - self.mean**2) * self.n / (self.n - 1))
+        Not a trimmed mean: times are skewed, and leaving out their tails would bias a sum.
+        """
+        values = np.array(self._latest)
+        kept = values[values <= OUTLIER * np.median(values)]
+        mean = float(kept.mean())
+        sd = float(kept.std(ddof=1)) if len(kept) > 2 else GUESSED_CV * mean
+        return _Estimate(mean, sd, sd / math.sqrt(len(kept)))
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ class CostModel:
         if b not in self._estimates:
             own = self._ratios.get(b)
             if own is not None and own.n >= ENOUGH:
-                self._estimates[b] = _Estimate(own.mean, own.sd, own.sd / math.sqrt(own.n))
+                self._estimates[b] = own.estimate()
             else:
                 self._estimates[b] = self._trend(b)
         return self._estimates[b]
@@ -159,9 +161,10 @@ class CostModel:
         if not self._ratios:
             return _Estimate(1.0, UNMEASURED_SD, UNMEASURED_SD)
         bins = np.array(list(self._ratios), dtype=float)
-        means = np.array([r.mean for r in self._ratios.values()])
-        counts = np.array([r.n for r in self._ratios.values()], dtype=float)
-        spread = np.array([r.sd / r.mean for r in self._ratios.values()])
+        found = [r.estimate() for r in self._ratios.values()]
+        means = np.maximum([f.mean for f in found], 1e-12)
+        counts = np.array([min(r.n, KEPT) for r in self._ratios.values()], dtype=float)
+        spread = np.array([f.sd for f in found]) / means
         cv = max(0.05, float(np.average(spread, weights=counts)))
         weights = counts / cv**2
         centre = float(np.average(bins, weights=weights))
