@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import shlex
 import signal
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lawsweep.cli import printing
 from lawsweep.core.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _run(
         raise KeyboardInterrupt  # SLURM and Kubernetes end a job with SIGTERM first
 
     signal.signal(signal.SIGTERM, stop)
-    sweep, typed = _load(name, overrides), _typed(name, overrides)
+    sweep, typed = _load(name, overrides), printing.typed(name, overrides)
     # The command to print again, in years: as typed, without this machine's paths.
     command = f"lawsweep {'rerun' if retry else 'run'} {typed}{' --failed' if retry else ''}"
     opened = api.study(sweep)
@@ -116,7 +116,7 @@ def _run(
     found = api.status(sweep)
     if not as_json:
         certificate = api.certificate(found.statuses, found.planned)
-        _print_end(report, found, certificate, typed, retry=retry)
+        printing.print_end(report, found, certificate, typed, retry=retry)
         click.echo(f"table:  {opened.table.folder}/part-*.parquet")
     results = _analyse(sweep, report, as_json) if analysis else _NOTHING_READ
     if as_json:
@@ -141,26 +141,6 @@ def _exit_code(report: RunReport, statuses: Any) -> int:
     return EXIT_FAILED_ROWS if any(statuses.get(s) for s in ("failed", "oom", "timeout")) else 0
 
 
-def _print_end(report: RunReport, found: Any, certificate: str, typed: str, *, retry: bool) -> None:
-    ran = sum(report.statuses.values())
-    if report.stopped is not None:
-        click.echo(f"stopped: {report.message}")
-    elif ran == 0 and retry:
-        click.echo("nothing to run again: no row has failed")
-    elif ran == 0:
-        click.echo("nothing to run: every planned run is in the table already")
-    else:
-        rate = ran / max(report.wall_s, 1e-9)
-        click.echo(f"ran {ran:,} in {_duration(report.wall_s)} ({rate:.3g} runs/s)")
-    click.echo(certificate)
-    for gap in found.gaps(typed):
-        click.echo(f"  {gap}")
-
-
-def _typed(sweep: str, overrides: tuple[str, ...]) -> str:
-    return shlex.join([sweep, *overrides])
-
-
 def _analyse(sweep: Sweep, report: RunReport, as_json: bool) -> dict[str, Any]:
     """Fits and figures at the end of a run: a trouble there never hides that the rows are safe."""
     from lawsweep import api
@@ -177,15 +157,10 @@ def _analyse(sweep: Sweep, report: RunReport, as_json: bool) -> dict[str, Any]:
         click.echo(f"note: the rows are safe, but they cannot be read as asked: {error}", err=True)
         return _NOTHING_READ
     if not as_json:
-        _print_fits(fits)
+        printing.print_fits(fits)
         for path in figures:
             click.echo(f"figure: {path}")
     return {"fits": [f.to_dict() for f in fits], "figures": [str(p) for p in figures]}
-
-
-def _print_fits(fits: list[Any]) -> None:
-    for found in fits:
-        click.echo(f"fit:    {found.summary()}")
 
 
 @click.command()
@@ -246,44 +221,9 @@ def plan(sweep: str, overrides: tuple[str, ...], on: str | None, limit: int, as_
         click.echo(
             f"{len(view.orphaned):,} orphaned: in the table and in the last plan, not in this one"
         )
-    _print_schedule(view, schedule, large)
-    _print_points(view, limit)
+    printing.print_schedule(view, schedule, large)
+    printing.print_points(view, limit)
     return 0
-
-
-def _print_schedule(view: Any, schedule: Any, large: list[int]) -> None:
-    n = view.costs.n_measured
-    basis = f"from {n:,} finished rows" if n else "a guess from flops"
-    basis = basis if n or view.costs.has_prior else "unknown: the experiment states no cost"
-    slots = f"{schedule.n_slots} {'GPU' if view.device == 'cuda' else 'CPU'} slots"
-    click.echo(
-        f"expected: {_duration(schedule.work_s)} of work, longest run "
-        f"{_duration(schedule.longest_s)}; {_duration(schedule.makespan_s)} on {slots} "
-        f"(at least {_duration(schedule.bound_s)}), {schedule.device_hours:.3g} device-hours; "
-        f"{basis}"
-    )
-    if large:
-        memory = view.costs.memory_bytes(large[0]) / 2**30
-        click.echo(
-            f"{len(large):,} runs need more memory than this machine's "
-            f"{view.memory_bytes / 2**30:.3g} GiB (the first about {memory:.3g} GiB)"
-        )
-
-
-def _print_points(view: Any, limit: int) -> None:
-    plan, n_seeds = view.plan, len(view.plan.seeds)
-    columns = {**plan.extra, **plan.params}
-    n = min(plan.n_points, limit or plan.n_points)
-    cells = [[str(columns[m][i]) for m in columns] for i in range(n)]
-    for i, row in enumerate(cells):
-        states = view.states[i * n_seeds : (i + 1) * n_seeds]
-        row.append(" ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states)))
-    heads = [*columns, "runs"]
-    widths = [max([len(m), *(len(c[j]) for c in cells)]) for j, m in enumerate(heads)]
-    for row in (heads, *cells):
-        click.echo("  ".join(m.rjust(w) for m, w in zip(row, widths, strict=True)))
-    if n < plan.n_points:
-        click.echo(f"... and {plan.n_points - n:,} more points (--limit 0 lists all)")
 
 
 @click.command()
@@ -313,13 +253,13 @@ def status(sweep: str, overrides: tuple[str, ...], watch: bool, as_json: bool) -
             click.echo(api.certificate(found.statuses, found.planned))
             for launch in found.launches:
                 eta = launch.get("eta_s")
-                left = f", ETA {_duration(eta)}" if eta is not None else ""
+                left = f", ETA {printing.duration(eta)}" if eta is not None else ""
                 click.echo(
                     f"running: {launch['running']} runs at {launch['rate']:.3g}/s on "
                     f"{launch['host']}{left} (launch {launch['launch_id']})"
                 )
             if not found.launches:
-                for gap in found.gaps(_typed(sweep, overrides)):
+                for gap in found.gaps(printing.typed(sweep, overrides)):
                     click.echo(f"  {gap}")
         if not watch or not found.missing:
             return 0
@@ -391,7 +331,7 @@ def export(sweep: str, overrides: tuple[str, ...], output: Path | None, as_json:
         )
     else:
         click.echo(f"{path}: {n_rows:,} rows ({api.certificate(found.statuses, found.planned)})")
-        for gap in found.gaps(_typed(sweep, overrides)):
+        for gap in found.gaps(printing.typed(sweep, overrides)):
             click.echo(f"  {gap}")
     return 0
 
@@ -410,7 +350,7 @@ def fit(sweep: str, overrides: tuple[str, ...], as_json: bool) -> int:
     if as_json:
         _say([f.to_dict() for f in fits])
     else:
-        _print_fits(fits)
+        printing.print_fits(fits)
     return 0
 
 
@@ -448,11 +388,3 @@ def doctor(overrides: tuple[str, ...], no_ray: bool, as_json: bool) -> int:
         for check in checks:
             click.echo(f"{'ok ' if check.ok else 'BAD'}  {check.name:<12} {check.text}")
     return 0 if all(c.ok for c in checks) else max(c.exit_code for c in checks if not c.ok)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.3g} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.3g} min"
-    return f"{seconds / 3600:.3g} h" if seconds < 172_800 else f"{seconds / 86_400:.3g} days"

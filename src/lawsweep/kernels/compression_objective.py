@@ -5,6 +5,7 @@ J(v) = -2 sum_j s_j h(v_j) + sum_jl s_j s_l k(v_j, v_l); see ``compression.py`` 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -75,7 +76,7 @@ class Rows:
         return p - (self.unit * p).sum(-1, keepdim=True) * self.unit
 
 
-class HomogeneousObjective:
+class HomogeneousObjective(ABC):
     """J(v) = -2 sum_j s_j h(v_j) + sum_jl s_j s_l k(v_j, v_l) over restarts: an Objective.
 
     ``signs``: (R, M) of +-1; ``size``: sum_i |alpha_i||w_i|, which rows are measured by.  Points
@@ -90,17 +91,17 @@ class HomogeneousObjective:
         self.kernel, self.signs, self.d = kernel, signs, d
         self.shape, self.size = (signs.shape[1], d), size
 
+    @abstractmethod
     def cross(self, rows: Rows) -> Tensor:
         """Gradient of h at each row, (R, M, d)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def cross_hessian(self, rows: Rows) -> Tensor:
         """Second derivatives of h at each row, (R, M, d, d)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def cross_product(self, rows: Rows) -> Callable[[Tensor], Tensor]:
         """The map p -> (second derivative of h at v_j) p_j on (R, M, d)."""
-        raise NotImplementedError
 
     def take(self, index: Tensor) -> HomogeneousObjective:
         """The objective of those restarts alone (the target is shared)."""

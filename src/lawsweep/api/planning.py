@@ -1,0 +1,116 @@
+"""What a launch would do: the state of every run, and the time it would take here or there."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lawsweep.api.study import study
+from lawsweep.core.identity import run_ids
+from lawsweep.core.outcome import FAILURES
+from lawsweep.core.plan import Plan
+from lawsweep.core.protocols import Done
+from lawsweep.core.sweep import Sweep
+from lawsweep.runner.calibrate import core_flops_per_s
+from lawsweep.runner.costs import CostModel
+from lawsweep.runner.provenance import hardware
+from lawsweep.runner.run_plan import to_do
+from lawsweep.runner.simulate import (
+    GPU_FLOPS_PER_S,
+    Machine,
+    Schedule,
+    read_machine,
+    simulate,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class PlanView:
+    """What ``lawsweep plan`` shows: the state of every run, and the expected work.
+
+    ``states`` has one entry a planned run: ``done``, ``new``, ``failed`` (before) or ``changed``
+    (new, but the table has it under an older version of the experiment).  ``orphaned`` are runs
+    of the sweep's last frozen plan that have rows and are no longer planned.
+    """
+
+    plan: Plan
+    states: tuple[str, ...]
+    orphaned: tuple[str, ...]
+    todo: tuple[int, ...]
+    costs: CostModel
+    device: str
+    n_slots: int
+    memory_bytes: int
+
+    def count(self, state: str) -> int:
+        """How many planned runs are in a state."""
+        return self.states.count(state)
+
+    @functools.cached_property
+    def seconds(self) -> np.ndarray:
+        """Expected seconds of each run to do, shape (n_todo,)."""
+        return self.costs.seconds_of(self.todo)
+
+    @functools.cached_property
+    def schedule(self) -> Schedule:
+        """The simulated schedule on ``n_slots``."""
+        return simulate(self.seconds, self.n_slots)
+
+    def too_large(self) -> list[int]:
+        """Runs to do whose expected memory exceeds ``memory_bytes``."""
+        large = self.costs.memory_bytes_of(self.todo) > self.memory_bytes
+        return [run for run, is_large in zip(self.todo, large.tolist(), strict=True) if is_large]
+
+
+def view_plan(sweep: Sweep, on: str | None = None) -> PlanView:
+    """The plan against the table, with expected seconds learnt from finished rows.
+
+    ``on`` asks about other hardware: ``cpus=64`` or ``gpus=8:H100``.
+    """
+    from lawsweep.store.sweep_folder import SweepFolder
+
+    opened = study(sweep)
+    made = opened.plan
+    known = opened.table.done()
+    facts = hardware()
+    machine = read_machine(on) if on else Machine("cpus", facts["n_cpus"])
+    rate = GPU_FLOPS_PER_S[machine.model] if machine.model else core_flops_per_s()
+    costs = CostModel(made, rate)
+    threads = max(1, int(sweep.executor.get("cpus_per_task") or 1))
+    costs.learn_table(made, known, machine.device, threads)
+    todo = tuple(to_do(made, known))
+    frozen = SweepFolder(sweep.folder).frozen_run_ids()
+    planned = set(made.run_ids)
+    per_task = float(sweep.executor.get(f"{machine.kind}_per_task") or 1)
+    return PlanView(
+        plan=made,
+        states=_states(made, known, todo),
+        orphaned=tuple(r for r in frozen if r in known and r not in planned),
+        todo=todo,
+        costs=costs,
+        device=machine.device,
+        n_slots=max(1, int(machine.n / per_task)),
+        memory_bytes=facts["memory_bytes"],
+    )
+
+
+def _states(made: Plan, known: Mapping[str, Done], todo: Sequence[int]) -> tuple[str, ...]:
+    states = [
+        "new" if r not in known else "failed" if known[r].status in FAILURES else "done"
+        for r in made.run_ids
+    ]
+    version = made.experiment.version
+    if todo and len(known) > len(made) - len(todo):
+        for older in range(version - 1, 0, -1):
+            then = dataclasses.replace(made.experiment, version=older)
+            ids = run_ids(then, made.params, made.n_points, made.seeds)
+            for i in todo:
+                if ids[i] in known:
+                    states[i] = "changed"
+    return tuple(states)

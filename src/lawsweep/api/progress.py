@@ -1,0 +1,72 @@
+"""How far a sweep is, from the store alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lawsweep.api.running import LIVE_S
+from lawsweep.api.study import study
+from lawsweep.core.outcome import FAILURES
+from lawsweep.core.sweep import Sweep
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a sweep is: counts by status, and launches that are alive."""
+
+    planned: int
+    statuses: Mapping[str, int]
+    launches: tuple[Mapping[str, Any], ...]
+    skipped: Mapping[str, str]
+    infeasible: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def missing(self) -> int:
+        """Planned runs without a row."""
+        return self.planned - sum(self.statuses.values())
+
+    @property
+    def running(self) -> int:
+        """Runs in flight in launches that are alive."""
+        return sum(int(x.get("running", 0)) for x in self.launches)
+
+    def gaps(self, sweep: str) -> list[str]:
+        """What is not ``ok``, each with the command that closes the gap; ``sweep`` as one types it.
+
+        An infeasible point is an answer: its reasons are listed instead.
+        """
+        lines = [f"{n:,} infeasible: {reason}" for reason, n in self.infeasible.items()]
+        failed = sum(self.statuses.get(s, 0) for s in FAILURES)
+        if failed:
+            lines.append(f"{failed:,} failed, oom or timeout: lawsweep rerun {sweep} --failed")
+        if self.missing:
+            lines.append(f"{self.missing:,} missing: lawsweep run {sweep}")
+        return lines
+
+
+def status(sweep: Sweep) -> Status:
+    """Done, running, failed, missing: from the store alone."""
+    from lawsweep.store.sweep_folder import SweepFolder
+
+    opened = study(sweep)
+    known = opened.table.done(opened.plan.run_ids)
+    live = SweepFolder(sweep.folder).live(since=time.time() - 10 * LIVE_S)
+    return Status(
+        planned=len(opened.plan),
+        statuses=Counter(d.status for d in known.values()),
+        launches=tuple(live),
+        skipped=dict(opened.table.skipped),
+        infeasible=opened.table.reasons(known, "infeasible"),
+    )
+
+
+def certificate(statuses: Mapping[str, int], planned: int) -> str:
+    """``870 planned: 866 ok, 2 infeasible, 1 oom, 1 missing``."""
+    from lawsweep.analysis.completeness import completeness
+
+    return completeness(statuses, planned)

@@ -1,0 +1,99 @@
+"""Run what the table lacks."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from lawsweep.api.study import commit_every_s, study
+from lawsweep.core.errors import LawsweepError
+from lawsweep.core.sweep import Sweep
+from lawsweep.runner.costs import CostModel
+from lawsweep.runner.provenance import launch_record, new_launch_id
+from lawsweep.runner.run_plan import Launch, RunReport, Snapshot, Watcher, describe_report, to_do
+
+LIVE_S = 2.0  # how often a launch writes what it is at
+
+
+def run(
+    sweep: Sweep,
+    *,
+    executor: str | Mapping[str, Any] | None = None,
+    watcher: Watcher | None = None,
+    command: str = "",
+    retry: bool = False,
+) -> RunReport:
+    """Run what the table lacks (``retry``: what it has as failed, oom or timeout).
+
+    ``executor`` overrides the sweep's (``"serial"``, ``"ray_local"``, ``"ray_cluster"`` or a
+    mapping with ``kind``).  ``watcher`` is called with a Snapshot a few times a second.  Returns
+    a RunReport; raises a LawsweepError before anything is written when the input is bad.
+    """
+    from lawsweep.executors.make import make_executor
+    from lawsweep.store.sweep_folder import SweepFolder
+
+    opened = study(sweep)
+    made, table = opened.plan, opened.table
+    worker = make_executor(executor if executor is not None else sweep.executor)
+    every_s = commit_every_s(sweep)
+    table.check_writable()
+    folder = SweepFolder(sweep.folder)
+    known = table.done(made.run_ids)
+    CostModel(made)  # a cost function that fails says so before anything is written
+    if not to_do(made, known, retry=retry):
+        folder.freeze(made, sweep.record())
+        return RunReport(planned=len(made), done_before=len(known))
+    launch_id = new_launch_id()
+    folder.drop_dead(before=time.time() - 100 * LIVE_S)
+    with contextlib.closing(worker):
+        worker.start(made.experiment)
+        folder.freeze(made, sweep.record(), launch_id)
+        record = launch_record(launch_id, sweep, made, command, worker.describe())
+        folder.write_launch(launch_id, record)
+        watch = _Watch(folder, launch_id, record["hardware"]["host"], watcher)
+        try:
+            report = Launch(
+                made,
+                table,
+                worker,
+                launch_id=launch_id,
+                on_failure=sweep.on_failure,
+                retry=retry,
+                done=known,
+                watcher=watch,
+                commit_every_s=every_s,
+            ).run()
+        finally:
+            folder.end_beat(launch_id)
+    record |= {"ended_at": datetime.now(UTC).isoformat(), "result": describe_report(report)}
+    folder.write_launch(launch_id, record)
+    return report
+
+
+class _Watch:
+    """Passes snapshots on, and leaves a sign of life in the store every few seconds."""
+
+    def __init__(self, folder: Any, launch_id: str, host: str, watcher: Watcher | None):
+        self._folder, self._launch_id, self._host = folder, launch_id, host
+        self._watcher, self._last = watcher, float("-inf")
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        if self._watcher is not None:
+            self._watcher(snapshot)
+        now = time.monotonic()
+        if now - self._last >= LIVE_S:
+            self._last = now
+            state = {
+                "launch_id": self._launch_id,
+                "host": self._host,
+                "at": time.time(),
+                "running": snapshot.running,
+                "finished": snapshot.finished,
+                "rate": snapshot.rate,
+                "eta_s": snapshot.eta_s,
+            }
+            with contextlib.suppress(LawsweepError):  # a missing sign of life ends no launch
+                self._folder.beat(self._launch_id, state)
