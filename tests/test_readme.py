@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import sys
@@ -64,6 +65,6 @@ def test_every_command_of_the_readme_is_understood(folder):
         if words[:1] != ["lawsweep"] or words[1] in ("doctor", "show"):
             continue
         assert words[1] in cli.list_commands(None)
-        after = zip(words[2:], words[3:], strict=False)
+        after = itertools.pairwise(words[2:])
         overrides = [w for before, w in after if "=" in w and not before.startswith("-")]
         assert load_sweep(words[2], *overrides).plan().n_points > 0
