@@ -71,7 +71,9 @@ def test_an_override_reaches_into_blocks_and_derived_fields(write):
     pinned = load_sweep("blocks", "params.n_compressed=1")
     assert pinned.axes == [{"zip": {"n_target": [4, 8]}}, {"ratio": [1, 2]}]
     assert pinned.params == {"n_compressed": 1}
-    assert load_sweep("blocks", "params.width=7").derive == {}
+    plain = load_sweep("blocks", "params.width=7")
+    assert plain.derive == {}
+    assert plain.axes == [{"zip": {"n_target": [4, 8], "n_compressed": [2, 3]}}]  # no ratio left
     assert load_sweep("blocks", "params.ratio=5").axes[-1] == {"ratio": [5]}
     assert len(load_sweep("blocks", "params.ratio=1,2,3").plan()) == 6
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lawsweep.core.axes import GENERATORS
+from lawsweep.core.axes import GENERATORS, as_list
 from lawsweep.core.errors import InvalidValueError, LawsweepError, unknown_name
 from lawsweep.core.expressions import Expression
 from lawsweep.core.sweep import KEYS
@@ -131,9 +131,12 @@ def _apply_param(
     if override.is_delete and not was_axis and name not in given:
         names = {*given, *axis_names(config.get("axes"))}
         raise unknown_name("param", name, names, f"override {override.text!r}")
+    removed = (config.get("derive") or {}).get(name)
     config = {**config, "axes": without_axis(config.get("axes"), name)}
     for key in ("params", "derive"):
         config[key] = {k: v for k, v in (config.get(key) or {}).items() if k != name}
+    if removed is not None:
+        config = _without_unused_axes(config, removed, fields)
     if override.is_delete:
         return config
     # An axis that is no param (a ratio that others derive from) stays an axis when pinned.
@@ -141,6 +144,20 @@ def _apply_param(
         return _with_axis(config, name, override.value if override.is_sweep else [override.value])
     config["params"][name] = override.value
     return config
+
+
+def _without_unused_axes(
+    config: dict[str, Any], removed: Any, fields: Collection[str]
+) -> dict[str, Any]:
+    """Drop the axes that are no params and that only a removed expression used."""
+    used: set[str] = set()
+    for text in (*(config.get("derive") or {}).values(), *as_list(config.get("where"))):
+        used |= set(Expression(text).names)
+    axes = config.get("axes")
+    for name in Expression(removed).names:
+        if name not in fields and name not in used:
+            axes = without_axis(axes, name)
+    return {**config, "axes": axes}
 
 
 def _with_axis(config: dict[str, Any], name: str, value: Any) -> dict[str, Any]:

@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 
 from lawsweep.core.axes import AxesReader, Columns, Grid, as_list, to_column
-from lawsweep.core.errors import EmptyPlanError, InvalidValueError, unknown_name
+from lawsweep.core.errors import (
+    EmptyPlanError,
+    InvalidValueError,
+    UnknownNameError,
+    unknown_name,
+)
 from lawsweep.core.experiment import RESERVED, Experiment
 from lawsweep.core.expressions import CONSTANTS, Expression
 from lawsweep.core.schema import FieldSpec
@@ -102,7 +107,10 @@ class _Filler:
         for name in self.axes:
             # An axis that is no param is fine as long as an expression reads it.
             if name not in self.specs and not self._is_used(name):
-                raise unknown_name("param", name, self.specs, f"the axes of {place}")
+                error = unknown_name("param", name, self.specs, f"the axes of {place}")
+                raise UnknownNameError(
+                    f"{error} (An axis that is no param must be used by derive or where.)"
+                )
             if name in grid.derive:
                 raise InvalidValueError(f"{name!r} is both an axis and derived; drop one of them.")
         metrics = {s.name for s in self.experiment.metrics}
