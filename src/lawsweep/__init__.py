@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lawsweep.api import load as load
     from lawsweep.api import plan as plan
     from lawsweep.api import plot as plot
+    from lawsweep.api import report as report
     from lawsweep.api import run as run
     from lawsweep.api import show as show
     from lawsweep.api import status as status
@@ -43,6 +44,7 @@ _HOME = {
     "load_sweep": "lawsweep.cli.compose",
     "plan": "lawsweep.api",
     "plot": "lawsweep.api",
+    "report": "lawsweep.api",
     "run": "lawsweep.api",
     "show": "lawsweep.api",
     "status": "lawsweep.api",

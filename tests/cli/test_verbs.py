@@ -204,6 +204,33 @@ def test_a_sweep_given_by_path_is_named_by_path(lawsweep, toy_sweep):
     assert "8 missing: lawsweep run sweeps/toys.yaml" in out
 
 
+def test_report_is_one_page_whole_in_itself(lawsweep, toy_sweep, folder):
+    lawsweep("run", "toys", "--no-analysis")
+    code, out, _ = lawsweep("report", "toys", "seeds=3")
+    assert code == 0
+    page = (folder / out.split()[-1]).read_text()
+    assert "12 planned: 8 ok, 4 missing" in page
+    assert "4 missing: lawsweep run toys seeds=3" in page
+    assert "y ~ n^" in page
+    assert page.count("data:image/png;base64,") == 1
+    assert "http" not in page
+    assert "n times scale plus noise" in page
+    assert "lawsweep run toys</td>" in page
+    code, out, _ = lawsweep("report", "toys", "results_dir=empty", "--json")
+    assert code == 0
+    assert "8 missing" in (folder / json.loads(out)["path"]).read_text()
+
+
+def test_report_spells_out_what_an_experiment_says(lawsweep, write, folder):
+    write("odd", "experiment: toys:faulty\nexecutor: serial\naxes: {i: [2]}\n"
+          "params: {fault: infeasible_html}\n")  # fmt: skip
+    lawsweep("run", "odd")
+    lawsweep("report", "odd")
+    page = (folder / "results/sweeps/odd/report.html").read_text()
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+
+
 def test_a_sweep_without_fits_says_so(lawsweep, write):
     write("plain", "experiment: toys:toy\naxes: {n: [1]}\n")
     for verb in ("fit", "plot"):

@@ -67,6 +67,7 @@ class FaultParams:
         "interrupt",
         "sys_exit",
         "surrogate",
+        "infeasible_html",
         "mute",
         "swallow",
         "chdir",
@@ -112,6 +113,8 @@ def faulty(params: FaultParams, seed: int) -> FaultMetrics:
             return "not metrics"  # type: ignore[return-value]
         case "sys_exit":
             sys.exit(5)
+        case "infeasible_html":
+            raise Infeasible("<script>alert(1)</script>")
         case "surrogate":
             raise ValueError("bad name \udc80")
         case "mute":

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from lawsweep.api.planning import PlanView, view_plan
 from lawsweep.api.progress import Status, certificate, status
-from lawsweep.api.reading import export, fit, load, load_arrow, plot, show, to_json
+from lawsweep.api.reading import export, fit, load, load_arrow, plot, report, show, to_json
 from lawsweep.api.running import run
 from lawsweep.api.study import Study, commit_every_s, iterate_notes, plan, study
 
@@ -28,6 +28,7 @@ __all__ = [
     "load_arrow",
     "plan",
     "plot",
+    "report",
     "run",
     "show",
     "status",

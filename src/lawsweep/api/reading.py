@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lawsweep.api.progress import certificate
+from lawsweep.api.progress import certificate, status
 from lawsweep.api.study import study
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
 from lawsweep.core.sweep import Sweep
@@ -93,6 +93,38 @@ def export(sweep: Sweep, path: str | Path) -> int:
     table = load_arrow(sweep)
     write_table(table, Path(path))
     return int(table.num_rows)
+
+
+def report(sweep: Sweep, typed: str | None = None) -> Path:
+    """Write ``report.html`` into the sweep's folder: certificate, fits, figures, provenance.
+
+    ``typed`` is the sweep as it was asked for, with its overrides; suggested commands end in it.
+    """
+    from lawsweep.analysis.report import render
+    from lawsweep.store.files import write_atomic
+    from lawsweep.store.sweep_folder import SweepFolder
+
+    typed = typed or " ".join([sweep.name, *sweep.overrides])
+    found, table = status(sweep), load_arrow(sweep)
+    has_rows = found.statuses.get("ok", 0) > 0
+    frame = load(sweep)
+    page = render(
+        name=sweep.name,
+        certificate=certificate(found.statuses, found.planned),
+        gaps=found.gaps(typed),
+        fits=[f.summary() for f in fit(sweep, frame)] if has_rows else [],
+        figures=[p for p in plot(sweep, frame) if p.suffix == ".png"] if has_rows else [],
+        columns=[(f.name, *_unit_and_meaning(f.metadata or {})) for f in table.schema],
+        launches=SweepFolder(sweep.folder).launch_records(),
+        command=f"lawsweep run {typed}",
+    )
+    path = sweep.folder / "report.html"
+    write_atomic(path, page.encode())
+    return path
+
+
+def _unit_and_meaning(metadata: Mapping[bytes, bytes]) -> tuple[str, str]:
+    return metadata.get(b"unit", b"").decode(), metadata.get(b"meaning", b"").decode()
 
 
 def show(run_id: str, results_dir: str | Path = "results") -> dict[str, Any]:

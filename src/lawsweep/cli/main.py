@@ -33,7 +33,7 @@ Exit codes:
 class Verbs(click.Group):
     """A group whose verbs load when they are used, and whose unknown verbs name the nearest."""
 
-    names = ("run", "plan", "status", "show", "rerun", "export", "fit", "plot", "doctor")
+    names = ("run", "plan", "status", "show", "rerun", "export", "fit", "plot", "report", "doctor")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The verbs in the order a person meets them."""

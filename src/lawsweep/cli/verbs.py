@@ -374,6 +374,21 @@ def plot(sweep: str, overrides: tuple[str, ...], as_json: bool) -> int:
 
 
 @click.command()
+@_sweep_arguments
+@_json_option
+def report(sweep: str, overrides: tuple[str, ...], as_json: bool) -> int:
+    """One HTML page: completeness, fits, figures, provenance."""
+    from lawsweep import api
+
+    path = api.report(_load(sweep, overrides), printing.typed(sweep, overrides))
+    if as_json:
+        _say({"path": str(path)})
+    else:
+        click.echo(f"report: {path}")
+    return 0
+
+
+@click.command()
 @click.argument("overrides", nargs=-1)
 @click.option("--no-ray", is_flag=True, help="Do not try to start Ray (it takes some seconds).")
 @_json_option

@@ -68,6 +68,11 @@ class SweepFolder:
         found = [s for p in sorted(self.path.glob("launches/*.live")) if (s := _read_json(p))]
         return [s for s in found if _is_live(s) and s["at"] > since]
 
+    def launch_records(self) -> list[dict[str, Any]]:
+        """The provenance records of all launches, latest first; unreadable ones left out."""
+        paths = sorted(self.path.glob("launches/*.json"), reverse=True)
+        return [record for p in paths if (record := _read_json(p))]
+
     def drop_dead(self, before: float) -> None:
         """Remove signs of life that a killed launch left."""
         for path in self.path.glob("launches/*.live"):
