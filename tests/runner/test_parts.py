@@ -120,7 +120,7 @@ def test_memory_is_never_expected_under_what_was_seen():
     assert costs.memory_bytes(0) > 1e8
     for peak in (4e8, 9e8, 5e8):
         costs.learn(0, 0.1, int(peak))
-    assert costs.memory_bytes(1) == pytest.approx(9e8)
+    assert 9e8 <= costs.memory_bytes(1) <= 1.2 * 9e8
 
 
 @pytest.mark.parametrize(
