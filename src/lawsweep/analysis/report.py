@@ -11,7 +11,7 @@ from typing import Any
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 pre, code { font: 14px/1.5 ui-monospace, monospace; }
-pre { overflow-x: auto; background: #8881; padding: .6rem .8rem; border-radius: .3rem; }
+pre { white-space: pre-wrap; background: #8881; padding: .6rem .8rem; border-radius: .3rem; }
 img { max-width: 100%; background: white; }
 table { border-collapse: collapse; font-size: 14px; }
 td, th { text-align: left; vertical-align: top; padding: .15rem .8rem .15rem 0; }
