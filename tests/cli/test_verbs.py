@@ -63,6 +63,7 @@ def test_plan_asks_about_other_hardware(lawsweep, toy_sweep):
     assert code == 0
     assert "24 planned (4 points x 6 seeds): 8 done, 0 failed before, 16 new" in out
     assert "on 4 CPU slots" in out
+    assert "on 1 CPU slot (" in lawsweep("plan", "toys")[1]  # its own executor is serial
     assert "from 8 finished rows" in out
     answer = json.loads(lawsweep("plan", "toys", "--on", "gpus=8:h100", "seeds=6", "--json")[1])
     assert (answer["n_slots"], answer["n_measured"]) == (8, 0)

@@ -111,8 +111,10 @@ def test_an_experiment_that_calls_exit_is_a_row(executor, tmp_path):
 
 def test_closing_twice_is_fine(executor):
     executor.start(toy)
+    executor.submit(Task(0, specs([{"n": 1}])))
     executor.close()
     executor.close()
+    assert executor.poll(0) == []  # what was queued is gone, not left to come later
 
 
 @pytest.mark.parametrize("fault", ["exit", "kill", "abort", "segfault"])

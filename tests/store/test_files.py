@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,16 +62,28 @@ def test_a_failing_step_leaves_the_old_file_and_no_other(tmp_path, monkeypatch, 
     assert names(tmp_path) == ["file"]
 
 
-def test_a_really_full_disk(tmp_path):
-    """/dev/full takes nothing: the write itself fails as on a full disk."""
-    if not Path("/dev/full").exists():
-        pytest.skip("no /dev/full on this system")
-    full = Path("/dev/full").open("wb", buffering=0)  # noqa: SIM115
-    with full, pytest.raises(OSError, match="No space left") as caught:
-        full.write(b"x" * 10)
-    from lawsweep.store.files import store_error
-
-    assert "Free some space" in str(store_error(tmp_path, caught.value))
+def test_a_write_that_really_fails(tmp_path):
+    """The system itself refuses the rest of the file, in a process with a limit on file sizes."""
+    source = """
+import resource, signal, sys
+from pathlib import Path
+from lawsweep.core.errors import StoreError
+from lawsweep.store.files import write_atomic
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+try:
+    write_atomic(Path(sys.argv[1]), b"x" * 100_000)
+except StoreError as error:
+    print(error)
+"""
+    path = tmp_path / "file"
+    write_atomic(path, b"old")
+    done = subprocess.run(
+        [sys.executable, "-c", source, str(path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith(f"Cannot write in {tmp_path}: File too large.")
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["file"]
 
 
 def test_probing_creates_nothing(tmp_path):

@@ -71,7 +71,6 @@ def test_rows_come_in_the_order_asked_for(table):
     table.append([row(x) for x in "abc"])
     assert table.read(["c", "zz", "a"])["run_id"].to_pylist() == ["c", "a"]
     assert set(table.done(["c", "zz"])) == {"c"}
-    assert table.find("b") == ["b"]
 
 
 def test_an_empty_table_reads_as_empty(table):

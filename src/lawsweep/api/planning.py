@@ -79,7 +79,7 @@ def view_plan(sweep: Sweep, on: str | None = None) -> PlanView:
     made = opened.plan
     known = opened.table.done()
     facts = hardware()
-    machine = read_machine(on) if on else Machine("cpus", facts["n_cpus"])
+    machine = read_machine(on) if on else _here(sweep, facts["n_cpus"])
     rate = GPU_FLOPS_PER_S[machine.model] if machine.model else core_flops_per_s()
     costs = CostModel(made, rate)
     threads = max(1, int(sweep.executor.get("cpus_per_task") or 1))
@@ -98,6 +98,13 @@ def view_plan(sweep: Sweep, on: str | None = None) -> PlanView:
         n_slots=max(1, int(machine.n / per_task)),
         memory_bytes=facts["memory_bytes"],
     )
+
+
+def _here(sweep: Sweep, n_cpus: int) -> Machine:
+    """What the sweep's own executor would have on this machine; a serial one is one slot."""
+    if sweep.executor.get("kind") == "serial":
+        return Machine("cpus", 1)
+    return Machine("cpus", int(sweep.executor.get("n_cpus") or n_cpus))
 
 
 def _states(made: Plan, known: Mapping[str, Done], todo: Sequence[int]) -> tuple[str, ...]:

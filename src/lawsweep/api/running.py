@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import platform
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -11,9 +12,8 @@ from typing import Any
 from lawsweep.api.study import commit_every_s, study
 from lawsweep.core.errors import LawsweepError
 from lawsweep.core.sweep import Sweep
-from lawsweep.runner.costs import CostModel
 from lawsweep.runner.provenance import launch_record, new_launch_id
-from lawsweep.runner.run_plan import Launch, RunReport, Snapshot, Watcher, describe_report, to_do
+from lawsweep.runner.run_plan import Launch, RunReport, Snapshot, Watcher, describe_report
 
 LIVE_S = 2.0  # how often a launch writes what it is at
 
@@ -41,31 +41,29 @@ def run(
     every_s = commit_every_s(sweep)
     table.check_writable()
     folder = SweepFolder(sweep.folder)
-    known = table.done(made.run_ids)
-    CostModel(made)  # a cost function that fails says so before anything is written
-    if not to_do(made, known, retry=retry):
-        folder.freeze(made, sweep.record())
-        return RunReport(planned=len(made), done_before=len(known))
     launch_id = new_launch_id()
+    # Built before anything is started or written: a cost function that fails says so here.
+    launch = Launch(
+        made,
+        table,
+        worker,
+        launch_id=launch_id,
+        on_failure=sweep.on_failure,
+        retry=retry,
+        watcher=_Watch(folder, launch_id, platform.node(), watcher),
+        commit_every_s=every_s,
+    )
+    if not launch.backlog:
+        folder.freeze(made, sweep.record())
+        return launch.report
     folder.drop_dead(before=time.time() - 100 * LIVE_S)
     with contextlib.closing(worker):
         worker.start(made.experiment)
         folder.freeze(made, sweep.record(), launch_id)
         record = launch_record(launch_id, sweep, made, command, worker.describe())
         folder.write_launch(launch_id, record)
-        watch = _Watch(folder, launch_id, record["hardware"]["host"], watcher)
         try:
-            report = Launch(
-                made,
-                table,
-                worker,
-                launch_id=launch_id,
-                on_failure=sweep.on_failure,
-                retry=retry,
-                done=known,
-                watcher=watch,
-                commit_every_s=every_s,
-            ).run()
+            report = launch.run()
         finally:
             folder.end_beat(launch_id)
     record |= {"ended_at": datetime.now(UTC).isoformat(), "result": describe_report(report)}

@@ -32,6 +32,8 @@ class Override:
 
 def parse_override(text: str) -> Override:
     """Parse one override.  Raises InvalidValueError for what Hydra's grammar refuses."""
+    if not isinstance(text, str):
+        raise InvalidValueError(f"An override is text such as 'seeds=3', got {text!r}.")
     expression = _axis_expression(text)
     if expression is not None:
         return expression

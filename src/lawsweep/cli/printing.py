@@ -25,7 +25,8 @@ def print_schedule(view: Any, schedule: Any, large: list[int]) -> None:
     n = view.costs.n_measured
     basis = f"from {n:,} finished rows" if n else "a guess from flops"
     basis = basis if n or view.costs.has_prior else "unknown: the experiment states no cost"
-    slots = f"{schedule.n_slots} {'GPU' if view.device == 'cuda' else 'CPU'} slots"
+    kind, plural = "GPU" if view.device == "cuda" else "CPU", "" if schedule.n_slots == 1 else "s"
+    slots = f"{schedule.n_slots} {kind} slot{plural}"
     click.echo(
         f"expected: {duration(schedule.work_s)} of work, longest run "
         f"{duration(schedule.longest_s)}; {duration(schedule.makespan_s)} on {slots} "

@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,7 @@ class RayExecutor:
         self._lost_some = False
         self._slots, self._slots_at = 0, float("-inf")
         self._node_memory = 0.0
+        self._unsilence: Callable[[], None] = lambda: None
 
     def start(self, experiment: Experiment) -> None:
         """Start or join Ray and ship the experiment once."""
@@ -97,7 +98,7 @@ class RayExecutor:
             self._own = True
             with _own_sigterm():
                 self._init(ray)
-            _silence_raylet(ray)
+            self._unsilence = _silence_raylet(ray)
             if self._reaper is not None and (folder := self._session_folder()):
                 self._reaper.watch(folder)
         options: dict[str, Any] = {
@@ -274,6 +275,7 @@ class RayExecutor:
     def _stop_ray(self) -> None:
         folder = self._session_folder()
         self._ray.shutdown()
+        self._unsilence()
         if self._reaper is not None:
             self._reaper.release()
             self._reaper = None
@@ -330,12 +332,15 @@ def _import_path() -> list[str]:
     return [str(p) for p in dict.fromkeys(kept)]
 
 
-def _silence_raylet(ray: Any) -> None:
-    """Keep Ray's own paragraph about each dead worker off the terminal.
+def _silence_raylet(ray: Any) -> Callable[[], None]:
+    """Keep Ray's own paragraph about each dead worker off the terminal; returns the way back.
 
     The runner says it in a line and keeps it as a row.  ``log_to_driver=False`` does not cover
     these messages, and there is no public switch; where the private name moved, they show.
     """
     worker: Any = getattr(getattr(ray, "_private", None), "worker", None)
-    if hasattr(worker, "print_to_stdstream"):
-        worker.print_to_stdstream = lambda *_, **__: None
+    before = getattr(worker, "print_to_stdstream", None)
+    if before is None:
+        return lambda: None
+    worker.print_to_stdstream = lambda *_, **__: None
+    return lambda: setattr(worker, "print_to_stdstream", before)

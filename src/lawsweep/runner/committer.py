@@ -15,9 +15,8 @@ from lawsweep.core.protocols import Table
 class Committer:
     """Collects outcomes as rows and appends them to the table.
 
-    At most ``every_s`` seconds of finished work, or ``every_n`` rows, are ever unwritten.  The
-    interval grows with the age of the launch (to ``every_s``), so a short sweep is safe at once
-    and a long one leaves few files.
+    At most ``every_s`` seconds of finished work, or ``every_n`` rows, are ever unwritten.  (That
+    a long launch leaves few files all the same is the table's doing: it merges small parts.)
     """
 
     def __init__(
@@ -33,7 +32,6 @@ class Committer:
         self.every_s, self.every_n, self._clock = every_s, every_n, clock
         self._rows: list[Mapping[str, Any]] = []
         self._oldest = 0.0
-        self.n_committed = 0
 
     def add(self, outcome: Outcome) -> None:
         """Take an outcome; it is durable after the next flush."""
@@ -51,7 +49,6 @@ class Committer:
         """Write what is held.  On StoreError the rows are kept, for another try."""
         if self._rows:
             self.table.append(self._rows)
-            self.n_committed += len(self._rows)
             self._rows = []
 
     def _row(self, outcome: Outcome) -> dict[str, Any]:

@@ -76,8 +76,8 @@ class CostModel:
     The prior of a point is ``overhead + flops / rate``.  Measured runs give the ratio of wall
     time to prior; a run is predicted by the mean ratio among runs of like prior (bins of a factor
     of two), or by the trend over the bins, so neither the prior's rate nor its dependence on size
-    has to be right.  Memory is
-    predicted by the largest ratio, since too little is worse than too much.
+    has to be right.  Memory is predicted by the largest ratio, since too little is worse than too
+    much.
     """
 
     def __init__(self, plan: Plan, flops_per_s: float = PRIOR_FLOPS_PER_S):

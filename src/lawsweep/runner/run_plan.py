@@ -21,7 +21,6 @@ from lawsweep.runner.costs import CostModel
 
 TICK_S = 0.2
 KILL_GRACE_S = 10.0  # after its own deadline a worker has this long before it is killed
-MAX_SHOWN_FAILURES = 20
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,6 @@ class RunReport:
     stopped: str | None = None
     message: str = ""
     wall_s: float = 0.0
-    failures: list[Outcome] = field(default_factory=list)
 
 
 Watcher = Callable[[Snapshot], None]
@@ -80,12 +78,11 @@ class Launch:
         launch_id: str,
         on_failure: OnFailure,
         retry: bool = False,
-        done: Mapping[str, Done] | None = None,
         watcher: Watcher | None = None,
         commit_every_s: float = 2.0,
     ):
         self.plan, self.executor, self.policy = plan, executor, on_failure
-        known = table.done(plan.run_ids) if done is None else done
+        known = table.done(plan.run_ids)
         todo = to_do(plan, known, retry=retry)
         attempts = {i: known[plan.run_ids[i]].attempt + 1 for i in todo if plan.run_ids[i] in known}
         self.costs = CostModel(plan, core_flops_per_s() if plan.experiment.cost else 1.0)
@@ -95,7 +92,8 @@ class Launch:
         )
         self.backlog = Backlog(plan, self.costs, todo, attempts)
         self.committer = Committer(table, plan, launch_id, every_s=commit_every_s)
-        self.report = RunReport(planned=len(plan), done_before=len(plan) - len(todo))
+        before = len(known) - (len(todo) if retry else 0)
+        self.report = RunReport(planned=len(plan), done_before=before)
         self.watcher = watcher
         self._flights: dict[int, _Flight] = {}
         self._next_task = 0
@@ -195,8 +193,6 @@ class Launch:
             self.costs.learn(outcome.index, outcome.wall_s, outcome.peak_memory_bytes)
         elif outcome.status in FAILURES:
             self._news.append(outcome)
-            if len(self.report.failures) < MAX_SHOWN_FAILURES:
-                self.report.failures.append(outcome)
         self._check_same_failure(outcome)
 
     def _check_same_failure(self, outcome: Outcome) -> None:
@@ -223,7 +219,8 @@ class Launch:
             return
         now = time.monotonic()
         for task_id, flight in list(self._flights.items()):
-            if flight.started and now - flight.last_news > limit + KILL_GRACE_S:
+            # A task that has not said that it began waits for a slot: it is not late.
+            if flight.heard and now - flight.last_news > limit + KILL_GRACE_S:
                 flight.last_news = now
                 self.executor.kill(task_id)
 
@@ -264,11 +261,6 @@ class _Flight:
         self.waiting = {run.index: run for run in task.runs}
         self.last_news = time.monotonic()
         self.heard = False
-
-    @property
-    def started(self) -> bool:
-        # A task that waits for a slot is not late.
-        return self.heard
 
 
 def describe_report(report: RunReport) -> dict[str, Any]:

@@ -170,11 +170,6 @@ class ParquetTable:
         where = {name: i for i, name in enumerate(table["run_id"].to_pylist())}
         return table.take(pa.array([where[r] for r in run_ids if r in where], type=pa.int64()))
 
-    def find(self, prefix: str) -> list[str]:
-        """Run ids that begin with ``prefix``."""
-        ids = self._read(["run_id"])["run_id"]
-        return sorted(set(ids.filter(pc.starts_with(ids, prefix)).to_pylist()))
-
     def _read(self, columns: list[str] | None) -> pa.Table:
         """All rows of all readable parts, with the columns of today's schema."""
         fields = [f for f in self.schema if columns is None or f.name in columns]
