@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
+import uuid
 from pathlib import Path
 
 import psutil
@@ -19,21 +22,24 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def ray_processes():
-    found = set()
+MARK = "LAWSWEEP_TEST_SESSION"  # inherited: another session's processes are none of ours
+
+
+def ray_processes(session):
+    found = []
     for process in psutil.process_iter(["name", "status"]):
         name = process.info["name"] or ""
         alive = process.info["status"] != psutil.STATUS_ZOMBIE
         if alive and name.startswith(("ray::", "raylet", "gcs_server")):
-            found.add(process.pid)
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get(MARK) == session:
+                    found.append(process)
     return found
 
 
 @pytest.fixture(scope="session", autouse=True)
 def no_ray_left_behind():
-    before = ray_processes()
+    session = os.environ[MARK] = uuid.uuid4().hex
     yield
-    _, left = psutil.wait_procs(
-        [psutil.Process(p) for p in ray_processes() - before if psutil.pid_exists(p)], timeout=10
-    )
+    _, left = psutil.wait_procs(ray_processes(session), timeout=15)
     assert not left, f"Ray processes outlived the tests: {left}"

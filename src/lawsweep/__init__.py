@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lawsweep.api import export as export
     from lawsweep.api import fit as fit
     from lawsweep.api import load as load
+    from lawsweep.api import load_arrays as load_arrays
     from lawsweep.api import plan as plan
     from lawsweep.api import plot as plot
     from lawsweep.api import report as report
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from lawsweep.core.errors import LawsweepError as LawsweepError
     from lawsweep.core.experiment import Experiment as Experiment
     from lawsweep.core.experiment import experiment as experiment
+    from lawsweep.core.schema import Array as Array
     from lawsweep.core.schema import Field as Field
     from lawsweep.core.streams import stream as stream
     from lawsweep.core.sweep import Sweep as Sweep
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "Array": "lawsweep.core.schema",
     "Cost": "lawsweep.core.cost",
     "Experiment": "lawsweep.core.experiment",
     "Field": "lawsweep.core.schema",
@@ -41,6 +44,7 @@ _HOME = {
     "export": "lawsweep.api",
     "fit": "lawsweep.api",
     "load": "lawsweep.api",
+    "load_arrays": "lawsweep.api",
     "load_sweep": "lawsweep.cli.compose",
     "plan": "lawsweep.api",
     "plot": "lawsweep.api",

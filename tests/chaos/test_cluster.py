@@ -9,7 +9,6 @@ import sys
 import time
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 from toys import faulty
 
@@ -90,13 +89,13 @@ def test_losing_the_head_keeps_what_had_finished(cluster, folder):
         env={**os.environ, "PYTHONPATH": f"{support}:{path}"},
     )  # fmt: skip
     parts = folder / "results/tables/faulty"
-    end = time.monotonic() + 60
+    end = time.monotonic() + 180
     while not list(parts.glob("part-*.parquet")):
         assert time.monotonic() < end
         time.sleep(0.05)
     cluster.head_node.kill_gcs_server()
-    _, err = driver.communicate(timeout=90)
+    _, err = driver.communicate(timeout=180)
     assert driver.returncode == 14, err
     assert "Ray's head is gone" in err
     assert "run the same command to go on" in err
-    assert sum(pq.read_metadata(p).num_rows for p in parts.glob("part-*.parquet")) >= 1
+    assert len(ParquetTable(folder / "results/tables", faulty).done()) >= 1

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import time
 
+import numpy as np
 import pytest
-from toys import faulty, toy
+from toys import faulty, spectrum, toy
 
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
 from lawsweep.core.outcome import RunSpec, Task
@@ -96,6 +97,19 @@ def test_a_sweep_gives_the_same_rows(executor, tmp_path):
         for i in range(20)
         for s in (0, 1)
     ]
+
+
+def test_large_arrays_arrive_beside_their_rows(executor, tmp_path):
+    executor.start(spectrum)
+    table = ParquetTable(tmp_path / "tables", spectrum)
+    plan = make_plan(spectrum, axes={"n": [3, 200_000, 3_000_000]}, seeds=2)
+    report = Launch(plan, table, executor, launch_id="L", on_failure=OnFailure()).run()
+    assert dict(report.statuses) == {"ok": 6}
+    found = table.array_store.table("eigenvalues").values()
+    assert set(found) == set(plan.run_ids)
+    for i, run_id in enumerate(plan.run_ids):
+        expected = spectrum(**plan.params_of(i), seed=plan.seed_of(i)).eigenvalues
+        np.testing.assert_array_equal(found[run_id], expected.astype(np.float64))
 
 
 def test_an_experiment_that_calls_exit_is_a_row(executor, tmp_path):

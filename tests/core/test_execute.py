@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from toys import faulty, toy
+from toys import Metrics, faulty, toy
 
 from lawsweep.core.execute import execute_run
 from lawsweep.core.outcome import RunSpec
@@ -23,6 +26,42 @@ def test_an_outcome_carries_its_circumstances():
     assert 1e7 < outcome.peak_memory_bytes < 1e11
     assert outcome.host
     assert outcome.error is None
+
+
+def test_the_peak_memory_of_a_run_is_its_own():
+    def hold(params, seed):
+        held = bytearray(params.n * 2**20)
+        held[:: 2**12] = b"x" * len(held[:: 2**12])  # touch every page
+        return Metrics(y=1.0, draws=len(held))
+
+    holding = dataclasses.replace(toy, function=hold)
+    before, large, after = (run(holding, n=n).peak_memory_bytes for n in (1, 200, 1))
+    # 200 MiB more than a run that holds next to nothing, before or after it; give or take what
+    # the allocator and other threads do meanwhile.
+    assert large - before > 150 * 2**20
+    assert large - after > 150 * 2**20
+
+
+def test_a_forked_child_measures_itself():
+    """The files that tell are kept open; a child must not read its parent's."""
+    code = """
+import os
+from lawsweep.core.memory import peak_memory_bytes, reset_peak_memory
+reset_peak_memory()
+before = peak_memory_bytes()
+if os.fork() == 0:
+    held = bytearray(100 * 2**20)
+    held[:: 2**12] = b"x" * len(held[:: 2**12])
+    print("child", peak_memory_bytes() - before, flush=True)
+    os._exit(0)
+os.wait()
+print("parent", peak_memory_bytes() - before)
+"""
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert int(out[1]) > 90 * 2**20
+    assert int(out[3]) < 50 * 2**20
 
 
 def test_missing_is_not_nan():

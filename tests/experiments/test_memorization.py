@@ -96,6 +96,47 @@ def test_runs_repeat_and_seeds_differ():
     assert run(seed=3).initial_loss != run(seed=4).initial_loss
 
 
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"activation": "tanh", "max_steps": 300},
+        {"optimizer": "gd", "activation": "linear", "max_steps": 200},
+        {"dtype": "float32", "targets": "signs", "depth": 2},
+        {"depth": 1, "max_steps": 150, "data": "sphere"},
+    ],
+)
+def test_fused_runs_are_bit_for_bit_those_of_alone(params):
+    """Over seeds and learning rates; one of them diverges (gd), others stop early or start dead."""
+    some = {"n_samples": 40, "input_dim": 12, "width": 12, **params}
+    rates = [None, 0.003, 1e4 if params.get("optimizer") == "gd" else 0.05]
+    cases = [(Params(**some, learning_rate=rate), seed) for rate in rates for seed in range(3)]
+    together = memorization.fused([p for p, _ in cases], [s for _, s in cases], "cpu")
+    for (p, seed), fused in zip(cases, together, strict=True):
+        alone = asdict(memorization(p, seed=seed))
+        # repr tells floats apart to the last bit, and a NaN from nothing.
+        assert {k: repr(v) for k, v in asdict(fused).items()} == {
+            k: repr(v) for k, v in alone.items()
+        }
+    assert len({f.initial_loss for f in together}) == 3  # a seed has its own data and weights,
+    assert len({f.final_loss for f in together}) > 3  # and a rate its own way from there
+
+
+def test_on_a_gpu_runs_of_a_group_are_trained_one_by_one(monkeypatch):
+    """There batched products may round with the number of seeds."""
+    calls = []
+
+    def alone(params, seeds, device):
+        calls.append((params, seeds, device))
+        return [seeds[0]]
+
+    group = memorization.fused
+    monkeypatch.setattr(sys.modules[memorization.function.__module__], "_fused", alone)
+    p = Params(n_samples=4, input_dim=2, width=2)
+    assert group([p, p], [5, 6], "cuda:0") == [5, 6]
+    assert calls == [([p], [5], "cuda:0"), ([p], [6], "cuda:0")]
+
+
 def test_the_figures_number_is_a_sum_of_100_over_50():
     # Where training stands still, the sum of 100 losses over 50 is twice the loss.
     m = run(learning_rate=1e-12, max_steps=250, stop_rule="none")

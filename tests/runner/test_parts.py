@@ -14,6 +14,7 @@ from lawsweep.core.outcome import Outcome
 from lawsweep.core.plan import make_plan
 from lawsweep.core.protocols import Done
 from lawsweep.runner.backlog import MAX_BATCH, TARGET_S, Backlog
+from lawsweep.runner.columns import params_of
 from lawsweep.runner.committer import Committer
 from lawsweep.runner.costs import CostModel
 from lawsweep.runner.provenance import git_state, launch_record, new_launch_id
@@ -23,7 +24,7 @@ from lawsweep.runner.simulate import read_machine, simulate
 def drain(backlog, n_slots=2):
     batches = []
     while backlog:
-        batches.append(backlog.take(n_slots))
+        batches.append(backlog.take(n_slots).runs)
     return batches
 
 
@@ -40,15 +41,15 @@ def test_batches_follow_measured_seconds():
     plan = make_plan(faulty, axes={"i": "range(4000)"})
     costs = CostModel(plan)
     backlog = Backlog(plan, costs, range(len(plan)), {})
-    assert len(backlog.take(2)) <= 4  # nothing known: small
+    assert len(backlog.take(2).runs) <= 4  # nothing known: small
     costs.learn(0, 0.1)
-    assert len(backlog.take(2)) == pytest.approx(TARGET_S / 0.1, abs=1)
+    assert len(backlog.take(2).runs) == pytest.approx(TARGET_S / 0.1, abs=1)
     for _ in range(2000):
         costs.learn(0, 1e-5)
-    assert len(backlog.take(2)) == MAX_BATCH
+    assert len(backlog.take(2).runs) == MAX_BATCH
     costs = CostModel(plan)
     costs.learn(0, 30.0)
-    assert len(Backlog(plan, costs, range(10), {}).take(2)) == 1  # long runs go one by one
+    assert len(Backlog(plan, costs, range(10), {}).take(2).runs) == 1  # long runs go one by one
 
 
 def test_the_last_batches_are_cut_finer():
@@ -187,6 +188,23 @@ def test_a_schedule_of_nothing():
     assert read_machine("gpus=2:a100").model == "A100"
 
 
+def test_params_of_many_runs_are_those_of_each():
+    axes = {
+        "n_target": [5, 6],
+        "n_compressed": [1, 2],
+        "widths": [[1, 2], [3]],
+        "kernel": ["full", "2"],
+        "rate": [None, 0.5],
+    }
+    plan = make_plan(pair, axes=axes, seeds=3)
+    runs = np.random.default_rng(0).permutation(len(plan)).tolist()
+    for order in (range(len(plan)), runs, []):
+        found = params_of(plan, list(order))
+        assert found == [plan.params_of(i) for i in order]
+        assert all(type(v) in (int, str, float, tuple, type(None)) for p in found
+                   for v in p.values())  # fmt: skip
+
+
 def test_rows_are_due_by_time_and_by_count():
     plan = make_plan(toy, axes={"n": [1, 2, 3]})
     now = [0.0]
@@ -210,6 +228,30 @@ def test_rows_are_due_by_time_and_by_count():
     committer.flush()
     committer.flush()
     assert written == [plan.run_ids[:1], plan.run_ids[1:]]
+
+
+def test_large_arrays_are_due_by_their_bytes_and_go_with_their_rows():
+    plan = make_plan(toy, axes={"n": [1, 2, 3]})
+    written = []
+
+    class Table:
+        def append(self, rows, arrays=None):
+            written.append((len(rows), arrays))
+
+    committer = Committer(Table(), plan, "L", every_s=1e9, every_bytes=100)
+    metrics = {"y": 1.0, "draws": 1, "converged": True}
+    some = {"spectrum": np.zeros(6)}
+    committer.add(Outcome(0, "ok", metrics=metrics, arrays=some))
+    assert not committer.due()  # 48 bytes
+    committer.add(Outcome(1, "ok", metrics=metrics, arrays={"a": np.zeros(4), "b": np.zeros(4)}))
+    assert committer.due()
+    committer.flush()
+    assert not committer.due()
+    committer.add(Outcome(2, "ok", metrics=metrics))
+    committer.flush()
+    assert [(n, a is not None) for n, a in written] == [(2, True), (1, False)]
+    assert written[0][1][0] is some
+    assert set(written[0][1][1]) == {"a", "b"}
 
 
 def test_a_launch_is_recorded_for_years(tmp_path):

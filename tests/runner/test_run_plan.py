@@ -50,7 +50,7 @@ def test_a_second_launch_runs_nothing_and_an_extended_grid_only_what_is_new(plan
     wider = make_plan(toy, axes={"n": [1, 2, 3, 4]}, seeds=3)
     report = launch(wider, table)
     assert (report.done_before, report.statuses["ok"]) == (6, 6)
-    assert table._read(None).num_rows == 12
+    assert table.attempts().num_rows == 12
 
 
 def test_failed_rows_stay_until_they_are_asked_for(tmp_path):

@@ -1,28 +1,26 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import math
+import os
+import pickle
 import threading
-from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rows import row
 from toys import pair, toy
 
 from lawsweep.core.errors import IncompatibleTableError, StoreError
+from lawsweep.store import parquet, parts
+from lawsweep.store.folder import LocalFolder
+from lawsweep.store.lookup import find_rows
 from lawsweep.store.parquet import MERGE, ParquetTable
+from lawsweep.store.plain import plain
 from lawsweep.store.schema import table_schema
-
-
-def row(run_id, status="ok", y=1.0, attempt=1, second=0, **more):
-    return {
-        "run_id": run_id, "experiment": "toy", "version": 1, "n": 3, "scale": 1.0, "mode": "ok",
-        "seed": 0, "status": status, "y": y if status == "ok" else None,
-        "draws": 3 if status == "ok" else None, "wall_s": 0.5, "attempt": attempt,
-        "device": "cpu", "host": "h", "n_threads": 1, "launch_id": "L",
-        "started_at": datetime(2026, 1, 1, 0, 0, second, tzinfo=UTC), **more,
-    }  # fmt: skip
+from lawsweep.store.sweep_folder import find_launch
 
 
 @pytest.fixture
@@ -77,31 +75,77 @@ def test_an_empty_table_reads_as_empty(table):
     assert table.read().num_rows == 0
     assert table.done() == {}
     table.append([])
-    assert not table.folder.exists()
+    assert not table.folder.path.exists()
 
 
-def test_torn_foreign_and_newer_files_are_named_and_skipped(table):
+def newer(schema, **more):
+    return schema.with_metadata({**schema.metadata, b"lawsweep.format": b"2", **more})
+
+
+def test_whatever_lies_in_the_folder_is_named_and_skipped(table, monkeypatch):
     table.append([row("a")])
-    whole = table.parts()[0].read_bytes()
-    (table.folder / "part-torn.parquet").write_bytes(whole[: len(whole) // 2])
-    (table.folder / "part-empty.parquet").write_bytes(b"")
-    (table.folder / "part-text.parquet").write_text("not parquet at all, a stray note")
-    pq.write_table(pa.table({"x": [1]}), table.folder / "part-foreign.parquet")
-    newer = table.schema.with_metadata({**table.schema.metadata, b"lawsweep.format": b"2"})
-    pq.write_table(newer.empty_table(), table.folder / "part-newer.parquet")
-    (table.folder / ".tmp-half").write_bytes(b"PAR1")
-    assert table.read()["run_id"].to_pylist() == ["a"]
-    strange = ("torn", "empty", "text", "foreign", "newer")
-    assert set(table.skipped) == {f"part-{x}.parquet" for x in strange}
-    assert "newer lawsweep" in table.skipped["part-newer.parquet"]
-    assert "not a part of this table" in table.skipped["part-foreign.parquet"]
+    at = table.folder.path
+    whole = (at / table.parts()[0]).read_bytes()
+    (at / "part-torn.parquet").write_bytes(whole[: len(whole) // 2])
+    (at / "part-empty.parquet").write_bytes(b"")
+    (at / "part-text.parquet").write_text("not parquet at all, a stray note")
+    pq.write_table(pa.table({"x": [1]}), at / "part-foreign.parquet")
+    pq.write_table(newer(table.schema).empty_table(), at / "part-newer.parquet")
+    pq.write_table(table_schema(pair).empty_table(), at / "part-other.parquet")
+    keys = pa.schema([table.schema.field("run_id")], metadata=table.schema.metadata)
+    pq.write_table(keys.empty_table(), at / "part-array.parquet")
+    nobody = table.read().set_column(0, table.schema.field("run_id"), pa.nulls(1, pa.string()))
+    pq.write_table(nobody, at / "part-nobody.parquet")
+    (at / "part-folder.parquet").mkdir()
+    (at / "part-loop.parquet").symlink_to(at / "part-loop.parquet")
+    os.mkfifo(at / "part-pipe.parquet")
+    (at / "part-closed.parquet").write_bytes(whole)
+    real = pa.OSFile
+
+    def opened(path, *mode):
+        if "closed" in path:
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return real(path, *mode)
+
+    monkeypatch.setattr(pa, "OSFile", opened)
+    (at / ".tmp-half").write_bytes(b"PAR1")
+    (at / ".nfs000123").write_bytes(b"PAR1")
+    why = {
+        "torn": "torn or not Parquet",
+        "empty": "torn or not Parquet",
+        "text": "torn or not Parquet",
+        "foreign": "not a part of this table",
+        "newer": "written by a newer lawsweep (format 2); it may hold rows",
+        "other": "a part of the table of pair",
+        "array": "not a part of this table",
+        "nobody": "do not say which run",
+        "folder": "a folder, not a file",
+        "loop": "Too many levels of symbolic links",
+        "pipe": "not a file",
+        "closed": "Permission denied",
+    }
+    for look in (table.read, lambda: table.read(["a"]), table.done):
+        assert len(look()) == 1
+        assert set(table.skipped) == {f"part-{x}.parquet" for x in why}
+        for name, reason in why.items():
+            assert reason in table.skipped[f"part-{name}.parquet"]
+    notes = table.notes()
+    unseen = {"other", "nobody"}  # seen only when rows are read
+    for name in why.keys() - unseen:
+        assert any(f"skipped {table.folder}/part-{name}.parquet: " in n for n in notes)
+    table.check_writable()
+    table.append([row("b")])
+    assert table.read()["run_id"].to_pylist() == ["a", "b"]
 
 
-def test_a_table_of_a_newer_version_is_not_written(table):
+def test_a_part_of_a_newer_format_does_not_stop_a_run_but_a_newer_table_does(table):
     table.append([row("a")])
-    newer = table.schema.with_metadata({**table.schema.metadata, b"lawsweep.format": b"2"})
-    pq.write_table(newer.empty_table(), table.folder / "part-newer.parquet")
-    with pytest.raises(IncompatibleTableError, match="format 2, this one writes 1"):
+    folder = table.folder.path
+    pq.write_table(newer(table.schema).empty_table(), folder / "part-newer.parquet")
+    table.check_writable()
+    assert "may hold rows" in "".join(table.notes())
+    (folder / table.parts()[0]).unlink()
+    with pytest.raises(IncompatibleTableError, match=r"newer lawsweep \(format 2\), in part-"):
         table.check_writable()
 
 
@@ -116,10 +160,10 @@ def test_columns_of_another_type_are_named(table):
 def test_a_default_changed_without_a_new_version_is_refused(table):
     table.append([row("a")])
     moved = dataclasses.replace(toy.params[1], default=2.0)
-    changed = dataclasses.replace(toy, params=(toy.params[0], moved, *toy.params[2:]))
+    moved_default = dataclasses.replace(toy, params=(toy.params[0], moved, *toy.params[2:]))
     with pytest.raises(IncompatibleTableError, match=r"scale was 1.0 and is 2.0.* Raise the versi"):
-        ParquetTable(table.root, changed).check_writable()
-    ParquetTable(table.root, dataclasses.replace(changed, version=2)).check_writable()
+        ParquetTable(table.root, moved_default).check_writable()
+    ParquetTable(table.root, dataclasses.replace(moved_default, version=2)).check_writable()
 
 
 def test_older_parts_gain_new_columns_with_their_defaults(table):
@@ -132,12 +176,44 @@ def test_older_parts_gain_new_columns_with_their_defaults(table):
     assert not table.skipped
 
 
-def test_whole_numbers_widen_to_floats(table):
-    narrow = dataclasses.replace(
-        toy, metrics=(dataclasses.replace(toy.metrics[0], kind="int"), *toy.metrics[1:])
+def changed(experiment, metrics=(), params=(), **spec):
+    """The experiment with another spec for the fields named."""
+    return dataclasses.replace(
+        experiment,
+        metrics=tuple(
+            dataclasses.replace(m, **spec) if m.name in metrics else m for m in experiment.metrics
+        ),
+        params=tuple(
+            dataclasses.replace(p, **spec) if p.name in params else p for p in experiment.params
+        ),
     )
-    ParquetTable(table.root, narrow).append([row("old", y=3)])
-    assert table.read()["y"].to_pylist() == [3.0]
+
+
+def test_widened_types_are_read_together(table):
+    """int to float, of a metric and of a list; required to optional needs nothing."""
+    large = 2**53 + 1  # rounds to 2**53 as a float
+    narrow = changed(changed(toy, metrics=["y"], kind="int"), metrics=["draws"], is_tuple=True)
+    wide = changed(toy, metrics=["draws"], is_tuple=True, kind="float", optional=True)
+    ParquetTable(table.root, narrow).append([row("old", y=large, draws=[1, 2])])
+    now = ParquetTable(table.root, wide)
+    now.check_writable()
+    now.append([row("new", y=0.5, draws=None), row("mid", draws=[0.5])])
+    got = {r["run_id"]: r for r in now.read().to_pylist()}
+    assert got["old"]["y"] == 2.0**53
+    assert [got[r]["draws"] for r in ("old", "new", "mid")] == [[1.0, 2.0], None, [0.5]]
+    assert not now.skipped
+
+
+def test_a_column_that_is_no_more_stays_in_its_file_and_is_named(table):
+    table.append([row("old", y=2.0)])
+    lean = ParquetTable(table.root, dataclasses.replace(toy, metrics=toy.metrics[1:]))
+    lean.check_writable()
+    lean.append([row("new")])
+    assert lean.read()["run_id"].to_pylist() == ["old", "new"]
+    assert "y" not in lean.read().column_names
+    (note,) = lean.notes()
+    assert note.startswith("the column y of 1 older parts is not one of toy's any more")
+    assert table.read(["old"])["y"].to_pylist() == [2.0]
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path):
@@ -182,18 +258,89 @@ def test_a_long_launch_leaves_few_files(table):
     assert table.read()["run_id"].to_pylist() == sorted(f"{i:03d}" for i in range(300))
 
 
+def test_large_parts_are_not_merged(table, monkeypatch):
+    monkeypatch.setattr(parquet, "MERGE_BYTES", 10_000)
+    for i in range(2 * MERGE + 1):
+        table.append([row(f"{i:03d}")])
+    assert len(table.parts()) == 2 * MERGE + 1
+
+
+def test_a_merge_that_fails_is_no_failed_append_and_is_tried_again(table, monkeypatch):
+    real, full = LocalFolder.write, [True]
+
+    def write(self, name, data, **options):
+        if full[0] and len(self.names()) >= MERGE:
+            raise StoreError("full")
+        real(self, name, data, **options)
+
+    monkeypatch.setattr(LocalFolder, "write", write)
+    for i in range(MERGE):
+        table.append([row(f"{i:03d}")])
+    assert len(table.parts()) == MERGE
+    full[0] = False
+    table.append([row("more")])
+    assert len(table.parts()) == 1
+    assert table.read().num_rows == MERGE + 1
+
+
+def test_parts_compacted_by_somebody_else_are_left_to_them(table):
+    for i in range(MERGE - 1):
+        table.append([row(f"{i:03d}")])
+    other = ParquetTable(table.root, toy)
+    rows, old = other.read().to_pylist(), other.parts()
+    other.append(rows)
+    for name in old:
+        other.folder.delete(name)
+    table.append([row("last")])
+    assert len(table.parts()) == 2
+    assert table.read().num_rows == MERGE
+
+
+def test_the_same_rows_again_after_a_failed_write_are_one_part(table, monkeypatch):
+    real = LocalFolder.write
+
+    def lost_answer(self, name, data, **options):
+        real(self, name, data, **options)
+        raise StoreError("no answer")
+
+    monkeypatch.setattr(LocalFolder, "write", lost_answer)
+    with pytest.raises(StoreError):
+        table.append([row("a")])
+    monkeypatch.undo()
+    table.append([row("a")])
+    assert len(table.parts()) == 1
+
+
 def test_a_reader_follows_parts_that_were_merged_away(table, monkeypatch):
     for i in range(3):
         table.append([row(f"{i}")])
     reader, real, left = ParquetTable(table.root, toy), ParquetTable.parts, [2]
 
     def stale(self):
-        listed = real(self)
         left[0] -= 1
-        return [*listed, self.folder / "part-gone.parquet"] if left[0] >= 0 else listed
+        return [*real(self), "part-gone.parquet"] if left[0] >= 0 else real(self)
 
     monkeypatch.setattr(ParquetTable, "parts", stale)
     assert reader.read().num_rows == 3
+    left[0] = 10**6
+    with pytest.raises(StoreError, match="keep changing"):
+        reader.read()
+
+
+def test_a_file_that_another_machine_removed_is_looked_for_again(table, monkeypatch):
+    table.append([row("a")])
+    real, left = pq.ParquetFile.read, [1]
+
+    def stale(self, **options):
+        left[0] -= 1
+        if left[0] >= 0:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return real(self, **options)
+
+    monkeypatch.setattr(pq.ParquetFile, "read", stale)
+    assert table.read().num_rows == 1
+    assert left[0] < 0
+    assert not table.skipped
 
 
 def test_reading_where_a_file_stands_is_an_error_and_not_an_empty_table(tmp_path):
@@ -207,8 +354,101 @@ def test_pandas_and_duckdb_read_it_without_us(table):
     import pandas as pd
 
     table.append([row("a", y=math.nan), row("b", y=None), row("c", y=2.0)])
-    frame = pd.read_parquet(table.folder)
+    frame = pd.read_parquet(table.folder.path)
     assert sorted(frame["run_id"]) == ["a", "b", "c"]
     pattern = f"{table.folder}/part-*.parquet"
     query = f"SELECT count(*), count(y), count(*) FILTER (isnan(y)) FROM '{pattern}'"
     assert duckdb.sql(query).fetchall() == [(3, 2, 1)]
+
+
+def test_texts_and_params_are_dictionaries_and_ids_and_metrics_plain(table):
+    table.append([row(f"{i:032x}", y=float(i)) for i in range(100)])
+    with pq.ParquetFile(table.folder.path / table.parts()[0]) as file:
+        group = file.metadata.row_group(0)
+        columns = [group.column(i) for i in range(group.num_columns)]
+        coded = {c.path_in_schema for c in columns if c.has_dictionary_page}
+    assert {"experiment", "mode", "scale", "status", "device", "launch_id"} <= coded
+    assert not {"run_id", "y", "wall_s", "started_at"} & coded
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([1, None, -(2**62)], pa.int64()),
+        ([1.5, None, math.inf], pa.float64()),
+        (["a", "b", "a"] * 9, pa.string()),
+        ([f"{i}" for i in range(20)], pa.string()),
+        (["a", None], pa.string()),
+        ([True, None], pa.bool_()),
+        ([[1], None], pa.list_(pa.int64())),
+        ([], pa.int64()),
+        ([], pa.string()),
+    ],
+)
+def test_plain_values_are_pyarrows(values, kind):
+    column = pa.chunked_array([pa.array(values[:1], kind), pa.array(values[1:], kind)])
+    assert plain(column) == column.to_pylist() == values
+    assert [type(v) for v in plain(column)] == [type(v) for v in values]
+
+
+def test_a_part_is_split_into_row_groups(table, monkeypatch):
+    monkeypatch.setattr(parts, "ROW_GROUP", 10)
+    table.append([row(f"{i}") for i in range(25)])
+    with pq.ParquetFile(table.folder.path / table.parts()[0]) as file:
+        assert file.metadata.num_row_groups == 3
+
+
+class Bomb:
+    """What a pickle could do; it must not."""
+
+    def __reduce__(self):
+        return os.mkdir, ("exploded",)
+
+
+def test_nothing_in_a_part_is_ever_unpickled(table, tmp_path, monkeypatch):
+    """An old pyarrow unpickled the extension types that a schema named."""
+    monkeypatch.chdir(tmp_path)
+    bomb = pickle.dumps(Bomb())
+    table.append([row("a")])
+    armed = table.read().schema
+    for key in (b"ARROW:extension:metadata", b"pandas", b"lawsweep.defaults"):
+        armed = armed.with_metadata({**armed.metadata, key: bomb})
+    field = armed.field("y").with_metadata(
+        {b"ARROW:extension:name": b"arrow.py_extension_type", b"ARROW:extension:metadata": bomb}
+    )
+    armed = armed.set(armed.get_field_index("y"), field)
+    table.folder.write("part-armed.parquet", parts.encode(table.read().cast(armed)))
+    for look in (table.read, table.done, table.notes, table.check_writable):
+        look()
+    list(find_rows(tmp_path / "tables", "a"))
+    assert not (tmp_path / "exploded").exists()
+    pickle.loads(bomb)
+    assert (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/evil", "..", "a/b"])
+def test_no_experiment_writes_outside_its_store(tmp_path, name):
+    with pytest.raises(StoreError, match="outside the store"):
+        ParquetTable(tmp_path / "tables", dataclasses.replace(toy, name=name))
+
+
+def test_whatever_ids_a_file_holds_they_lead_nowhere(table, tmp_path):
+    ids = ["../../../etc/passwd", "/etc/passwd", "a\x00b", ""]
+    table.append([row(r, launch_id="../../secret") for r in ids])
+    (tmp_path / "secret.json").write_text('{"secret": true}')
+    (tmp_path / "sweeps" / "s" / "launches").mkdir(parents=True)
+    assert sorted(table.done()) == sorted(ids)
+    (found,) = find_rows(tmp_path / "tables", "../")
+    assert find_launch(tmp_path, found["launch_id"]) is None
+    files = [p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file()]
+    assert {p.parts[0] for p in files} == {"tables", "secret.json"}
+
+
+def test_the_row_of_an_id_is_found_without_the_experiment(table):
+    table.append([row("abc1", "failed", second=1), row("abd", second=1)])
+    table.append([row("abc1", y=7.0, attempt=2, second=2)])
+    pq.write_table(pa.table({"run_id": ["abc9"]}), table.folder.path / "part-foreign.parquet")
+    (table.folder.path / "part-torn.parquet").write_bytes(b"PAR1")
+    (found,) = find_rows(table.root, "abc")
+    assert (found["run_id"], found["status"], found["y"]) == ("abc1", "ok", 7.0)
+    assert list(find_rows(table.root, "zz")) == []

@@ -3,10 +3,14 @@ from __future__ import annotations
 import json
 
 import pyarrow.parquet as pq
+import pytest
 import yaml
 from toys import pair
 
+from lawsweep.cli.compose import load_sweep
+from lawsweep.core.errors import LawsweepError
 from lawsweep.core.plan import make_plan
+from lawsweep.store.folder import Folder
 from lawsweep.store.sweep_folder import SweepFolder, find_launch
 
 
@@ -30,11 +34,12 @@ def test_the_plan_is_frozen_as_a_readable_table(tmp_path):
     assert yaml.safe_load((tmp_path / "s" / "sweep.yaml").read_text())["seeds"] == [5, 9]
 
 
-def test_launch_records_and_signs_of_life(tmp_path):
-    folder = SweepFolder(tmp_path / "sweeps" / "s")
+def test_launch_records_and_signs_of_life(root):
+    results = Folder.at(root)
+    folder = SweepFolder(results / "sweeps" / "s")
     folder.write_launch("L1", {"command": "x"})
     folder.beat("L1", {"running": 3})
-    (folder.path / "launches" / "L2.live").write_text("{torn")
+    folder.launches.write("L2.live", b"{torn")
     assert folder.live(0) == []
     state = {"running": 3, "rate": 0.5, "at": 100.0, "eta_s": None}
     folder.beat("L1", state)
@@ -46,10 +51,45 @@ def test_launch_records_and_signs_of_life(tmp_path):
     folder.end_beat("L1")
     assert folder.live(0) == []
     folder.drop_dead(0)
-    assert len(list(folder.path.glob("launches/*.live"))) == 3
+    assert len(folder.launches.names()) == 4
     folder.drop_dead(1e11)
-    assert not list(folder.path.glob("launches/*.live"))
-    assert find_launch(tmp_path, "L1") == {"command": "x"}
-    assert find_launch(tmp_path, "L9") is None
-    (folder.path / "launches" / "L3.json").write_text(json.dumps([1]))
-    assert find_launch(tmp_path, "L3") is None
+    assert folder.launches.names() == ["L1.json"]
+    assert find_launch(root, "L1") == {"command": "x"}
+    assert find_launch(root, "L9") is None
+    folder.launches.write("L3.json", json.dumps([1]).encode())
+    assert find_launch(root, "L3") is None
+    folder.launches.write("L4.json", b"[" * 100_000)
+    assert [r["command"] for r in folder.launch_records()] == ["x"]
+
+
+def test_a_frozen_plan_is_read_back_and_a_torn_one_is_none(root):
+    plan = make_plan(pair, axes={"n_target": [1, 2]}, params={"n_compressed": 1}, seeds=[0, 1])
+    folder = SweepFolder(root)
+    assert folder.frozen_run_ids() == []
+    folder.freeze(plan, {}, "L1")
+    assert folder.frozen_run_ids() == plan.run_ids
+    assert folder.launches.read("L1.plan.parquet") == folder.folder.read("plan.parquet")
+    folder.folder.write("plan.parquet", folder.folder.read("plan.parquet")[:-9])
+    assert folder.frozen_run_ids() == []
+
+
+def test_the_frozen_sweep_is_plain_yaml(tmp_path):
+    """Whatever a config held, its file has no tags: a safe loader reads it back."""
+    plan = make_plan(pair, axes={"n_target": [1]}, params={"n_compressed": 1}, seeds=[0])
+    config = {"experiment": pair, "tags": {"path": tmp_path, "n": 1}, "text": "!!python/name:os.x"}
+    SweepFolder(tmp_path).freeze(plan, config)
+    text = (tmp_path / "sweep.yaml").read_text()
+    assert yaml.safe_load(text)["text"] == "!!python/name:os.x"
+    assert "\n!!" not in text
+    assert ": !!" not in text
+
+
+def test_a_sweep_file_with_python_tags_runs_nothing(folder, monkeypatch):
+    """A frozen sweep is a sweep file: whoever got one from elsewhere can look at it safely."""
+    (folder / "sweeps").mkdir()
+    (folder / "sweeps" / "evil.yaml").write_text(
+        "experiment: toys:toy\naxes: {n: [1]}\nparams: !!python/object/apply:os.mkdir [exploded]\n"
+    )
+    with pytest.raises(LawsweepError, match="evil"):
+        load_sweep("evil")
+    assert not (folder / "exploded").exists()

@@ -9,9 +9,12 @@ import signal
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
-from lawsweep import Cost, Field, Infeasible, experiment, stream
+import numpy as np
+
+from lawsweep import Array, Cost, Field, Infeasible, experiment, stream
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,3 +148,123 @@ class PairParams:
 def pair(params: PairParams, seed: int) -> FaultMetrics:
     """Has a constraint, a tuple, an optional and a version."""
     return FaultMetrics(y=float(params.n_target - params.n_compressed))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusedParams:
+    """Params of ``fusable``."""
+
+    n: int = 1
+    rate: float = 1.0
+    at: int = -1
+    fault: Literal[
+        "none",
+        "nan",
+        "infeasible",
+        "raise",
+        "kill",
+        "slow",
+        "group_raise",
+        "group_memory",
+        "group_exit",
+        "group_os_exit",
+        "group_kill",
+        "group_slow",
+        "group_deaf",
+        "too_few",
+        "nothing",
+        "wrong_type",
+    ] = "none"
+    log: str = ""
+    pause_s: float = 0.0
+
+
+def fused_toy(params, seeds, device):
+    """Many runs of ``fusable`` at once; a fault that begins with group harms only this form."""
+    first = params[0]
+    assert all((p.n, p.fault, p.at) == (first.n, first.fault, first.at) for p in params)
+    if first.log:
+        with Path(first.log).open("a", encoding="utf-8") as file:
+            file.write(f"{len(seeds)}\n")
+    time.sleep(first.pause_s)
+    here = first.at in seeds
+    match first.fault:
+        case "group_raise" if here:
+            raise ValueError("they do not fit together")
+        case "group_memory" if len(seeds) > 4:
+            raise MemoryError("too many at once")
+        case "group_exit" if here:
+            sys.exit(3)
+        case "group_os_exit" if here:
+            os._exit(3)
+        case "group_kill" if here:
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "group_slow" if here:
+            time.sleep(3600)
+        case "group_deaf" if here:
+            signal.signal(signal.SIGALRM, signal.SIG_IGN)
+            time.sleep(3600)
+        case "nothing" if here:
+            return None
+    answers = [_fused_answer(p, seed) for p, seed in zip(params, seeds, strict=True)]
+    if here and first.fault == "wrong_type":
+        answers[0] = "not metrics"
+    return answers[1:] if here and first.fault == "too_few" else answers
+
+
+def _fused_answer(params, seed):
+    try:
+        return fusable.function(params, seed)
+    except Exception as failure:  # noqa: BLE001
+        return failure
+
+
+@experiment(version=1, fused=fused_toy, fuse_over=("rate",))
+def fusable(params: FusedParams, seed: int) -> FaultMetrics:
+    """Noise times a rate; the seed ``at`` does what ``fault`` says."""
+    if seed == params.at:
+        match params.fault:
+            case "nan":
+                return FaultMetrics(y=float("nan"))
+            case "infeasible":
+                raise Infeasible("this seed has no answer")
+            case "raise":
+                raise ValueError("this seed cannot")
+            case "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            case "slow":
+                time.sleep(3600)
+    y = params.n + params.rate * float(stream(seed, "noise").standard_normal())
+    return FaultMetrics(y=y)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpectrumParams:
+    """Params of ``spectrum``."""
+
+    n: int
+    kind: Literal["real", "complex", "text", "none", "ragged"] = "real"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpectrumMetrics:
+    """Metrics of ``spectrum``."""
+
+    largest: float
+    eigenvalues: Annotated[Array | None, Field("all eigenvalues")]
+    table: Array = None
+
+
+@experiment(version=1)
+def spectrum(params: SpectrumParams, seed: int) -> SpectrumMetrics:
+    """Leaves an array beside its row."""
+    draws = stream(seed, "draws").standard_normal(params.n)
+    values = {
+        "real": draws.astype(np.float32),
+        "complex": draws + 1j,
+        "text": np.array(["a"] * params.n),
+        "none": None,
+        "ragged": [[1.0], [1.0, 2.0]],
+    }[params.kind]
+    grid = np.arange(6).reshape(2, 3).T
+    return SpectrumMetrics(largest=float(draws.max()), eigenvalues=values, table=grid)

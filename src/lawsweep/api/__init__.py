@@ -9,30 +9,57 @@ print(*lawsweep.fit(sweep), sep="\\n")
 
 from __future__ import annotations
 
+from lawsweep.api.archive import Archive, archive
+from lawsweep.api.archive_check import verify_archive
+from lawsweep.api.arrays import load_arrays
+from lawsweep.api.audit import Audit, audit, sample_rows
+from lawsweep.api.comparing import Comparison, compare
+from lawsweep.api.importing import Imported, import_rows
+from lawsweep.api.keeping import compact, gc, verify
 from lawsweep.api.planning import PlanView, view_plan
 from lawsweep.api.progress import Status, certificate, status
 from lawsweep.api.reading import export, fit, load, load_arrow, plot, report, show, to_json
+from lawsweep.api.replay import Replay, replay, replay_row
 from lawsweep.api.running import run
+from lawsweep.api.sql import sql
 from lawsweep.api.study import Study, commit_every_s, iterate_notes, plan, study
 
 __all__ = [
+    "Archive",
+    "Audit",
+    "Comparison",
+    "Imported",
     "PlanView",
+    "Replay",
     "Status",
     "Study",
+    "archive",
+    "audit",
     "certificate",
     "commit_every_s",
+    "compact",
+    "compare",
     "export",
     "fit",
+    "gc",
+    "import_rows",
     "iterate_notes",
     "load",
+    "load_arrays",
     "load_arrow",
     "plan",
     "plot",
+    "replay",
+    "replay_row",
     "report",
     "run",
+    "sample_rows",
     "show",
+    "sql",
     "status",
     "study",
     "to_json",
+    "verify",
+    "verify_archive",
     "view_plan",
 ]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lawsweep.api.progress import certificate, status
 from lawsweep.api.study import study
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
-from lawsweep.core.sweep import Sweep
+from lawsweep.core.sweep import Sweep, Url, results_place
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,56 +73,85 @@ def fit(sweep: Sweep, frame: pd.DataFrame | None = None) -> list[FitResult]:
     return results
 
 
-def plot(sweep: Sweep, frame: pd.DataFrame | None = None) -> list[Path]:
-    """Draw the sweep's figures, PNG and PDF, into its ``figures`` folder; returns the paths."""
+def plot(sweep: Sweep, frame: pd.DataFrame | None = None) -> list[Path | Url]:
+    """Draw the sweep's figures, PNG and PDF, into its ``figures`` folder; where they are."""
+    with _drawn(sweep, load(sweep) if frame is None else frame) as paths:
+        return [_shelve(path, sweep.folder / "figures") for path in paths]
+
+
+@contextmanager
+def _drawn(sweep: Sweep, frame: pd.DataFrame) -> Iterator[list[Path]]:
+    """The figures as local files: in the sweep's folder, or on their way to an object store."""
     from lawsweep.analysis.figures import draw
     from lawsweep.analysis.specs import parse_figures
 
-    frame = load(sweep) if frame is None else frame
     specs = parse_figures(list(sweep.figures), list(frame.columns))
     caption = certificate(Counter(frame["status"].to_list()), len(frame))
-    return [
-        path
-        for spec in specs
-        for path in draw(frame, spec, sweep.folder / "figures" / spec.name, caption)
-    ]
+    with _local(sweep.folder / "figures") as folder:
+        yield [p for spec in specs for p in draw(frame, spec, folder / spec.name, caption)]
+
+
+@contextmanager
+def _local(place: Path | Url) -> Iterator[Path]:
+    """``place`` itself where it is a path, else a temporary folder."""
+    if isinstance(place, Path):
+        yield place
+        return
+    with tempfile.TemporaryDirectory(prefix="lawsweep-") as folder:
+        yield Path(folder)
+
+
+def _shelve(path: Path, folder: Path | Url) -> Path | Url:
+    """Where a drawn file stays: where it is, or, put under its name, in the object store."""
+    from lawsweep.store.folder import Folder
+
+    if isinstance(folder, Path):
+        return path
+    Folder.at(folder).write(path.name, path.read_bytes())
+    return folder / path.name
 
 
 def export(sweep: Sweep, path: str | Path) -> int:
-    """Write the tidy table to ``path`` (``.parquet``, ``.csv`` or ``.json``); returns the rows."""
+    """Write the tidy table to ``path`` (``.parquet``, ``.csv`` or ``.json``); returns the rows.
+
+    ``path`` may be a URL of an object store.
+    """
     from lawsweep.store.export import write_table
 
     table = load_arrow(sweep)
-    write_table(table, Path(path))
+    write_table(table, path)
     return int(table.num_rows)
 
 
-def report(sweep: Sweep, typed: str | None = None) -> Path:
+def report(sweep: Sweep, typed: str | None = None) -> Path | Url:
     """Write ``report.html`` into the sweep's folder: certificate, fits, figures, provenance.
 
     ``typed`` is the sweep as it was asked for, with its overrides; suggested commands end in it.
     """
     from lawsweep.analysis.report import render
-    from lawsweep.store.files import write_atomic
+    from lawsweep.store.folder import Folder
     from lawsweep.store.sweep_folder import SweepFolder
 
     typed = typed or " ".join([sweep.name, *sweep.overrides])
     found, table = status(sweep), load_arrow(sweep)
     has_rows = found.statuses.get("ok", 0) > 0
     frame = load(sweep)
-    page = render(
-        name=sweep.name,
-        certificate=certificate(found.statuses, found.planned),
-        gaps=found.gaps(typed),
-        fits=[f.summary() for f in fit(sweep, frame)] if has_rows else [],
-        figures=[p for p in plot(sweep, frame) if p.suffix == ".png"] if has_rows else [],
-        columns=[(f.name, *_unit_and_meaning(f.metadata or {})) for f in table.schema],
-        launches=SweepFolder(sweep.folder).launch_records(),
-        command=f"lawsweep run {typed}",
-    )
-    path = sweep.folder / "report.html"
-    write_atomic(path, page.encode())
-    return path
+    with ExitStack() as stack:
+        figures = stack.enter_context(_drawn(sweep, frame)) if has_rows else []
+        page = render(
+            name=sweep.name,
+            certificate=certificate(found.statuses, found.planned),
+            gaps=found.gaps(typed),
+            fits=[f.summary() for f in fit(sweep, frame)] if has_rows else [],
+            figures=[p for p in figures if p.suffix == ".png"],
+            columns=[(f.name, *_unit_and_meaning(f.metadata or {})) for f in table.schema],
+            launches=SweepFolder(sweep.folder).launch_records(),
+            command=f"lawsweep run {typed}",
+        )
+        for path in figures:
+            _shelve(path, sweep.folder / "figures")
+    Folder.at(sweep.folder).write("report.html", page.encode())
+    return sweep.folder / "report.html"
 
 
 def _unit_and_meaning(metadata: Mapping[bytes, bytes]) -> tuple[str, str]:
@@ -138,7 +169,8 @@ def show(run_id: str, results_dir: str | Path = "results") -> dict[str, Any]:
             f"A run id is at least 4 hexadecimal digits, got {run_id!r}. "
             "lawsweep export lists them."
         )
-    rows = list(find_rows(Path(results_dir) / "tables", text))
+    results = results_place(results_dir)
+    rows = list(find_rows(results / "tables", text))
     if not rows:
         raise UnknownNameError(
             f"No row in {results_dir} has a run id that begins with {run_id!r}. "
@@ -149,7 +181,7 @@ def show(run_id: str, results_dir: str | Path = "results") -> dict[str, Any]:
         raise InvalidValueError(
             f"{len(rows)} runs begin with {run_id!r} ({some}, ...). Give more digits."
         )
-    launch = find_launch(Path(results_dir), rows[0]["launch_id"])
+    launch = find_launch(results, rows[0]["launch_id"])
     return {**rows[0], "launch": launch}
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import platform
+import sys
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from lawsweep.api.study import commit_every_s, study
+from lawsweep.api.study import commit_every_s, patience_s, study
 from lawsweep.core.errors import LawsweepError
 from lawsweep.core.sweep import Sweep
 from lawsweep.runner.provenance import launch_record, new_launch_id
@@ -33,10 +34,11 @@ def run(
     a RunReport; raises a LawsweepError before anything is written when the input is bad.
     """
     from lawsweep.executors.make import make_executor
+    from lawsweep.store.patient import PatientTable
     from lawsweep.store.sweep_folder import SweepFolder
 
     opened = study(sweep)
-    made, table = opened.plan, opened.table
+    made, table = opened.plan, PatientTable(opened.table, patience_s(sweep), say=_say)
     worker = make_executor(executor if executor is not None else sweep.executor)
     every_s = commit_every_s(sweep)
     table.check_writable()
@@ -71,19 +73,26 @@ def run(
     return report
 
 
+def _say(text: str) -> None:
+    print(f"lawsweep: {text}", file=sys.stderr, flush=True)
+
+
 class _Watch:
     """Passes snapshots on, and leaves a sign of life in the store every few seconds."""
 
     def __init__(self, folder: Any, launch_id: str, host: str, watcher: Watcher | None):
         self._folder, self._launch_id, self._host = folder, launch_id, host
-        self._watcher, self._last = watcher, float("-inf")
+        self._watcher, self._due = watcher, float("-inf")
+        # In an object store each sign is a request that is paid for; `status` looks 10 back.
+        self._every_s = LIVE_S if folder.folder.is_local else 4 * LIVE_S
 
     def __call__(self, snapshot: Snapshot) -> None:
         if self._watcher is not None:
             self._watcher(snapshot)
         now = time.monotonic()
-        if now - self._last >= LIVE_S:
-            self._last = now
+        if now >= self._due:
+            # After a failure later: a store that does not answer must not hold up the launch.
+            self._due = now + 30 * self._every_s
             state = {
                 "launch_id": self._launch_id,
                 "host": self._host,
@@ -95,3 +104,4 @@ class _Watch:
             }
             with contextlib.suppress(LawsweepError):  # a missing sign of life ends no launch
                 self._folder.beat(self._launch_id, state)
+                self._due = now + self._every_s

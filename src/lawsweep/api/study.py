@@ -42,7 +42,7 @@ def study(sweep: Sweep) -> Study:
             f"Expected a Sweep, got {sweep!r}; lawsweep.load_sweep(name) makes one."
         )
     make_executor(sweep.executor)
-    commit_every_s(sweep)
+    commit_every_s(sweep), patience_s(sweep)
     made = sweep.plan()
     opened = Study(sweep, made, ParquetTable(sweep.tables, made.experiment))
     parse_fits(list(sweep.fits), opened.columns)
@@ -57,20 +57,30 @@ def plan(sweep: Sweep) -> Plan:
 
 def commit_every_s(sweep: Sweep) -> float:
     """``store.commit_every_s``: the longest that finished work stays unwritten."""
-    options = dict(sweep.store)
-    value = options.pop("commit_every_s", 2.0)
-    options.pop("kind", None)
-    if options:
-        raise unknown_name("option", next(iter(options)), ("kind", "commit_every_s"), "store")
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 3600:
-        raise InvalidValueError(
-            f"store.commit_every_s must be seconds from 0 to 3600, got {value!r}."
-        )
+    return _store_seconds(sweep, "commit_every_s")
+
+
+def patience_s(sweep: Sweep) -> float:
+    """``store.patience_s``: how long a launch waits for a store that cannot be written."""
+    return _store_seconds(sweep, "patience_s")
+
+
+# Defaults and largest values of the options of ``store``, in seconds.
+_STORE = {"commit_every_s": (2.0, 3600.0), "patience_s": (60.0, 86_400.0)}
+
+
+def _store_seconds(sweep: Sweep, name: str) -> float:
+    for key in sweep.store:
+        if key not in ("kind", *_STORE):
+            raise unknown_name("option", key, ("kind", *_STORE), "store")
+    default, most = _STORE[name]
+    value = sweep.store.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < most:
+        raise InvalidValueError(f"store.{name} must be seconds from 0 to {most:g}, got {value!r}.")
     return float(value)
 
 
 def iterate_notes(opened: Study) -> Iterator[str]:
     """What a person should be told about a plan and its table."""
     yield from opened.plan.notes
-    for name, reason in opened.table.skipped.items():
-        yield f"skipped {opened.table.folder / name}: {reason}"
+    yield from opened.table.notes()

@@ -7,7 +7,6 @@ import platform
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from lawsweep.core.errors import ExecutorError, LawsweepError, StoreError
 
@@ -61,10 +60,10 @@ def _devices() -> Check:
 
 
 def _store(results_dir: str) -> Check:
-    from lawsweep.store.files import check_writable
+    from lawsweep.store.folder import Folder
 
     try:
-        check_writable(Path(results_dir))
+        Folder.at(results_dir).check_writable()
     except StoreError as error:
         return Check("store", False, str(error), error.exit_code)
     return Check("store", True, f"{results_dir} is writable")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import traceback
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
@@ -20,6 +21,8 @@ Exit codes:
   2    the command line is not understood
   3    the sweep ended, and some runs failed (they are rows)
   4    stopped early: the first runs all failed alike
+  5    replay: a row did not reproduce
+  6    verify: the table or archive has problems
   10   unknown name: sweep, experiment, param, key, preset, run id
   11   a value of the wrong type or range, or params that a constraint forbids
   12   nothing to run: an empty axis, no seeds, a where that leaves nothing
@@ -33,21 +36,39 @@ Exit codes:
 class Verbs(click.Group):
     """A group whose verbs load when they are used, and whose unknown verbs name the nearest."""
 
-    names = ("run", "plan", "status", "show", "rerun", "export", "fit", "plot", "report", "doctor")
+    homes: ClassVar[dict[str, str]] = {
+        "run": "verbs",
+        "plan": "verbs",
+        "status": "verbs",
+        "show": "verbs_read",
+        "rerun": "verbs",
+        "export": "verbs_read",
+        "fit": "verbs_read",
+        "plot": "verbs_read",
+        "compare": "verbs_read",
+        "report": "verbs_read",
+        "sql": "verbs_read",
+        "replay": "verbs_replay",
+        "archive": "verbs_store",
+        "import": "verbs_store",
+        "verify": "verbs_store",
+        "compact": "verbs_store",
+        "gc": "verbs_store",
+        "doctor": "verbs",
+    }
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The verbs in the order a person meets them."""
-        return list(self.names)
+        return list(self.homes)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The verb's command, from the module that has it."""
-        if cmd_name not in self.names:
-            close = nearest(cmd_name, self.names)
+        if cmd_name not in self.homes:
+            close = nearest(cmd_name, self.homes)
             hint = f" Did you mean {close[0]!r}?" if close else ""
-            ctx.fail(f"There is no verb {cmd_name!r}.{hint} Verbs: {', '.join(self.names)}.")
-        from lawsweep.cli import verbs
-
-        command: click.Command = getattr(verbs, cmd_name)
+            ctx.fail(f"There is no verb {cmd_name!r}.{hint} Verbs: {', '.join(self.homes)}.")
+        module = importlib.import_module(f"lawsweep.cli.{self.homes[cmd_name]}")
+        command: click.Command = getattr(module, f"{cmd_name}_", None) or getattr(module, cmd_name)
         return command
 
 
@@ -68,13 +89,22 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: errors become one sentence on stderr and an exit code."""
-    sys.exit(run_command(arguments))
+    sys.exit(run_command(arguments, may_restart=arguments is None))
 
 
-def run_command(arguments: list[str] | None = None) -> int:
-    """Run the command and return its exit code."""
+def run_command(arguments: list[str] | None = None, *, may_restart: bool = False) -> int:
+    """Run the command and return its exit code.
+
+    ``may_restart``: this process is the command's own, and a verb may start it afresh (``replay``
+    does, with the threads a row was computed with).
+    """
     try:
-        result: Any = cli.main(args=arguments, prog_name="lawsweep", standalone_mode=False)
+        result: Any = cli.main(
+            args=arguments,
+            prog_name="lawsweep",
+            standalone_mode=False,
+            obj={"may_restart": may_restart},
+        )
         return result if isinstance(result, int) else 0
     except LawsweepError as error:
         print(f"lawsweep: {error}", file=sys.stderr)

@@ -1,22 +1,28 @@
-"""Execute one run: the same few lines in every executor, so that they cannot differ."""
+"""Execute runs: the same lines in every executor, so that they cannot differ."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import platform
 import signal
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lawsweep.core.errors import Infeasible
+from lawsweep.core.errors import Infeasible, InvalidValueError
 from lawsweep.core.experiment import Experiment
+from lawsweep.core.memory import peak_memory_bytes, reset_peak_memory
 from lawsweep.core.outcome import Outcome, RunSpec, Status
 from lawsweep.core.schema import printable
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MAX_TEXT = 20_000  # a row carries its traceback, not a log
 
@@ -28,41 +34,171 @@ class RunTimeoutError(BaseException):
     """
 
 
+class _Answer(NamedTuple):
+    """What became of a run: the part of an Outcome that its function decides."""
+
+    status: Status
+    metrics: Mapping[str, Any] | None = None
+    arrays: Mapping[str, np.ndarray] | None = None
+    error: str | None = None
+    traceback: str | None = None
+
+
+class Batch:
+    """A task's runs, executed piece by piece: the loop of every executor.
+
+    A piece of several runs goes through the experiment's fused form.  Where that fails as a
+    whole its runs are queued alone, so that a bad one never costs its neighbours.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        runs: Sequence[RunSpec],
+        groups: Sequence[int] = (),
+        device: str = "cpu",
+        timeout_s: float | None = None,
+    ):
+        self._experiment, self._device, self._timeout_s = experiment, device, timeout_s
+        left = iter(runs)
+        pieces = [tuple(islice(left, n)) for n in groups]
+        self._pieces = deque([*(p for p in pieces if p), *((run,) for run in left)])
+        self._fused_error: str | None = None
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    def step(self) -> tuple[Outcome, ...]:
+        """Execute the next piece; no outcome where a fused form failed and its runs wait again.
+
+        A run that raises what is no Exception (SystemExit) passes it on, and is out of the batch.
+        """
+        piece = self._pieces.popleft()
+        if len(piece) == 1:
+            outcome = execute_run(self._experiment, piece[0], self._device, self._timeout_s)
+            if self._fused_error:
+                outcome = dataclasses.replace(outcome, fused_error=self._fused_error)
+                self._fused_error = None
+            return (outcome,)
+        found = execute_group(self._experiment, piece, self._device, self._timeout_s)
+        if isinstance(found, str):
+            self._fused_error = found
+            self._pieces.extendleft((run,) for run in reversed(piece))
+            return ()
+        return found
+
+    def next_run(self) -> RunSpec:
+        """The first run of the piece that ``step`` takes next."""
+        return self._pieces[0][0]
+
+
 def execute_run(
     experiment: Experiment, run: RunSpec, device: str = "cpu", timeout_s: float | None = None
 ) -> Outcome:
     """Execute ``run``; whatever its function does short of killing the process is an Outcome."""
     started_at, start = time.time(), time.perf_counter()
-    memory, folder = _reset_peak_memory(), Path.cwd()
-    status: Status = "ok"
-    metrics = error = trace = None
+    memory, folder = reset_peak_memory(), _folder()
     try:
-        with _deadline(timeout_s):
+        with _deadline(timeout_s, f"on_failure.timeout_s={timeout_s}"):
             params = experiment.params_type(**experiment.with_defaults(run.params))
-            metrics = experiment.metrics_row(experiment.evaluate(params, run.seed, device))
-    except Infeasible as reason:
-        status, error = "infeasible", _text(reason) or "infeasible"
+            answer = _measured(experiment, experiment.evaluate(params, run.seed, device))
     except RunTimeoutError as late:
-        status, error = "timeout", str(late)
+        answer = _Answer("timeout", error=str(late))
     except Exception as failure:  # noqa: BLE001  (any failure of user code is a row)
-        status = "oom" if _is_out_of_memory(failure) else "failed"
-        error = f"{type(failure).__name__}: {_text(failure)}"[:MAX_TEXT]
-        trace = printable(traceback.format_exc())[-MAX_TEXT:]
+        answer = _failed(failure)
     finally:
         _return_to(folder)
+    wall_s = time.perf_counter() - start
+    peak = peak_memory_bytes() if memory else None
+    return _outcome(run, answer, device, started_at, wall_s, peak)
+
+
+def execute_group(
+    experiment: Experiment,
+    runs: Sequence[RunSpec],
+    device: str = "cpu",
+    timeout_s: float | None = None,
+) -> tuple[Outcome, ...] | str:
+    """Execute runs at once by the fused form: their Outcomes, or why there are none.
+
+    All of them have as long as they would have alone.  Each is given an equal share of the wall
+    time; none the peak memory, which is that of all together.
+    """
+    assert experiment.fused is not None
+    started_at, start, folder = time.time(), time.perf_counter(), _folder()
+    limit = None if timeout_s is None else timeout_s * len(runs)
+    try:
+        with _deadline(limit, f"{len(runs)} times on_failure.timeout_s={timeout_s}"):
+            params = [
+                experiment.params_type(**experiment.with_defaults(run.params)) for run in runs
+            ]
+            found = experiment.fused(params, [run.seed for run in runs], device)
+            answers = _checked(experiment, list(found), len(runs))
+    except RunTimeoutError as late:
+        return f"timeout: {late}"
+    except (Exception, SystemExit) as failure:  # noqa: BLE001  (the runs alone say what it is)
+        memory = "oom: " if isinstance(failure, Exception) and _is_out_of_memory(failure) else ""
+        return f"{memory}{type(failure).__name__}: {_text(failure)}"[:MAX_TEXT]
+    finally:
+        _return_to(folder)
+    share_s = (time.perf_counter() - start) / len(runs)
+    return tuple(
+        _outcome(run, answer, device, started_at, share_s, None, len(runs))
+        for run, answer in zip(runs, answers, strict=True)
+    )
+
+
+def _checked(experiment: Experiment, found: list[Any], n: int) -> list[_Answer]:
+    if len(found) != n:
+        raise InvalidValueError(
+            f"the fused form of {experiment.name} must return one answer a run; it was given "
+            f"{n} runs and returned {len(found)}."
+        )
+    return [
+        _failed(one) if isinstance(one, Exception) else _measured(experiment, one) for one in found
+    ]
+
+
+def _measured(experiment: Experiment, metrics: Any) -> _Answer:
+    """The answer of a run that returned; raises InvalidValueError for what is not its Metrics."""
+    arrays = experiment.arrays_row(metrics) or None
+    return _Answer("ok", experiment.metrics_row(metrics), arrays)
+
+
+def _failed(failure: Exception) -> _Answer:
+    if isinstance(failure, Infeasible):
+        return _Answer("infeasible", error=_text(failure) or "infeasible")
+    return _Answer(
+        "oom" if _is_out_of_memory(failure) else "failed",
+        error=f"{type(failure).__name__}: {_text(failure)}"[:MAX_TEXT],
+        traceback=printable("".join(traceback.format_exception(failure)))[-MAX_TEXT:],
+    )
+
+
+def _outcome(
+    run: RunSpec,
+    answer: _Answer,
+    device: str,
+    started_at: float,
+    wall_s: float,
+    peak_memory_bytes: int | None,
+    n_fused: int = 1,
+) -> Outcome:
     return Outcome(
         index=run.index,
-        status=status,
-        metrics=metrics,
-        error=error,
-        traceback=trace,
-        wall_s=time.perf_counter() - start,
-        peak_memory_bytes=_peak_memory_bytes() if memory else None,
+        status=answer.status,
+        metrics=answer.metrics,
+        error=answer.error,
+        traceback=answer.traceback,
+        wall_s=wall_s,
+        peak_memory_bytes=peak_memory_bytes,
         attempt=run.attempt,
         device=device,
         host=platform.node(),
         n_threads=n_threads(),
         started_at=started_at,
+        arrays=answer.arrays,
+        n_fused=n_fused,
     )
 
 
@@ -74,10 +210,17 @@ def _text(failure: BaseException) -> str:
         return "(its message cannot be read)"
 
 
-def _return_to(folder: Path) -> None:
+def _folder() -> str | None:
+    try:
+        return os.getcwd()  # noqa: PTH109  (as a string: it is asked for before every run)
+    except OSError:
+        return None  # it was removed under us
+
+
+def _return_to(folder: str | None) -> None:
     """Undo a change of the working folder: in one process the results would follow it."""
-    with suppress(OSError):
-        if Path.cwd() != folder:
+    if folder is not None and _folder() != folder:
+        with suppress(OSError):
             os.chdir(folder)
 
 
@@ -88,27 +231,6 @@ def _is_out_of_memory(failure: Exception) -> bool:
     return isinstance(failure, RuntimeError) and "can't allocate memory" in str(failure)
 
 
-def _reset_peak_memory() -> bool:
-    """Begin to measure this process's peak resident memory; False where Linux does not allow it."""
-    try:
-        with Path("/proc/self/clear_refs").open("w", encoding="ascii") as file:
-            file.write("5")
-    except OSError:
-        return False
-    return True
-
-
-def _peak_memory_bytes() -> int | None:
-    """Peak resident memory since the reset, what the worker held before included."""
-    try:
-        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError):
-        pass
-    return None
-
-
 def n_threads() -> int:
     """Threads that numerical libraries in this process were told to use, else the cores."""
     told = os.environ.get("OMP_NUM_THREADS", "")
@@ -116,8 +238,8 @@ def n_threads() -> int:
 
 
 @contextmanager
-def _deadline(timeout_s: float | None) -> Iterator[None]:
-    """Raise RunTimeoutError in this thread after ``timeout_s``.
+def _deadline(timeout_s: float | None, named: str) -> Iterator[None]:
+    """Raise RunTimeoutError in this thread after ``timeout_s``, which the message calls ``named``.
 
     By a signal, so it ends Python code at the next bytecode; a call that never returns to Python
     is ended from outside, by the runner.  Off the main thread there are no signals.
@@ -127,7 +249,7 @@ def _deadline(timeout_s: float | None) -> Iterator[None]:
         return
 
     def late(signum: int, frame: Any) -> None:
-        raise RunTimeoutError(f"longer than on_failure.timeout_s={timeout_s:g}")
+        raise RunTimeoutError(f"longer than {named}")
 
     before = signal.signal(signal.SIGALRM, late)
     signal.setitimer(signal.ITIMER_REAL, timeout_s)

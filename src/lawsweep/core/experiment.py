@@ -10,12 +10,15 @@ import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lawsweep.core.cost import Cost
 from lawsweep.core.errors import InvalidValueError, unknown_name
 from lawsweep.core.expressions import CONSTANTS, Expression
 from lawsweep.core.schema import FieldSpec, field_specs
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # Columns every row has; a param or metric of the same name would be lost among them.
 RESERVED = frozenset(
@@ -33,8 +36,10 @@ Device = str
 class Experiment:
     """A named, versioned experiment.  Callable: ``experiment(params, seed=0, device="cpu")``.
 
-    ``params`` and ``metrics`` are the resolved fields; ``constraints`` are expressions over the
-    params that hold at every valid point; ``cost`` maps params to flops and bytes.
+    ``params`` and ``metrics`` are the resolved fields, ``arrays`` the metrics that are large
+    arrays (kept beside the rows); ``constraints`` are expressions over the params that hold at
+    every valid point; ``cost`` maps params to flops and bytes.  ``fused``, where there is one,
+    computes many runs at once that differ in their seeds and the params ``fuse_over`` alone.
     """
 
     name: str
@@ -48,6 +53,9 @@ class Experiment:
     cost: Callable[[Any], Cost] | None = None
     takes_device: bool = False
     reference: str = ""
+    arrays: tuple[FieldSpec, ...] = ()
+    fused: Callable[..., Any] | None = None
+    fuse_over: tuple[str, ...] = ()
 
     def __call__(
         self, params: Any = None, seed: int = 0, device: Device = "cpu", **fields: Any
@@ -130,12 +138,26 @@ class Experiment:
 
         Raises InvalidValueError when the function returned something else than its Metrics.
         """
+        self._check_type(metrics)
+        return {s.name: s.cast_metric(getattr(metrics, s.name)) for s in self.metrics}
+
+    def arrays_row(self, metrics: Any) -> dict[str, np.ndarray]:
+        """The large arrays of the metrics that are not None: copies in float64, row-major.
+
+        Raises InvalidValueError for a value that is no real array.
+        """
+        if not self.arrays:
+            return {}
+        self._check_type(metrics)
+        found = ((s, getattr(metrics, s.name)) for s in self.arrays)
+        return {s.name: s.cast_array(value) for s, value in found if value is not None}
+
+    def _check_type(self, metrics: Any) -> None:
         if not isinstance(metrics, self.metrics_type):
             raise InvalidValueError(
                 f"{self.name} must return {self.metrics_type.__name__}, "
                 f"got {type(metrics).__name__}."
             )
-        return {s.name: s.cast_metric(getattr(metrics, s.name)) for s in self.metrics}
 
 
 def _load(module: str, name: str) -> Any:
@@ -157,6 +179,8 @@ def experiment(
     constraints: Sequence[str] = (),
     cost: Callable[[Any], Cost] | None = None,
     reference: str = "",
+    fused: Callable[..., Any] | None = None,
+    fuse_over: Sequence[str] = (),
 ) -> Callable[[Callable[..., Any]], Experiment]:
     """Decorator: make an Experiment of ``(params, seed[, device]) -> Metrics``.
 
@@ -164,6 +188,11 @@ def experiment(
     of a row changes (a default, a formula): it is part of every run id.  ``constraints`` are
     expressions such as ``"n_compressed <= n_target"``.  ``cost`` is called with an object whose
     attributes are the params as arrays over many points and returns a Cost of arrays.
+
+    ``fused(params, seeds, device)`` gets a sequence of Params and one of seeds, and returns as
+    many Metrics in that order; an Exception in place of one is that run's failure (Infeasible its
+    answer).  Its runs agree in all params but ``fuse_over`` (real numbers), and each answer must
+    be what ``function`` gives for it, to 1e-9.  If it raises, its runs are done one by one.
 
     Raises TypeError, at definition, for what could not become a table.
     """
@@ -179,6 +208,10 @@ def experiment(
         if isinstance(constraints, str):
             raise TypeError(f"{chosen}: constraints is a list of expressions, got {constraints!r}.")
         _check_names(chosen, params, metrics)
+        over = _check_fused(chosen, fused, fuse_over, params)
+        large = [s.name for s in params if s.kind == "array"]
+        if large:
+            raise TypeError(f"{chosen}: {large[0]!r} is a param, and a param is no Array.")
         known = {s.name for s in params}
         for constraint in constraints:
             for used in Expression(constraint).names:
@@ -191,14 +224,40 @@ def experiment(
             params_type=params_type,
             metrics_type=metrics_type,
             params=params,
-            metrics=metrics,
+            metrics=tuple(s for s in metrics if s.kind != "array"),
+            arrays=tuple(s for s in metrics if s.kind == "array"),
             constraints=tuple(constraints),
             cost=cost,
             takes_device=takes_device,
             reference=reference,
+            fused=fused,
+            fuse_over=over,
         )
 
     return decorate
+
+
+def _check_fused(
+    name: str, fused: Any, fuse_over: Sequence[str], params: tuple[FieldSpec, ...]
+) -> tuple[str, ...]:
+    """The params a fused form may run over.  Raises TypeError, UnknownNameError."""
+    if isinstance(fuse_over, str):
+        raise TypeError(f"{name}: fuse_over is a list of params, got {fuse_over!r}.")
+    specs = {s.name: s for s in params}
+    for over in fuse_over:
+        if over not in specs:
+            raise unknown_name("param", over, specs, f"fuse_over of {name}")
+        if specs[over].kind != "float" or specs[over].is_tuple:
+            raise TypeError(
+                f"{name}: fuse_over takes params that are real numbers; {over} is "
+                f"{specs[over].type_name}, so runs that differ in it have different shapes."
+            )
+    if fused is None:
+        if fuse_over:
+            raise TypeError(f"{name}: fuse_over is given, but no fused form; give fused=function.")
+    elif not callable(fused) or len(inspect.signature(fused).parameters) != 3:
+        raise TypeError(f"{name}: fused must be a function (params, seeds, device), got {fused!r}.")
+    return tuple(dict.fromkeys(fuse_over))
 
 
 def _signature(function: Callable[..., Any]) -> tuple[type, type, bool]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Status = Literal["ok", "failed", "oom", "timeout", "infeasible"]
 STATUSES: tuple[Status, ...] = ("ok", "failed", "oom", "timeout", "infeasible")
@@ -25,17 +28,27 @@ class RunSpec:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A batch of runs executed one after the other by one worker."""
+    """A batch of runs for one worker.
+
+    ``groups`` are the lengths of the pieces that ``runs`` falls into, in order: a piece of more
+    than one is executed by the experiment's fused form.  Without it every run is alone.
+    """
 
     id: int
     runs: tuple[RunSpec, ...]
     timeout_s: float | None = None
     memory_bytes: float = 0.0  # what a worker is expected to hold at most; 0: not known
+    groups: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A run with its metrics, or with its failure."""
+    """A run with its metrics, or with its failure.
+
+    ``arrays`` are the large arrays of its metrics, float64, None where there are none.
+    ``n_fused`` runs were computed at once (its ``wall_s`` is its share of theirs);
+    ``fused_error`` says why a fused form failed before this run was done alone.
+    """
 
     index: int
     status: Status
@@ -49,6 +62,9 @@ class Outcome:
     host: str = ""
     n_threads: int = 1
     started_at: float = 0.0
+    arrays: Mapping[str, np.ndarray] | None = field(default=None, compare=False)
+    n_fused: int = 1
+    fused_error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.outcome import Event, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MAX_FUSED = 64  # runs computed at once, unless executor.max_fused says otherwise
+Arrays = Mapping[str, "np.ndarray"]
 
 
 class Executor(Protocol):
     """Runs tasks somewhere.  Serial and Ray obey the same contract (tests/contracts)."""
 
     name: str
+    in_process: bool  # runs are executed inside ``poll``: only an exception ends one early
+    fuse: bool  # whether runs may be computed at once where the experiment has a form for it
+    max_fused: int
 
     def start(self, experiment: Experiment) -> None:
         """Get ready to run ``experiment``.  Raises ExecutorError with one clear sentence."""
@@ -20,6 +29,10 @@ class Executor(Protocol):
     @property
     def n_slots(self) -> int:
         """How many tasks can run at the same time, at present."""
+
+    @property
+    def slot_memory_bytes(self) -> float:
+        """Memory that a task may count on; infinite where that is not known."""
 
     def submit(self, task: Task) -> None:
         """Take a task; it starts when a slot is free."""
@@ -60,5 +73,11 @@ class Table(Protocol):
     def done(self, run_ids: Collection[str]) -> Mapping[str, Done]:
         """Latest successful attempt (else latest attempt) of each of these runs that has one."""
 
-    def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Make rows durable, all or none.  Raises StoreError."""
+    def append(
+        self, rows: Sequence[Mapping[str, Any]], arrays: Sequence[Arrays | None] | None = None
+    ) -> None:
+        """Make rows durable, all or none.  Raises StoreError.
+
+        ``arrays`` has the large arrays of each row, by name (float64); they are durable before
+        the rows that acknowledge them.
+        """

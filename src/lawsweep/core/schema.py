@@ -6,7 +6,8 @@ meaning, unit and range::
     n_samples: Annotated[int, Field("number of samples N", ge=1)]
 
 Supported types: ``bool``, ``int``, ``float``, ``str``, ``Literal[...]`` of strings or of
-integers, ``T | None`` and ``tuple[T, ...]`` of those.
+integers, ``T | None`` and ``tuple[T, ...]`` of those; for a metric also ``Array`` and
+``Array | None``: a large real array, which is kept beside the row.
 """
 
 from __future__ import annotations
@@ -18,12 +19,27 @@ import operator
 import types
 import typing
 from dataclasses import dataclass
-from typing import Any, Literal, Union
+from typing import TYPE_CHECKING, Any, Literal, Union
 
 from lawsweep.core.errors import InvalidValueError, nearest
 
-Kind = Literal["bool", "int", "float", "str"]
-_KINDS: dict[type, Kind] = {bool: "bool", int: "int", float: "float", str: "str"}
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    import numpy as np
+
+    Array: TypeAlias = Any
+else:
+
+    class Array:
+        """The type of a metric that is a large real array (a spectrum, a loss curve, weights).
+
+        Its value is whatever numpy turns into a real array of any shape; it is kept as float64.
+        """
+
+
+Kind = Literal["bool", "int", "float", "str", "array"]
+_KINDS: dict[Any, Kind] = {bool: "bool", int: "int", float: "float", str: "str", Array: "array"}
 
 
 class Missing(enum.Enum):
@@ -97,6 +113,28 @@ class FieldSpec:
         if self.is_tuple:
             return tuple(self._cast_metric_one(v) for v in value)
         return self._cast_metric_one(value)
+
+    def cast_array(self, value: Any) -> np.ndarray:
+        """A measured array as a float64 copy in row-major order, NaN and infinities kept.
+
+        Raises InvalidValueError for what is no real array: complex, object, string, ragged.
+        """
+        import numpy as np
+
+        try:
+            found = np.asarray(value)
+        except Exception as error:  # noqa: BLE001  (whatever an array-like's __array__ may raise)
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise InvalidValueError(
+                f"{self.name} must be an array of real numbers; numpy cannot read the "
+                f"{type(value).__name__} it got ({reason}). Give a numpy array on the CPU."
+            ) from None
+        if found.dtype.kind not in "biuf":
+            raise InvalidValueError(
+                f"{self.name} must be an array of real numbers, got one of {found.dtype}. "
+                "Split complex numbers into two arrays; text and objects are not supported."
+            )
+        return np.array(found, dtype=np.float64, order="C", copy=True)
 
     def _cast_metric_one(self, value: Any) -> Any:
         if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
@@ -192,12 +230,14 @@ def _resolve(f: dataclasses.Field[Any], hint: Any, cls: type) -> FieldSpec:
         kinds = {type(c) for c in choices}
         hint = kinds.pop() if len(kinds) == 1 else None
     kind = _KINDS.get(hint) if isinstance(hint, type) else None
-    if kind is None:
+    if kind is None or (kind == "array" and is_tuple):
         raise TypeError(
             f"{where} has the unsupported type {hint!r}; use bool, int, float, str, Literal, "
-            "T | None or tuple[T, ...]."
+            "T | None or tuple[T, ...], or for a metric Array."
         )
     default: Any = MISSING if f.default is dataclasses.MISSING else f.default
+    if kind == "array":
+        return FieldSpec(f.name, kind, optional, False, None, default, info)
     if f.default_factory is not dataclasses.MISSING:
         default = f.default_factory()
     spec = FieldSpec(f.name, kind, optional, is_tuple, choices, MISSING, info)

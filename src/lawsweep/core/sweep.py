@@ -46,6 +46,16 @@ class OnFailure:
             )
 
 
+class Url(str):
+    """The URL of a folder in an object store; ``/`` goes deeper and keeps its options."""
+
+    __slots__ = ()
+
+    def __truediv__(self, name: str) -> Url:
+        place, mark, options = self.partition("?")
+        return Url(f"{place.rstrip('/')}/{name}{mark}{options}")
+
+
 @dataclass(frozen=True)
 class Sweep:
     """One study: an experiment, its axes, its seeds, and how its results are read.
@@ -108,10 +118,11 @@ class Sweep:
             raise InvalidValueError(
                 f"experiment must be a name or an Experiment, got {self.experiment!r}."
             )
-        if "://" in str(self.results_dir):
+        kind, is_url, _ = str(self.results_dir).partition("://")
+        if is_url and kind not in STORES:
             raise StoreError(
-                f"results_dir must be a folder, got {self.results_dir}; object stores are not "
-                "supported."
+                f"results_dir must be a folder, s3://bucket/prefix or gs://bucket/prefix, got "
+                f"{kind}://...; other stores are not supported. Give one of those."
             )
         shown = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         shown["experiment"] = "given"
@@ -148,16 +159,27 @@ class Sweep:
         )
 
     @property
-    def tables(self) -> Path:
-        """Folder of the tables, one subfolder an experiment."""
-        return Path(self.results_dir) / "tables"
+    def results(self) -> Path | Url:
+        """The folder of all results, or its URL."""
+        return results_place(self.results_dir)
 
     @property
-    def folder(self) -> Path:
+    def tables(self) -> Path | Url:
+        """Folder of the tables, one subfolder an experiment."""
+        return self.results / "tables"
+
+    @property
+    def folder(self) -> Path | Url:
         """Folder of this sweep: its plan, launches and figures."""
-        return Path(self.results_dir) / "sweeps" / self.name
+        return self.results / "sweeps" / self.name
 
 
+def results_place(results_dir: str | Path) -> Path | Url:
+    """``results_dir`` as something that ``/`` goes deeper from: a path, or the URL of a store."""
+    return Url(results_dir) if "://" in str(results_dir) else Path(results_dir)
+
+
+STORES = ("s3", "gs")  # object stores; what their URLs may say is store.objects' to check
 KEYS = tuple(
     f.name for f in dataclasses.fields(Sweep) if f.name not in ("name", "config", "overrides")
 )

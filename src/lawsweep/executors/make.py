@@ -24,10 +24,12 @@ def make_executor(config: Mapping[str, Any] | str) -> Executor:
         from lawsweep.executors.serial import SerialExecutor
 
         _check("serial", options, SerialExecutor)
-        return SerialExecutor(str(options.get("device", "cpu")))
+        _check_fusing(options)
+        return SerialExecutor(**{**options, "device": str(options.get("device", "cpu"))})
     from lawsweep.executors.ray_tasks import RayExecutor
 
     _check(kind, options, RayExecutor)
+    _check_fusing(options)
     for name in ("n_cpus", "n_gpus", "cpus_per_task", "gpus_per_task"):
         value = options.get(name)
         if value is not None and (
@@ -50,6 +52,17 @@ def make_executor(config: Mapping[str, Any] | str) -> Executor:
             f"executor.runtime_env must be a mapping, got {options['runtime_env']!r}."
         )
     return RayExecutor(kind, **options)
+
+
+def _check_fusing(options: Mapping[str, Any]) -> None:
+    if not isinstance(options.get("fuse", True), bool):
+        raise InvalidValueError(f"executor.fuse must be true or false, got {options['fuse']!r}.")
+    most = options.get("max_fused", 1)
+    if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+        raise InvalidValueError(
+            f"executor.max_fused must be a whole number from 1, got {most!r}; "
+            "executor.fuse=false has every run alone."
+        )
 
 
 def _check(kind: str, options: Mapping[str, Any], cls: type) -> None:

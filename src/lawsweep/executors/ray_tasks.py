@@ -10,40 +10,52 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
-import socket
-import sys
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from lawsweep.core.errors import ExecutorError
-from lawsweep.core.execute import execute_run
+from lawsweep.core.execute import Batch
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.outcome import Event, Outcome, RunSpec, Task
+from lawsweep.core.protocols import MAX_FUSED
+from lawsweep.executors.ray_session import (
+    deaf_to_interrupts,
+    import_path,
+    own_sigterm,
+    probe,
+    silence_raylet,
+)
 from lawsweep.executors.reaper import MARK, Reaper
 
 REPORT_S = 0.25  # a worker sends what it finished at least this often (after each longer run)
-PROBE_S = 5.0
+REPORT_BYTES = 16 * 2**20  # of large arrays, likewise
+DRAIN_S = 1.0  # how long outcomes that are there are taken in when no time is given to wait
 LEAST_MEMORY = 2.0**30  # bytes; tasks that need less are placed by their CPUs alone
 SLOTS_FOR_S = 5.0  # nodes come and go: the number of slots is asked again after this long
 
 
 def run_batch(
-    experiment: Experiment, runs: tuple[RunSpec, ...], timeout_s: float | None, device: str
+    experiment: Experiment,
+    runs: tuple[RunSpec, ...],
+    groups: tuple[int, ...],
+    timeout_s: float | None,
+    device: str,
 ) -> Iterator[tuple[Outcome, ...]]:
     """What a worker does: say that it began, then execute and report."""
     yield ()
+    batch = Batch(experiment, runs, groups, device, timeout_s)
     ready: list[Outcome] = []
-    last = time.monotonic()
-    for run in runs:
-        ready.append(execute_run(experiment, run, device, timeout_s))
-        if time.monotonic() - last >= REPORT_S:
+    last, n_bytes = time.monotonic(), 0
+    while batch:
+        found = batch.step()
+        ready += found
+        n_bytes += sum(a.nbytes for o in found for a in (o.arrays or {}).values())
+        # No outcome: a fused form failed.  That is said at once, as a sign of life.
+        if time.monotonic() - last >= REPORT_S or n_bytes >= REPORT_BYTES or not found:
             yield tuple(ready)
-            ready, last = [], time.monotonic()
+            ready, last, n_bytes = [], time.monotonic(), 0
     if ready:
         yield tuple(ready)
 
@@ -55,6 +67,8 @@ class RayExecutor:
     libraries follow the CPUs.  ``address`` is for a cluster: default ``RAY_ADDRESS`` or ``auto``.
     """
 
+    in_process = False
+
     def __init__(
         self,
         kind: str = "ray_local",
@@ -65,11 +79,13 @@ class RayExecutor:
         gpus_per_task: float = 0,
         address: str | None = None,
         runtime_env: Mapping[str, Any] | None = None,
+        fuse: bool = True,
+        max_fused: int = MAX_FUSED,
     ):
         self.name = kind
         self.n_cpus, self.n_gpus = n_cpus, n_gpus
         self.cpus_per_task, self.gpus_per_task = cpus_per_task, gpus_per_task
-        self.address = address
+        self.address, self.fuse, self.max_fused = address, fuse, max_fused
         self.runtime_env = dict(runtime_env or {})
         self.device = "cuda" if gpus_per_task > 0 else "cpu"
         self._ray: Any = None
@@ -79,7 +95,7 @@ class RayExecutor:
         self._reaper: Reaper | None = None
         self._lost_some = False
         self._slots, self._slots_at = 0, float("-inf")
-        self._node_memory = 0.0
+        self._node_memory, self._slot_memory = 0.0, float("inf")
         self._unsilence: Callable[[], None] = lambda: None
 
     def start(self, experiment: Experiment) -> None:
@@ -96,9 +112,9 @@ class RayExecutor:
         self._ray = ray
         if not ray.is_initialized():
             self._own = True
-            with _own_sigterm():
+            with own_sigterm():
                 self._init(ray)
-            self._unsilence = _silence_raylet(ray)
+            self._unsilence = silence_raylet(ray)
             if self._reaper is not None and (folder := self._session_folder()):
                 self._reaper.watch(folder)
         options: dict[str, Any] = {
@@ -129,7 +145,7 @@ class RayExecutor:
                         f"{address} is a Ray Client address, which cannot stream outcomes. "
                         "Start lawsweep on a node of the cluster with executor.address=auto."
                     )
-                _probe(address)
+                probe(address)
                 ray.init(address=address, **quiet)
             else:
                 os.environ[MARK] = uuid.uuid4().hex  # inherited by every process of this Ray
@@ -156,7 +172,7 @@ class RayExecutor:
         env = dict.fromkeys(names, threads)
         if "working_dir" not in self.runtime_env:
             # Ray passes on the working folder alone; a user's experiment may come from elsewhere.
-            env["PYTHONPATH"] = os.pathsep.join(_import_path())
+            env["PYTHONPATH"] = os.pathsep.join(import_path())
         return {**self.runtime_env, "env_vars": {**env, **self.runtime_env.get("env_vars", {})}}
 
     @property
@@ -167,10 +183,17 @@ class RayExecutor:
             self._check_head()
             nodes = [n.get("Resources", {}) for n in self._ray.nodes() if n.get("Alive")]
             self._slots = sum(self._fits(node) for node in nodes)
-            fit = [node.get("memory", 0.0) for node in nodes if self._fits(node)]
-            self._node_memory = max(fit, default=0.0)
+            fit = [(node.get("memory", 0.0), self._fits(node)) for node in nodes]
+            self._node_memory = max((memory for memory, n in fit if n), default=0.0)
+            shares = (memory / n for memory, n in fit if n and memory)
+            self._slot_memory = min(shares, default=float("inf"))
             self._slots_at = now
         return self._slots
+
+    @property
+    def slot_memory_bytes(self) -> float:
+        """A slot's share of the memory that its node gives to tasks, on the poorest node."""
+        return self._slot_memory if self.n_slots else float("inf")
 
     def _fits(self, node: Mapping[str, float]) -> int:
         needs = (("CPU", self.cpus_per_task), ("GPU", self.gpus_per_task))
@@ -184,7 +207,7 @@ class RayExecutor:
         rows it holds.
         """
         try:
-            _probe(str(self._ray.get_runtime_context().gcs_address))
+            probe(str(self._ray.get_runtime_context().gcs_address))
         except (OSError, AttributeError) as error:
             if isinstance(error, AttributeError):
                 return  # this Ray names its address otherwise: no check
@@ -201,19 +224,21 @@ class RayExecutor:
             steps = -(-task.memory_bytes // LEAST_MEMORY) * LEAST_MEMORY
             # More than any node has would wait for ever: it gets a node to itself.
             remote = remote.options(memory=int(min(steps, self._node_memory)))
-        generator = remote.remote(self._experiment, task.runs, task.timeout_s, self.device)
+        generator = remote.remote(
+            self._experiment, task.runs, task.groups, task.timeout_s, self.device
+        )
         self._flights[generator] = task.id
 
     def poll(self, timeout_s: float) -> list[Event]:
         """Outcomes of all tasks that have some; in order of completion, without copies waiting."""
         if not self._flights:
             return []
-        end = time.monotonic() + timeout_s
+        end = time.monotonic() + (timeout_s or DRAIN_S)
         ready, _ = self._ray.wait(list(self._flights), num_returns=1, timeout=timeout_s)
         events: list[Event] = []
         while ready:
             events.extend(self._next_event(generator) for generator in ready)
-            if not self._flights or (timeout_s > 0 and time.monotonic() > end):
+            if not self._flights or time.monotonic() > end:
                 break  # a steady stream must not keep the runner from its other duties
             flying = list(self._flights)
             ready, _ = self._ray.wait(flying, num_returns=len(flying), timeout=0)
@@ -256,6 +281,8 @@ class RayExecutor:
             "cpus_per_task": self.cpus_per_task,
             "gpus_per_task": self.gpus_per_task,
             "device": self.device,
+            "fuse": self.fuse,
+            "max_fused": self.max_fused,
             "n_threads": max(1, int(self.cpus_per_task)),
         }
 
@@ -263,7 +290,7 @@ class RayExecutor:
         """Cancel what is in flight, and stop Ray if this executor started it."""
         if self._ray is None:
             return
-        with _deaf_to_interrupts():
+        with deaf_to_interrupts():
             for generator in self._flights:
                 with contextlib.suppress(Exception):
                     self._ray.cancel(generator, force=True)
@@ -290,57 +317,3 @@ class RayExecutor:
             return str(self._ray._private.worker.global_worker.node.get_session_dir_path())
         except AttributeError:
             return None
-
-
-@contextlib.contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """No Ctrl-C while Ray stops: it takes a second, and half-stopped it would leave processes."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {s: signal.signal(s, signal.SIG_IGN) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def _own_sigterm() -> Iterator[None]:
-    """Keep this process's answer to SIGTERM: Ray's would exit before finished rows are written."""
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
-
-
-def _probe(address: str) -> None:
-    """Raise OSError when nothing listens at ``host:port``; Ray itself tries for minutes."""
-    host, _, port = address.rpartition(":")
-    if host and port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=PROBE_S).close()
-
-
-def _import_path() -> list[str]:
-    """Folders this process imports from, other than those of the Python it runs."""
-    folders = [Path(p or ".").resolve() for p in sys.path]
-    own = [Path(p).resolve() for p in (sys.prefix, sys.base_prefix)]
-    kept = [p for p in folders if p.is_dir() and not any(p.is_relative_to(o) for o in own)]
-    return [str(p) for p in dict.fromkeys(kept)]
-
-
-def _silence_raylet(ray: Any) -> Callable[[], None]:
-    """Keep Ray's own paragraph about each dead worker off the terminal; returns the way back.
-
-    The runner says it in a line and keeps it as a row.  ``log_to_driver=False`` does not cover
-    these messages, and there is no public switch; where the private name moved, they show.
-    """
-    worker: Any = getattr(getattr(ray, "_private", None), "worker", None)
-    before = getattr(worker, "print_to_stdstream", None)
-    if before is None:
-        return lambda: None
-    worker.print_to_stdstream = lambda *_, **__: None
-    return lambda: setattr(worker, "print_to_stdstream", before)

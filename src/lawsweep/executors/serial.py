@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from lawsweep.core.errors import InvalidValueError
-from lawsweep.core.execute import execute_run, n_threads
+from lawsweep.core.execute import Batch, n_threads
 from lawsweep.core.experiment import Experiment
-from lawsweep.core.outcome import Event, Outcome, RunSpec, Task
+from lawsweep.core.outcome import Event, Outcome, Task
+from lawsweep.core.protocols import MAX_FUSED
 
 _DEVICE = re.compile(r"(cpu|cuda(:\d+)?|mps)\Z")
 
@@ -20,15 +21,16 @@ class SerialExecutor:
     """Runs tasks inside ``poll``; a debugger set in an experiment stops there."""
 
     name = "serial"
+    in_process = True
 
-    def __init__(self, device: str = "cpu"):
+    def __init__(self, device: str = "cpu", *, fuse: bool = True, max_fused: int = MAX_FUSED):
         if not _DEVICE.match(device):
             raise InvalidValueError(
                 f"executor.device must be cpu, cuda, cuda:N or mps, got {device!r}."
             )
-        self.device = device
+        self.device, self.fuse, self.max_fused = device, fuse, max_fused
         self._experiment: Experiment | None = None
-        self._queue: deque[tuple[Task, deque[RunSpec]]] = deque()
+        self._queue: deque[tuple[Task, Batch]] = deque()
         self._events: list[Event] = []
 
     def start(self, experiment: Experiment) -> None:
@@ -40,18 +42,27 @@ class SerialExecutor:
         """One: this process."""
         return 1
 
+    @property
+    def slot_memory_bytes(self) -> float:
+        """Half of what the machine has free: the process itself, and others, need some."""
+        import psutil
+
+        return 0.5 * float(psutil.virtual_memory().available)
+
     def submit(self, task: Task) -> None:
         """Queue a task."""
-        self._queue.append((task, deque(task.runs)))
+        assert self._experiment is not None
+        batch = Batch(self._experiment, task.runs, task.groups, self.device, task.timeout_s)
+        self._queue.append((task, batch))
 
     def poll(self, timeout_s: float) -> list[Event]:
         """Execute runs of the first task until ``timeout_s`` has passed (at least one run)."""
         end = time.monotonic() + timeout_s
-        while self._queue and timeout_s > 0 and self._experiment is not None:
-            task, runs = self._queue[0]
-            if runs:
-                self._execute(task, runs)
-            if not runs:
+        while self._queue and timeout_s > 0:
+            task, batch = self._queue[0]
+            if batch:
+                self._execute(task, batch)
+            if not batch:
                 self._queue.popleft()
                 self._events.append(Event(task.id, done=True))
             if time.monotonic() >= end:
@@ -60,27 +71,32 @@ class SerialExecutor:
         events, self._events = self._events, []
         return events
 
-    def _execute(self, task: Task, runs: deque[RunSpec]) -> None:
-        assert self._experiment is not None
-        run = runs.popleft()
+    def _execute(self, task: Task, batch: Batch) -> None:
+        run = batch.next_run()
         try:
-            outcome = execute_run(self._experiment, run, self.device, task.timeout_s)
+            outcomes = batch.step()
         except KeyboardInterrupt:
             raise
         except BaseException as end:  # noqa: BLE001  (exit: on Ray it ends a worker, here not us)
             error = f"{type(end).__name__}: the experiment ended its process ({end})"
-            outcome = Outcome(run.index, "failed", error=error, attempt=run.attempt)
-        self._events.append(Event(task.id, (outcome,)))
+            outcomes = (Outcome(run.index, "failed", error=error, attempt=run.attempt),)
+        self._events.append(Event(task.id, outcomes))
 
     def kill(self, task_id: int) -> None:
         """Drop what is left of a task."""
         if any(task.id == task_id for task, _ in self._queue):
-            self._queue = deque((t, r) for t, r in self._queue if t.id != task_id)
+            self._queue = deque((t, b) for t, b in self._queue if t.id != task_id)
             self._events.append(Event(task_id, lost="killed"))
 
     def describe(self) -> Mapping[str, Any]:
         """Facts for the provenance record."""
-        return {"kind": self.name, "device": self.device, "n_threads": n_threads()}
+        return {
+            "kind": self.name,
+            "device": self.device,
+            "fuse": self.fuse,
+            "max_fused": self.max_fused,
+            "n_threads": n_threads(),
+        }
 
     def close(self) -> None:
         """Forget what is queued."""

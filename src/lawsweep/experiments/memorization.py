@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from lawsweep import Cost, Field, experiment, stream
+
+if TYPE_CHECKING:
+    from lawsweep.kernels.train import Training
 
 _M = "arXiv 2205.10217, Fig. 2"
 
@@ -122,13 +126,15 @@ def _cost(p: Any) -> Cost:
     return Cost(flops=per_step * p.max_steps * share, memory_bytes=itemsize * held)
 
 
-@experiment(version=1, cost=_cost, reference=_M)
-def memorization(params: Params, seed: int, device: str) -> Metrics:
-    """Train one bias-free network on N random points with random targets.
+def _fused(params: Sequence[Params], seeds: Sequence[int], device: str) -> list[Metrics]:
+    """Train the networks of several runs at once; they differ in seed and learning rate.
 
-    Streams: ``data`` (inputs), ``targets``, ``weights`` (W_l ~ N(0, 1/n_{l-1}), the last N(0, 1)).
-    A run that stops early, diverges or starts dead is a result, told by ``stop_reason``.
+    Each run draws from its own streams, and gets the very bits it gets alone.
     """
+    if len(seeds) > 1 and not device.startswith("cpu"):
+        # A GPU's batched products may round with the number of seeds, and training amplifies
+        # that past the 1e-9 that a fused run owes its solo run: there one by one.
+        return [_fused([p], [seed], device)[0] for p, seed in zip(params, seeds, strict=True)]
     import math
 
     import torch
@@ -138,49 +144,80 @@ def memorization(params: Params, seed: int, device: str) -> Metrics:
     from lawsweep.kernels.sampling import DTYPES, rows
     from lawsweep.kernels.train import train
 
-    dtype: torch.dtype = DTYPES[params.dtype]
-    n = params.n_samples
-    widths = layer_widths(params.input_dim, params.width, params.depth)
-    law = "gaussian" if params.targets == "gaussian" else "rademacher"
-    x = rows(params.data, stream(seed, "data"), n, params.input_dim, dtype, device)
-    y = rows(law, stream(seed, "targets"), n, 1, dtype, device)
-    weights = init_weights(widths, stream(seed, "weights"), dtype=dtype, device=device)
-    given = params.learning_rate
+    p = params[0]
+    dtype: torch.dtype = DTYPES[p.dtype]
+    n, d = p.n_samples, p.input_dim
+    widths = layer_widths(d, p.width, p.depth)
+    law = "gaussian" if p.targets == "gaussian" else "rademacher"
+    draws = [
+        (
+            rows(p.data, stream(seed, "data"), n, d, dtype, device),
+            rows(law, stream(seed, "targets"), n, 1, dtype, device)[:, 0],
+            init_weights(widths, stream(seed, "weights"), dtype=dtype, device=device),
+        )
+        for seed in seeds
+    ]
+    x, y, weights = zip(*draws, strict=True)
+    stacked = torch.stack(x)
+    usual = 1.0 / (10.0 * math.sqrt(n))
     result = train(
-        x.unsqueeze(0),
-        y.T,
-        [w.unsqueeze(0) for w in weights],
-        activation(params.activation),
-        learning_rate=1.0 / (10.0 * math.sqrt(n)) if given is None else given,
-        optimizer=params.optimizer,
-        max_steps=params.max_steps,
-        stop_rule=params.stop_rule,
-        target_loss=params.target_loss,
+        stacked,
+        torch.stack(y),
+        [torch.stack(layer) for layer in zip(*weights, strict=True)],
+        activation(p.activation),
+        learning_rate=[usual if q.learning_rate is None else q.learning_rate for q in params],
+        optimizer=p.optimizer,
+        max_steps=p.max_steps,
+        stop_rule=p.stop_rule,
+        target_loss=p.target_loss,
     )
-    window, best = float(result.window_loss[0]), float(result.best_loss[0])
-    final = float(result.final_loss[0])
+    dead = _n_dead(stacked, result.weights, p)
+    return [_metrics(result, i, p, n_params(widths), dead[i]) for i in range(len(seeds))]
+
+
+def _metrics(
+    result: Training, i: int, params: Params, n_weights: int, n_dead: int | None
+) -> Metrics:
+    """The metrics of the run at position ``i``."""
+    import math
+
+    window, best = float(result.window_loss[i]), float(result.best_loss[i])
+    final = float(result.final_loss[i])
     return Metrics(
         final_loss=final,
         figure_loss=None if math.isnan(window) else 2.0 * window,
         best_loss=best,
-        initial_loss=float(result.initial_loss[0]),
+        initial_loss=float(result.initial_loss[i]),
         memorized=best <= params.memorized_below,
-        stop_reason=result.stop_reason[0].value,
-        n_steps=int(result.n_steps[0]),
-        grad_norm=float(result.grad_norm[0]),
-        n_dead_samples=_n_dead(x, result.weights, params) if math.isfinite(final) else None,
-        n_params=n_params(widths),
+        stop_reason=result.stop_reason[i].value,
+        n_steps=int(result.n_steps[i]),
+        grad_norm=float(result.grad_norm[i]),
+        n_dead_samples=n_dead if math.isfinite(final) else None,
+        n_params=n_weights,
     )
 
 
-def _n_dead(x: Any, weights: list[Any], params: Params) -> int | None:
-    """Samples that some hidden ReLU layer maps to zero, x (N, d), weights (1, n_in, n_out)."""
+@experiment(version=1, cost=_cost, reference=_M, fused=_fused, fuse_over=("learning_rate",))
+def memorization(params: Params, seed: int, device: str) -> Metrics:
+    """Train one bias-free network on N random points with random targets.
+
+    Streams: ``data`` (inputs), ``targets``, ``weights`` (W_l ~ N(0, 1/n_{l-1}), the last N(0, 1)).
+    A run that stops early, diverges or starts dead is a result, told by ``stop_reason``.
+    """
+    return _fused([params], [seed], device)[0]
+
+
+def _n_dead(x: Any, weights: list[Any], params: Params) -> list[int | None]:
+    """Samples that some hidden ReLU layer maps to zero, x (S, N, d), weights (S, n_in, n_out)."""
     from lawsweep.kernels.activations import activation
     from lawsweep.kernels.networks import forward
 
     if params.activation != "relu":
-        return None
-    features, _ = forward(x, [w[0] for w in weights], activation("relu"))
-    # A layer of zeros makes all later ones zero, so the last hidden one tells (depth 1 has none).
-    hidden = features[1:-1]
-    return int((hidden[-1] == 0).all(-1).sum()) if hidden else 0
+        return [None] * len(x)
+    found: list[int | None] = []
+    for i in range(len(x)):
+        features, _ = forward(x[i], [w[i] for w in weights], activation("relu"))
+        # A layer of zeros makes all later ones zero, so the last hidden one tells (depth 1: none).
+        hidden = features[1:-1]
+        found.append(int((hidden[-1] == 0).all(-1).sum()) if hidden else 0)
+    return found

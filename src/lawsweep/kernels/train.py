@@ -3,14 +3,6 @@
 The loss of a seed is the mean squared error over its N samples, (1/N) sum_i (f(x_i) - y_i)^2.
 Seeds are independent: each stops for its own reason, and is then taken out of the batch, so that
 its numbers are those of a run alone.
-
-The gradient is written out (no autograd: at the sizes of interest a step is a dozen small matrix
-products, and bookkeeping would dominate).  With F_0 = X, G_l = F_{l-1} W_l, F_l = act(G_l) and
-r = G_L - y,
-
-    B_L = (2/N) r,   B_{l-1} = (B_l W_l^T) o act'(G_{l-1}),   dLoss/dW_l = F_{l-1}^T B_l,
-
-which is 2N(3p - n_0 n_1) floating-point operations a step for p weights.
 """
 
 from __future__ import annotations
@@ -25,23 +17,11 @@ from torch import Tensor
 
 from lawsweep.kernels.activations import Activation
 from lawsweep.kernels.networks import n_params
+from lawsweep.kernels.train_gradient import blocks
 from lawsweep.kernels.train_optimizers import OPTIMIZERS, LayerMajor, Optimizer
 from lawsweep.kernels.train_stop import CHECK_EVERY, Monitor, StopReason, StopRule
 
 OptimizerName = Literal["adam", "gd"]
-
-
-def _times_column(a: Tensor, b: Tensor, out: Tensor) -> Tensor:
-    """``a @ b`` for ``b`` of one column, into ``out``.
-
-    On the CPU seed by seed: the batched product rounds a matrix times a column differently with
-    the number of seeds (MKL 2024.2), and training would amplify the last bit.
-    """
-    if a.shape[0] == 1 or a.device.type != "cpu":
-        return torch.bmm(a, b, out=out)
-    for a_i, b_i, out_i in zip(a.split(1), b.split(1), out.split(1), strict=True):
-        torch.bmm(a_i, b_i, out=out_i)
-    return out
 
 
 @dataclass(frozen=True)
@@ -72,7 +52,7 @@ class Training:
 
 
 class _Batch:
-    """The seeds still in training: data, weights, and every buffer a step writes to."""
+    """The seeds still in training: data, weights, gradients, and the blocks that compute them."""
 
     def __init__(self, x: Tensor, y: Tensor, weights: Sequence[Tensor], act: Activation) -> None:
         self.x, self.y, self.act = x.contiguous(), y.contiguous(), act
@@ -81,44 +61,13 @@ class _Batch:
         self.grad = torch.zeros_like(self.flat)
         self.weights = self.layout.views(self.flat)
         self.grads = self.layout.views(self.grad)
-        n_seeds, n_samples, _ = x.shape
-        shapes = [(n_seeds, n_samples, w.shape[-1]) for w in weights]
-        self.g = [x.new_empty(s) for s in shapes]
-        self.b = [x.new_empty(s) for s in shapes[:-1]]
-        self.b.append(self.g[-1])  # the residual is scaled to B_L where it lies
-        self.losses = x.new_empty((CHECK_EVERY + 1, n_seeds, 1, 1))
-        self._scale = 2.0 / n_samples
-        # Views made once: a step is bound by the number of calls, and so is making a view.
-        self._wt = [w.mT for w in self.weights]
-        self._rt = self.g[-1].mT
-        self._slots = list(self.losses)
-        self._relu = act.name == "relu"
+        self.losses = x.new_empty((CHECK_EVERY + 1, len(x), 1, 1))
+        self._blocks = blocks(self.x, self.y, self.weights, self.grads, self.losses, act)
 
     def evaluate(self, slot: int) -> None:
         """Squared error summed over samples, into ``losses[slot]``; gradient, into ``grads``."""
-        features = [self.x]
-        for w, g in zip(self.weights[:-1], self.g[:-1], strict=True):
-            torch.bmm(features[-1], w, out=g)
-            # ReLU in place loses nothing: relu(G) > 0 where G > 0.
-            features.append(g.relu_() if self._relu else self.act.f(g))
-        r = _times_column(features[-1], self.weights[-1], self.g[-1]).sub_(self.y)
-        _times_column(self._rt, r, self._slots[slot])
-        r.mul_(self._scale)
-        top = len(self.weights) - 1
-        _times_column(features[top].mT, r, self.grads[top])
-        for layer in range(top, 0, -1):
-            if layer < top:
-                torch.bmm(features[layer].mT, self.b[layer], out=self.grads[layer])
-            below = torch.bmm(self.b[layer], self._wt[layer], out=self.b[layer - 1])
-            if self._relu:
-                # below o (G > 0) in one pass; as two calls it takes four times as long.
-                torch.ops.aten.threshold_backward.grad_input(
-                    below, self.g[layer - 1], 0, grad_input=below
-                )
-            else:
-                below.mul_(self.act.df(self.g[layer - 1]))
-        if top > 0:
-            torch.bmm(self.x.mT, self.b[0], out=self.grads[0])
+        for block in self._blocks:
+            block.evaluate(slot)
 
     def grad_norm(self) -> np.ndarray:
         """Euclidean norm of each seed's gradient, (S,), scaled so that squares cannot underflow.
@@ -146,7 +95,7 @@ def train(
     weights: Sequence[Tensor],
     act: Activation,
     *,
-    learning_rate: float,
+    learning_rate: float | Sequence[float],
     optimizer: OptimizerName = "adam",
     max_steps: int = 10_000,
     stop_rule: StopRule = "paper",
@@ -155,20 +104,21 @@ def train(
     """Train S networks, one a seed, each on its own data.  Inputs are left unchanged.
 
     ``x`` (S, N, n_0), ``y`` (S, N), ``weights`` L tensors (S, n_{l-1}, n_l) with n_L = 1, all of
-    one floating dtype and device.  Adam is that of Kingma and Ba with betas 0.9 and 0.999 and
-    eps 1e-8; ``gd`` is plain gradient descent.  The rules of stopping, and what ``stop_rule``
-    means, are in ``train_stop``; a non-finite loss, a dead network or an overflow ends the seed
-    with a reason and raises nothing.
+    one floating dtype and device; ``learning_rate`` is one number for all seeds or one a seed.
+    Adam is that of Kingma and Ba with betas 0.9 and 0.999 and eps 1e-8; ``gd`` is plain gradient
+    descent.  The rules of stopping, and what ``stop_rule`` means, are in ``train_stop``; a
+    non-finite loss, a dead network or an overflow ends the seed with a reason and raises nothing.
 
     Raises ValueError for shapes, dtypes or settings that do not fit, or data that is not finite.
     """
     _check_tensors(x, y, weights)
-    _check_settings(learning_rate, optimizer, max_steps, stop_rule, target_loss)
+    rates = _rates(learning_rate, x.shape[0])
+    _check_settings(optimizer, max_steps, stop_rule, target_loss)
     monitor = Monitor(x.shape[0], x.shape[1], max_steps, stop_rule, target_loss)
     with torch.no_grad():
         final = [w.detach().clone() for w in weights]
         batch = _Batch(x.detach(), y.detach().unsqueeze(-1), final, act)
-        method = OPTIMIZERS[optimizer](batch.flat, batch.layout, learning_rate)
+        method = OPTIMIZERS[optimizer](batch.flat, batch.layout, rates)
         _loop(batch, method, monitor, final, max_steps)
     return _result(monitor, final)
 
@@ -191,7 +141,8 @@ def _loop(
             slot = 0
             if not stays.all():
                 keep = torch.from_numpy(np.flatnonzero(stays)).to(batch.x.device)
-                batch, method, live = batch.select(keep), method.select(keep), live[stays]
+                batch, live = batch.select(keep), live[stays]
+                method = method.select(batch.flat, keep)
         method.step(batch.flat, batch.grad)
         slot += 1
 
@@ -253,17 +204,25 @@ def _check_tensors(x: Tensor, y: Tensor, weights: Sequence[Tensor]) -> None:
         raise ValueError("expected finite x, y and weights, got NaN or inf; check the data")
 
 
-def _check_settings(
-    learning_rate: float, optimizer: str, max_steps: int, stop_rule: str, target_loss: float
-) -> None:
+def _rates(learning_rate: float | Sequence[float], n_seeds: int) -> np.ndarray:
+    """One learning rate a seed, float64 (S,)."""
+    given = np.asarray(learning_rate, dtype=np.float64)
+    if given.shape not in ((), (n_seeds,)):
+        raise ValueError(
+            f"expected one learning_rate or {n_seeds}, one a seed, got shape {given.shape}"
+        )
+    if not (np.isfinite(given) & (given > 0)).all():
+        raise ValueError(f"learning_rate must be positive and finite, got {learning_rate!r}")
+    return np.broadcast_to(given, (n_seeds,)).copy()
+
+
+def _check_settings(optimizer: str, max_steps: int, stop_rule: str, target_loss: float) -> None:
     for name, value, valid in (
         ("optimizer", optimizer, tuple(OPTIMIZERS)),
         ("stop_rule", stop_rule, get_args(StopRule)),
     ):
         if value not in valid:
             raise ValueError(f"unknown {name} {value!r}; valid: {', '.join(valid)}")
-    if not (np.isfinite(learning_rate) and learning_rate > 0):
-        raise ValueError(f"learning_rate must be positive and finite, got {learning_rate!r}")
     if max_steps < 1:
         raise ValueError(f"max_steps must be at least 1, got {max_steps!r}")
     if not target_loss >= 0:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import sqrt
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -57,29 +58,39 @@ class Optimizer(Protocol):
     def finite(self) -> Tensor:
         """Whether each seed's state is finite, (S,) bool."""
 
-    def select(self, keep: Tensor) -> Optimizer:
-        """The optimiser of the seeds at positions ``keep``."""
+    def select(self, flat: Tensor, keep: Tensor) -> Optimizer:
+        """The optimiser of the seeds at positions ``keep``, whose weights are ``flat``."""
 
 
 class GradientDescent:
-    """w <- w - lr g."""
+    """w <- w - lr g.  ``rates`` has one number for all seeds, or one a seed.
 
-    def __init__(self, flat: Tensor, layout: LayerMajor, learning_rate: float) -> None:
-        self._lr, self._n_seeds, self._device = learning_rate, layout.shapes[0][0], flat.device
+    Where they differ the gradient is multiplied by a vector of them, which rounds as one number
+    does (addcmul and add with alpha both fuse the product with the sum).
+    """
+
+    def __init__(self, flat: Tensor, layout: LayerMajor, rates: np.ndarray) -> None:
+        self._rates, self._layout, self._device = rates, layout, flat.device
+        self._minus: Tensor | None = None
+        if len(set(rates.tolist())) > 1:
+            minus = torch.from_numpy(-rates).to(flat)[:, None, None]
+            blocks = [minus.expand(shape) for shape in layout.shapes]
+            self._minus = layout.flat(blocks)
 
     def step(self, flat: Tensor, grad: Tensor) -> None:
         """Move ``flat`` in place."""
-        flat.add_(grad, alpha=-self._lr)
+        if self._minus is None:
+            flat.add_(grad, alpha=-float(self._rates[0]))
+        else:
+            flat.addcmul_(grad, self._minus)
 
     def finite(self) -> Tensor:
         """Always: there is no state."""
-        return torch.ones(self._n_seeds, dtype=torch.bool, device=self._device)
+        return torch.ones(len(self._rates), dtype=torch.bool, device=self._device)
 
-    def select(self, keep: Tensor) -> GradientDescent:
-        """The same rule for fewer seeds."""
-        other = object.__new__(GradientDescent)
-        other._lr, other._n_seeds, other._device = self._lr, len(keep), self._device
-        return other
+    def select(self, flat: Tensor, keep: Tensor) -> GradientDescent:
+        """The same rule for the seeds at positions ``keep``, whose weights are ``flat``."""
+        return GradientDescent(flat, self._layout.selected(len(keep)), self._rates[_numpy(keep)])
 
 
 class Adam:
@@ -87,13 +98,19 @@ class Adam:
 
     With bias corrections c_1 = 1 - beta_1^t and c_2 = 1 - beta_2^t,
     (m/c_1) / (sqrt(v/c_2) + eps) = (sqrt(c_2)/c_1) m / (sqrt(v) + eps sqrt(c_2)),
-    which saves one pass over the weights.
+    which saves one pass over the weights.  ``rates`` has one learning rate a seed; where they
+    differ, m is first multiplied by each seed's, as addcdiv does with one number.
     """
 
-    def __init__(self, flat: Tensor, layout: LayerMajor, learning_rate: float) -> None:
-        self._lr, self._layout, self._t = learning_rate, layout, 0
+    def __init__(self, flat: Tensor, layout: LayerMajor, rates: np.ndarray) -> None:
+        self._rates, self._layout, self._t = rates, layout, 0
         self._m, self._v = torch.zeros_like(flat), torch.zeros_like(flat)
         self._denominator = torch.empty_like(flat)
+        self._alike = len(set(rates.tolist())) == 1
+        if not self._alike:
+            self._scaled = torch.zeros_like(flat)  # its padding stays zero
+            self._scaled_views = layout.views(self._scaled)
+            self._m_views = layout.views(self._m)
 
     def step(self, flat: Tensor, grad: Tensor) -> None:
         """Move ``flat`` in place."""
@@ -102,7 +119,13 @@ class Adam:
         self._m.lerp_(grad, 1.0 - BETA_1)
         self._v.mul_(BETA_2).addcmul_(grad, grad, value=1.0 - BETA_2)
         torch.sqrt(self._v, out=self._denominator).add_(EPS * c2)
-        flat.addcdiv_(self._m, self._denominator, value=-self._lr * c2 / c1)
+        if self._alike:
+            flat.addcdiv_(self._m, self._denominator, value=-float(self._rates[0]) * c2 / c1)
+            return
+        factors = torch.from_numpy(-self._rates * c2 / c1).to(flat)[:, None, None]
+        for m, scaled in zip(self._m_views, self._scaled_views, strict=True):
+            torch.mul(m, factors, out=scaled)
+        flat.addcdiv_(self._scaled, self._denominator)
 
     def finite(self) -> Tensor:
         """Whether each seed's second moments are finite.
@@ -113,12 +136,17 @@ class Adam:
         ok = [torch.isfinite(v).flatten(1).all(1) for v in self._layout.views(self._v)]
         return torch.stack(ok).all(0)
 
-    def select(self, keep: Tensor) -> Adam:
+    def select(self, flat: Tensor, keep: Tensor) -> Adam:
         """The optimiser of the seeds at positions ``keep``, with their moments and step count."""
-        m, v = (self._layout.select(t, keep) for t in (self._m, self._v))
-        other = Adam(m, self._layout.selected(len(keep)), self._lr)
-        other._m, other._v, other._t = m, v, self._t
+        other = Adam(flat, self._layout.selected(len(keep)), self._rates[_numpy(keep)])
+        other._m.copy_(self._layout.select(self._m, keep))
+        other._v.copy_(self._layout.select(self._v, keep))
+        other._t = self._t
         return other
+
+
+def _numpy(keep: Tensor) -> np.ndarray:
+    return keep.cpu().numpy()  # type: ignore[no-any-return]
 
 
 OPTIMIZERS: dict[str, type[Adam] | type[GradientDescent]] = {"adam": Adam, "gd": GradientDescent}

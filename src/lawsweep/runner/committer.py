@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from lawsweep.core.outcome import Outcome
 from lawsweep.core.plan import Plan
-from lawsweep.core.protocols import Table
+from lawsweep.core.protocols import Arrays, Table
+from lawsweep.runner.columns import params_of
+
+EVERY_BYTES = 64 * 2**20  # large arrays held unwritten at most, about
 
 
 class Committer:
     """Collects outcomes as rows and appends them to the table.
 
-    At most ``every_s`` seconds of finished work, or ``every_n`` rows, are ever unwritten.  (That
-    a long launch leaves few files all the same is the table's doing: it merges small parts.)
+    At most ``every_s`` seconds of finished work, ``every_n`` rows, or ``every_bytes`` of large
+    arrays (and the run that went past it) are ever unwritten.  (That a long launch leaves few
+    files all the same is the table's doing: it merges small parts.)
     """
 
     def __init__(
@@ -26,51 +30,69 @@ class Committer:
         launch_id: str,
         every_s: float = 2.0,
         every_n: int = 20_000,
+        every_bytes: int = EVERY_BYTES,
         clock: Callable[[], float] = time.monotonic,
     ):
         self.table, self.plan, self.launch_id = table, plan, launch_id
-        self.every_s, self.every_n, self._clock = every_s, every_n, clock
-        self._rows: list[Mapping[str, Any]] = []
+        self.every_s, self.every_n, self.every_bytes = every_s, every_n, every_bytes
+        self._clock = clock
+        self._outcomes: list[Outcome] = []
+        self._n_bytes = 0
+        experiment = plan.experiment
+        defaults = {s.name: s.default for s in experiment.params if s.has_default}
+        self._same = {
+            **defaults,
+            "experiment": experiment.name,
+            "version": experiment.version,
+            "launch_id": launch_id,
+        }
         self._oldest = 0.0
 
     def add(self, outcome: Outcome) -> None:
         """Take an outcome; it is durable after the next flush."""
-        if not self._rows:
+        if not self._outcomes:
             self._oldest = self._clock()
-        self._rows.append(self._row(outcome))
+        self._outcomes.append(outcome)
+        if outcome.arrays:
+            self._n_bytes += sum(a.nbytes for a in outcome.arrays.values())
 
     def due(self) -> bool:
         """Whether the rows held are old or many enough to be written."""
-        if not self._rows:
+        if not self._outcomes:
             return False
-        return len(self._rows) >= self.every_n or self._clock() - self._oldest >= self.every_s
+        full = len(self._outcomes) >= self.every_n or self._n_bytes >= self.every_bytes
+        return full or self._clock() - self._oldest >= self.every_s
 
     def flush(self) -> None:
-        """Write what is held.  On StoreError the rows are kept, for another try."""
-        if self._rows:
-            self.table.append(self._rows)
-            self._rows = []
+        """Write what is held.  On StoreError the outcomes are kept, for another try."""
+        if self._outcomes:
+            rows = self._rows()
+            arrays: list[Arrays | None] = [o.arrays for o in self._outcomes]
+            if any(arrays):
+                self.table.append(rows, arrays)
+            else:
+                self.table.append(rows)
+            self._outcomes, self._n_bytes = [], 0
 
-    def _row(self, outcome: Outcome) -> dict[str, Any]:
-        run, experiment = outcome.index, self.plan.experiment
-        defaults = {s.name: s.default for s in experiment.params if s.has_default}
-        return {
-            **defaults,
-            **self.plan.params_of(run),
-            **(outcome.metrics or {}),
-            "run_id": self.plan.run_ids[run],
-            "experiment": experiment.name,
-            "version": experiment.version,
-            "seed": self.plan.seed_of(run),
-            "status": outcome.status,
-            "error": outcome.error,
-            "traceback": outcome.traceback,
-            "wall_s": outcome.wall_s,
-            "peak_memory_bytes": outcome.peak_memory_bytes,
-            "attempt": outcome.attempt,
-            "device": outcome.device,
-            "host": outcome.host,
-            "n_threads": outcome.n_threads,
-            "started_at": datetime.fromtimestamp(outcome.started_at, UTC),
-            "launch_id": self.launch_id,
-        }
+    def _rows(self) -> list[dict[str, Any]]:
+        params = params_of(self.plan, [o.index for o in self._outcomes])
+        return [
+            {
+                **self._same,
+                **given,
+                **(outcome.metrics or {}),
+                "run_id": self.plan.run_ids[outcome.index],
+                "seed": self.plan.seed_of(outcome.index),
+                "status": outcome.status,
+                "error": outcome.error,
+                "traceback": outcome.traceback,
+                "wall_s": outcome.wall_s,
+                "peak_memory_bytes": outcome.peak_memory_bytes,
+                "attempt": outcome.attempt,
+                "device": outcome.device,
+                "host": outcome.host,
+                "n_threads": outcome.n_threads,
+                "started_at": datetime.fromtimestamp(outcome.started_at, UTC),
+            }
+            for outcome, given in zip(self._outcomes, params, strict=True)
+        ]

@@ -78,6 +78,9 @@ class CostModel:
     of two), or by the trend over the bins, so neither the prior's rate nor its dependence on size
     has to be right.  Memory is predicted by the largest ratio, since too little is worse than too
     much.
+
+    A run computed together with others (fused) is cheaper, so its seconds are kept apart, and
+    speak for the runs to come where ``fusing`` says that these will be fused too.
     """
 
     def __init__(self, plan: Plan, flops_per_s: float = PRIOR_FLOPS_PER_S):
@@ -89,24 +92,34 @@ class CostModel:
         if cost is not None:
             flops, memory = _ask(plan, cost)
         self.prior_s = PRIOR_OVERHEAD_S + flops / flops_per_s
+        self._run_memory = memory
         self._prior_memory = BASE_MEMORY_BYTES + memory
         self.bins = np.floor(np.log2(self.prior_s)).astype(int)
-        self._ratios: dict[int, _Ratios] = {}
+        self.fusing = False
+        self._alone: dict[int, _Ratios] = {}
+        self._fused: dict[int, _Ratios] = {}
         self._memory: dict[int, float] = {}
-        self._estimates: dict[int, _Estimate] = {}
+        self._estimates: dict[tuple[bool, int], _Estimate] = {}
 
     @property
     def n_measured(self) -> int:
         """How many wall times were learnt from."""
-        return sum(r.n for r in self._ratios.values())
+        return sum(r.n for kept in (self._alone, self._fused) for r in kept.values())
 
-    def learn(self, run: int, wall_s: float | None, peak_memory_bytes: int | None = None) -> None:
+    def learn(
+        self,
+        run: int,
+        wall_s: float | None,
+        peak_memory_bytes: int | None = None,
+        n_fused: int = 1,
+    ) -> None:
         """Take in what a finished run took, where it is known."""
         point = run // self._n_seeds
         b = int(self.bins[point])
         if wall_s is not None:
             self._estimates.clear()
-            self._ratios.setdefault(b, _Ratios()).add(wall_s / float(self.prior_s[point]))
+            kept = self._fused if n_fused > 1 else self._alone
+            kept.setdefault(b, _Ratios()).add(wall_s / float(self.prior_s[point]))
         if peak_memory_bytes is not None:
             ratio = peak_memory_bytes / float(self._prior_memory[point])
             self._memory[b] = max(self._memory.get(b, 0.0), ratio)
@@ -146,13 +159,17 @@ class CostModel:
         return self._estimate(b).error
 
     def _estimate(self, b: int) -> _Estimate:
-        if b not in self._estimates:
-            own = self._ratios.get(b)
-            if own is not None and own.n >= ENOUGH:
-                self._estimates[b] = own.estimate()
-            else:
-                self._estimates[b] = self._trend(b)
-        return self._estimates[b]
+        key = (self.fusing, b)
+        if key not in self._estimates:
+            own = self._speaking().get(b)
+            enough = own is not None and own.n >= ENOUGH
+            self._estimates[key] = own.estimate() if own and enough else self._trend(b)
+        return self._estimates[key]
+
+    def _speaking(self) -> dict[int, _Ratios]:
+        """For each measured bin, the runs that are like those to come."""
+        first, second = (self._alone, self._fused)
+        return {**first, **second} if self.fusing else {**second, **first}
 
     def _trend(self, b: int) -> _Estimate:
         """The ratio of a bin with few runs, from the trend over the measured bins.
@@ -161,12 +178,13 @@ class CostModel:
         prior N(0, SLOPE_SD^2) on the slope: as long as little is known of it the ratio is the mean
         of all, and a run far from what was measured is known to be known badly.
         """
-        if not self._ratios:
+        ratios = self._speaking()
+        if not ratios:
             return _Estimate(1.0, UNMEASURED_SD, UNMEASURED_SD)
-        bins = np.array(list(self._ratios), dtype=float)
-        found = [r.estimate() for r in self._ratios.values()]
+        bins = np.array(list(ratios), dtype=float)
+        found = [r.estimate() for r in ratios.values()]
         means = np.maximum([f.mean for f in found], 1e-12)
-        counts = np.array([min(r.n, KEPT) for r in self._ratios.values()], dtype=float)
+        counts = np.array([min(r.n, KEPT) for r in ratios.values()], dtype=float)
         spread = np.array([f.sd for f in found]) / means
         cv = max(0.05, float(np.average(spread, weights=counts)))
         weights = counts / cv**2
@@ -194,17 +212,32 @@ class CostModel:
     def memory_bytes_of(self, runs: Iterable[int]) -> np.ndarray:
         """Expected peak memory of a worker during each of many runs, shape (n_runs,)."""
         points = np.fromiter(runs, dtype=np.int64) // self._n_seeds
+        return np.asarray(self._memory_factor(points) * self._prior_memory[points])
+
+    def _memory_factor(self, points: np.ndarray) -> np.ndarray:
+        """Expected over prior memory: the margin, times the largest ratio met at like sizes."""
         if not self._memory or not len(points):
-            return np.asarray(MEMORY_MARGIN * self._prior_memory[points])
+            return np.full(len(points), MEMORY_MARGIN)
         bins, inverse = np.unique(self.bins[points], return_inverse=True)
         seen = np.array(sorted(self._memory))
         near = seen[np.abs(seen[None, :] - bins[:, None]).argmin(1)]
         ratios = np.array([self._memory[int(b)] for b in near])
-        return np.asarray(MEMORY_MARGIN * self._prior_memory[points] * ratios[inverse])
+        return np.asarray(MEMORY_MARGIN * ratios[inverse])
 
     def memory_bytes(self, run: int) -> float:
         """Expected peak memory of a worker during one run."""
         return float(self.memory_bytes_of([run])[0])
+
+    def fused_memory_bytes(self, run: int, n: int) -> float:
+        """Expected peak memory of a worker that computes ``n`` runs like ``run`` at once."""
+        point = run // self._n_seeds
+        factor = float(self._memory_factor(np.array([point]))[0])
+        return factor * (BASE_MEMORY_BYTES + n * float(self._run_memory[point]))
+
+    def most_fused(self, run: int, memory_bytes: float) -> float:
+        """How many runs like ``run`` fit into so much memory at once; infinite where unknown."""
+        one, two = (self.fused_memory_bytes(run, n) for n in (1, 2))
+        return 1 + max(0.0, memory_bytes - one) / (two - one) if two > one else float("inf")
 
 
 def _ask(plan: Plan, cost: Callable[[Any], Cost]) -> tuple[np.ndarray, np.ndarray]:

@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import inspect
 import os
 import platform
 import subprocess
 import sys
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from lawsweep.core.execute import n_threads
+from lawsweep.core.experiment import Experiment
 from lawsweep.core.identity import SCHEME
 from lawsweep.core.plan import Plan
 from lawsweep.core.sweep import Sweep
 
 PACKAGES = (
     "lawsweep", "ray", "hydra-core", "omegaconf", "torch", "numpy", "scipy", "pandas", "pyarrow",
+    "matplotlib", "duckdb",
+)  # fmt: skip
+THREADS = (
+    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
 )  # fmt: skip
 
 
@@ -36,20 +42,64 @@ def launch_record(
     return {
         "launch_id": launch_id,
         "sweep": sweep.name,
-        "experiment": plan.experiment.name,
-        "experiment_version": plan.experiment.version,
-        "id_scheme": SCHEME,
         "command": command,
         "overrides": list(sweep.overrides),
         "config": sweep.record(),
         "n_planned": len(plan),
-        "started_at": datetime.now(UTC).isoformat(),
         "executor": dict(executor),
+        **circumstances(plan.experiment),
+    }
+
+
+def circumstances(experiment: Experiment) -> dict[str, Any]:
+    """The code, the packages and the machine of this process, now."""
+    return {
+        "experiment": experiment.name,
+        "experiment_version": experiment.version,
+        "experiment_source": source_state(experiment),
+        "id_scheme": SCHEME,
+        "started_at": datetime.now(UTC).isoformat(),
         "git": git_state(Path.cwd()),
         "packages": package_versions(),
         "hardware": hardware(),
+        "blas": blas(),
         "n_threads": n_threads(),
         "pid": os.getpid(),
+    }
+
+
+def source_state(experiment: Experiment) -> dict[str, Any] | None:
+    """The experiment's module and the hash of its file; None where there is no file to read.
+
+    A user's file is often in no git checkout, and code that changes under one version makes rows
+    that look alike and are not.
+    """
+    module = experiment.function.__module__
+    try:
+        path = Path(inspect.getsourcefile(experiment.function) or "")
+        digest = hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+    except (TypeError, OSError):
+        return None
+    return {"module": module, "file": path.name, "hash": digest}
+
+
+def blas() -> dict[str, Any]:
+    """The linear algebra that numpy was built with, and the threads it was told to use.
+
+    Its name and version decide the last bits of a result; None where numpy does not say.
+    """
+    import numpy as np
+
+    try:
+        found: Any = np.show_config(mode="dicts")
+        built = found["Build Dependencies"]["blas"]
+    except (TypeError, KeyError, AttributeError):
+        built = {}
+    return {
+        "name": built.get("name"),
+        "version": built.get("version"),
+        "configuration": built.get("openblas configuration"),
+        "threads": {name: os.environ[name] for name in THREADS if name in os.environ},
     }
 
 
@@ -68,26 +118,48 @@ def hardware() -> dict[str, Any]:
     """Host, processor, cores, memory and NVIDIA devices, from the operating system."""
     import psutil
 
-    gpus = sorted(p.name for p in Path("/proc/driver/nvidia/gpus").glob("*"))
     return {
         "host": platform.node(),
         "platform": platform.platform(),
         "processor": _processor(),
         "n_cpus": len(os.sched_getaffinity(0)),
         "memory_bytes": psutil.virtual_memory().total,
-        "gpus": gpus,
+        "gpus": _gpus(),
+        "nvidia_driver": _nvidia_driver(),
         "executable_prefix": Path(sys.prefix).name,
     }
 
 
 def _processor() -> str:
+    model = next((v for k, v in _facts(Path("/proc/cpuinfo")) if k == "model name"), "")
+    return model or platform.processor() or platform.machine()
+
+
+def _gpus() -> list[str]:
+    """Models of the NVIDIA devices, as the driver lists them; a bus address where it is mute."""
+    found = []
+    for folder in sorted(Path("/proc/driver/nvidia/gpus").glob("*")):
+        facts = dict(_facts(folder / "information"))
+        found.append(facts.get("Model") or folder.name)
+    return found
+
+
+def _nvidia_driver() -> str | None:
+    return next(
+        (v for k, v in _facts(Path("/proc/driver/nvidia/version")) if k == "NVRM version"), None
+    )
+
+
+def _facts(path: Path) -> Iterator[tuple[str, str]]:
+    """``name: value`` lines of a file of the kernel; none where it cannot be read."""
     try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        return
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if colon:
+            yield name.strip(), value.strip()
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:

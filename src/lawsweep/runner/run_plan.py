@@ -6,57 +6,26 @@ import dataclasses
 import re
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from itertools import accumulate
 
 from lawsweep.core.outcome import FAILURES, Event, Outcome, RunSpec, Status, Task
 from lawsweep.core.plan import Plan
 from lawsweep.core.protocols import Done, Executor, Table
 from lawsweep.core.sweep import OnFailure
-from lawsweep.runner.backlog import Backlog
+from lawsweep.runner.backlog import Backlog, Cut
 from lawsweep.runner.calibrate import core_flops_per_s
 from lawsweep.runner.committer import Committer
 from lawsweep.runner.costs import CostModel
+from lawsweep.runner.fusing import FusingPolicy
+from lawsweep.runner.interrupts import Interrupts
+from lawsweep.runner.report import RunReport as RunReport
+from lawsweep.runner.report import Snapshot as Snapshot
+from lawsweep.runner.report import Watcher as Watcher
+from lawsweep.runner.report import describe_report as describe_report
 
 TICK_S = 0.2
 KILL_GRACE_S = 10.0  # after its own deadline a worker has this long before it is killed
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """Where a launch is: for a progress display and for the sign of life in the store."""
-
-    planned: int
-    done_before: int
-    statuses: Mapping[str, int]
-    running: int
-    elapsed_s: float
-    rate: float
-    eta_s: float | None
-    eta_low_s: float | None = None
-    eta_high_s: float | None = None
-    new_failures: tuple[Outcome, ...] = ()
-
-    @property
-    def finished(self) -> int:
-        """Runs finished by this launch."""
-        return sum(self.statuses.values())
-
-
-@dataclass
-class RunReport:
-    """What a launch did.  ``stopped`` is None, ``interrupted`` or ``same_failure``."""
-
-    planned: int
-    done_before: int
-    statuses: Counter[str] = field(default_factory=Counter)
-    stopped: str | None = None
-    message: str = ""
-    wall_s: float = 0.0
-
-
-Watcher = Callable[[Snapshot], None]
 
 
 def to_do(plan: Plan, done: Mapping[str, Done], *, retry: bool = False) -> list[int]:
@@ -90,7 +59,10 @@ class Launch:
         self.costs.learn_table(
             plan, known, str(kind.get("device", "cpu")).partition(":")[0], kind.get("n_threads")
         )
-        self.backlog = Backlog(plan, self.costs, todo, attempts)
+        fuses = plan.experiment.fused is not None and executor.fuse
+        self.costs.fusing = fuses and executor.max_fused > 1
+        self.backlog = Backlog(plan, self.costs, todo, attempts, executor.max_fused if fuses else 1)
+        self._fusing = FusingPolicy(plan.experiment.name)
         self.committer = Committer(table, plan, launch_id, every_s=commit_every_s)
         before = len(known) - (len(todo) if retry else 0)
         self.report = RunReport(planned=len(plan), done_before=before)
@@ -106,42 +78,70 @@ class Launch:
     def run(self) -> RunReport:
         """Run to the end, on an executor that is started.
 
-        Ctrl-C flushes and returns.  A StoreError passes on after one more try to write.
+        The first Ctrl-C takes what has finished, writes it and returns; a second one, or whatever
+        else the caller's handlers raise, is passed on when that is written.  A StoreError passes
+        on after one more try to write.
         """
-        try:
-            self._started = time.monotonic()
+        with Interrupts() as interrupts:
+            try:
+                self._started = time.monotonic()
+                self._loop(interrupts)
+                self.committer.flush()
+                interrupts.deliver()
+            except KeyboardInterrupt:
+                self.report.stopped = "interrupted"
+                self.report.message = "interrupted; what had finished is in the table"
+                with interrupts.released():
+                    for event in self.executor.poll(0):
+                        self._take(event)
+            finally:
+                self.committer.flush()
+            self.report.wall_s = time.monotonic() - self._started
+            self.report.notes = self._fusing.notes()
             self._tell()
-            while (self.backlog or self._flights) and self.report.stopped is None:
-                self._submit()
-                for event in self.executor.poll(TICK_S):
-                    self._take(event)
-                self._kill_late()
+        return self.report
+
+    def _loop(self, interrupts: Interrupts) -> None:
+        self._tell()
+        while (self.backlog or self._flights) and self.report.stopped is None:
+            self._submit()
+            for event in self._poll(interrupts):
+                self._take(event)
                 if self.committer.due():
                     self.committer.flush()
-                self._tell()
-        except KeyboardInterrupt:
-            for event in self.executor.poll(0):
-                self._take(event)
-            self.report.stopped = "interrupted"
-            self.report.message = "interrupted; what had finished is in the table"
-        finally:
-            self.committer.flush()
-        self.report.wall_s = time.monotonic() - self._started
-        self._tell()
-        return self.report
+            interrupts.deliver()
+            self._kill_late()
+            if self.committer.due():
+                self.committer.flush()
+            self._tell()
+
+    def _poll(self, interrupts: Interrupts) -> list[Event]:
+        if not self.executor.in_process:
+            return self.executor.poll(TICK_S)  # soon over: a signal can wait until it is
+        with interrupts.released():
+            return self.executor.poll(TICK_S)
 
     def _submit(self) -> None:
         # One task more than slots waits at the executor, so that a free slot never waits for us.
         n_slots = self.executor.n_slots
         while self.backlog and len(self._flights) < n_slots + 1:
-            runs = self.backlog.take(n_slots)
-            memory = 0.0
-            if self.costs.has_prior:
-                memory = float(self.costs.memory_bytes_of(r.index for r in runs).max())
-            task = Task(self._next_task, runs, self.policy.timeout_s, memory)
+            cut = self.backlog.take(n_slots, self.executor.slot_memory_bytes)
+            memory = self._memory_bytes(cut) if self.costs.has_prior else 0.0
+            task = Task(self._next_task, cut.runs, self.policy.timeout_s, memory, cut.groups)
             self._next_task += 1
             self._flights[task.id] = _Flight(task)
             self.executor.submit(task)
+
+    def _memory_bytes(self, cut: Cut) -> float:
+        """What a worker is expected to hold at most during a batch."""
+        most = float(self.costs.memory_bytes_of(r.index for r in cut.runs).max())
+        firsts = accumulate(cut.groups, initial=0)
+        fused = [
+            self.costs.fused_memory_bytes(cut.runs[i].index, n)
+            for i, n in zip(firsts, cut.groups, strict=False)
+            if n > 1
+        ]
+        return max([most, *fused])
 
     def _take(self, event: Event) -> None:
         flight = self._flights.get(event.task_id)
@@ -154,6 +154,8 @@ class Launch:
                 self._record(outcome)
         if event.lost is not None or event.done:
             del self._flights[event.task_id]
+            if event.lost is not None and flight.longest > 1 and flight.waiting:
+                self._fused_failed(event.lost, lost=True)
             self._lost(list(flight.waiting.values()), event.lost or "ended without an answer")
 
     def _lost(self, runs: list[RunSpec], reason: str) -> None:
@@ -185,12 +187,27 @@ class Launch:
                 )
             )
 
+    def _fused_failed(self, reason: str, *, lost: bool = False) -> None:
+        """A group gave no answers: its runs go alone.  Fuse fewer, or none, if that is the rule."""
+        stop = self._fusing.failed(reason, time.monotonic() if lost else None)
+        if reason.startswith("oom"):
+            self.backlog.max_fused = max(1, self.backlog.max_fused // 2)
+        if stop:
+            self.backlog.max_fused = 1
+        self.costs.fusing = self.backlog.max_fused > 1
+
     def _record(self, outcome: Outcome) -> None:
         self.committer.add(outcome)
+        if outcome.fused_error is not None:
+            self._fused_failed(outcome.fused_error)
+        elif outcome.n_fused > 1:
+            self._fusing.worked()
         self.backlog.finished(outcome.index)
         self.report.statuses[outcome.status] += 1
         if outcome.status == "ok":
-            self.costs.learn(outcome.index, outcome.wall_s, outcome.peak_memory_bytes)
+            self.costs.learn(
+                outcome.index, outcome.wall_s, outcome.peak_memory_bytes, outcome.n_fused
+            )
         elif outcome.status in FAILURES:
             self._news.append(outcome)
         self._check_same_failure(outcome)
@@ -220,7 +237,7 @@ class Launch:
         now = time.monotonic()
         for task_id, flight in list(self._flights.items()):
             # A task that has not said that it began waits for a slot: it is not late.
-            if flight.heard and now - flight.last_news > limit + KILL_GRACE_S:
+            if flight.heard and now - flight.last_news > limit * flight.longest + KILL_GRACE_S:
                 flight.last_news = now
                 self.executor.kill(task_id)
 
@@ -259,17 +276,6 @@ class _Flight:
 
     def __init__(self, task: Task):
         self.waiting = {run.index: run for run in task.runs}
+        self.longest = max(task.groups, default=1)  # runs that answer together
         self.last_news = time.monotonic()
         self.heard = False
-
-
-def describe_report(report: RunReport) -> dict[str, Any]:
-    """A report as plain values, for the provenance record and ``--json``."""
-    return {
-        "planned": report.planned,
-        "done_before": report.done_before,
-        "statuses": dict(report.statuses),
-        "stopped": report.stopped,
-        "message": report.message,
-        "wall_s": report.wall_s,
-    }

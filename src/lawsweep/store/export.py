@@ -5,25 +5,25 @@ from __future__ import annotations
 import io
 import json
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
 from lawsweep.core.errors import unknown_name
-from lawsweep.store.files import write_atomic
+from lawsweep.store.folder import write_file
 
 FORMATS = ("parquet", "csv", "json")
 
 
-def write_table(table: pa.Table, path: Path) -> None:
-    """Write ``table`` to ``path``, whole or not at all; the format is the path's ending.
+def write_table(table: pa.Table, path: Path | str) -> None:
+    """Write ``table`` to a path or URL, whole or not at all; the format is its ending.
 
     CSV writes a missing value as an empty field and NaN as ``nan``; JSON is one object a line,
     with ``null`` for missing and ``NaN`` for NaN.
     """
-    kind = path.suffix.lstrip(".").lower()
+    kind = PurePath(str(path).partition("?")[0]).suffix.lstrip(".").lower()
     if kind not in FORMATS:
         raise unknown_name("export format", kind, FORMATS, f"path {path}")
     sink = io.BytesIO()
@@ -34,7 +34,7 @@ def write_table(table: pa.Table, path: Path) -> None:
     else:
         for row in table.to_pylist():
             sink.write(json.dumps(row, default=_spell).encode() + b"\n")
-    write_atomic(path, sink.getvalue())
+    write_file(path, sink.getvalue())
 
 
 def _spell(value: object) -> str:

@@ -6,23 +6,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lawsweep.store.parquet import experiment_folders
-from lawsweep.store.schema import FORMAT, part_format
+from lawsweep.core.errors import StoreError
+from lawsweep.store.folder import Folder
+from lawsweep.store.parts import PART, SkippedPart, use_part
+
+MAX_LOOKS = 20
+_COLUMNS = {"run_id", "status", "attempt", "started_at", "launch_id"}
 
 
-def find_rows(tables: Path, prefix: str) -> Iterator[dict[str, Any]]:
+def find_rows(tables: Path | str | Folder, prefix: str) -> Iterator[dict[str, Any]]:
     """The row of each run whose id begins with ``prefix``: latest successful attempt."""
-    for name in experiment_folders(tables):
+    for name in Folder.at(tables).folders():
         best: dict[str, dict[str, Any]] = {}
-        for path in sorted((tables / name).glob("part-*.parquet")):
-            for row in _rows(path, prefix):
-                old = best.get(row["run_id"])
-                if old is None or _rank(row) >= _rank(old):
-                    best[row["run_id"]] = row
+        for row in _steady(Folder.at(tables) / name, prefix):
+            old = best.get(row["run_id"])
+            if old is None or _rank(row) >= _rank(old):
+                best[row["run_id"]] = row
         yield from best.values()
 
 
@@ -30,16 +32,29 @@ def _rank(row: dict[str, Any]) -> tuple[bool, int, Any]:
     return row["status"] == "ok", row["attempt"], row["started_at"]
 
 
-def _rows(path: Path, prefix: str) -> list[dict[str, Any]]:
+def _steady(folder: Folder, prefix: str) -> list[dict[str, Any]]:
+    """The rows of all parts; listed again when one is merged away meanwhile."""
+    for _ in range(MAX_LOOKS):
+        found: list[dict[str, Any]] = []
+        try:
+            for name in folder.names():
+                if PART.match(name):
+                    found.extend(_rows(folder, name, prefix))
+        except FileNotFoundError:
+            continue
+        return found
+    raise StoreError(f"The parts in {folder} keep changing; try again.")
+
+
+def _rows(folder: Folder, name: str, prefix: str) -> list[dict[str, Any]]:
+    def hits(file: pq.ParquetFile) -> list[dict[str, Any]]:
+        found = pc.starts_with(file.read(columns=["run_id"])["run_id"], prefix)
+        if not pc.any(found).as_py():
+            return []
+        rows: list[dict[str, Any]] = file.read().filter(found).to_pylist()
+        return [r for r in rows if r.keys() >= _COLUMNS]
+
     try:
-        file = pq.ParquetFile(path)
-        written = part_format(file.schema_arrow)
-        if written is None or written > FORMAT:
-            return []
-        hits = pc.starts_with(file.read(columns=["run_id"])["run_id"], prefix)
-        if not pc.any(hits).as_py():
-            return []
-        rows: list[dict[str, Any]] = file.read().filter(hits).to_pylist()
-    except (pa.ArrowException, OSError, ValueError):
+        return use_part(folder, name, hits)
+    except SkippedPart:
         return []
-    return rows

@@ -1,156 +1,218 @@
 """The table: a grow-only set of rows in immutable Parquet parts, keyed by ``run_id``.
 
-Parts are named by their content and written whole (``files.write_atomic``), so writers need no
-lock and two drivers may run at once.  Duplicates are harmless: the reader keeps the latest
-successful attempt.  A torn, foreign or newer file is named and skipped.
+Parts are named by their content and written whole (``Folder.write``), so writers need no lock and
+several drivers may run at once.  Duplicates are harmless: the reader keeps the latest successful
+attempt.  A torn, foreign or newer file is named and skipped.
 """
 
 from __future__ import annotations
 
-import gc
-import hashlib
-import os
-import re
-import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from lawsweep.core.errors import IncompatibleTableError, StoreError
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.protocols import Done
-from lawsweep.store.files import check_writable, store_error, write_atomic
-from lawsweep.store.schema import (
-    FORMAT,
-    changed_defaults,
-    conflicts,
-    defaults,
-    part_format,
-    table_schema,
+from lawsweep.store.folder import Folder
+from lawsweep.store.parts import (
+    PART,
+    NewerPart,
+    SkippedPart,
+    digest,
+    encode,
+    part_name,
+    read_part,
+    read_schema,
 )
+from lawsweep.store.plain import no_collection, plain
+from lawsweep.store.schema import changed_defaults, conflicts, defaults, table_schema
+
+if TYPE_CHECKING:
+    from lawsweep.core.protocols import Arrays
+    from lawsweep.store.arrays import ArrayStore
 
 _KEYS = [
     "run_id", "status", "attempt", "wall_s", "peak_memory_bytes", "device", "n_threads",
     "started_at",
 ]  # fmt: skip
 
-_PART = re.compile(r"part-.*\.parquet\Z")
 MERGE = 16  # small parts of one writer that become one
+MERGE_BYTES = 64 * 2**20  # of parts together; larger ones stay as they are
 MAX_LOOKS = 20
+REQUESTS = 16  # parts asked for at the same time, where each costs a round trip
+T = TypeVar("T")
 
 
 @dataclass
 class ParquetTable:
     """All outcomes of one experiment in the folder ``root/<experiment>``.
 
-    ``skipped`` names the files the last read passed over, each with its reason.
+    ``root`` is a path, a Folder or the URL of an object store.  ``skipped`` names the files the
+    last read passed over, each with its reason.
     """
 
-    root: Path
+    root: Path | str | Folder
     experiment: Experiment
     skipped: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.folder = Path(self.root) / self.experiment.name
+        self.folder = Folder.at(self.root) / self.experiment.name
         self.schema = table_schema(self.experiment)
-        self._own: list[list[Path]] = []  # parts this object wrote, by how often they were merged
+        # Parts this object wrote, and their bytes, by how often they were merged.
+        self._own: list[dict[str, int]] = []
+        self._last = ("", "")  # digest and name of the part written last
+        self._is_there = False
+        self._lock = Lock()  # two threads of one program may append to it
+        self._arrays: ArrayStore | None = None
 
-    def parts(self) -> list[Path]:
-        """The files that may be parts, in name order (roughly the order of writing)."""
-        try:
-            names = [n for n in os.listdir(self.folder) if _PART.match(n)]  # noqa: PTH208
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise StoreError(
-                f"Cannot read {self.folder}: {error.strerror}. Check results_dir."
-            ) from None
-        return [self.folder / n for n in sorted(names)]
+    def parts(self) -> list[str]:
+        """Names of the files that may be parts, in order (roughly the order of writing)."""
+        return [n for n in self.folder.names() if PART.match(n)]
 
     def check_writable(self) -> None:
-        """Raise StoreError if no part can be written, IncompatibleTableError if none should be."""
-        check_writable(self.folder)
-        for path in self.parts():
-            schema = self._schema_of(path)
-            if schema is None:
-                continue
-            written = part_format(schema)
-            if written is not None and written > FORMAT:
-                raise IncompatibleTableError(
-                    f"The table {self.folder} was written by a newer lawsweep: {path.name} has "
-                    f"format {written}, this one writes {FORMAT}. Update lawsweep, or set "
-                    "results_dir to another folder."
-                )
-            wrong = conflicts(self.schema, schema) if written is not None else []
-            if wrong:
+        """Raise StoreError if no part can be written, IncompatibleTableError if none should be.
+
+        A part of a newer format is passed over, as by every reader: it is somebody's who works
+        on the same table with a newer lawsweep, and at worst some of its runs are done again.
+        But where all parts are newer, the table as a whole is not this lawsweep's to write.
+        """
+        self.folder.check_writable()
+        schemas, newer = self._schemas()
+        if newer and not schemas:
+            name, reason = min(newer.items())
+            raise IncompatibleTableError(
+                f"The table {self.folder} was {reason.partition(';')[0]}, in {name} and every "
+                "other part. Update lawsweep, or set results_dir to another folder."
+            )
+        for name, schema in schemas.items():
+            if wrong := conflicts(self.schema, schema):
                 raise IncompatibleTableError(
                     f"The table {self.folder} holds other columns than {self.experiment.name} "
-                    f"version {self.experiment.version} ({path.name}: {'; '.join(wrong)}). "
+                    f"version {self.experiment.version} ({name}: {'; '.join(wrong)}). "
                     "Rename the field, or set results_dir to another folder."
                 )
-
-            changed = changed_defaults(self.experiment, schema) if written is not None else []
-            if changed:
+            if changed := changed_defaults(self.experiment, schema):
                 raise IncompatibleTableError(
                     f"{self.experiment.name} version {self.experiment.version} has rows under "
                     f"other defaults ({'; '.join(changed)}), and a run id leaves defaults out. "
                     "Raise the version of the experiment, or restore the default."
                 )
+        self._is_there = bool(schemas)
 
-    def _schema_of(self, path: Path) -> pa.Schema | None:
-        try:
-            return pq.read_schema(path)
-        except (pa.ArrowException, OSError, ValueError):
-            return None
+    def notes(self) -> list[str]:
+        """What a person should know of the files in the folder before adding to them.
 
-    def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write rows as one part: durable when this returns, absent if it raises StoreError."""
+        Files that are skipped, and columns of older parts that the experiment has no more: they
+        stay in their files, and are not read.
+        """
+        schemas, _ = self._schemas()
+        now = set(self.schema.names)
+        retired = Counter(n for schema in schemas.values() for n in schema.names if n not in now)
+        return [
+            *(f"skipped {self.folder}/{name}: {why}" for name, why in self.skipped.items()),
+            *(
+                f"the column {name} of {n} older parts is not one of {self.experiment.name}'s "
+                "any more: it stays in its files and is not read"
+                for name, n in sorted(retired.items())
+            ),
+        ]
+
+    def _schemas(self) -> tuple[dict[str, pa.Schema], dict[str, str]]:
+        """The schemas of the parts that can be read, and the reasons of those that are newer."""
+        found = dict(self._each(partial(_part_or_reason, read_schema, self.folder)))
+        newer = {n: str(s) for n, s in found.items() if isinstance(s, NewerPart)}
+        return {n: s for n, s in found.items() if isinstance(s, pa.Schema)}, newer
+
+    def append(
+        self, rows: Sequence[Mapping[str, Any]], arrays: Sequence[Arrays | None] | None = None
+    ) -> None:
+        """Write rows as one part: durable when this returns, absent if it raises StoreError.
+
+        ``arrays``, the large arrays of each row, are durable before the rows.
+        """
         if not rows:
             return
-        arrays = [pa.array([r.get(f.name) for r in rows], type=f.type) for f in self.schema]
-        self._write(_parquet_bytes(pa.Table.from_arrays(arrays, schema=self.schema)), 0)
+        columns = [pa.array([r.get(f.name) for r in rows], type=f.type) for f in self.schema]
+        if arrays is not None and any(arrays):
+            self.array_store.append(rows, arrays)
+        data = encode(pa.Table.from_arrays(columns, schema=self.schema))
+        with self._lock:
+            self._write(data, 0)
+            self._merge(0)
+
+    @property
+    def array_store(self) -> ArrayStore:
+        """The large arrays of this experiment: ``arrays`` beside ``tables``."""
+        from lawsweep.store.arrays import ArrayStore
+
+        if self._arrays is None:
+            self._arrays = ArrayStore(self.folder.parent.parent / "arrays", self.experiment)
+        return self._arrays
 
     def _write(self, data: bytes, level: int) -> None:
-        digest = hashlib.blake2b(data, digest_size=8).hexdigest()
-        path = self.folder / f"part-{time.time_ns():016x}-{digest}.parquet"
-        write_atomic(path, data)
+        """Write a part.  The same bytes again, after a failed try, get the same name again.
+
+        So a part whose write was reported as failed, but was done, is not there twice.
+        """
+        key = digest(data)
+        name = self._last[1] if self._last[0] == key else part_name(data)
+        self._last = (key, name)
+        # A folder that was there and is not: its disk was unmounted.  One made anew under the
+        # mount point would swallow the rows.
+        self.folder.write(name, data, create=not self._is_there)
+        self._is_there = True
         while len(self._own) <= level:
-            self._own.append([])
-        self._own[level].append(path)
-        if len(self._own[level]) >= MERGE:
-            self._merge(level)
+            self._own.append({})
+        self._own[level][name] = len(data)
 
     def _merge(self, level: int) -> None:
         """Put the parts this writer made on one level into one part of the next.
 
         So a long launch leaves some tens of files, not one every two seconds.  The merged part is
-        durable before the others go: a kill between leaves duplicates, which are harmless.
+        durable before the others go: a kill between leaves duplicates, which are harmless.  A
+        merge that fails costs nothing but files (the rows are durable), and is tried again.
         """
-        parts, self._own[level] = self._own[level], []
-        try:
-            tables = [pq.read_table(path) for path in parts]
-        except (pa.ArrowException, OSError):
-            return  # somebody moved them: they are no longer ours to merge
-        self._write(_parquet_bytes(pa.concat_tables(tables)), level + 1)
-        for path in parts:
-            path.unlink(missing_ok=True)
+        parts = self._own[level]
+        if len(parts) < MERGE:
+            return
+        if sum(parts.values()) > MERGE_BYTES:
+            self._own[level] = {}
+            return
+        with suppress(StoreError):
+            try:
+                tables = [read_part(self.folder, name, self.schema, {}) for name in parts]
+            except (FileNotFoundError, SkippedPart):
+                self._own[level] = {}  # somebody compacted them: they are not ours any more
+                return
+            self._write(encode(pa.concat_tables(tables)), level + 1)
+            self._own[level] = {}
+            for name in parts:
+                self.folder.delete(name)
+            self._merge(level + 1)
 
     def done(self, run_ids: Collection[str] | None = None) -> dict[str, Done]:
         """What is known of each run (of all, or of those asked for) that has a row."""
         table = self._latest(self._read(_KEYS))
-        if run_ids is not None and table.num_rows:
-            wanted = pa.array(list(run_ids), type=pa.string())
-            table = table.filter(pc.is_in(table["run_id"], value_set=wanted))
-        ids, *facts = (table[name].to_pylist() for name in _KEYS[:-1])
-        with _no_collection():
+        ids = plain(table["run_id"])
+        if run_ids is not None:
+            wanted = set(run_ids)
+            keep = np.fromiter(map(wanted.__contains__, ids), dtype=bool, count=len(ids))
+            if not keep.all():
+                table = table.filter(pa.array(keep))
+                ids = plain(table["run_id"])
+        facts = [plain(table[name]) for name in _KEYS[1:-1]]
+        with no_collection():
             return dict(zip(ids, map(Done._make, zip(*facts, strict=True)), strict=True))
 
     def reasons(self, known: Mapping[str, Done], status: str) -> dict[str, int]:
@@ -167,60 +229,46 @@ class ParquetTable:
         table = self._latest(self._read(None))
         if run_ids is None:
             return table
-        where = {name: i for i, name in enumerate(table["run_id"].to_pylist())}
+        where = {name: i for i, name in enumerate(plain(table["run_id"]))}
         return table.take(pa.array([where[r] for r in run_ids if r in where], type=pa.int64()))
+
+    def attempts(self) -> pa.Table:
+        """Every row of every part, in the order of the parts: all attempts, repeats included."""
+        return self._read(None)
 
     def _read(self, columns: list[str] | None) -> pa.Table:
         """All rows of all readable parts, with the columns of today's schema."""
         fields = [f for f in self.schema if columns is None or f.name in columns]
         schema = pa.schema(fields, metadata=self.schema.metadata)
+        fill = defaults(self.experiment)
+        read = partial(_part_or_reason, partial(read_part, schema=schema, fill=fill), self.folder)
+        tables = [t for _, t in self._each(read) if isinstance(t, pa.Table)]
+        return pa.concat_tables([schema.empty_table(), *tables])
+
+    def _each(self, read: Callable[[str], T | SkippedPart]) -> list[tuple[str, T | SkippedPart]]:
+        """What ``read`` makes of each part; ``skipped`` has the reasons of those it passes over."""
         for _ in range(MAX_LOOKS):
-            self.skipped = {}
+            names = self.parts()
             try:
-                tables = [self._read_part(path, schema) for path in self.parts()]
+                if self.folder.is_local:
+                    found = [(n, read(n)) for n in names]
+                else:
+                    with ThreadPoolExecutor(REQUESTS) as pool:
+                        found = list(zip(names, pool.map(read, names), strict=True))
             except FileNotFoundError:
                 continue  # merged away since it was listed: its rows are in a newer part
-            return pa.concat_tables([schema.empty_table(), *(t for t in tables if t is not None)])
+            self.skipped = {n: str(r) for n, r in found if isinstance(r, SkippedPart)}
+            if self.folder.is_local:
+                odd = (n for n in self.folder.folders() if PART.match(n))
+                self.skipped |= dict.fromkeys(odd, "a folder, not a file")
+            return found
         raise StoreError(f"The parts in {self.folder} keep changing; try again.")
-
-    def _read_part(self, path: Path, schema: pa.Schema) -> pa.Table | None:
-        try:
-            with pq.ParquetFile(path) as file:
-                found = file.schema_arrow
-                written = part_format(found)
-                if written is None:
-                    self.skipped[path.name] = "not a part of this table"
-                elif written > FORMAT:
-                    self.skipped[path.name] = f"written by a newer lawsweep (format {written})"
-                elif wrong := conflicts(schema, found):
-                    self.skipped[path.name] = "; ".join(wrong)
-                else:
-                    names = [n for n in schema.names if n in found.names]
-                    return self._conform(file.read(columns=names), schema)
-        except FileNotFoundError:
-            raise
-        except (pa.ArrowException, OSError, ValueError) as error:
-            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-            self.skipped[path.name] = f"torn or not Parquet ({reason})"
-        return None
-
-    def _conform(self, table: pa.Table, schema: pa.Schema) -> pa.Table:
-        """An older part in today's schema: a column it lacks is its default, or missing."""
-        filled = defaults(self.experiment)
-        arrays = []
-        for f in schema:
-            if f.name in table.column_names:
-                arrays.append(table[f.name].cast(f.type))
-            else:
-                default = pa.scalar(filled.get(f.name), type=f.type)
-                arrays.append(pa.chunked_array([pa.repeat(default, table.num_rows)], type=f.type))
-        return pa.Table.from_arrays(arrays, schema=schema)
 
     @staticmethod
     def _latest(table: pa.Table) -> pa.Table:
         """One row a run: the latest successful attempt, else the latest attempt."""
         ids = table["run_id"]
-        if pc.count_distinct(ids).as_py() == table.num_rows:
+        if len(set(plain(ids))) == table.num_rows:  # half the time of pyarrow's count_distinct
             return table
         codes = ids.combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
         ok = pc.equal(table["status"], "ok").to_numpy(zero_copy_only=False)
@@ -232,31 +280,13 @@ class ParquetTable:
         return table.take(pa.array(np.sort(order[last])))
 
 
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """No garbage collection while a million small tuples are made: it would double the time."""
-    was = gc.isenabled()
-    gc.disable()
+def _part_or_reason(read: Callable[[Folder, str], T], folder: Folder, name: str) -> T | SkippedPart:
     try:
-        yield
-    finally:
-        if was:
-            gc.enable()
+        return read(folder, name)
+    except SkippedPart as reason:
+        return reason
 
 
-def _parquet_bytes(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
-
-
-def experiment_folders(root: Path) -> list[str]:
+def experiment_folders(root: Path | str | Folder) -> list[str]:
     """Names of the experiments that have a table under ``root``."""
-    try:
-        found: Iterable[Path] = sorted(p for p in Path(root).iterdir() if p.is_dir())
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise store_error(Path(root), error, "read") from None
-    return [p.name for p in found]
+    return Folder.at(root).folders()

@@ -119,6 +119,8 @@ def changed_defaults(experiment: Experiment, part: pa.Schema) -> list[str]:
         then = json.loads(metadata.get(b"lawsweep.defaults", b"{}"))
     except ValueError:
         return []
+    if not isinstance(then, dict):
+        return []
     now = json.loads(canonical_json(dict(defaults(experiment))))
     return [
         f"{name} was {then[name]!r} and is {now[name]!r}"
@@ -130,4 +132,6 @@ def changed_defaults(experiment: Experiment, part: pa.Schema) -> list[str]:
 def _widens(old: pa.DataType, new: pa.DataType) -> bool:
     if old == new or pa.types.is_null(old):
         return True
+    if pa.types.is_list(old) and pa.types.is_list(new):
+        return _widens(old.value_type, new.value_type)
     return bool(pa.types.is_integer(old) and pa.types.is_floating(new))

@@ -13,72 +13,86 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from lawsweep.core.errors import StoreError
 from lawsweep.core.plan import Plan
-from lawsweep.store.files import write_atomic
+from lawsweep.store.folder import Folder
+from lawsweep.store.parts import encode
 from lawsweep.store.schema import arrow_type
 
 
 @dataclass(frozen=True)
 class SweepFolder:
-    """The folder ``results/sweeps/<sweep>``."""
+    """The folder ``results/sweeps/<sweep>``: a path, a Folder or the URL of an object store."""
 
-    path: Path
+    at: Path | str | Folder
+
+    @property
+    def folder(self) -> Folder:
+        """Where the plan, the sweep and the figures are."""
+        return Folder.at(self.at)
+
+    @property
+    def launches(self) -> Folder:
+        """Where each launch has its record, its plan and, while it lives, its sign of life."""
+        return self.folder / "launches"
 
     def freeze(self, plan: Plan, config: Mapping[str, Any], launch_id: str | None = None) -> None:
         """Write ``plan.parquet`` and ``sweep.yaml``, before anything runs.
 
         They are the latest launch's; each launch keeps its own plan beside its record.
         """
-        sink = pa.BufferOutputStream()
-        pq.write_table(plan_table(plan), sink, compression="zstd")
-        data = sink.getvalue().to_pybytes()
+        data = encode(plan_table(plan))
         if launch_id is not None:
-            write_atomic(self.path / "launches" / f"{launch_id}.plan.parquet", data)
-        write_atomic(self.path / "plan.parquet", data)
+            self.launches.write(f"{launch_id}.plan.parquet", data)
+        self.folder.write("plan.parquet", data)
         # The preset is merged in by now: the file stands for itself, as a sweep.
         plain = json.loads(json.dumps({**config, "preset": None}, default=str))
         text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
-        write_atomic(self.path / "sweep.yaml", text.encode())
+        self.folder.write("sweep.yaml", text.encode())
 
     def frozen_run_ids(self) -> list[str]:
         """Run ids of the plan frozen last; none where there is none that can be read."""
         try:
-            table = pq.read_table(self.path / "plan.parquet", columns=["run_id"])
-        except (OSError, pa.ArrowException):
+            with pq.ParquetFile(pa.BufferReader(self.folder.read("plan.parquet"))) as file:
+                found: list[str] = file.read(columns=["run_id"])["run_id"].to_pylist()
+        except (OSError, ValueError, KeyError, pa.ArrowException, StoreError):
             return []
-        found: list[str] = table["run_id"].to_pylist()
         return found
 
     def write_launch(self, launch_id: str, record: Mapping[str, Any]) -> None:
         """Write the provenance record of a launch (again at its end, with its result)."""
         data = json.dumps(record, indent=1, default=str).encode()
-        write_atomic(self.path / "launches" / f"{launch_id}.json", data)
+        self.launches.write(f"{launch_id}.json", data)
 
     def beat(self, launch_id: str, state: Mapping[str, Any]) -> None:
         """Write what a running launch is at, for ``status`` in another terminal."""
         data = json.dumps(state, default=str).encode()
-        write_atomic(self.path / "launches" / f"{launch_id}.live", data, durable=False)
+        self.launches.write(f"{launch_id}.live", data, durable=False)
 
     def end_beat(self, launch_id: str) -> None:
-        """Remove the sign of life of a launch that ended."""
-        (self.path / "launches" / f"{launch_id}.live").unlink(missing_ok=True)
+        """Remove the sign of life of a launch that ended, where that can be done."""
+        with suppress(StoreError):
+            self.launches.delete(f"{launch_id}.live")
 
     def live(self, since: float) -> list[dict[str, Any]]:
         """Signs of life of launches, whole ones not older than ``since`` (seconds of the epoch)."""
-        found = [s for p in sorted(self.path.glob("launches/*.live")) if (s := _read_json(p))]
+        found = [s for n in self._names(".live") if (s := _read_json(self.launches, n))]
         return [s for s in found if _is_live(s) and s["at"] > since]
 
     def launch_records(self) -> list[dict[str, Any]]:
         """The provenance records of all launches, latest first; unreadable ones left out."""
-        paths = sorted(self.path.glob("launches/*.json"), reverse=True)
-        return [record for p in paths if (record := _read_json(p))]
+        names = reversed(self._names(".json"))
+        return [record for n in names if (record := _read_json(self.launches, n))]
 
     def drop_dead(self, before: float) -> None:
         """Remove signs of life that a killed launch left."""
-        for path in self.path.glob("launches/*.live"):
-            with suppress(OSError):
-                if path.stat().st_mtime < before:
-                    path.unlink()
+        for name in self._names(".live"):
+            with suppress(OSError, StoreError):
+                if self.launches.modified(name) < before:
+                    self.launches.delete(name)
+
+    def _names(self, suffix: str) -> list[str]:
+        return [n for n in self.launches.names() if n.endswith(suffix)]
 
 
 def _is_live(state: Mapping[str, Any]) -> bool:
@@ -86,18 +100,23 @@ def _is_live(state: Mapping[str, Any]) -> bool:
     return numbers and isinstance(state.get("eta_s"), int | float | None)
 
 
-def find_launch(results_dir: Path, launch_id: str) -> dict[str, Any] | None:
-    """The provenance record of a launch, wherever under ``results_dir`` its sweep is."""
-    for path in sorted(Path(results_dir).glob("sweeps/*/launches/*.json")):
-        if path.stem == launch_id:
-            return _read_json(path)
+def find_launch(results: Path | str | Folder, launch_id: str) -> dict[str, Any] | None:
+    """The provenance record of a launch, wherever under ``results`` its sweep is.
+
+    The id is compared with the names that are there: one read from a row opens no other file.
+    """
+    sweeps = Folder.at(results) / "sweeps"
+    for name in sweeps.folders():
+        launches = sweeps / name / "launches"
+        if f"{launch_id}.json" in launches.names():
+            return _read_json(launches, f"{launch_id}.json")
     return None
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
+def _read_json(folder: Folder, name: str) -> dict[str, Any] | None:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = json.loads(folder.read(name))
+    except (OSError, ValueError, StoreError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 

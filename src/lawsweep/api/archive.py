@@ -1,0 +1,233 @@
+"""One folder or zip with all that a sweep's results rest on, to hand on, cite or keep.
+
+    README.txt           how to check, read and reproduce
+    MANIFEST.sha256      hash of every file (``sha256sum -c`` reads it)
+    environment.txt      installed packages and their versions
+    sweeps/<sweep>.yaml  the sweep, resolved: a working folder of its own
+    <module>.py          the experiment, where it is in no installed package
+    results/             tables, arrays, plan, launches, figures, report; a results_dir
+
+The same results give the same bytes: entries come in one order and carry no time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lawsweep.api.archive_check import MANIFEST
+from lawsweep.api.packing import (
+    environment,
+    plain_config,
+    readme,
+    scrub,
+    scrub_launch,
+    scrub_rows,
+    sources,
+)
+from lawsweep.api.progress import certificate, status
+from lawsweep.api.study import Study, study
+from lawsweep.core.errors import InvalidValueError, LawsweepError, StoreError
+from lawsweep.core.sweep import Sweep
+
+if TYPE_CHECKING:
+    from lawsweep.store.folder import Folder
+
+_STORED = (".parquet", ".png", ".pdf", ".zip")  # compressed already
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can say
+
+Entry = tuple[str, bytes]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Archive:
+    """What ``archive`` wrote: how many files and rows, and what a reader should know."""
+
+    path: Path
+    n_files: int
+    n_rows: int
+    certificate: str
+    notes: tuple[str, ...]
+
+
+def archive(sweep: Sweep, output: str | Path | None = None) -> Archive:
+    """Write the archive of a sweep to a folder, or to a file that ends in ``.zip``.
+
+    Every attempt of every planned run is in it, with its arrays and launches.  Paths of this
+    machine are not.  Raises InvalidValueError when the folder is there and not empty.
+    """
+    opened = study(sweep)
+    path = Path(output) if output is not None else Path(f"{sweep.name}.zip")
+    if path.suffix != ".zip" and path.exists() and (path.is_file() or any(path.iterdir())):
+        raise InvalidValueError(
+            f"The folder {path} for the archive is there and not empty; name a new one, or a .zip."
+        )
+    notes: list[str] = []
+    found = status(sweep)
+    said = certificate(found.statuses, found.planned)
+    entries = _entries(opened, said, notes)
+    n_files = (
+        _write_zip(path, sweep.name, entries)
+        if path.suffix == ".zip"
+        else _write_folder(path, entries)
+    )
+    n_rows = sum(found.statuses.values())
+    return Archive(path=path, n_files=n_files, n_rows=n_rows, certificate=said, notes=tuple(notes))
+
+
+def _write_folder(path: Path, entries: Iterator[Entry]) -> int:
+    from lawsweep.store.files import write_atomic
+
+    hashes = {}
+    for name, data in entries:
+        hashes[name] = hashlib.sha256(data).hexdigest()
+        write_atomic(path / name, data)
+    write_atomic(path / MANIFEST, _manifest(hashes))
+    return len(hashes) + 1
+
+
+def _write_zip(path: Path, top: str, entries: Iterator[Entry]) -> int:
+    """The zip, under a temporary name until it is whole; all in one folder called ``top``."""
+    temporary = path.with_name(f".tmp-{path.name}")
+    hashes = {}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(temporary, "w") as file:
+            for name, data in entries:
+                hashes[name] = hashlib.sha256(data).hexdigest()
+                _add(file, f"{top}/{name}", data)
+            _add(file, f"{top}/{MANIFEST}", _manifest(hashes))
+        temporary.replace(path)
+    except OSError as error:
+        raise StoreError(
+            f"Cannot write {path}: {error.strerror or error}. Free some space, or choose another "
+            "place with -o."
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return len(hashes) + 1
+
+
+def _add(file: zipfile.ZipFile, name: str, data: bytes) -> None:
+    info = zipfile.ZipInfo(name, date_time=_EPOCH)
+    info.create_system, info.external_attr = 3, 0o644 << 16
+    stored = name.endswith(_STORED)
+    info.compress_type = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
+    file.writestr(info, data)
+
+
+def _manifest(hashes: dict[str, str]) -> bytes:
+    return "".join(f"{hashes[name]}  {name}\n" for name in sorted(hashes)).encode()
+
+
+def _entries(opened: Study, said: str, notes: list[str]) -> Iterator[Entry]:
+    """Every file but the manifest, one at a time, always in the same order."""
+    import yaml
+
+    from lawsweep.api.tables import array_names
+    from lawsweep.store.folder import Folder
+    from lawsweep.store.parts import encode
+    from lawsweep.store.sweep_folder import plan_table
+
+    sweep, experiment = opened.sweep, opened.plan.experiment
+    results = Folder.at(sweep.results_dir)
+    own = f"results/sweeps/{sweep.name}"
+    rows, parts = _row_part(results, experiment.name, opened.plan.run_ids)
+    launches = _launches(results, sweep.name, rows)
+    own_source, outside = sources(experiment)
+    notes.extend(outside)
+    config = yaml.safe_dump(plain_config(sweep), sort_keys=False, allow_unicode=True).encode()
+    yield "README.txt", readme(sweep, said, list(launches.values()), [n for n, _ in own_source])
+    yield "environment.txt", environment()
+    yield from own_source
+    yield f"sweeps/{sweep.name}.yaml", config
+    yield from parts
+    for name in array_names(results, experiment.name):
+        yield from _array_parts(results, experiment.name, name, opened.plan.run_ids)
+    yield f"{own}/plan.parquet", encode(plan_table(opened.plan))
+    yield f"{own}/sweep.yaml", config
+    yield from _launch_files(results, launches)
+    yield from _pictures(opened, own, notes)
+
+
+def _row_part(
+    results: Folder, experiment: str, run_ids: list[str]
+) -> tuple[list[str], list[Entry]]:
+    """Launches the rows name, and the rows of all attempts as one part."""
+    from lawsweep.api.tables import read_attempts
+    from lawsweep.store.parts import encode
+
+    rows = read_attempts(results, experiment, run_ids)
+    if not rows.num_rows:
+        return [], []
+    rows = scrub_rows(rows.sort_by([("run_id", "ascending"), ("attempt", "ascending"),
+                                    ("started_at", "ascending")]))  # fmt: skip
+    data = encode(rows)
+    launches = sorted({i for i in rows["launch_id"].to_pylist() if i})
+    return launches, [(f"results/tables/{experiment}/{_part_name(0, data)}", data)]
+
+
+def _array_parts(
+    results: Folder, experiment: str, name: str, run_ids: list[str]
+) -> Iterator[Entry]:
+    """The values of these runs, a part for each part, so that no more than one is in memory."""
+    from lawsweep.api.tables import array_parts
+    from lawsweep.store.arrays import parquet_bytes
+
+    for i, table in enumerate(array_parts(results, experiment, name, run_ids)):
+        data = parquet_bytes(table)
+        yield f"results/arrays/{experiment}/{name}/{_part_name(i, data)}", data
+
+
+def _part_name(i: int, data: bytes) -> str:
+    from lawsweep.store.parts import digest
+
+    return f"part-{i:016x}-{digest(data)}.parquet"
+
+
+def _launches(results: Folder, sweep: str, used: list[str]) -> dict[tuple[str, str], bytes]:
+    """(sweep, launch) to record: all of this sweep's, and those of others its rows came from."""
+    found = {}
+    sweeps = results / "sweeps"
+    for name in sweeps.folders():
+        launches = sweeps / name / "launches"
+        for file in launches.names():
+            stem, dot, kind = file.partition(".")
+            if dot and kind == "json" and (name == sweep or stem in used):
+                with suppress(ValueError):  # torn: it says nothing
+                    found[name, stem] = scrub_launch(launches.read(file))
+    return found
+
+
+def _launch_files(results: Folder, launches: dict[tuple[str, str], bytes]) -> Iterator[Entry]:
+    for (sweep, launch), record in sorted(launches.items()):
+        place = f"results/sweeps/{sweep}/launches/{launch}"
+        yield f"{place}.json", record
+        folder = results / "sweeps" / sweep / "launches"
+        if f"{launch}.plan.parquet" in folder.names():
+            yield f"{place}.plan.parquet", folder.read(f"{launch}.plan.parquet")
+
+
+def _pictures(opened: Study, own: str, notes: list[str]) -> Iterator[Entry]:
+    """Figures and report, made anew so that they show the rows that are here."""
+    from lawsweep.analysis.specs import parse_figures
+    from lawsweep.api.reading import report
+    from lawsweep.store.folder import Folder
+
+    sweep = opened.sweep
+    try:
+        report(sweep, sweep.name)
+    except LawsweepError as error:
+        notes.append(f"the archive has no report and figures of these rows: {error}")
+        return
+    folder = Folder.at(sweep.folder)
+    stems = {spec.name for spec in parse_figures(list(sweep.figures), opened.columns)}
+    for name in (folder / "figures").names():
+        if name.rpartition(".")[0] in stems:
+            yield f"{own}/figures/{name}", (folder / "figures").read(name)
+    yield f"{own}/report.html", scrub(folder.read("report.html").decode()).encode()

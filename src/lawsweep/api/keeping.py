@@ -1,0 +1,129 @@
+"""Keep the store well: compact its tables, check them, remove what dead writers left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from lawsweep.api.study import study
+from lawsweep.core.errors import LawsweepError, UnknownNameError, unknown_name
+from lawsweep.core.experiment import Experiment
+from lawsweep.core.registry import experiment_names, find_experiment
+from lawsweep.core.sweep import Sweep, results_place
+
+if TYPE_CHECKING:
+    from lawsweep.store.compact import Compacted
+    from lawsweep.store.gc import Rubbish
+    from lawsweep.store.parquet import ParquetTable
+    from lawsweep.store.verify import Finding
+
+T = TypeVar("T")
+
+
+def compact(
+    experiment: str | None = None, results_dir: str | Path = "results"
+) -> tuple[dict[str, list[Compacted]], dict[str, str]]:
+    """Put the many small parts of one table (of all) into few: reports and what was left alone.
+
+    Reports are one a folder, by the experiment's name: its rows', then each of its arrays'.
+    """
+    from lawsweep.store.compact import compact as compact_one
+
+    return _each(compact_one, experiment, results_dir)
+
+
+def verify(
+    target: Sweep | str | None = None, results_dir: str | Path = "results"
+) -> tuple[dict[str, list[Finding]], dict[str, str]]:
+    """Check a sweep's table against its plan too, one experiment's table, or all tables.
+
+    Findings by the experiment's name, problems first; and the tables that could not be checked.
+    """
+    from lawsweep.store.verify import verify as verify_one
+
+    if isinstance(target, Sweep):
+        opened = study(target)
+        found = verify_one(opened.table, plan=opened.plan)
+        return {opened.plan.experiment.name: found}, {}
+    return _each(verify_one, target, results_dir)
+
+
+def gc(
+    results_dir: str | Path = "results", *, delete: bool = False, orphans: bool = False
+) -> list[Rubbish]:
+    """List what dead writers left under the results folder; ``delete`` removes it.
+
+    Never a row.  ``orphans`` also lists the rows of no known sweep.
+    """
+    from lawsweep.store.gc import gc as collect
+
+    return collect(str(results_dir), dry=not delete, orphans=orphans)
+
+
+def _each(
+    do: Callable[[ParquetTable], T], experiment: str | None, results_dir: str | Path
+) -> tuple[dict[str, T], dict[str, str]]:
+    """``do`` to one table or to all; a table whose experiment cannot be found is named, of all."""
+    from lawsweep.store.parquet import ParquetTable
+
+    done: dict[str, T] = {}
+    left: dict[str, str] = {}
+    tables = results_place(results_dir) / "tables"
+    for name in _names(experiment, results_dir):
+        try:
+            found = find_for_table(name, results_dir)
+        except LawsweepError as error:
+            if experiment is not None:
+                raise
+            left[name] = str(error)
+            continue
+        done[found.name] = do(ParquetTable(tables, found))
+    return done, left
+
+
+def _names(experiment: str | None, results_dir: str | Path) -> Sequence[str]:
+    from lawsweep.api.tables import table_names
+    from lawsweep.store.folder import Folder
+
+    there = table_names(Folder.at(results_dir))
+    if experiment is None:
+        return there
+    if ":" not in experiment and experiment not in there:
+        raise unknown_name("experiment", experiment, there, f"the tables of {results_dir}")
+    return [experiment]
+
+
+def find_for_table(name: str, results_dir: str | Path) -> Experiment:
+    """The experiment of a table: an installed one, or one that a launch into it names.
+
+    ``name`` may be ``module:function`` too.  Raises UnknownNameError when it cannot be found.
+    """
+    if ":" in name or name in experiment_names():
+        return find_experiment(name)
+    for asked in _asked(name, results_dir):
+        try:
+            found = find_experiment(asked)
+        except LawsweepError:
+            continue
+        if found.name == name:
+            return found
+    raise UnknownNameError(
+        f"The experiment {name!r} of this table is not installed, and what its launches name "
+        "cannot be imported from here. Go to the folder it is in, or name it as module:function."
+    )
+
+
+def _asked(name: str, results_dir: str | Path) -> Iterator[str]:
+    """How launches called the experiment, each way once."""
+    from lawsweep.store.folder import Folder
+    from lawsweep.store.sweep_folder import SweepFolder
+
+    sweeps, seen = Folder.at(results_dir) / "sweeps", set()
+    for sweep in sweeps.folders():
+        for record in SweepFolder(sweeps / sweep).launch_records():
+            config = record.get("config")
+            asked = config.get("experiment") if isinstance(config, Mapping) else None
+            if record.get("experiment") == name and isinstance(asked, str) and asked not in seen:
+                seen.add(asked)
+                yield asked

@@ -1,0 +1,289 @@
+"""Run one row again, from the table alone, and say whether it reproduced."""
+
+from __future__ import annotations
+
+import functools
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lawsweep.api.reading import show
+from lawsweep.api.sameness import Difference, compare_arrays, relative_difference, same_value
+from lawsweep.core.errors import InvalidValueError, UnknownNameError
+from lawsweep.core.execute import execute_run, n_threads
+from lawsweep.core.experiment import Experiment
+from lawsweep.core.identity import run_id as make_run_id
+from lawsweep.core.outcome import Outcome, RunSpec
+from lawsweep.core.registry import find_experiment
+from lawsweep.runner.provenance import circumstances
+
+TOLERANCE = 1e-9
+IMPORTED = "imported"  # the device of a row that was computed elsewhere and imported
+# Measures of rounding error are rounding error: on another machine they are other numbers.
+_EVIDENCE = re.compile(r"(\A|_)(residual|error|grad_norm|gradient_norm)(_|\Z)")
+_COMPUTES = ("numpy", "torch", "scipy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """What came of running a row again.
+
+    ``exact``: compared bit for bit, since the circumstances are the row's or since nothing differs
+    all the same.  Otherwise real numbers were compared to ``tolerance`` (relative),
+    ``circumstances`` say why, and ``left_out`` names the metrics that only measure rounding.
+    ``notes`` may explain a difference.
+    """
+
+    run_id: str
+    experiment: str
+    params: Mapping[str, Any]
+    seed: int
+    status_recorded: str
+    status: str
+    error: str | None
+    exact: bool
+    tolerance: float
+    circumstances: tuple[str, ...]
+    compared: tuple[str, ...]
+    left_out: tuple[str, ...]
+    differences: tuple[Difference, ...]
+    notes: tuple[str, ...]
+    wall_s_recorded: float | None
+    wall_s: float | None
+
+    @property
+    def reproduced(self) -> bool:
+        """Whether nothing differs."""
+        return not self.differences
+
+
+def replay(
+    run_id: str,
+    results_dir: str | Path = "results",
+    *,
+    tolerance: float = TOLERANCE,
+    device: str | None = None,
+    experiment: str | None = None,
+) -> Replay:
+    """Run one row again in this process and compare metric by metric.
+
+    ``run_id`` may be shortened to a unique beginning.  ``device`` and ``experiment``
+    (``module:function``) replace what the row and its launch say.  The comparison is bit for bit
+    where device, threads, processor and the versions of numpy, torch and scipy are the row's,
+    else to ``tolerance`` relative.  Raises a LawsweepError for a row that cannot be run again.
+    """
+    row = show(run_id, results_dir)
+    return replay_row(row, results_dir, tolerance=tolerance, device=device, experiment=experiment)
+
+
+def replay_row(
+    row: Mapping[str, Any],
+    results_dir: str | Path,
+    *,
+    tolerance: float = TOLERANCE,
+    device: str | None = None,
+    experiment: str | Experiment | None = None,
+) -> Replay:
+    """``replay`` of a row that ``show`` has read."""
+    if not 0 <= tolerance < 1:
+        raise InvalidValueError(f"tolerance must be from 0 to 1, got {tolerance!r}.")
+    launch = row.get("launch")
+    found = experiment_of(row, experiment)
+    params = _params_of(found, row)
+    used = device or ("cpu" if row["device"] in (None, IMPORTED) else row["device"])
+    why = _other_circumstances(row, launch, found, used)
+    outcome = execute_run(found, RunSpec(0, row["run_id"], params, row["seed"]), used)
+    recorded, now = _arrays(row, found, outcome, results_dir)
+    names = _comparable(found, row)
+    left_out: tuple[str, ...] = ()
+    # To the last bit first: rows often agree so where nothing promises it.
+    differences = _compare(row, outcome, names, None) + compare_arrays(recorded, now, None)
+    exact = not why or not differences
+    if not exact:
+        left_out = tuple(n for n in names if n in _evidence(found))
+        names = tuple(n for n in names if n not in left_out)
+        differences = _compare(row, outcome, names, tolerance)
+        differences += compare_arrays(recorded, now, tolerance)
+    return Replay(
+        run_id=row["run_id"],
+        experiment=found.name,
+        params=params,
+        seed=row["seed"],
+        status_recorded=row["status"],
+        status=outcome.status,
+        error=outcome.error,
+        exact=exact,
+        tolerance=tolerance,
+        circumstances=tuple(why),
+        compared=(*names, *sorted({*recorded, *now})),
+        left_out=left_out,
+        differences=tuple(differences),
+        notes=tuple(_notes(row, launch, found)),
+        wall_s_recorded=row["wall_s"],
+        wall_s=outcome.wall_s,
+    )
+
+
+def experiment_of(row: Mapping[str, Any], given: str | Experiment | None = None) -> Experiment:
+    """The experiment of a row as today's code has it, in the row's version.
+
+    Raises UnknownNameError when it cannot be found, InvalidValueError when it is another one.
+    """
+    launch = row.get("launch") or {}
+    asked = (launch.get("config") or {}).get("experiment")
+    name = given or (asked if isinstance(asked, str) and ":" in asked else row["experiment"])
+    try:
+        found = name if isinstance(name, Experiment) else find_experiment(name)
+    except UnknownNameError as error:
+        raise UnknownNameError(
+            f"{error} Run {row['run_id'][:12]} needs it: go to the folder it is in, or name it "
+            "with --experiment module:function."
+        ) from None
+    if found.name != row["experiment"]:
+        raise InvalidValueError(
+            f"Run {row['run_id'][:12]} is of the experiment {row['experiment']!r}, and {name!r} is "
+            f"called {found.name!r}. Name the right one with --experiment."
+        )
+    if found.version != row["version"]:
+        git = launch.get("git") or {}
+        commit = git.get("commit") or "not recorded"
+        changes = ", with changes that were not committed" if git.get("dirty") else ""
+        raise InvalidValueError(
+            f"Run {row['run_id'][:12]} is of version {row['version']} of {found.name}, and the "
+            f"code here is version {found.version}, which answers another question. Replay it "
+            f"with the code of its launch (git commit: {commit}{changes})."
+        )
+    return found
+
+
+def _params_of(experiment: Experiment, row: Mapping[str, Any]) -> dict[str, Any]:
+    """The params as they were checked when the row was planned; they must give its run id."""
+    values = {
+        s.name: s.cast(row[s.name])
+        for s in experiment.params
+        if s.name in row and not (row[s.name] is None and not s.optional)
+    }
+    experiment.bind(values)
+    expected = make_run_id(experiment, values, row["seed"])
+    if expected != row["run_id"]:
+        raise InvalidValueError(
+            f"The params and seed of run {row['run_id']} give the run id {expected}: the row was "
+            "altered, or a default of the experiment was changed under the same version. "
+            "lawsweep verify looks for such rows."
+        )
+    if row["status"] in ("timeout", "oom") or str(row["error"]).startswith("worker lost"):
+        raise InvalidValueError(
+            f"Run {row['run_id'][:12]} has no answer to reproduce ({row['status']}: "
+            f"{row['error']}). Try it again with lawsweep rerun SWEEP --failed."
+        )
+    return values
+
+
+@functools.cache
+def _here(experiment: Experiment) -> Mapping[str, Any]:
+    return circumstances(experiment)
+
+
+def _other_circumstances(
+    row: Mapping[str, Any], launch: Any, experiment: Experiment, device: str
+) -> list[str]:
+    """Why this machine may round otherwise than the row's; empty where it may not."""
+    if row["device"] == IMPORTED:
+        return ["the row was imported"]
+    if launch is None:
+        return ["the record of its launch is missing"]
+    here, why = _here(experiment), []
+    if _kind(device) != _kind(row["device"]):
+        why.append(f"device {row['device']} then, {device} now")
+    if n_threads() != row["n_threads"]:
+        why.append(f"{row['n_threads']} threads then, {n_threads()} now")
+    for name in _COMPUTES:
+        then, now = (launch.get("packages") or {}).get(name), here["packages"].get(name)
+        if then != now:
+            why.append(f"{name} {then} then, {now} now")
+    then, now = (launch.get("hardware") or {}).get("host"), platform.node()
+    if row["host"] not in (then, now):
+        why.append(f"computed on {row['host']}, whose processor is not recorded")
+    elif row["host"] == then:
+        processor = launch["hardware"].get("processor")
+        if processor != here["hardware"]["processor"]:
+            why.append(f"processor {processor} then, {here['hardware']['processor']} now")
+    if experiment.fused is not None and (launch.get("executor") or {}).get("fuse") is not False:
+        why.append("it may have been computed with others at once (a fused run)")
+    return why
+
+
+def _kind(device: str) -> str:
+    return device.partition(":")[0]
+
+
+def _comparable(experiment: Experiment, row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Metrics to compare.
+
+    A required metric that is missing in an ok row is newer than the row, and any in an imported
+    row was not imported: there is nothing to compare.
+    """
+    imported = row["device"] == IMPORTED
+    return tuple(
+        s.name
+        for s in experiment.metrics
+        if s.name in row and (row[s.name] is not None or (s.optional and not imported))
+    )
+
+
+def _evidence(experiment: Experiment) -> set[str]:
+    return {s.name for s in experiment.metrics if s.kind == "float" and _EVIDENCE.search(s.name)}
+
+
+def _arrays(
+    row: Mapping[str, Any], experiment: Experiment, outcome: Outcome, results_dir: str | Path
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The arrays the row came with, and those of now."""
+    from lawsweep.api.tables import arrays_of_row
+
+    if not (experiment.arrays and outcome.status == row["status"] == "ok"):
+        return {}, {}
+    recorded = arrays_of_row(results_dir, experiment.name, row)
+    now = dict(outcome.arrays or {})
+    if row["device"] == IMPORTED:  # whoever computed it left no arrays, or not with us
+        now = {n: a for n, a in now.items() if n in recorded}
+    return recorded, now
+
+
+def _compare(
+    row: Mapping[str, Any], outcome: Outcome, names: tuple[str, ...], tolerance: float | None
+) -> list[Difference]:
+    if outcome.status != row["status"]:
+        return [Difference(name="status", recorded=row["status"], now=outcome.status)]
+    if outcome.status != "ok":
+        same = outcome.error == row["error"]
+        found = Difference(name="error", recorded=row["error"], now=outcome.error)
+        return [] if same else [found]
+    metrics = outcome.metrics or {}
+    pairs = ((n, row[n], metrics.get(n)) for n in names)
+    return [
+        Difference(name=n, recorded=a, now=b, relative=relative_difference(a, b))
+        for n, a, b in pairs
+        if not same_value(a, b, tolerance)
+    ]
+
+
+def _notes(row: Mapping[str, Any], launch: Any, experiment: Experiment) -> list[str]:
+    """What else has changed since: the likely reasons of a difference."""
+    if not launch:
+        return []
+    here, notes = _here(experiment), []
+    then = (launch.get("experiment_source") or {}).get("hash")
+    now = (here["experiment_source"] or {}).get("hash")
+    if then and now and then != now:
+        notes.append(
+            f"the file of {experiment.name} has changed since, and its version "
+            f"({experiment.version}) has not"
+        )
+    commits = [(g or {}).get("commit") for g in (launch.get("git"), here["git"])]
+    if commits[0] != commits[1]:
+        notes.append(f"git commit {commits[0]} then, {commits[1]} now")
+    return notes

@@ -1,0 +1,272 @@
+"""Tables read without their experiments' code: from what the parts say of themselves.
+
+``sql``, ``archive`` and ``replay`` read the rows of experiments that this machine may not have.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lawsweep.core.errors import StoreError
+from lawsweep.store.folder import Folder
+from lawsweep.store.parts import PART, SkippedPart, use_part
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_LOOKS = 20  # parts may be merged away while they are read
+_ATTEMPT = ["run_id", "attempt", "started_at"]
+_T = TypeVar("_T")
+ARRAYS = pa.schema(
+    [
+        ("run_id", pa.string()),
+        ("attempt", pa.int64()),
+        ("started_at", pa.timestamp("us", tz="UTC")),
+        ("shape", pa.list_(pa.int64())),
+        ("values", pa.list_(pa.float64())),
+    ]
+)
+
+
+def table_names(results: Folder) -> list[str]:
+    """Names of the experiments that have rows."""
+    tables = results / "tables"
+    return [n for n in tables.folders() if _parts(tables / n)]
+
+
+def array_names(results: Folder, experiment: str) -> list[str]:
+    """Names of the arrays that an experiment's rows have."""
+    arrays = results / "arrays" / experiment
+    return [n for n in arrays.folders() if _parts(arrays / n)]
+
+
+def read_rows(results: Folder, experiment: str, run_ids: Collection[str] | None = None) -> pa.Table:
+    """The rows a reader is given, one a run: the latest successful attempt, else the latest."""
+    return latest(read_attempts(results, experiment, run_ids))
+
+
+def read_attempts(
+    results: Folder, experiment: str, run_ids: Collection[str] | None = None
+) -> pa.Table:
+    """Every attempt of every run (or of some), the same attempt in two parts once.
+
+    Columns are those of all parts, in the order of the newest; one that an older part lacks is
+    there the param's default, or missing.  Torn, foreign and newer parts are passed over.
+    """
+    folder = results / "tables" / experiment
+    found = _steady(folder, lambda: list(_tables(folder, run_ids, _is_rows)))
+    if not found:
+        return pa.table({"run_id": pa.array([], pa.string())})
+    newest = found[-1].schema
+    schema = _common([t.schema for t in reversed(found)])
+    defaults = _defaults(newest)
+    kept = [_conform(t, schema, defaults) for t in found if _fits(t.schema, schema)]
+    return _distinct(pa.concat_tables(kept).replace_schema_metadata(newest.metadata))
+
+
+def empty_rows(results: Folder, experiment: str) -> pa.Table:
+    """The columns of an experiment's newest part, and no rows."""
+    folder = results / "tables" / experiment
+    for name in reversed(_parts(folder)):
+        with suppress(SkippedPart, FileNotFoundError):
+            schema = use_part(folder, name, _schema)
+            if _is_rows(schema):
+                return _plain(schema.empty_table())
+    return pa.table({"run_id": pa.array([], pa.string())})
+
+
+def read_arrays(
+    results: Folder, experiment: str, array: str, rows: pa.Table | None = None
+) -> pa.Table:
+    """One array's values (row-major) and shapes; those of the attempts in ``rows`` if given."""
+    folder = results / "arrays" / experiment / array
+    run_ids = None if rows is None else rows["run_id"].to_pylist()
+    found = _steady(folder, lambda: list(_tables(folder, run_ids, _is_array)))
+    if not found:
+        return ARRAYS.empty_table()
+    table = _distinct(pa.concat_tables([t.select(ARRAYS.names).cast(ARRAYS) for t in found]))
+    if rows is None:
+        return table
+    # The join carries places only: it takes no columns of lists.
+    placed = table.select(_ATTEMPT).append_column("place", pa.array(range(table.num_rows)))
+    wanted = rows.select(_ATTEMPT).cast(pa.schema([ARRAYS.field(n) for n in _ATTEMPT]))
+    places = placed.join(wanted, _ATTEMPT, join_type="inner")["place"]
+    return table.take(places.take(pc.sort_indices(places)))
+
+
+def array_parts(
+    results: Folder, experiment: str, array: str, run_ids: Collection[str]
+) -> Iterator[pa.Table]:
+    """One array's values of some runs, every attempt, part by part: for what memory cannot hold.
+
+    A value that stands in two parts comes twice, which no reader minds.
+    """
+    yield from _tables(results / "arrays" / experiment / array, run_ids, _is_array)
+
+
+def arrays_of_row(
+    results_dir: str | Path, experiment: str, row: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    """The arrays that one row came with."""
+    results, found = Folder.at(results_dir), {}
+    keys = pa.Table.from_pylist([{n: row[n] for n in _ATTEMPT}])
+    for name in array_names(results, experiment):
+        for value in read_arrays(results, experiment, name, keys).to_pylist():
+            found[name] = np.array(value["values"], dtype=np.float64).reshape(value["shape"])
+    return found
+
+
+def meanings(results_dir: str | Path, experiment: str) -> dict[str, tuple[str, str]]:
+    """(unit, meaning) of every column and array, as the newest parts tell them."""
+    results = Folder.at(results_dir)
+    told = {f.name: f.metadata or {} for f in empty_rows(results, experiment).schema}
+    for name in array_names(results, experiment):
+        folder = results / "arrays" / experiment / name
+        for part in reversed(_parts(folder)):
+            with suppress(SkippedPart, FileNotFoundError):
+                told[name] = use_part(folder, part, _schema).field("values").metadata or {}
+                break
+    return {
+        name: (said.get(b"unit", b"").decode(), said.get(b"meaning", b"").decode())
+        for name, said in told.items()
+    }
+
+
+def latest(table: pa.Table) -> pa.Table:
+    """One row a run, in order of appearance: the latest ok attempt, else the latest attempt."""
+    codes = _codes(table)
+    n = len(codes)
+    ok = np.ones(n, dtype=bool)
+    if "status" in table.column_names:
+        ok = pc.equal(table["status"], "ok").to_numpy(zero_copy_only=False)
+    order = np.lexsort((np.arange(n), _numbers(table, "started_at"), _numbers(table, "attempt"),
+                        ok, codes))  # fmt: skip
+    last = np.append(codes[order][1:] != codes[order][:-1], True)[:n]
+    return table.take(pa.array(np.sort(order[last])))
+
+
+def _distinct(table: pa.Table) -> pa.Table:
+    """The table without the attempts that stand in two parts (an interrupted merge)."""
+    keys = np.stack([_codes(table), _numbers(table, "attempt"), _numbers(table, "started_at")])
+    _, first = np.unique(keys, axis=1, return_index=True)
+    return table if len(first) == table.num_rows else table.take(pa.array(np.sort(first)))
+
+
+def _codes(table: pa.Table) -> np.ndarray:
+    ids = table["run_id"].combine_chunks().dictionary_encode()
+    if isinstance(ids, pa.ChunkedArray):
+        ids = ids.combine_chunks()
+    codes: np.ndarray = ids.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    return codes
+
+
+def _numbers(table: pa.Table, name: str) -> np.ndarray:
+    column = table[name].cast(pa.int64()) if name in table.column_names else None
+    if column is None:
+        return np.zeros(table.num_rows, dtype=np.int64)
+    numbers: np.ndarray = pc.fill_null(column, 0).to_numpy(zero_copy_only=False)
+    return numbers
+
+
+def _parts(folder: Folder) -> list[str]:
+    """Files that may be parts, roughly in the order of writing."""
+    return [n for n in folder.names() if PART.match(n)]
+
+
+def _steady(folder: Folder, look: Callable[[], _T]) -> _T:
+    for _ in range(_LOOKS):
+        try:
+            return look()
+        except FileNotFoundError:
+            continue  # merged away since it was listed: its rows are in a newer part
+    raise StoreError(f"The parts in {folder} keep changing; try again.")
+
+
+def _tables(
+    folder: Folder, run_ids: Collection[str] | None, is_ours: Callable[[pa.Schema], bool]
+) -> Iterator[pa.Table]:
+    """Each readable part, or the rows of it that are asked for; ``lawsweep verify`` names others.
+
+    Raises FileNotFoundError when a part has gone since it was listed.
+    """
+    wanted = None if run_ids is None else pa.array(list(run_ids), type=pa.string())
+
+    def rows(file: pq.ParquetFile) -> pa.Table | None:
+        if not is_ours(file.schema_arrow):
+            return None
+        if wanted is None:
+            return _plain(file.read())
+        ids = file.read(columns=["run_id"])["run_id"].cast(pa.string())
+        hits = pc.is_in(ids, value_set=wanted)
+        return _plain(file.read().filter(hits)) if pc.any(hits).as_py() else None
+
+    for name in _parts(folder):
+        with suppress(SkippedPart):
+            table = use_part(folder, name, rows)
+            if table is not None:
+                yield table
+
+
+def _schema(file: pq.ParquetFile) -> pa.Schema:
+    return file.schema_arrow
+
+
+def _is_rows(schema: pa.Schema) -> bool:
+    return "status" in schema.names
+
+
+def _is_array(schema: pa.Schema) -> bool:
+    return set(ARRAYS.names) <= set(schema.names)
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """Dictionary columns as what they stand for; how a part stores them is its own affair."""
+    for i, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            plain = field.with_type(field.type.value_type)
+            table = table.set_column(i, plain, table.column(i).cast(plain.type))
+    return table
+
+
+def _common(schemas: list[pa.Schema]) -> pa.Schema:
+    """Columns of all schemas, the newest first; a type that changed is widened if it can be."""
+    common = schemas[0]
+    for schema in schemas[1:]:
+        if _fits(schema, common):
+            common = pa.unify_schemas([common, schema], promote_options="permissive")
+    return common
+
+
+def _fits(schema: pa.Schema, common: pa.Schema) -> bool:
+    try:
+        pa.unify_schemas([common, schema], promote_options="permissive")
+    except pa.ArrowException:
+        return False
+    return True
+
+
+def _defaults(schema: pa.Schema) -> dict[str, Any]:
+    try:
+        found = json.loads((schema.metadata or {}).get(b"lawsweep.defaults", b"{}"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _conform(table: pa.Table, schema: pa.Schema, defaults: dict[str, Any]) -> pa.Table:
+    arrays = []
+    for f in schema:
+        if f.name in table.column_names:
+            arrays.append(table[f.name].cast(f.type))
+        else:
+            default = pa.scalar(defaults.get(f.name), type=f.type)
+            arrays.append(pa.chunked_array([pa.repeat(default, table.num_rows)], type=f.type))
+    return pa.Table.from_arrays(arrays, schema=schema)

@@ -1,0 +1,81 @@
+"""What the verbs share: arguments, ``--json``, and how a sweep and a results folder are asked for.
+
+Exit codes of single verbs stand here; those of errors are in ``core/errors.py``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from lawsweep.core.sweep import Sweep
+
+EXIT_FAILED_ROWS, EXIT_SAME_FAILURE, EXIT_INTERRUPTED = 3, 4, 130
+EXIT_NOT_REPRODUCED, EXIT_PROBLEMS = 5, 6
+
+_ANSWER: list[str] = []
+
+
+def sweep_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``SWEEP [OVERRIDES]...``."""
+    function = click.argument("overrides", nargs=-1)(function)
+    return click.argument("sweep")(function)
+
+
+def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--json``: stdout has the answer alone; whatever else is printed goes to stderr."""
+
+    @functools.wraps(function)
+    def verb(**options: Any) -> Any:
+        if not options["as_json"]:
+            return function(**options)
+        _ANSWER.clear()
+        with contextlib.redirect_stdout(sys.stderr):
+            code = function(**options)
+        for text in _ANSWER:
+            click.echo(text)
+        return code
+
+    return click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")(verb)
+
+
+def load(name: str, overrides: Iterable[str]) -> Sweep:
+    """The sweep a person asked for."""
+    from lawsweep.cli.compose import load_sweep
+
+    return load_sweep(name, *overrides)
+
+
+def say(value: Any) -> None:
+    """Give ``value`` as the answer of ``--json``."""
+    from lawsweep.api import to_json
+
+    _ANSWER.append(to_json(value))
+
+
+def warn(lines: Iterable[Any]) -> None:
+    """Notes, on stderr."""
+    for line in lines:
+        click.echo(f"note: {line}", err=True)
+
+
+def results_dir(overrides: Iterable[str]) -> str:
+    """The results folder, of a verb whose only override is ``results_dir=...``."""
+    import os
+
+    from lawsweep.cli.overrides import parse_override
+    from lawsweep.core.errors import unknown_name
+
+    found = os.environ.get("LAWSWEEP_RESULTS_DIR") or "results"
+    for text in overrides:
+        override = parse_override(text)
+        if override.path != ("results_dir",):
+            raise unknown_name("key", ".".join(override.path), ["results_dir"], f"{text!r}")
+        found = str(override.value or "results")
+    return found

@@ -1,0 +1,106 @@
+"""The verb that runs rows again."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lawsweep.cli import printing
+from lawsweep.cli.options import EXIT_NOT_REPRODUCED, json_option, load, results_dir, say
+
+if TYPE_CHECKING:
+    from lawsweep.core.sweep import Sweep
+
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@click.command(short_help="Run rows again and compare: did they reproduce?")
+@click.argument("target", metavar="RUN_ID|SWEEP")
+@click.argument("overrides", nargs=-1)
+@click.option("--sample", type=click.IntRange(1), help="So many random ok rows of SWEEP instead.")
+@click.option("--seed", default=0, show_default=True, help="Which random rows.")
+@click.option("--tolerance", default=1e-9, show_default=True, help="Relative, on other machines.")
+@click.option("--device", help="Compute here; default: where the row was.")
+@click.option("--experiment", help="module:function, if the row's launch does not tell.")
+@json_option
+def replay(
+    target: str,
+    overrides: tuple[str, ...],
+    sample: int | None,
+    seed: int,
+    tolerance: float,
+    device: str | None,
+    experiment: str | None,
+    as_json: bool,
+) -> int:
+    """Run one row again, from the table alone, and compare every metric and array.
+
+    Bit for bit where device, threads, processor and versions are the row's, else to a tolerance.
+    With --sample 20 SWEEP: an audit of 20 random rows.  Exit codes: 0 reproduced, 5 not
+    reproduced, 11 the row cannot be run again (it is of an older version of the experiment, say).
+    """
+    if sample is not None:
+        return _audit(load(target, overrides), sample, seed, tolerance, device, as_json)
+    from lawsweep import api
+    from lawsweep.api.replay import replay_row
+
+    place = results_dir(overrides)
+    row = api.show(target, place)
+    _restart_with(row["n_threads"])
+    done = replay_row(row, place, tolerance=tolerance, device=device, experiment=experiment)
+    if as_json:
+        say({**dataclasses.asdict(done), "reproduced": done.reproduced})
+    else:
+        printing.print_replay(done)
+    return 0 if done.reproduced else EXIT_NOT_REPRODUCED
+
+
+def _audit(
+    sweep: Sweep, n: int, seed: int, tolerance: float, device: str | None, as_json: bool
+) -> int:
+    from lawsweep.api.audit import audit, sample_rows
+
+    rows, n_ok = sample_rows(sweep, n, seed)
+    _restart_with(Counter(row["n_threads"] for row in rows).most_common(1)[0][0])
+
+    def tell(done: Any) -> None:
+        if not as_json and not done.reproduced:
+            printing.print_replay(done)
+
+    found = audit(sweep, rows, tolerance=tolerance, device=device, watcher=tell)
+    if as_json:
+        replays = [{**dataclasses.asdict(r), "reproduced": r.reproduced} for r in found.replays]
+        say(
+            {
+                "n_ok": n_ok,
+                "seed": seed,
+                "n_exact": found.n_exact,
+                "n_close": found.n_close,
+                "n_differ": found.n_differ,
+                "replays": replays,
+            }
+        )
+    else:
+        printing.print_audit(sweep.name, found, n_ok, tolerance)
+    return 0 if not found.n_differ else EXIT_NOT_REPRODUCED
+
+
+def _restart_with(threads: int | None) -> None:
+    """Start this command afresh with the threads a row was computed with, if it has others.
+
+    Linear algebra reads the number when it is loaded, and rounds otherwise with another.
+    """
+    from lawsweep.core.execute import n_threads
+
+    own = (click.get_current_context().obj or {}).get("may_restart")
+    if not own or not threads or threads == n_threads():
+        return
+    sys.stdout.flush()
+    environment = {**os.environ, **dict.fromkeys(_THREADS, str(threads))}
+    words = [sys.executable, "-m", "lawsweep.cli.main", *sys.argv[1:]]
+    os.execve(sys.executable, words, environment)

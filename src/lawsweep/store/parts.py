@@ -1,0 +1,166 @@
+"""One part of a table: an immutable Parquet file, named by when and what was written.
+
+A part is read whole or passed over with a reason; nothing in it is ever unpickled or executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lawsweep.core.errors import StoreError
+from lawsweep.store.files import is_stale
+from lawsweep.store.folder import Folder
+from lawsweep.store.schema import FORMAT, conflicts, part_format
+
+PART = re.compile(r"part-.*\.parquet\Z")
+ROW_GROUP = 2**17  # rows; query engines share out row groups among threads
+IDENTITY = ("run_id", "status", "attempt", "started_at")  # what makes a row one
+_UNREADABLE = (pa.ArrowException, OSError, ValueError, NotImplementedError, KeyError)
+_REPEATING = frozenset({"version", "attempt", "n_threads"})
+T = TypeVar("T")
+
+
+class SkippedPart(Exception):  # noqa: N818  (a finding, which the reader names and goes on)
+    """A file that holds no rows this reader can read; the message says why."""
+
+
+class NewerPart(SkippedPart):
+    """A part in a format that a later lawsweep writes."""
+
+
+def part_name(data: bytes) -> str:
+    """``part-<time>-<hash of the content>.parquet``: sorts by time, and no writer needs a lock."""
+    return f"part-{time.time_ns():016x}-{digest(data)}.parquet"
+
+
+def digest(data: bytes) -> str:
+    """64 bits that name the content."""
+    return hashlib.blake2b(data, digest_size=8).hexdigest()
+
+
+def encode(table: pa.Table) -> bytes:
+    """A table as the bytes of a Parquet file.
+
+    Params and texts repeat, and are kept as dictionaries; ids and measured values do not, and
+    are plain.  (Parquet would try a dictionary for each column, and give it up after a MiB.)
+    """
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table,
+        sink,
+        compression="zstd",
+        row_group_size=ROW_GROUP,
+        use_dictionary=[f.name for f in table.schema if _repeats(f)],
+        write_page_checksum=True,  # a flipped bit makes a torn part, not another number
+    )
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def _repeats(field: pa.Field) -> bool:
+    if field.name == "run_id" or pa.types.is_boolean(field.type):
+        return False
+    is_param = (field.metadata or {}).get(b"role") == b"param"
+    return is_param or pa.types.is_string(field.type) or field.name in _REPEATING
+
+
+def read_schema(folder: Folder, name: str) -> pa.Schema:
+    """The schema of a part of rows in a format this lawsweep knows, else SkippedPart."""
+    return use_part(folder, name, lambda file: _row_schema(file.schema_arrow))
+
+
+def read_part(folder: Folder, name: str, schema: pa.Schema, fill: Mapping[str, Any]) -> pa.Table:
+    """The columns of ``schema`` in a part, in that order and those types.
+
+    A column that an older part lacks is its value in ``fill``, or missing.  Raises SkippedPart
+    with the reason for any other file, FileNotFoundError for one that has gone, and StoreError
+    when an object store does not answer.
+    """
+
+    def columns(file: pq.ParquetFile) -> pa.Table:
+        found = _row_schema(file.schema_arrow)
+        theirs, ours = (s.metadata.get(b"lawsweep.experiment") for s in (found, schema))
+        if theirs != ours:
+            raise SkippedPart(f"a part of the table of {(theirs or b'?').decode(errors='replace')}")
+        if wrong := conflicts(schema, found):
+            raise SkippedPart("; ".join(wrong))
+        names = [n for n in schema.names if n in found.names]
+        table = _conform(file.read(columns=names), schema, fill)
+        if any(table[n].null_count for n in IDENTITY):
+            raise SkippedPart("has rows that do not say which run they are of")
+        return table
+
+    return use_part(folder, name, columns)
+
+
+def _row_schema(schema: pa.Schema) -> pa.Schema:
+    if not set(IDENTITY) <= set(schema.names):
+        raise SkippedPart("not a part of this table")
+    return schema
+
+
+def _conform(table: pa.Table, schema: pa.Schema, fill: Mapping[str, Any]) -> pa.Table:
+    arrays = []
+    for f in schema:
+        if f.name in table.column_names:
+            # An int column that became a float one is rounded above 2**53, as floats are.
+            arrays.append(table[f.name].cast(f.type, safe=False))
+        else:
+            value = pa.scalar(fill.get(f.name), type=f.type)
+            arrays.append(pa.chunked_array([pa.repeat(value, table.num_rows)], type=f.type))
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def use_part(folder: Folder, name: str, use: Callable[[pq.ParquetFile], T]) -> T:
+    """What ``use`` makes of a part of ours in a format this lawsweep knows.
+
+    Errors as ``read_part``.
+    """
+
+    def checked(file: pq.ParquetFile) -> T:
+        written = part_format(file.schema_arrow)
+        if written is None:
+            raise SkippedPart("not a part of this table")
+        if written > FORMAT:
+            raise NewerPart(f"written by a newer lawsweep (format {written}); it may hold rows")
+        return use(file)
+
+    try:
+        with folder.open(name) as source, _checked_file(source) as file:
+            return checked(file)
+    except FileNotFoundError:
+        raise
+    except StoreError as error:
+        if folder.is_local:  # this file cannot be opened (permissions, a loop of links, a pipe)
+            raise SkippedPart(str(error).partition(": ")[2] or str(error)) from None
+        raise
+    except _UNREADABLE as error:
+        if folder.is_local:
+            if isinstance(error, OSError) and is_stale(error):
+                raise FileNotFoundError(name) from None
+            raise _torn(error) from None
+    # From a bucket, a torn object and a broken connection are the same OSError.  Which it was
+    # tells the whole object: a torn one arrives, and is still torn.
+    try:
+        with _checked_file(pa.BufferReader(folder.read(name))) as file:
+            return checked(file)
+    except FileNotFoundError:
+        raise
+    except _UNREADABLE as error:
+        raise _torn(error) from None
+
+
+def _checked_file(source: pa.NativeFile) -> pq.ParquetFile:
+    return pq.ParquetFile(source, page_checksum_verification=True)
+
+
+def _torn(error: Exception) -> SkippedPart:
+    lines = str(error).splitlines()
+    return SkippedPart(f"torn or not Parquet ({lines[0][:200] if lines else type(error).__name__})")

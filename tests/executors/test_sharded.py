@@ -1,0 +1,208 @@
+"""Runs that spread over shards: on a real Ray of two CPUs and of three, inside its tasks."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+import pytest
+from shard_toys import eigenvalue_problem, sharded_eigenvalue, spread
+
+from lawsweep.core import shards as seam
+from lawsweep.core.errors import ExecutorError, InvalidValueError
+from lawsweep.core.outcome import RunSpec, Task
+from lawsweep.core.plan import make_plan
+from lawsweep.core.sweep import OnFailure
+from lawsweep.executors.make import make_executor
+from lawsweep.executors.sharded import RayPool, installed, make_pool
+from lawsweep.runner.run_plan import Launch
+from lawsweep.store.parquet import ParquetTable
+
+
+class Echo:
+    def __init__(self, index, n_shards):
+        self.index, self.n_shards = index, n_shards
+
+    def say(self, word):
+        return f"{word} {self.index}/{self.n_shards}"
+
+
+def test_without_a_pool_a_run_is_one_shard_here():
+    with seam.current().open(Echo) as shards:
+        assert shards.each("say", "hello") == ["hello 0/1"]
+
+
+def test_the_pool_installed_last_is_the_current_one():
+    with seam.installed(seam.HerePool(2)):
+        with seam.installed(seam.HerePool(3)), seam.current().open(Echo) as shards:
+            assert shards.each("say", "a") == ["a 0/3", "a 1/3", "a 2/3"]
+        assert seam.current().n_shards == 2
+    assert seam.current().n_shards == 1
+    with installed(None):
+        assert seam.current().n_shards == 1
+
+
+def test_one_shard_needs_no_ray():
+    with RayPool(1).open(Echo) as shards:
+        assert shards.each("say", "a") == ["a 0/1"]
+
+
+def test_more_shards_say_that_they_need_ray():
+    with pytest.raises(ExecutorError, match="need a Ray that runs; use executor=ray_local"):
+        RayPool(2).open(Echo).__enter__()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n": 0}, "must be a whole number from 1, got 0"),
+        ({"n": True}, "must be a whole number from 1, got True"),
+        ({"n": 2, "cpus": 0}, "needs cpus or gpus above 0"),
+        ({"n": 2, "cpu": 1}, "takes n, cpus, gpus"),
+        ({"cpus": 1}, "n is needed"),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(InvalidValueError, match=message):
+        make_pool(options)
+
+
+@pytest.fixture(scope="module")
+def n_cpus(request):
+    """A Ray of that many CPUs; executors of the tests join it."""
+    from lawsweep.executors.ray_tasks import RayExecutor
+
+    owner = RayExecutor("ray_local", n_cpus=request.param)
+    owner.start(spread)
+    yield request.param
+    owner.close()
+
+
+def outcomes_of(experiment, points, seconds=100):
+    """Each point in a task of its own, all handed over at once."""
+    with contextlib.closing(make_executor("ray_local")) as made:
+        made.start(experiment)
+        for i, point in enumerate(points):
+            made.submit(Task(i, (RunSpec(i, str(i), point, 0),)))
+        found, ended, end = [], 0, time.monotonic() + seconds
+        while ended < len(points):
+            assert time.monotonic() < end, "no answer: a deadlock?"
+            for event in made.poll(0.5):
+                assert event.lost is None, event.lost
+                found += event.outcomes
+                ended += event.done
+    return sorted(found, key=lambda o: o.index)
+
+
+def free_cpus():
+    import ray
+
+    return ray.available_resources().get("CPU", 0.0)
+
+
+def wait_for_free_cpus(n, seconds=30):
+    end = time.monotonic() + seconds
+    while free_cpus() < n:
+        assert time.monotonic() < end, f"only {free_cpus()} of {n} CPUs came back"
+        time.sleep(0.2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_cpus", [2, 3], indirect=True)
+def test_runs_side_by_side_do_not_wait_for_each_other_for_ever(n_cpus):
+    """More runs than fit, each as wide as the whole machine: one after the other they end."""
+    points = [{"i": i, "n_shards": n_cpus, "pause_s": 0.3} for i in range(3)]
+    found = outcomes_of(spread, points)
+    assert [o.error for o in found] == [None] * 3
+    weight = sum(range(1, n_cpus + 1))
+    for outcome in found:
+        assert outcome.metrics["total"] == weight * 29_999.0 * 30_000.0 / 2.0
+        assert outcome.metrics["n_processes"] == outcome.metrics["n_pools"] == n_cpus
+        assert outcome.metrics["n_threads_of_shards"] == 1
+    wait_for_free_cpus(n_cpus)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_cpus", [2, 3], indirect=True)
+def test_the_smallest_eigenvalue_is_that_of_one_process(n_cpus):
+    from lawsweep.kernels.eigmin_block import smallest_eigenvalue_block
+
+    n, d = 80, 16
+    outcome = outcomes_of(sharded_eigenvalue, [{"n_samples": n, "width": d, "n_shards": n_cpus}])[0]
+    assert outcome.error is None
+    assert outcome.metrics["converged"]
+    for n_shards in (1, n_cpus):
+        here = eigenvalue_problem(n, d, 0).in_process(n_shards)
+        alone = smallest_eigenvalue_block(here, key=0, layers=(1, 2, 3), tol=1e-6)
+        # A residual of 1e-6 leaves an error of about its square over the relative gap.
+        assert outcome.metrics["value"] == pytest.approx(alone.value, rel=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_cpus", [2], indirect=True)
+def test_more_shards_than_there_is_room_for_is_a_row_that_says_so(n_cpus):
+    outcome = outcomes_of(spread, [{"i": 0, "n_shards": n_cpus + 1}])[0]
+    assert outcome.status == "failed"
+    assert f"{n_cpus + 1} shards need {n_cpus + 1} CPU in all, this Ray has {n_cpus}" in (
+        outcome.error
+    )
+    wait_for_free_cpus(n_cpus)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_cpus", [2], indirect=True)
+@pytest.mark.parametrize(
+    ("fault", "message"), [("raise", "a shard said no"), ("make", "this shard cannot be made")]
+)
+def test_an_exception_in_a_shard_is_the_runs_own(n_cpus, fault, message):
+    outcome = outcomes_of(spread, [{"i": 0, "n_shards": n_cpus, "fault": fault}])[0]
+    assert outcome.status == "failed"
+    assert message in outcome.error
+    wait_for_free_cpus(n_cpus)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_cpus", [2], indirect=True)
+def test_a_lost_shard_fails_the_attempt_and_the_next_one_succeeds(n_cpus, tmp_path):
+    with contextlib.closing(make_executor("ray_local")) as made:
+        made.start(spread)
+        table = ParquetTable(tmp_path / "table", spread)
+        fixed = {"n_shards": n_cpus, "fault": "exit", "marker": str(tmp_path / "died")}
+        plan = make_plan(spread, axes={"i": [0]}, params=fixed)
+        report = Launch(
+            plan, table, made, launch_id="L", on_failure=OnFailure(max_attempts=3)
+        ).run()
+    assert (tmp_path / "died").exists()
+    assert dict(report.statuses) == {"ok": 1}
+    assert table.read(plan.run_ids)["attempt"].to_pylist() == [2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_cpus", [2], indirect=True)
+def test_a_lost_shard_is_named(n_cpus, tmp_path):
+    with contextlib.closing(make_executor("ray_local")) as made:
+        made.start(spread)
+        point = {"i": 0, "n_shards": n_cpus, "fault": "exit", "marker": str(tmp_path / "died")}
+        made.submit(Task(0, (RunSpec(0, "0", point, 0),)))
+        end, lost = time.monotonic() + 60, None
+        while lost is None:
+            assert time.monotonic() < end
+            lost = next((e.lost for e in made.poll(0.5) if e.lost), None)
+    assert f"shard {n_cpus - 1} of {n_cpus} was lost" in lost
+    wait_for_free_cpus(n_cpus)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_cpus", [2], indirect=True)
+def test_a_task_that_is_killed_gives_its_shards_room_back(n_cpus):
+    with contextlib.closing(make_executor("ray_local")) as made:
+        made.start(spread)
+        point = {"i": 0, "n_shards": n_cpus, "fault": "deaf"}
+        made.submit(Task(0, (RunSpec(0, "0", point, 0),)))
+        end = time.monotonic() + 60
+        while free_cpus() > 0.5:  # the run holds all there is: its shards are placed
+            assert time.monotonic() < end
+            made.poll(0.2)
+        time.sleep(1.0)
+        made.kill(0)
+        wait_for_free_cpus(n_cpus)

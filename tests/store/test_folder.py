@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import time
+from pathlib import Path
+
+import pyarrow.fs as pafs
+import pytest
+from object_store import KEYS, free_port
+
+from lawsweep.core.errors import StoreError, UnknownNameError
+from lawsweep.core.sweep import Url, results_place
+from lawsweep.store import objects
+from lawsweep.store.folder import Folder, safe_name, write_file
+
+
+@pytest.fixture
+def folder(root):
+    return Folder.at(root) / "deep"
+
+
+def test_what_is_written_is_read_whole_and_listed(folder):
+    assert folder.names() == []
+    assert folder.folders() == []
+    folder.write("b", b"one")
+    folder.write("b", b"two")
+    folder.write("a.parquet", b"")
+    (folder / "inner").write("c", bytes(range(256)) * 40)
+    assert folder.read("b") == b"two"
+    assert folder.size("b") == 3
+    assert folder.names() == ["a.parquet", "b"]
+    assert folder.folders() == ["inner"]
+    with (folder / "inner").open("c") as file:
+        file.seek(254)
+        assert file.read(3) == b"\xfe\xff\x00"
+        assert file.size() == 256 * 40
+    assert abs(folder.modified("b") - time.time()) < 600
+
+
+def test_a_missing_file_is_file_not_found_and_deleting_it_is_fine(folder):
+    for look in (folder.read, folder.open, folder.modified, folder.size):
+        with pytest.raises(FileNotFoundError):
+            look("none")
+    folder.delete("none")
+    folder.write("a", b"x")
+    folder.delete("a")
+    folder.delete("a")
+    assert folder.names() == []
+
+
+def test_a_folder_opens_again_from_its_url(folder):
+    folder.write("a", b"x")
+    again = Folder.at(folder.url)
+    assert again == folder
+    assert again.read("a") == b"x"
+    assert Folder.at(folder) is folder
+    assert (folder.parent / "deep") == folder
+    assert folder.name == "deep"
+
+
+def test_probing_leaves_no_file(folder):
+    folder.check_writable()
+    assert folder.names() == []
+
+
+def test_an_object_of_many_parts_is_whole(s3_url):
+    data = os.urandom(2**20) * 23
+    folder = Folder.at(s3_url)
+    folder.write("large", data)
+    assert folder.read("large") == data
+
+
+@pytest.mark.parametrize("name", ["../x", "..", ".", "", "/etc/passwd", "a/b", "a\\b", "a\x00b"])
+def test_no_name_leads_out_of_the_folder(folder, name):
+    with pytest.raises(StoreError, match="Expected the name of a file"):
+        safe_name(name)
+    for act in (
+        folder.read, folder.open, folder.delete, folder.modified, folder.size,
+        lambda n: folder.write(n, b"x"), lambda n: folder / n,
+    ):  # fmt: skip
+        with pytest.raises(StoreError, match="outside the store"):
+            act(name)
+
+
+def test_a_path_stays_as_it_was_given(tmp_path):
+    assert str(Folder.at("results") / "tables") == "results/tables"
+    assert Folder.at("results").url == "results"
+    assert Folder.at(tmp_path).is_local
+    assert results_place("results") / "tables" == Path("results/tables")
+
+
+def test_a_url_keeps_its_options_and_people_see_it_without():
+    url = "s3://bucket/a/b?endpoint_override=localhost:9000&scheme=http"
+    folder = Folder.at(url) / "tables"
+    assert folder.url == "s3://bucket/a/b/tables?endpoint_override=localhost:9000&scheme=http"
+    assert str(folder) == "s3://bucket/a/b/tables"
+    assert not folder.is_local
+    assert Folder.at(results_place(url) / "tables") == folder
+    assert Url("s3://bucket/") / "x" == "s3://bucket/x"
+    assert str(Folder.at("s3://bucket")) == "s3://bucket"
+    assert str(Folder.at("s3://bucket") / "x") == "s3://bucket/x"
+    assert str(Folder.at("gs://bucket/a//b/")) == "gs://bucket/a/b"
+
+
+@pytest.mark.parametrize(
+    ("url", "error", "message"),
+    [
+        ("hdfs://host/x", StoreError, "other stores are not supported"),
+        ("file:///tmp/x", StoreError, "other stores are not supported"),
+        ("s3://key:secret@bucket/x", StoreError, "holds credentials"),
+        ("s3:///x", StoreError, "Expected s3://bucket/prefix"),
+        ("s3://bucket/../x", StoreError, "Expected s3://bucket/prefix"),
+        ("s3://bucket/x?access_key=a", UnknownNameError, "Unknown option 'access_key'"),
+        ("s3://bucket/x?endpoint=a", UnknownNameError, "Did you mean 'endpoint_override'"),
+        ("gs://bucket/x?region=a", UnknownNameError, "in the gs URL"),
+    ],
+)
+def test_a_url_that_is_none_is_one_sentence(url, error, message):
+    with pytest.raises(error, match=message) as caught:
+        Folder.at(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_bucket_that_is_missing_is_one_sentence(s3_endpoint, s3_url):
+    other = Folder.at(s3_url.replace("bucket-", "no-bucket-"))
+    for act in (other.names, other.check_writable, lambda: other.write("a", b"")):
+        with pytest.raises(StoreError, match="There is no bucket s3://no-bucket-"):
+            act()
+
+
+@pytest.mark.parametrize("options", ["scheme=ftp", "anonymous=maybe"])
+def test_options_are_checked(s3_url, options):
+    with pytest.raises(StoreError, match=r"got '(ftp|maybe)'"):
+        Folder.at(f"{s3_url.replace('scheme=http', 'scheme=https')}&{options}").names()
+
+
+@pytest.mark.parametrize("kind", ["s3", "gs"])
+def test_nobody_at_the_endpoint_is_one_sentence_soon(kind, monkeypatch):
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(objects, "FIRST_ANSWER_S", 1.0)
+    url = f"{kind}://bucket/x?endpoint_override=127.0.0.1:{free_port()}&scheme=http"
+    folder = Folder.at(url + ("&anonymous=true" if kind == "gs" else ""))
+    start = time.monotonic()
+    with pytest.raises(StoreError, match=rf"Cannot reach {kind}://bucket: .* Check") as caught:
+        folder.names()
+    assert time.monotonic() - start < 20
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_server_that_says_nothing_is_one_sentence_soon(monkeypatch):
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        port = mute.getsockname()[1]
+        start = time.monotonic()
+        with pytest.raises(StoreError, match="Cannot reach s3://bucket"):
+            Folder.at(f"s3://bucket/x?endpoint_override=127.0.0.1:{port}&scheme=http").names()
+        assert time.monotonic() - start < 20
+
+
+def test_the_endpoint_may_come_from_the_environment(s3_endpoint, s3_url, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{s3_endpoint}")
+    bare = s3_url.partition("?")[0]
+    Folder.at(bare).write("a", b"x")
+    assert Folder.at(s3_url).read("a") == b"x"
+
+
+def test_trouble_after_the_first_contact_is_a_store_error(s3_url, monkeypatch):
+    folder = Folder.at(s3_url)
+    folder.write("a", b"x")
+
+    class Broken:
+        def __getattr__(self, name):
+            def fail(*_, **__):
+                raise OSError("When reading: AWS Error NETWORK_CONNECTION (Request ID: x)\nmore")
+
+            return fail
+
+    monkeypatch.setattr(objects, "_connect", lambda bucket: Broken())
+    for what, act in (
+        ("read", folder.names),
+        ("read", lambda: folder.read("a")),
+        ("read", lambda: folder.open("a")),
+        ("read", lambda: folder.modified("a")),
+        ("write in", lambda: folder.write("a", b"")),
+        ("remove files from", lambda: folder.delete("a")),
+    ):
+        with pytest.raises(StoreError, match=rf"Cannot {what} s3://.*: When reading") as caught:
+            act()
+        assert "Request ID" not in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_file_goes_to_a_path_or_a_url(tmp_path, s3_url):
+    write_file(tmp_path / "x" / "a.csv", b"1")
+    assert (tmp_path / "x" / "a.csv").read_bytes() == b"1"
+    write_file(Url(s3_url) / "x" / "a.csv", b"2")
+    assert (Folder.at(s3_url) / "x").read("a.csv") == b"2"
+
+
+def test_strange_entries_of_a_local_folder(tmp_path, monkeypatch):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    (tmp_path / ".nfs0001").write_bytes(b"ghost")
+    (tmp_path / ".tmp-x").write_bytes(b"half")
+    (tmp_path / "inner").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    folder = Folder.at(tmp_path)
+    assert folder.names() == [".tmp-x", "gone", "loop", "pipe"]
+    assert folder.folders() == ["inner"]
+    with pytest.raises(StoreError, match="loop"):
+        folder.read("loop")
+    with pytest.raises(StoreError, match="Too many levels"):
+        folder.open("loop")
+    for name in ("pipe", "inner"):
+        with pytest.raises(StoreError, match="not a file"):
+            folder.open(name)
+    with pytest.raises(FileNotFoundError):
+        folder.open("gone")
+
+    def stale(*_, **__):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(Path, "read_bytes", stale)
+    with pytest.raises(FileNotFoundError):
+        folder.read(".tmp-x")
+
+
+def test_a_vanished_folder_is_not_made_again(tmp_path):
+    folder = Folder.at(tmp_path / "mount" / "tables")
+    folder.write("a", b"x")
+    (tmp_path / "mount").rename(tmp_path / "away")
+    with pytest.raises(StoreError, match="has vanished"):
+        folder.write("b", b"x", create=False)
+    assert not (tmp_path / "mount").exists()
+    (tmp_path / "away").rename(tmp_path / "mount")
+    folder.write("b", b"x", create=False)
+    assert folder.names() == ["a", "b"]
+
+
+def test_the_local_store_is_not_pyarrows(tmp_path, monkeypatch):
+    """Its files are neither synced nor renamed, so a crash may leave half of one."""
+
+    def refuse(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr(pafs, "LocalFileSystem", refuse)
+    Folder.at(tmp_path).write("a", b"x")
+    assert Folder.at(tmp_path).read("a") == b"x"
