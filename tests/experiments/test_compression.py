@@ -62,10 +62,10 @@ def test_the_solvers_agree():
 
 
 def test_rows_of_a_larger_target_extend_a_smaller_one():
-    from lawsweep.experiments.compression import _target
+    from lawsweep.experiments._compression_target import draw
 
     params = [compression.bind({**POINT, "n_target": n}) for n in (20, 100)]
-    small, large = (_target(p, 7, "cpu")[0] for p in params)
+    small, large = (draw(p, 7, "cpu")[0] for p in params)
     assert (small - large[:20]).abs().max() == 0
 
 
@@ -193,7 +193,18 @@ def test_an_exact_fit_has_no_negative_loss(d, n, m, tol):
             "choose ones or uniform",
         ),
         ({"n_compressed": 0}, "n_compressed must be at least 1, got 0"),
-        ({"activation": "tanh"}, "activation must be one of relu"),
+        ({"activation": "softmax"}, "activation must be one of relu"),
+        ({"activation": "tanh"}, "needs a homogeneous activation, got 'tanh'; choose trained"),
+        ({"n_outputs": 2}, "n_outputs 2 needs student_outputs trained or fixed"),
+        ({"negative_slope": 0.3}, "negative_slope is leaky_relu's, got 0.3 with 'relu'"),
+        ({"student_outputs": "trained", "compare_frames": True}, "compare_frames false"),
+        ({"student_outputs": "trained", "objective": "reduced"}, "needs objective population"),
+        ({"student_outputs": "fixed", "start": "reduced"}, "needs start frame or random"),
+        ({"student_outputs": "fixed", "target_norm_method": "sample"}, "exact or skip"),
+        (
+            {"objective": "simplified", "n_target": None, "row_mean": 0.1},
+            "has isotropic rows, got row_mean 0.1",
+        ),
     ],
 )
 def test_bad_params_are_refused_in_one_sentence(fields, message):
@@ -204,6 +215,184 @@ def test_bad_params_are_refused_in_one_sentence(fields, message):
 def test_a_zero_target_is_infeasible():
     with pytest.raises(Infeasible, match="the target is zero"):
         run(n_target=1, n_compressed=1, centre_rows=True)
+
+
+def differing(one, other):
+    """Names of columns that differ by more than 1e-9, relative to values of size one or more."""
+    found = []
+    for name, value in vars(one).items():
+        twin = getattr(other, name)
+        if isinstance(value, float) and isinstance(twin, float):
+            if abs(value - twin) > 1e-9 * max(1.0, abs(value), abs(twin)):
+                found.append(name)
+        elif value != twin:
+            found.append(name)
+    return found
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"n_compressed": 3},
+        {"n_compressed": 2, "target_outputs": "gaussian", "n_target": 30},
+        {"n_compressed": 3, "start": "reduced", "prediction": "reduced", "compare_frames": True},
+        {"n_compressed": 3, "target_norm_method": "sample", "n_norm_pairs": 1000},
+        {"n_compressed": 3, "activation": "abs", "solver": "newton_cg"},
+        {"n_compressed": 3, "objective": "reduced"},
+        {"n_compressed": 2, "n_target": 9, "activation": "tanh", "student_outputs": "fixed"},
+        {"n_target": None, "objective": "simplified", "start": "random"},
+    ],
+)
+def test_runs_fused_are_the_runs_alone(fields):
+    params = compression.bind({**POINT, **fields})
+    seeds = [4, 0, 9]
+    together = compression.fused([params] * 3, seeds, "cpu")
+    for seed, metrics in zip(seeds, together, strict=True):
+        off = differing(metrics, compression(params, seed=seed))
+        # How many steps a restart took may turn on the last bit of a loss.
+        assert set(off) <= {"n_iterations"}
+
+
+def test_one_infeasible_member_costs_only_itself(monkeypatch):
+    from lawsweep.experiments import _compression_runs as runs
+
+    params = compression.bind({**POINT, "n_compressed": 3})
+    draw = runs.draw
+
+    def some(params, seed, device):
+        w, alpha = draw(params, seed, device)
+        return w, alpha * (seed != 1)
+
+    monkeypatch.setattr(runs, "draw", some)
+    a, none, b = compression.fused([params] * 3, [0, 1, 2], "cpu")
+    assert isinstance(none, Infeasible)
+    assert (a.converged, b.converged) == (True, True)
+    assert not differing(b, compression(params, seed=2))
+
+
+def test_the_reduced_prediction_and_frames():
+    m = run(prediction="reduced", compare_frames=True, keep_arrays=True)
+    assert m.reduced_ratio == pytest.approx(1.0, abs=0.02)
+    assert m.gap_ratio == pytest.approx(m.gap / m.predicted_gap)
+    assert m.mean_field_value + m.gap == pytest.approx(m.objective_value, rel=1e-14)
+    assert m.gap < m.best_frame_gap <= m.spectral_frame_gap < 0
+    assert abs(m.turned_frame_gap) < 4 * m.turned_frame_sd
+    # |m|/4 from the linear term; the even part adds or takes some 1/(2 pi sqrt(N d)).
+    assert m.sup_error == pytest.approx(m.mean_norm / 4, abs=3 / (2 * math.pi * math.sqrt(1000)))
+    cosines = np.array(m.cosines)
+    off = cosines[~np.eye(5, dtype=bool)]
+    assert (off.min(), off.max()) == pytest.approx((m.cos_min, m.cos_max))
+    assert np.array(m.spectrum)[:4].sum() == pytest.approx(m.top_eigenvalue_sum)
+    assert np.linalg.norm(m.rows, axis=1).mean() == pytest.approx(m.norm_mean)
+    plain = run()
+    assert (plain.reduced_gap, plain.best_frame_gap, plain.cosines) == (None, None, None)
+
+
+def test_objectives_without_the_whole_target():
+    limit = run(objective="simplified_target", n_compressed=4)
+    assert limit.gap == pytest.approx(0.0, abs=1e-14)
+    assert limit.loss == pytest.approx(limit.loss_limit, abs=1e-14)
+    linear = run(objective="simplified_mean", n_compressed=4)
+    reduced = run(objective="reduced", n_compressed=4)
+    whole = run(n_compressed=4)
+    assert limit.gap > linear.gap > reduced.gap > whole.gap
+    # E f^2 by degree: what is left above degree 2 is a few 1e-3 of the diagonal's share 1/N.
+    assert limit.target_norm < linear.target_norm < reduced.target_norm < whole.target_norm
+    assert reduced.target_norm == pytest.approx(whole.target_norm, rel=2e-3)
+
+
+def test_a_start_from_the_reduced_objective_ends_at_the_same_optimum():
+    plain, warm = run(n_target=1000), run(n_target=1000, start="reduced")
+    assert warm.converged
+    assert warm.objective_value == pytest.approx(plain.objective_value, rel=1e-9)
+    assert warm.n_restarts_agreeing == 3  # all on the whole target, from random reduced optima
+
+
+def test_a_sampled_constant_has_its_error():
+    exact, sampled = run(), run(target_norm_method="sample", n_norm_pairs=5000)
+    assert exact.target_norm_se is None
+    off = abs(sampled.loss - exact.loss)
+    assert 0 < off < 4.5 * sampled.target_norm_se < 1e-4
+
+
+@pytest.mark.parametrize(
+    "activation", ["erf", "softplus", "gelu", "silu", "tanh", "sigmoid", "elu"]
+)
+def test_every_other_activation_has_a_loss_and_its_evidence(activation):
+    m = compression(
+        input_dim=4, n_target=12, n_compressed=2, activation=activation, student_outputs="fixed"
+    )
+    assert m.converged
+    assert m.grad_norm <= 1e-10
+    assert 0 <= m.loss < m.target_norm
+    if activation == "erf":
+        assert m.quadrature_error is None
+    else:
+        assert 0 <= m.quadrature_error <= 1e-9 * abs(m.objective_value)
+    assert m.output_mean == pytest.approx(0.5, rel=1e-12)
+    assert m.gap is None
+
+
+def test_an_infimum_that_is_not_attained_is_not_called_converged():
+    # silu(s z)/s tends to relu(z), which serves this student better: rows grow for ever.
+    fields = {"input_dim": 4, "n_target": 12, "n_compressed": 2, "activation": "silu"}
+    ends = [compression(**fields, student_outputs="trained", max_iterations=n) for n in (20, 40)]
+    assert [m.stop_reason for m in ends] == ["max_iterations"] * 2
+    assert not any(m.converged for m in ends)
+    assert ends[1].norm_mean > ends[0].norm_mean > 3
+
+
+def test_a_series_that_is_too_short_is_marked():
+    m = compression(
+        input_dim=3, n_target=20, n_compressed=2, activation="elu", student_outputs="fixed",
+        quadrature_tol=1e-16,
+    )  # fmt: skip
+    assert not m.converged
+    assert m.stop_reason == "quadrature"
+    assert m.quadrature_error > 0
+
+
+def test_several_outputs_and_trained_relu():
+    single = run(n_compressed=3, student_outputs="trained", n_restarts=4)
+    absorbed = run(n_compressed=3, signs="search")
+    assert single.objective_value == pytest.approx(absorbed.objective_value, rel=1e-8)
+    assert single.etf_rms == pytest.approx(absorbed.etf_rms, rel=1e-4)
+    two = run(
+        input_dim=4, n_compressed=2, n_target=20, student_outputs="trained", n_outputs=2,
+        target_outputs="uniform",
+    )  # fmt: skip
+    assert two.converged
+    assert (two.mean_norm, two.output_mean, two.n_negative) == (None, None, 0)
+    assert 0 < two.loss < two.target_norm
+    with pytest.raises(Infeasible, match="fixed outputs"):
+        run(n_target=2, n_compressed=2, target_outputs="biased_signs", output_bias=0.0,
+            student_outputs="fixed", seed=next(s for s in range(20) if cancels(s)))  # fmt: skip
+
+
+def cancels(seed):
+    from lawsweep.experiments._compression_target import draw
+
+    params = compression.bind(
+        {**POINT, "n_target": 2, "n_compressed": 2, "target_outputs": "biased_signs",
+         "output_bias": 0.0, "student_outputs": "fixed"}
+    )  # fmt: skip
+    return float(draw(params, seed, "cpu")[1].sum()) == 0.0
+
+
+def test_the_authors_setting():
+    m = run(n_target=2000, normalise_rows=True, centre_rows=True, target_rows="gaussian",
+            target_outputs="uniform", n_compressed=3)  # fmt: skip
+    assert m.converged
+    assert m.scale_a is None
+    assert m.scale_a_n == pytest.approx(1.0, abs=5 / math.sqrt(3 * 2000))
+
+
+def test_rows_with_a_mean_turn_the_sum_of_the_frame():
+    m = run(row_mean=0.5, n_target=1000, n_compressed=3)
+    assert m.converged
+    assert m.cos_sum_mean > 0.999
+    assert m.scale_a is None
+    assert not m.limit_is_exact
 
 
 def test_cost_takes_columns_and_scalars_and_grows():
@@ -233,8 +422,12 @@ def test_cost_takes_columns_and_scalars_and_grows():
 
 
 def test_metrics_fit_their_declared_types():
-    row = compression.metrics_row(run())
+    metrics = run(keep_arrays=True, prediction="reduced", compare_frames=True)
+    row = compression.metrics_row(metrics)
     assert set(row) == {s.name for s in compression.metrics}
+    shapes = {name: a.shape for name, a in compression.arrays_row(metrics).items()}
+    assert shapes == {"cosines": (5, 5), "spectrum": (10,), "rows": (5, 10)}
+    assert compression.arrays_row(run()) == {}
 
 
 def test_the_module_is_light():
@@ -247,12 +440,21 @@ def test_the_module_is_light():
 
 
 @pytest.mark.parametrize(
-    ("name", "n_runs", "paper"), [("compression_gap", 120, 288), ("etf_geometry", 120, 585)]
+    ("name", "n_runs", "paper"),
+    [
+        ("compression_gap", 120, 288),
+        ("etf_geometry", 120, 585),
+        ("etf_phase", 208, 864),
+        ("etf_orientation", 96, None),
+        ("etf_slopes", 76, None),
+        ("compression_sphere", 54, None),
+        ("compression_activations", 96, None),
+    ],
 )
 def test_the_sweep_files_plan_and_read_known_columns(name, n_runs, paper):
     content = yaml.safe_load((SWEEPS / f"{name}.yaml").read_text())
-    presets = content.pop("presets")
-    for extra, expected in (({}, n_runs), (presets["paper"], paper)):
+    presets = content.pop("presets", {})
+    for extra, expected in (({}, n_runs), (presets.get("paper", {}), paper or n_runs)):
         merged = dict(content)
         for key, value in extra.items():
             merged[key] = {**content.get(key, {}), **value} if isinstance(value, dict) else value

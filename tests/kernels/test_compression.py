@@ -6,7 +6,9 @@ import torch
 from reference_compression import objective, objective_gradient, value
 
 from lawsweep.kernels.arccos import RELU, HomogeneousKernel
-from lawsweep.kernels.compression import PopulationLoss, SimplifiedLoss, target_norm
+from lawsweep.kernels.compression import PopulationLoss
+from lawsweep.kernels.compression_norm import target_norm
+from lawsweep.kernels.compression_simplified import SimplifiedLoss
 from lawsweep.kernels.compression_theory import simplex_frame
 
 SIGNS = torch.tensor([[1.0, -1.0, 1.0], [1.0, 1.0, 1.0]], dtype=torch.float64)

@@ -6,7 +6,9 @@ import torch
 
 from lawsweep.kernels import sampling
 from lawsweep.kernels.arccos import RELU
-from lawsweep.kernels.compression import PopulationLoss, SimplifiedLoss, target_norm
+from lawsweep.kernels.compression import PopulationLoss
+from lawsweep.kernels.compression_norm import target_norm
+from lawsweep.kernels.compression_simplified import SimplifiedLoss
 from lawsweep.kernels.compression_solve import (
     frame_start,
     geometry,
@@ -146,7 +148,9 @@ def test_restarts_may_find_different_minima_and_the_lowest_wins():
     found, *_ = population(10, 100, 5, 0, n_restarts=8)
     assert found.agreement.n_minima >= 2
     losses = found.result.loss
-    assert float(losses[found.agreement.best]) == float(losses.min())
+    # The first of those that share the lowest loss to 1e-9 of it.
+    assert float(losses[found.agreement.best]) <= float(losses.min()) * (1 - 1e-9)
+    assert float(losses.max()) > float(losses.min()) * (1 - 1e-6)
 
 
 @pytest.mark.parametrize(("d", "n", "m"), [(10, 100, 2), (10, 100, 3), (10, 100, 5)])

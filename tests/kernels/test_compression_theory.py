@@ -7,7 +7,7 @@ from reference_compression import pair
 
 from lawsweep.kernels import sampling
 from lawsweep.kernels.arccos import RELU
-from lawsweep.kernels.compression import SimplifiedLoss
+from lawsweep.kernels.compression_simplified import SimplifiedLoss
 from lawsweep.kernels.compression_theory import (
     expected_norm,
     frame_constant,

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from lawsweep.kernels.minimise import Reason, agreement, minimise
+from lawsweep.kernels.minimise_models import Eigen
 
 
 class Problem:
@@ -39,7 +40,7 @@ def points(*rows):
     return torch.tensor(rows, dtype=torch.float64)
 
 
-BOTH = pytest.mark.parametrize("solver", ["newton", "newton_cg"])
+BOTH = pytest.mark.parametrize("solver", ["newton", "newton_cg", "lbfgs"])
 
 
 @BOTH
@@ -94,7 +95,9 @@ def test_too_few_iterations_are_said_so(solver):
 @BOTH
 def test_an_unbounded_loss_is_never_converged(solver):
     result = minimise(Problem(lambda x: x.sum() ** 3), points([-1.0, -2.0]), solver=solver)
-    assert result.reason[0] in (Reason.MAX_ITERATIONS, Reason.NON_FINITE)
+    # L-BFGS may end where no finite step is left.
+    ends = (Reason.MAX_ITERATIONS, Reason.NON_FINITE, Reason.STALLED)
+    assert result.reason[0] in ends[: 3 if solver == "lbfgs" else 2]
 
 
 @BOTH
@@ -138,6 +141,47 @@ def test_a_rejected_step_does_not_rebuild_the_hessian():
     result = minimise(problem, points([-1.2, 1.0]), radius=50.0)
     assert result.reason == (Reason.CONVERGED,)
     assert problem.hessians <= int(result.n_iterations[0])  # so at least one step was rejected
+
+
+def test_each_restart_may_have_its_own_scale():
+    f = Problem(lambda x: ((x - 1.0) ** 4).sum())
+    starts = points([3.0], [3.0])
+    result = minimise(f, starts, scale=torch.tensor([1.0, 1e-6], dtype=torch.float64), tol=1e-4)
+    assert result.reason == (Reason.CONVERGED,) * 2
+    assert float(result.grad_norm[0]) > 1e-10 >= float(result.grad_norm[1])
+    with pytest.raises(ValueError, match="finite scale > 0"):
+        minimise(f, starts, scale=torch.tensor([1.0, 0.0], dtype=torch.float64))
+
+
+def test_a_definite_model_is_solved_alike_with_and_without_eigenvectors():
+    rng = torch.Generator().manual_seed(0)
+    a = torch.randn(4, 6, 6, dtype=torch.float64, generator=rng)
+    hessian = a @ a.mT + 0.1 * torch.eye(6, dtype=torch.float64)
+    hessian[3] -= 5.0 * torch.eye(6, dtype=torch.float64)  # indefinite: eigenvectors only
+    gradient = torch.randn(4, 6, dtype=torch.float64, generator=rng)
+    x, index = torch.ones(4, 6, dtype=torch.float64), torch.arange(4)
+    radius = torch.tensor([1e3, 1e3, 1e-2, 1.0], dtype=torch.float64)
+    model = Eigen()
+    model.update(index, hessian, 4)
+    step, predicted = model.solve(index, None, x, gradient, radius)
+    assert model._known.tolist() == [False, False, True, True]
+    model._decompose(index)
+    exact, fall = model._exact(index, x, gradient, radius)
+    assert torch.allclose(step, exact, rtol=1e-9, atol=1e-12)
+    assert torch.allclose(predicted, fall, rtol=1e-9, atol=1e-14)
+    assert bool((step.norm(dim=-1) <= 1.02 * radius).all())
+
+
+def test_a_curvature_is_reported_wherever_a_restart_ends():
+    f = Problem(lambda x: 0.5 * x[0] ** 2 - 0.5 * x[1] ** 2)
+    result = minimise(f, points([1.0, 0.5]), max_iterations=2)
+    assert result.reason == (Reason.MAX_ITERATIONS,)
+    assert float(result.curvature_min[0]) == pytest.approx(-1.0, rel=1e-12)
+
+
+def test_the_best_is_the_first_of_those_that_agree():
+    loss = torch.tensor([2.0, 1.0 + 1e-14, 1.0], dtype=torch.float64)
+    assert agreement(loss, torch.ones(3, dtype=torch.bool), 1e-9).best == 1
 
 
 def test_agreement_counts_only_converged():

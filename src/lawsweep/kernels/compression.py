@@ -8,7 +8,8 @@ x ~ N(0, I_d) and k the kernel of sigma (``arccos.py``)
     E (f - g)^2 = T + J(v),   T = sum_ij alpha_i alpha_j k(w_i, w_j),
     J(v) = -2 sum_j s_j h(v_j) + sum_jl s_j s_l k(v_j, v_l),   h(v) = sum_i alpha_i k(w_i, v).
 
-J is what a minimiser needs, O(N M d); T is a constant of the target, O(N^2 d).
+J is what a minimiser needs, O(N M d); T is a constant of the target, O(N^2 d)
+(``compression_norm.py``).
 
 On rounding: sums take cosines rho from matrix products, wrong by about eps.  That is harmless
 here although arcsin loses half its digits at +-1: k and its gradient have bounded derivatives in
@@ -18,28 +19,33 @@ same rounded rho.  So every sum is right to a few eps of the sum of its terms' s
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
-from lawsweep.kernels.arccos import RELU, HomogeneousKernel, unit
+from lawsweep.kernels.arccos import RELU, HomogeneousKernel
 from lawsweep.kernels.compression_objective import (
     HomogeneousObjective,
     Rows,
     inverse_sine,
     sine_arcsine,
 )
+from lawsweep.kernels.target_slots import Slots, directions_norms
 
 # Elements of the largest temporary of a block of target rows; 8 MiB in float64.
 BLOCK_ELEMENTS = 1 << 20
+# Products with the Hessian keep two matrices of this many elements (N x R M) between them, at
+# most; larger ones are computed again for each product.
+KEPT_ELEMENTS = 1 << 26
 
 
 class PopulationLoss(HomogeneousObjective):
-    """J for a given target: rows w (N, d) and output weights alpha (N,).
+    """J for given targets: rows w (N, d) or (S, N, d), output weights alpha (N,) or (S, N).
 
-    Target rows are streamed in blocks, so temporaries stay near ``block_elements`` numbers.
+    ``group``: which of the S targets each restart (row of ``signs``) belongs to, (R,); needed
+    where S > 1.  Target rows are streamed in blocks, so temporaries stay near ``block_elements``
+    numbers; ``consume`` turns ``target`` into its directions in place, which saves a copy of it.
     """
 
     def __init__(
@@ -49,33 +55,47 @@ class PopulationLoss(HomogeneousObjective):
         signs: Tensor,
         kernel: HomogeneousKernel = RELU,
         block_elements: int = BLOCK_ELEMENTS,
+        group: Tensor | None = None,
+        consume: bool = False,
     ):
-        if target.ndim != 2 or alpha.shape != target.shape[:1]:
+        if target.ndim not in (2, 3) or alpha.shape != target.shape[:-1]:
             raise ValueError(
                 f"expected target rows (N, d) and alpha (N,), got {tuple(target.shape)} and "
                 f"{tuple(alpha.shape)}; give one output weight a row"
             )
-        self.unit, norms = unit(target)
+        alpha = alpha.reshape(-1, alpha.shape[-1])
+        self.mean = kernel.linear * (
+            alpha.unsqueeze(-2) @ target.reshape(len(alpha), -1, target.shape[-1])
+        )
+        self.unit, norms = directions_norms(
+            target.reshape(len(alpha), -1, target.shape[-1]), consume
+        )
         self.beta = alpha * norms
-        super().__init__(kernel, signs, target.shape[1], float(self.beta.abs().sum()))
-        self.mean = alpha @ target
+        self.slots = Slots(len(signs), len(alpha), group)
+        size = self.beta.abs().sum(-1)[self.slots.group.to(target.device)]
+        super().__init__(kernel, signs, target.shape[-1], size)
         self.block_elements = block_elements
 
+    def _select(self, index: Tensor) -> None:
+        self.slots = self.slots.take(index)
+
     def _blocks(self, width: int) -> Iterator[tuple[Tensor, Tensor]]:
-        n = max(64, self.block_elements // max(1, width))
-        for first in range(0, len(self.beta), n):
-            yield self.unit[first : first + n], self.beta[first : first + n].unsqueeze(-1)
+        """Directions (S, n, d) and beta (S, n, 1), of the targets in use."""
+        unit, beta = self.slots.pick(self.unit), self.slots.pick(self.beta)
+        n = max(64, self.block_elements // max(1, width * len(beta)))
+        for first in range(0, beta.shape[1], n):
+            yield unit[:, first : first + n], beta[:, first : first + n].unsqueeze(-1)
 
     def cross(self, rows: Rows) -> Tensor:
         """Sum_i alpha_i |w_i| {even [sin v^ + arcsin w^]} + linear m, (R, M, d)."""
-        k, a = self.kernel, rows.unit.flatten(0, 1)
-        along, outward = torch.zeros_like(a), a.new_zeros(len(a))
-        for u, beta in self._blocks(len(a) + self.d):
-            sine, arcsine = sine_arcsine(u @ a.T)
-            along += (beta * arcsine).T @ u
-            outward += (beta * sine).sum(0)
-        result = k.even * (along + outward.unsqueeze(-1) * a) + k.linear * self.mean
-        return result.reshape(rows.v.shape)
+        k, a = self.kernel, self.slots.gather(rows.unit)
+        along, outward = torch.zeros_like(a), a.new_zeros(a.shape[:2])
+        for u, beta in self._blocks(a.shape[1] + self.d):
+            sine, arcsine = sine_arcsine(u @ a.mT)
+            along += (beta * arcsine).mT @ u
+            outward += (beta * sine).sum(1)
+        result = k.even * (along + outward.unsqueeze(-1) * a) + self.slots.pick(self.mean)
+        return self.slots.scatter(result, self.shape[0])
 
     def cross_hessian(self, rows: Rows) -> Tensor:
         """(even/|v|) [S (I - v^v^T) + (I - v^v^T) G (I - v^v^T)], (R, M, d, d).
@@ -83,84 +103,44 @@ class PopulationLoss(HomogeneousObjective):
         S = sum_i beta_i s_i and G = sum_i (beta_i/s_i) w_i^ w_i^T, beta_i = alpha_i |w_i|: the
         projections turn w_i^ into t_i.  All Grams of a block of rows are one matrix product.
         """
-        a, d = rows.unit.flatten(0, 1), self.d
-        gram, bulk = a.new_zeros(len(a) * d, d), a.new_zeros(len(a))
-        for u, beta in self._blocks(len(a) * d):
-            sine, _ = sine_arcsine(u @ a.T)
+        a, d = self.slots.gather(rows.unit), self.d
+        gram, bulk = a.new_zeros(len(a), a.shape[1] * d, d), a.new_zeros(a.shape[:2])
+        for u, beta in self._blocks(a.shape[1] * d):
+            sine, _ = sine_arcsine(u @ a.mT)
             weight = beta * inverse_sine(sine)
-            gram += (weight.unsqueeze(-1) * u.unsqueeze(-2)).flatten(1).T @ u
-            bulk += (beta * sine).sum(0)
-        across = torch.eye(d, dtype=a.dtype, device=a.device) - a[:, :, None] * a[:, None, :]
-        whole = across @ gram.reshape(-1, d, d) @ across + bulk[:, None, None] * across
-        whole = self.kernel.even * rows.inverse.flatten()[:, None, None] * whole
-        return whole.reshape(*rows.v.shape, d)
+            gram += (weight.unsqueeze(-1) * u.unsqueeze(-2)).flatten(2).mT @ u
+            bulk += (beta * sine).sum(1)
+        own = self.slots.scatter(gram.reshape(*a.shape, d), self.shape[0])
+        size = self.slots.scatter(bulk, self.shape[0])[..., None, None]
+        eye = torch.eye(d, dtype=a.dtype, device=a.device)
+        across = eye - rows.unit[..., :, None] * rows.unit[..., None, :]
+        whole = across @ own @ across + size * across
+        return self.kernel.even * rows.inverse[..., None, None] * whole
 
     def cross_product(self, rows: Rows) -> Callable[[Tensor], Tensor]:
-        """As ``cross_hessian``, applied; keeps two (N, R M) matrices."""
-        a = rows.unit.flatten(0, 1)
-        sine, _ = sine_arcsine(self.unit @ a.T)
-        beta = self.beta.unsqueeze(-1)
-        weight, bulk = beta * inverse_sine(sine), (beta * sine).sum(0)
+        """As ``cross_hessian``, applied; keeps two (N, R M) matrices up to KEPT_ELEMENTS."""
+        a = self.slots.gather(rows.unit)
+        bulk = a.new_zeros(a.shape[:2])
+
+        def weights() -> Iterator[tuple[Tensor, Tensor]]:
+            for u, beta in self._blocks(a.shape[1] + self.d):
+                sine, _ = sine_arcsine(u @ a.mT)
+                bulk.add_((beta * sine).sum(1))
+                yield u, beta * inverse_sine(sine)
+
+        kept = list(weights()) if self.beta.shape[1] * a[..., 0].numel() <= KEPT_ELEMENTS else None
+        if kept is None:
+            for _ in weights():
+                pass
+        total = bulk.clone()
 
         def product(p: Tensor) -> Tensor:
             off = rows.across(p)
-            flat = off.flatten(0, 1)
-            gram = (weight * (self.unit @ flat.T)).T @ self.unit + bulk.unsqueeze(-1) * flat
-            return self.kernel.even * rows.inverse.unsqueeze(-1) * rows.across(gram.view_as(p))
+            flat = self.slots.gather(off)
+            gram = total.unsqueeze(-1) * flat
+            for u, weight in kept if kept is not None else weights():
+                gram += (weight * (u @ flat.mT)).mT @ u
+            turned = rows.across(self.slots.scatter(gram, self.shape[0]))
+            return self.kernel.even * rows.inverse.unsqueeze(-1) * turned
 
         return product
-
-
-class SimplifiedLoss(HomogeneousObjective):
-    """J where the target's directions are averaged over the sphere: h(v) = A D |v|.
-
-    The simplified problem of [C] for an isotropic target, with A = E a|w| (``mean_scale``) and
-    D = ``kernel.mean_factor(d)``; the whole loss is A^2 D + J.
-    """
-
-    def __init__(self, mean_scale: float, d: int, signs: Tensor, kernel: HomogeneousKernel = RELU):
-        super().__init__(kernel, signs, d, abs(mean_scale))
-        self.slope = mean_scale * kernel.mean_factor(d)
-
-    def cross(self, rows: Rows) -> Tensor:
-        """A D v^, (R, M, d)."""
-        return self.slope * rows.unit
-
-    def cross_hessian(self, rows: Rows) -> Tensor:
-        """A D (I - v^ v^T)/|v|, (R, M, d, d)."""
-        a = rows.unit
-        eye = torch.eye(self.d, dtype=a.dtype, device=a.device)
-        across = eye - a[..., :, None] * a[..., None, :]
-        return self.slope * rows.inverse[..., None, None] * across
-
-    def cross_product(self, rows: Rows) -> Callable[[Tensor], Tensor]:
-        """As ``cross_hessian``, applied."""
-        return lambda p: self.slope * rows.inverse.unsqueeze(-1) * rows.across(p)
-
-
-def target_norm(
-    target: Tensor, alpha: Tensor, kernel: HomogeneousKernel = RELU, tile: int = 1024
-) -> float:
-    """T = sum_ij alpha_i alpha_j k(w_i, w_j) = E f(x)^2, exactly; O(N^2 d) in tiles^2 memory.
-
-    The linear part is linear |sum_i alpha_i w_i|^2; the even part is summed over tiles on and
-    above the diagonal, and the diagonal, alpha_i^2 |w_i|^2 pi/2, is set exactly.
-    """
-    if target.ndim != 2 or alpha.shape != target.shape[:1]:
-        raise ValueError(
-            f"expected target rows (N, d) and alpha (N,), got {tuple(target.shape)} and "
-            f"{tuple(alpha.shape)}; give one output weight a row"
-        )
-    directions, norms = unit(target)
-    beta, mean = alpha * norms, alpha @ target
-    total = 0.5 * math.pi * (beta @ beta)
-    for i in range(0, len(beta), tile):
-        u, b = directions[i : i + tile], beta[i : i + tile]
-        for j in range(i, len(beta), tile):
-            rho = (u @ directions[j : j + tile].T).clamp_(-1.0, 1.0)
-            even = torch.arcsin(rho).mul_(rho)
-            even += rho.square_().neg_().add_(1.0).sqrt_()
-            if i == j:
-                even.fill_diagonal_(0.0)
-            total = total + (1.0 if i == j else 2.0) * (b @ (even @ beta[j : j + tile]))
-    return float(kernel.linear * (mean @ mean) + kernel.even * total)

@@ -76,20 +76,46 @@ class Rows:
         return p - (self.unit * p).sum(-1, keepdim=True) * self.unit
 
 
+def turn(rows: Rows, p: Tensor, size: Tensor) -> Tensor:
+    """The rows a step p leads to: its rotating part turns all rows, the rest is added.
+
+    A loss changes little when all rows turn together, so its valleys are arcs and a straight step
+    leaves them (ten times more steps, measured).  ``rotation`` fits the step by v Omega,
+    Omega antisymmetric and linear in the step; (v + p - v Omega) e^Omega is v + p to first
+    order, so Newton's convergence is kept.
+
+    No row may lose more than nine tenths of its length along itself: the loss has a kink where a
+    row is zero.  A row that wants to be zero gets there by tenths, and once below COLLAPSE of
+    ``size`` (R,) it is set to zero, where the caller finds it.
+    """
+    basis, omega = rotation(rows.v, p)
+    v = rows.v + p - rows.v @ basis @ omega @ basis.mT
+    missing = (0.1 * rows.norm - (v * rows.unit).sum(-1)).clamp_min(0.0)
+    v = v + missing.unsqueeze(-1) * rows.unit
+    small = v.norm(dim=-1) < COLLAPSE * size.unsqueeze(-1)
+    gone = ~rows.alive | (small & (missing > 0))
+    eye = torch.eye(omega.shape[-1], dtype=v.dtype, device=v.device)
+    v = v + v @ basis @ (torch.matrix_exp(omega) - eye) @ basis.mT
+    return torch.where(gone.unsqueeze(-1), torch.zeros_like(v), v)
+
+
 class HomogeneousObjective(ABC):
     """J(v) = -2 sum_j s_j h(v_j) + sum_jl s_j s_l k(v_j, v_l) over restarts: an Objective.
 
-    ``signs``: (R, M) of +-1; ``size``: sum_i |alpha_i||w_i|, which rows are measured by.  Points
+    ``signs``: (R, M) of +-1; ``size``: sum_i |alpha_i||w_i|, which rows are measured by: a number,
+    or one a restart, (R,).  Points
     are (R, M d).  A row that is exactly zero stays there: its gradient is 0 and its Hessian block
     the identity (J has a kink at v_j = 0).  Subclasses give h through ``cross``,
     ``cross_hessian`` and ``cross_product``.
     """
 
-    def __init__(self, kernel: HomogeneousKernel, signs: Tensor, d: int, size: float):
+    def __init__(self, kernel: HomogeneousKernel, signs: Tensor, d: int, size: float | Tensor):
         if signs.ndim != 2 or not bool((signs.abs() == 1).all()):
             raise ValueError("expected signs of shape (R, M) made of +1 and -1; give one a row")
         self.kernel, self.signs, self.d = kernel, signs, d
-        self.shape, self.size = (signs.shape[1], d), size
+        self.shape = (signs.shape[1], d)
+        self.size = torch.as_tensor(size, dtype=signs.dtype, device=signs.device).expand(len(signs))
+        self._taken: tuple[list[int], HomogeneousObjective] | None = None
 
     @abstractmethod
     def cross(self, rows: Rows) -> Tensor:
@@ -104,11 +130,23 @@ class HomogeneousObjective(ABC):
         """The map p -> (second derivative of h at v_j) p_j on (R, M, d)."""
 
     def take(self, index: Tensor) -> HomogeneousObjective:
-        """The objective of those restarts alone (the target is shared)."""
-        part = object.__new__(type(self))
-        part.__dict__.update(self.__dict__)
-        part.signs = self.signs[index]
-        return part
+        """The objective of those restarts alone (targets are shared).
+
+        The last answer is kept: a minimiser asks for the same restarts step after step.
+        """
+        key = index.tolist()
+        if key == list(range(len(self.signs))):
+            return self
+        if self._taken is None or self._taken[0] != key:
+            part = object.__new__(type(self))
+            part.__dict__.update(self.__dict__)
+            part.signs, part.size, part._taken = self.signs[index], self.size[index], None
+            part._select(index)
+            self._taken = (key, part)
+        return self._taken[1]
+
+    def _select(self, index: Tensor) -> None:  # noqa: B027  (nothing to do where all is shared)
+        """Keep only what belongs to the restarts ``index``; called on a copy of self."""
 
     def value_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """J (R,) and its gradient (R, M d).
@@ -153,27 +191,8 @@ class HomogeneousObjective(ABC):
         return product
 
     def retract(self, x: Tensor, step: Tensor) -> Tensor:
-        """The point a step leads to: its rotating part turns all rows, the rest is added.
-
-        J changes little when all rows turn together, so its valleys are arcs and a straight step
-        leaves them (ten times more steps, measured).  ``rotation`` fits the step by v Omega,
-        Omega antisymmetric and linear in the step; (v + p - v Omega) e^Omega is v + p to first
-        order, so Newton's convergence is kept.
-
-        No row may lose more than nine tenths of its length along itself: J has a kink where a row
-        is zero.  A row that wants to be zero gets there by tenths, and once below COLLAPSE it is
-        set to zero, where the caller finds it.
-        """
-        rows, p = Rows(x, self.shape), step.reshape(-1, *self.shape)
-        basis, omega = rotation(rows.v, p)
-        v = rows.v + p - rows.v @ basis @ omega @ basis.mT
-        missing = (0.1 * rows.norm - (v * rows.unit).sum(-1)).clamp_min(0.0)
-        v = v + missing.unsqueeze(-1) * rows.unit
-        small = v.norm(dim=-1) < COLLAPSE * self.size
-        gone = ~rows.alive | (small & (missing > 0))
-        eye = torch.eye(omega.shape[-1], dtype=v.dtype, device=v.device)
-        v = v + v @ basis @ (torch.matrix_exp(omega) - eye) @ basis.mT
-        return torch.where(gone.unsqueeze(-1), torch.zeros_like(v), v).flatten(1)
+        """The point a step leads to, see ``turn``; a row below COLLAPSE is set to zero."""
+        return turn(Rows(x, self.shape), step.reshape(-1, *self.shape), self.size).flatten(1)
 
     def _pairs(self, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
         """Cosines, sines and arcsines of the compressed rows, (R, M, M); the diagonal is exact."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lawsweep.kernels.arccos import unit
+from lawsweep.kernels.arccos import RELU, HomogeneousKernel, unit
 from lawsweep.kernels.compression_objective import HomogeneousObjective
 from lawsweep.kernels.compression_theory import frame_norm, simplex_frame
 from lawsweep.kernels.minimise import (
     Agreement,
+    Objective,
     Reason,
     Result,
     Solver,
@@ -57,13 +59,26 @@ def sign_patterns(m: int, sign: float, search: bool) -> Tensor:
     return torch.where(flips, -ones, ones)
 
 
-def random_starts(rng: np.random.Generator, n: int, m: int, d: int, scale: float) -> Tensor:
+def random_starts(
+    rng: np.random.Generator,
+    n: int,
+    m: int,
+    d: int,
+    scale: float,
+    kernel: HomogeneousKernel = RELU,
+) -> Tensor:
     """``n`` starts (n, M, d) of independent uniform directions and norms frame_norm(scale)."""
     draws, _ = unit(torch.from_numpy(rng.standard_normal((n, m, d))))
-    return frame_norm(scale, d, m) * draws
+    return frame_norm(scale, d, m, kernel) * draws
 
 
-def frame_start(m: int, scale: float, mean: Tensor, eigenvectors: Tensor) -> Tensor:
+def frame_start(
+    m: int,
+    scale: float,
+    mean: Tensor,
+    eigenvectors: Tensor,
+    kernel: HomogeneousKernel = RELU,
+) -> Tensor:
     """The start theory suggests, (M, d): an ETF in the leading M-1 directions, M <= d + 1.
 
     ``eigenvectors`` (d, d) of E_N, largest first.  A thousandth of ``mean`` is added to each row,
@@ -71,14 +86,14 @@ def frame_start(m: int, scale: float, mean: Tensor, eigenvectors: Tensor) -> Ten
     """
     rows = simplex_frame(m, eigenvectors)
     direction, _ = unit(mean)
-    return frame_norm(scale, len(mean), m) * (rows + 1e-3 * direction)
+    return frame_norm(scale, len(mean), m, kernel) * (rows + 1e-3 * direction)
 
 
 def solve(
     objective: HomogeneousObjective,
     starts: Tensor,
     *,
-    scale: float,
+    scale: float | Tensor,
     tol: float,
     max_iterations: int,
     solver: Solver | None = None,
@@ -90,36 +105,70 @@ def solve(
     A restart that lost a row (Reason.COLLAPSED) is never an answer: there J has a kink, and that
     it is a minimum has not been shown.
     """
-    unknowns = starts[0].numel()
-    chosen: Solver = solver or ("newton" if unknowns <= DENSE_UNKNOWNS else "newton_cg")
-    result = minimise(
+    result = minimise_rows(
         objective,
         starts.flatten(1),
+        n_rows=starts.shape[1],
         scale=scale,
         tol=tol,
         max_iterations=max_iterations,
-        solver=chosen,
+        solver=solver,
     )
-    points = result.x.reshape(starts.shape)
-    lost = (points.norm(dim=-1) == 0).any(-1).tolist()
+    return choose(result, starts[0].shape, objective.signs, scale)
+
+
+def minimise_rows(
+    objective: Objective,
+    points: Tensor,
+    *,
+    n_rows: int,
+    scale: float | Tensor,
+    tol: float,
+    max_iterations: int,
+    solver: Solver | None = None,
+) -> Result:
+    """``minimise`` from points (R, n) that begin with ``n_rows`` rows; see ``solve``.
+
+    ``scale`` is a number or one a restart (R,), whose targets may differ.
+    """
+    unknowns = points.shape[1]
+    chosen: Solver = solver or ("newton" if unknowns <= DENSE_UNKNOWNS else "newton_cg")
+    result = minimise(
+        objective, points, scale=scale, tol=tol, max_iterations=max_iterations, solver=chosen
+    )
+    rows = result.x[:, : unknowns - unknowns % n_rows].reshape(len(points), n_rows, -1)
+    lost = (rows.norm(dim=-1) == 0).any(-1).tolist()
     reason = tuple(
         Reason.COLLAPSED if gone and r is not Reason.NON_FINITE else r
         for r, gone in zip(result.reason, lost, strict=True)
     )
-    result = Result(
-        x=result.x,
-        loss=result.loss,
-        grad_norm=result.grad_norm,
-        n_iterations=result.n_iterations,
-        reason=reason,
-        curvature_min=result.curvature_min,
+    return replace(result, reason=reason)
+
+
+def choose(
+    result: Result,
+    shape: Sequence[int],
+    signs: Tensor,
+    scale: float | Tensor,
+    part: slice = slice(None),
+) -> Compression:
+    """Compare the restarts ``part`` of a result, whose points begin with rows of ``shape``."""
+    scale = scale[part] if isinstance(scale, Tensor) and scale.ndim else scale
+    own = Result(
+        x=result.x[part],
+        loss=result.loss[part],
+        grad_norm=result.grad_norm[part],
+        n_iterations=result.n_iterations[part],
+        reason=result.reason[part],
+        curvature_min=result.curvature_min[part],
     )
-    compared = agreement(result.loss, result.converged, _same_loss(result, scale))
+    compared = agreement(own.loss, own.converged, _same_loss(own, scale))
     best = compared.best
-    return Compression(result, compared, points[best], objective.signs[best])
+    size = math.prod(shape)
+    return Compression(own, compared, own.x[best, :size].reshape(*shape), signs[part][best])
 
 
-def _same_loss(result: Result, scale: float) -> float:
+def _same_loss(result: Result, scale: float | Tensor) -> float:
     """How far apart two losses of one minimum may lie: SAME_LOSS |J|, or the noise of both."""
     size = result.loss.abs()
     noise = 2.0 * loss_noise(result.loss, result.x, scale)
@@ -137,14 +186,21 @@ class Geometry:
     cos_max: float | None
     etf_rms: float | None
     etf_max: float | None
+    etf_frobenius: float | None
     cos_sum_mean: float | None
     span_overlap: float | None
 
 
-def geometry(v: Tensor, mean: Tensor | None = None, eigenvectors: Tensor | None = None) -> Geometry:
+def geometry(
+    v: Tensor,
+    mean: Tensor | None = None,
+    eigenvectors: Tensor | None = None,
+    cosine: float | None = None,
+) -> Geometry:
     """Of rows v (M, d), in relation to the target's mean m (d,) and E_N's eigenvectors (d, d).
 
-    etf_rms, etf_max: distance of the off-diagonal cosines from -1/(M-1).  cos_sum_mean: cosine
+    etf_rms, etf_max: distance of the off-diagonal cosines from ``cosine``, by default -1/(M-1).
+    etf_frobenius: |G - G_etf|_F/|G_etf|_F of the matrices of all cosines.  cos_sum_mean: cosine
     of sum_j v_j and m.  span_overlap: |U^T Q|_F^2/(M-1) of U, the leading M-1 right singular
     vectors of v, and Q, the leading M-1 eigenvectors: 1 where the spans agree.
     """
@@ -153,7 +209,9 @@ def geometry(v: Tensor, mean: Tensor | None = None, eigenvectors: Tensor | None 
     total = v.sum(0)
     sum_norm, mean_norm = float(total.norm()), float(norms.mean())
     cosines = (directions @ directions.T)[~torch.eye(m, dtype=torch.bool, device=v.device)]
-    error = cosines + 1.0 / max(1, m - 1)
+    expected = -1.0 / max(1, m - 1) if cosine is None else cosine
+    error = cosines - expected
+    whole = math.sqrt(m + m * (m - 1) * expected**2)
     along = overlap = None
     if mean is not None and sum_norm > 0 and float(mean.norm()) > 0:
         along = float(total @ mean / mean.norm()) / sum_norm
@@ -168,6 +226,7 @@ def geometry(v: Tensor, mean: Tensor | None = None, eigenvectors: Tensor | None 
         cos_max=float(cosines.max()) if m > 1 else None,
         etf_rms=float(error.square().mean().sqrt()) if m > 1 else None,
         etf_max=float(error.abs().max()) if m > 1 else None,
+        etf_frobenius=float(error.norm()) / whole if m > 1 else None,
         cos_sum_mean=along,
         span_overlap=overlap,
     )

@@ -1,4 +1,6 @@
-"""What theory says of compressing a ReLU network: limits, the optimal frame, finite-N terms.
+"""What theory says of compressing a network: limits, the optimal frame, finite-N terms.
+
+For sigma(z) = max(z, 0) + a min(z, 0) with a < 1: ReLU, leaky ReLU, |z|.
 
 The simplified problem and the conjecture that equiangular tight frames (ETFs) solve it are [C]'s
 (arXiv 2205.08199).  The finite-N terms below were derived for this project to first order and
@@ -7,13 +9,16 @@ checked by minimisation; they are not statements of that paper.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from lawsweep.kernels.arccos import RELU, unit
+from lawsweep.kernels.arccos import RELU, HomogeneousKernel
+from lawsweep.kernels.target_rows import expected_sparse_norm
+from lawsweep.kernels.target_slots import directions_norms
 
 
 def kappa(r: float) -> float:
@@ -21,16 +26,46 @@ def kappa(r: float) -> float:
     return math.sqrt(max(0.0, (1.0 - r) * (1.0 + r))) + r * (math.pi - math.acos(r))
 
 
-def frame_constant(m: int) -> float:
-    """K_M = [pi + (M-1) kappa(-1/(M-1))]/M, with K_1 = pi."""
+def frame_cosine(m: int, kernel: HomogeneousKernel = RELU) -> float:
+    """The common cosine of the optimal rows, max(-1/(M-1), -sin(linear/even)); 0 for M = 1.
+
+    Each pair contributes linear rho + even e(rho), convex in rho and least where
+    arcsin rho = -linear/even; cosines that are all equal cannot be below -1/(M-1).  With slope a
+    linear/even = pi (1+a)^2 / (2 (1-a)^2), at least pi/2 from a = 0 (ReLU) on.
+    """
+    if m == 1:
+        return 0.0
+    ratio = kernel.linear / kernel.even
+    return max(-1.0 / (m - 1), -math.sin(ratio) if ratio < 0.5 * math.pi else -1.0)
+
+
+def frame_holds(m: int, d: int, kernel: HomogeneousKernel = RELU) -> bool:
+    """Whether M rows of cosine ``frame_cosine`` exist in R^d, so that L* is reached.
+
+    M <= d + 1 at cosine -1/(M-1), whose rows span M - 1 dimensions; above it they span M.
+    """
+    simplex = m == 1 or frame_cosine(m, kernel) == -1.0 / (m - 1)
+    return m <= (d + 1 if simplex else d)
+
+
+def frame_constant(m: int, kernel: HomogeneousKernel = RELU) -> float:
+    """K_M = (2 pi/M) [k(1) + (M-1) k(c)] of unit rows with the cosine c of ``frame_cosine``.
+
+    For ReLU [pi + (M-1) kappa(-1/(M-1))]/M, and K_1 = pi.
+    """
     if m < 1:
         raise ValueError(f"expected at least one compressed node, got {m}; raise n_compressed")
-    return math.pi if m == 1 else (math.pi + (m - 1) * kappa(-1.0 / (m - 1))) / m
+    if kernel == RELU:
+        return math.pi if m == 1 else (math.pi + (m - 1) * kappa(-1.0 / (m - 1))) / m
+    c = frame_cosine(m, kernel)
+    e = math.sqrt(max(0.0, (1.0 - c) * (1.0 + c))) + c * math.asin(c)
+    pair = kernel.linear * c + kernel.even * e
+    return 2.0 * math.pi * (kernel.self_ + (m - 1) * pair) / m
 
 
-def mean_field_objective(scale: float, d: int, m: int) -> float:
-    """min J of the simplified problem, -2 pi A^2 D_d^2 / K_M; for M > d+1 only a lower bound."""
-    return -2.0 * math.pi * (scale * RELU.mean_factor(d)) ** 2 / frame_constant(m)
+def mean_field_objective(scale: float, d: int, m: int, kernel: HomogeneousKernel = RELU) -> float:
+    """min J of the simplified problem, -2 pi A^2 D_d^2 / K_M; a lower bound but ``frame_holds``."""
+    return -2.0 * math.pi * (scale * kernel.mean_factor(d)) ** 2 / frame_constant(m, kernel)
 
 
 def difference(whole: float, part: float, rounding: float) -> float:
@@ -53,20 +88,21 @@ def sum_rounding(n: int, dtype: torch.dtype) -> float:
     return (16 + n / 2) * float(torch.finfo(dtype).eps)
 
 
-def limit_loss(scale: float, d: int, m: int) -> float:
-    """L* = A^2 D_d (1 - 2 pi D_d / K_M), A = ``scale``; for M > d+1 only a lower bound.
+def limit_loss(scale: float, d: int, m: int, kernel: HomogeneousKernel = RELU) -> float:
+    """L* = A^2 D_d (1 - 2 pi D_d / K_M), A = ``scale``; only a lower bound but ``frame_holds``.
 
-    For M <= d+1 a minimum of a squared error, so not negative; it is 0 at d = 1, M = 2 alone.
-    For M > d+1 the bound may be negative.
+    Where the frame holds a minimum of a squared error, so not negative; for ReLU it is 0 at
+    d = 1, M = 2 alone.  Elsewhere the bound may be negative.
     """
-    whole = scale**2 * RELU.mean_factor(d)
-    part = -mean_field_objective(scale, d, m)
+    whole = scale**2 * kernel.mean_factor(d)
+    part = -mean_field_objective(scale, d, m, kernel)
     return difference(whole, part, sum_rounding(1, torch.float64))
 
 
-def frame_norm(scale: float, d: int, m: int) -> float:
+def frame_norm(scale: float, d: int, m: int, kernel: HomogeneousKernel = RELU) -> float:
     """|v_j| = 2 pi A D_d / (M K_M) at the optimum."""
-    return 2.0 * math.pi * scale * RELU.mean_factor(d) / (m * frame_constant(m))
+    factor = 2.0 * math.pi * scale * kernel.mean_factor(d)
+    return factor / (m * frame_constant(m, kernel))
 
 
 def simplex_frame(m: int, basis: Tensor) -> Tensor:
@@ -81,22 +117,30 @@ def simplex_frame(m: int, basis: Tensor) -> Tensor:
         )
     if m == 1:
         return basis[:, :1].T.clone()
-    rows = basis.new_zeros(m, m - 1)
+    return torch.tensor(_simplex(m), dtype=torch.float64).to(basis) @ basis[:, : m - 1].T
+
+
+@functools.lru_cache(maxsize=64)
+def _simplex(m: int) -> tuple[tuple[float, ...], ...]:
+    rows = torch.zeros(m, m - 1, dtype=torch.float64)
     for j in range(m - 1):
         rows[j, j] = math.sqrt(max(0.0, 1.0 - float((rows[j, :j] ** 2).sum())))
         rows[j + 1 :, j] = (-1.0 / (m - 1) - rows[j + 1 :, :j] @ rows[j, :j]) / rows[j, j]
-    return rows @ basis[:, : m - 1].T
+    return tuple(map(tuple, rows.tolist()))
 
 
-def expected_norm(law: str, d: int) -> float:
-    """E|w| of a row law of covariance I/d (``sampling.rows`` divided by sqrt d).
+def expected_norm(law: str, d: int, density: float = 0.1) -> float:
+    """E|w| of a row law of mean 0 and covariance I/d (``target_rows``).
 
-    1 for sphere and rademacher; sqrt(2/d) Gamma((d+1)/2)/Gamma(d/2) for gaussian.  For uniform,
-    E sqrt(S) = (1/(2 sqrt pi)) int_0^inf (1 - E e^(-t S)) t^(-3/2) dt, with t = e^y by the
+    1 for sphere and rademacher; for sparse a sum over the number of entries; for gaussian
+    sqrt(2/d) Gamma((d+1)/2)/Gamma(d/2).  For uniform, E sqrt(S) =
+    (1/(2 sqrt pi)) int_0^inf (1 - E e^(-t S)) t^(-3/2) dt, with t = e^y by the
     trapezoidal rule, which converges geometrically (1e-12 at this step).
     """
     if law in ("sphere", "rademacher"):
         return 1.0
+    if law == "sparse":
+        return expected_sparse_norm(d, density)
     if law == "gaussian":
         return math.sqrt(2.0 / d) * math.exp(math.lgamma((d + 1) / 2) - math.lgamma(d / 2))
     if law == "uniform":
@@ -109,7 +153,9 @@ def expected_norm(law: str, d: int) -> float:
         direct = 1.0 - 0.5 * math.sqrt(math.pi) * torch.erf(root) / root
         tail = -torch.expm1(d * torch.log1p(-torch.where(root < 0.7, series, direct)))
         return float((tail * torch.exp(-0.5 * y)).sum() * (y[1] - y[0]) / (2 * math.sqrt(math.pi)))
-    raise ValueError(f"unknown row law {law!r}; valid: sphere, gaussian, rademacher, uniform")
+    raise ValueError(
+        f"unknown row law {law!r}; valid: sphere, gaussian, rademacher, uniform, sparse"
+    )
 
 
 @dataclass(frozen=True)
@@ -126,20 +172,30 @@ class TargetMoments:
     eigenvalues: Tensor
     eigenvectors: Tensor
 
+    @property
+    def anisotropy(self) -> Tensor:
+        """E_N itself, (d, d)."""
+        sign = -1.0 if self.scale < 0 else 1.0
+        return sign * (self.eigenvectors * self.eigenvalues) @ self.eigenvectors.T
+
 
 def target_moments(target: Tensor, alpha: Tensor) -> TargetMoments:
-    """A_N, m and the spectrum of E_N; target (N, d), alpha (N,)."""
-    directions, norms = unit(target)
-    beta = alpha * norms
-    scale, d = float(beta.sum()), target.shape[1]
-    sign = -1.0 if scale < 0 else 1.0
-    gram = sign * (directions.T @ (beta.unsqueeze(-1) * directions))
+    """A_N, m and the spectrum of E_N; target (N, d), alpha (N,).  In blocks of bounded memory."""
+    d = target.shape[1]
+    gram, total = target.new_zeros(d, d), target.new_zeros(())
+    for w, a in zip(target.split(1 << 15), alpha.split(1 << 15), strict=True):
+        directions, norms = (x[0] for x in directions_norms(w.unsqueeze(0)))
+        beta = a * norms
+        total = total + beta.sum()
+        gram += directions.T @ (beta.unsqueeze(-1) * directions)
+    scale = float(total)
+    gram = (-1.0 if scale < 0 else 1.0) * gram
     gram -= abs(scale) / d * torch.eye(d, dtype=gram.dtype, device=gram.device)
     values, vectors = torch.linalg.eigh(gram)
     return TargetMoments(scale, alpha @ target, values.flip(0), vectors.flip(1))
 
 
-def quadratic_factor(d: int) -> float:
+def quadratic_factor(d: int, kernel: HomogeneousKernel = RELU) -> float:
     """a_2: the degree-2 part of h(v)/|v| is a_2 v^T E_N v^, a_2 = D_d d (d+2) / (2 (d+1)^2).
 
     e(rho) = (pi/2) E_x |<u^,x>||<v^,x>| over Gaussian x is, on the sphere, (pi d/2) T^2 with T the
@@ -147,24 +203,33 @@ def quadratic_factor(d: int) -> float:
     E|w_1|^3/E|w_1| = 2/(d+1), tau_2 = tau_0/(d+1) on degree 2.  So degree 2 has the eigenvalue
     D_d/(d+1)^2, and its zonal harmonic is dim_2 (d rho^2 - 1)/(d-1), dim_2 = (d-1)(d+2)/2.
     """
-    return RELU.mean_factor(d) * d * (d + 2) / (2.0 * (d + 1) ** 2)
+    return kernel.mean_factor(d) * d * (d + 2) / (2.0 * (d + 1) ** 2)
 
 
-def predicted_gap(moments: TargetMoments, m: int) -> tuple[float, float] | None:
+def predicted_gap(
+    moments: TargetMoments, m: int, kernel: HomogeneousKernel = RELU
+) -> tuple[float, float] | None:
     """(p1, pm), the first-order terms of min J_N + 2 pi A_N^2 D_d^2/K_M.
 
     p1: the ETF's rows satisfy sum_j v_j^ v_j^T = M/(M-1) P with P a projection of rank M-1 that
     rotates freely, so -2 sum_j |v_j| a_2 v_j^T E_N v_j^ is least at the top eigenvectors:
     p1 = -4 pi |A_N| D_d a_2 S / ((M-1) K_M), S the sum of the top M-1 eigenvalues.
-    pm = -|m|^2 [1/4 + b/(2 pi - 4 b)], b = arcsin(1/(M-1)).
+    pm: all rows moved by the same u across the frame cost M^2 |u|^2 (linear - even b) and gain
+    2 linear M <m, u>, b = arcsin(1/(M-1)), so pm = -|m|^2 linear^2/(linear - even b): for ReLU
+    -|m|^2 [1/4 + b/(2 pi - 4 b)].
 
-    None for M = 1 (no frame), M = 2 (pm diverges; another rate) and M > d+1 (no ETF).
+    None for M = 1 (no frame), M = 2 (pm diverges for ReLU; another rate), M > d+1 (no ETF) and
+    where the optimal cosine is above -1/(M-1) (small negative slopes).
     """
     d = len(moments.mean)
-    if m < 3 or m > d + 1:
+    if m < 3 or m > d + 1 or frame_cosine(m, kernel) != -1.0 / (m - 1):
+        return None
+    b = math.asin(1.0 / (m - 1))
+    stiffness = kernel.linear - kernel.even * b
+    if stiffness <= 0.0:
         return None
     top = float(moments.eigenvalues[: m - 1].sum())
-    lead = 4.0 * math.pi * abs(moments.scale) * RELU.mean_factor(d) * quadratic_factor(d)
-    b = math.asin(1.0 / (m - 1))
-    pm = -float(moments.mean @ moments.mean) * (0.25 + b / (2.0 * math.pi - 4.0 * b))
-    return -lead * top / ((m - 1) * frame_constant(m)), pm
+    factor = kernel.mean_factor(d) * quadratic_factor(d, kernel)
+    lead = 4.0 * math.pi * abs(moments.scale) * factor
+    pm = -float(moments.mean @ moments.mean) * kernel.linear**2 / stiffness
+    return -lead * top / ((m - 1) * frame_constant(m, kernel)), pm

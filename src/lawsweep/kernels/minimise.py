@@ -3,7 +3,8 @@
 At each step the model f + g.p + p.Hp/2 is minimised within |p| <= radius, the step is kept if the
 loss really falls, and the radius follows how well the model foretold it (Conn, Gould and Toint,
 Trust-Region Methods, 2000, chapter 6).  ``newton`` solves the model exactly from the Hessian's
-eigenvectors and so also certifies the curvature; ``newton_cg`` needs only products with it.
+eigenvectors and so also certifies the curvature; ``newton_cg`` needs only products with it,
+``lbfgs`` only gradients.
 
 Nothing unconverged is returned as converged: every restart carries the reason it stopped for.
 """
@@ -19,9 +20,11 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.minimise_lbfgs import Limited
 from lawsweep.kernels.minimise_models import Eigen, Products
 
-Solver = Literal["newton", "newton_cg"]
+Solver = Literal["newton", "newton_cg", "lbfgs"]
+Model = Eigen | Products | Limited
 # A Hessian eigenvalue below -CURVATURE_TOL times the largest is negative curvature; above it, zero
 # to within rounding (flat directions, such as rotations, are zero exactly).  64 eps in float32.
 CURVATURE_TOL = 1e-8
@@ -71,7 +74,7 @@ class Result:
     """Where each of R restarts ended, and the evidence.
 
     ``curvature_min`` is the smallest Hessian eigenvalue at ``x`` (NaN where not computed: always
-    with newton_cg, whose CONVERGED speaks of the gradient alone).
+    with newton_cg and lbfgs, whose CONVERGED speaks of the gradient alone).
     """
 
     x: Tensor
@@ -91,7 +94,8 @@ class Result:
 class Agreement:
     """The best restart, how many share its loss, and how many distinct minima were found.
 
-    ``best`` is the lowest loss among converged restarts, or among all where none converged.
+    ``best`` is the first of the converged restarts that share the lowest loss (which of them is
+    lower is rounding, and would differ from batch to batch); the lowest where none converged.
     The counts are over converged restarts alone.
     """
 
@@ -106,13 +110,13 @@ def agreement(loss: Tensor, converged: Tensor, tolerance: float) -> Agreement:
     if not bool(converged.any()):
         finite = torch.where(loss.isfinite(), loss, torch.inf)
         return Agreement(int(finite.argmin()), 0, 0)
-    best = int(torch.where(converged, loss, torch.inf).argmin())
     ranked = loss[converged].sort().values
+    best = int((converged & (loss - ranked[0] <= tolerance)).int().argmax())
     n_minima = 1 + int((ranked.diff() > tolerance).sum())
     return Agreement(best, int((ranked - ranked[0] <= tolerance).sum()), n_minima)
 
 
-def loss_noise(loss: Tensor, x: Tensor, scale: float) -> Tensor:
+def loss_noise(loss: Tensor, x: Tensor, scale: float | Tensor) -> Tensor:
     """What rounding leaves unknown of losses (R,) at points x (R, n): NOISE_EPS eps of their terms.
 
     ``scale`` as for ``minimise``: a loss has terms of size scale |x| however much they cancel.
@@ -149,7 +153,7 @@ def minimise(
     objective: Objective,
     start: Tensor,
     *,
-    scale: float = 1.0,
+    scale: float | Tensor = 1.0,
     tol: float = 1e-10,
     max_iterations: int = 200,
     solver: Solver = "newton",
@@ -157,10 +161,10 @@ def minimise(
 ) -> Result:
     """Minimise from every row of ``start``, shape (R, n).
 
-    ``scale`` is a typical size of the gradient away from a minimum: a restart has converged when
-    |gradient| <= tol * scale and (``newton``) no Hessian eigenvalue is below
-    -CURVATURE_TOL times the largest.  ``radius``: first trust radius, by default 0.3 |start|, or 1
-    at zero.
+    ``scale`` is a typical size of the gradient away from a minimum, a number or one a restart
+    (R,): a restart has converged when |gradient| <= tol * scale and (``newton``) no Hessian
+    eigenvalue is below -CURVATURE_TOL times the largest.  ``radius``: first trust radius, by
+    default 0.3 |start|, or 1 at zero.
 
     Raises ValueError for a start that is not (R, n) or not finite, or a tol or scale that is not
     positive.
@@ -169,23 +173,28 @@ def minimise(
         raise ValueError(f"expected starts of shape (R, n), got {tuple(start.shape)}; reshape them")
     if not bool(start.isfinite().all()):
         raise ValueError("expected finite starts, got NaN or inf; draw them again")
-    if not (tol > 0 and scale > 0 and math.isfinite(scale)):
-        raise ValueError(f"expected tol > 0 and a finite scale > 0, got {tol} and {scale}")
+    scale = torch.as_tensor(scale, dtype=start.dtype, device=start.device).expand(len(start))
+    if not (tol > 0 and bool(((scale > 0) & scale.isfinite()).all())):
+        raise ValueError(
+            f"expected tol > 0 and a finite scale > 0, got {tol} and {scale.tolist()}; change them"
+        )
     state = _State(objective, start, radius)
-    model: Eigen | Products = Eigen() if solver == "newton" else Products()
+    model: Model = _MODELS[solver]()
     stale = torch.arange(start.shape[0])  # restarts whose model is of an older point
     for iteration in range(max_iterations + 1):
         _check_finite(state)
         stale = _keep(stale, state)
         if len(stale):
-            _stop_or_model(objective, state, model, stale, tol * scale)
+            _stop_or_model(objective, state, model, stale, tol * scale[stale])
         index = torch.tensor(state.running(), dtype=torch.long)
         if not len(index):
             break
         if iteration == max_iterations:
             state.stop(index, Reason.MAX_ITERATIONS)
             break
-        stale = _step(objective, state, model, index, scale)
+        stale = _step(objective, state, model, index, scale[index])
+    if isinstance(model, Eigen):
+        _last_curvatures(objective, state)
     return Result(
         x=state.x,
         loss=state.loss,
@@ -194,6 +203,13 @@ def minimise(
         reason=tuple(r if r is not None else Reason.MAX_ITERATIONS for r in state.reason),
         curvature_min=state.curvature,
     )
+
+
+_MODELS: dict[str, Callable[[], Model]] = {
+    "newton": Eigen,
+    "newton_cg": Products,
+    "lbfgs": Limited,
+}
 
 
 def _keep(index: Tensor, state: _State) -> Tensor:
@@ -207,28 +223,43 @@ def _check_finite(state: _State) -> None:
 
 
 def _stop_or_model(
-    objective: Objective, state: _State, model: Eigen | Products, stale: Tensor, threshold: float
+    objective: Objective, state: _State, model: Model, stale: Tensor, threshold: Tensor
 ) -> None:
     """Build the models of moved restarts; stop those at a minimum."""
     small = (state.gradient[stale].norm(dim=-1) <= threshold).cpu()
-    if isinstance(model, Products):
+    if not isinstance(model, Eigen):
         state.stop(stale[small], Reason.CONVERGED)
         return
     hessian = objective.take(stale).hessian(state.x[stale])
     good = hessian.isfinite().flatten(1).all(-1).cpu()
     state.stop(stale[~good], Reason.NON_FINITE)
     model.update(stale[good], hessian[good.to(hessian.device)], len(state.reason))
-    low, high = model.extremes(stale[good])
-    state.curvature[stale[good]] = low
+    candidates = stale[good & small]
+    if not len(candidates):
+        return
+    low, high = model.extremes(candidates)
+    state.curvature[candidates] = low
     # Newton's step solves the model to rounding only; at a saddle (small gradient, negative
     # curvature) the restart goes on, along the lowest eigenvector.
     allowed = max(CURVATURE_TOL, 64 * torch.finfo(low.dtype).eps)
-    minimum = small[good] & (low >= -allowed * high).cpu()
-    state.stop(stale[good][minimum], Reason.CONVERGED)
+    state.stop(candidates[(low >= -allowed * high).cpu()], Reason.CONVERGED)
+
+
+def _last_curvatures(objective: Objective, state: _State) -> None:
+    """Of the restarts that ended elsewhere than at a minimum, where they can be computed."""
+    ends = [i for i, r in enumerate(state.reason) if r is not Reason.CONVERGED]
+    if not ends:
+        return
+    index = torch.tensor(ends)
+    hessian = objective.take(index).hessian(state.x[index])
+    good = hessian.isfinite().flatten(1).all(-1)
+    values = torch.linalg.eigvalsh(hessian[good])
+    state.curvature[index] = math.nan  # of an earlier, smaller gradient's point at a saddle
+    state.curvature[index[good.cpu()]] = values[:, 0]
 
 
 def _step(
-    objective: Objective, state: _State, model: Eigen | Products, index: Tensor, scale: float
+    objective: Objective, state: _State, model: Model, index: Tensor, scale: Tensor
 ) -> Tensor:
     """One trust-region step of the restarts ``index``; returns those that moved."""
     part = objective.take(index)

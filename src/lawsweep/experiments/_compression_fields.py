@@ -1,0 +1,329 @@
+"""Params and Metrics of ``compression``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from lawsweep import Array, Field
+
+C = "arXiv 2205.08199"
+# E a of each law of the target's output weights (biased_signs: ``output_bias``).  Where it is 0
+# there is no mean-field limit.
+MEAN_OUTPUT = {"ones": 1.0, "uniform": 1.0, "gaussian": 0.0, "signs": 0.0}
+ISOTROPIC = ("sphere", "gaussian")
+HOMOGENEOUS = ("relu", "leaky_relu", "abs")
+FROM_TARGET = ("simplified_target", "simplified_mean", "reduced")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """A target (1/N) sum_i a_i sigma(<w_i, x>), x ~ N(0, I_d), and M nodes to fit it with."""
+
+    input_dim: Annotated[int, Field("input dimension d", ge=1)]
+    n_target: Annotated[
+        int | None, Field("nodes N of the target; null when objective is simplified", ge=1)
+    ]
+    n_compressed: Annotated[int, Field("nodes M of the compressed network", ge=1)]
+    activation: Annotated[
+        Literal[
+            "relu", "leaky_relu", "abs", "erf", "softplus", "gelu", "silu", "tanh", "sigmoid", "elu"
+        ],
+        Field(
+            "activation; relu, leaky_relu, abs (|z|) and erf in closed form, the others by a "
+            "Hermite series",
+            source=C,
+        ),
+    ] = "relu"  # fmt: skip
+    target_rows: Annotated[
+        Literal["sphere", "gaussian", "rademacher", "uniform", "sparse"],
+        Field("law of the target's rows w_i, of mean 0 and covariance I/d, so |w| is about 1"),
+    ] = "sphere"
+    centre_rows: Annotated[
+        bool, Field("subtract the rows' mean (rows are not normalised again)")
+    ] = False
+    target_outputs: Annotated[
+        Literal["ones", "uniform", "gaussian", "signs", "biased_signs"],
+        Field("law of the output weights a_i: 1, U(0, 2), N(0, 1), +-1 or +-1 of output_bias"),
+    ] = "ones"
+    objective: Annotated[
+        Literal["population", "simplified", "simplified_target", "simplified_mean", "reduced"],
+        Field(
+            "loss against the target (population), or with its directions averaged: simplified "
+            "has A = E a|w|, simplified_target this target's A_N, simplified_mean A_N and the "
+            "linear term of its mean row m, reduced A_N, m and E_N (degrees 0, 1, 2; derived here)",
+            source=C,
+        ),
+    ] = "population"
+    signs: Annotated[
+        Literal["auto", "mean", "search"],
+        Field(
+            "signs of the compressed nodes: mean, all that of sum a_i|w_i|; search, every count "
+            "of minus signs; auto, search where the a_i have both signs, else mean"
+        ),
+    ] = "auto"
+    start: Annotated[
+        Literal["frame", "random", "reduced"],
+        Field(
+            "first restart: the ETF that theory suggests (M <= d + 1), or random as the others; "
+            "reduced: as frame, and all restarts first minimise the reduced objective, which "
+            "costs nothing in N (all then run on the whole target)"
+        ),
+    ] = "frame"
+    n_restarts: Annotated[int, Field("restarts (of each sign pattern)", ge=1)] = 3
+    solver: Annotated[
+        Literal["auto", "newton", "newton_cg", "lbfgs"],
+        Field(
+            "trust-region Newton with a dense Hessian or with products, or L-BFGS; auto: dense to "
+            "Md = 800, but products where the simplified optimum is known (M <= d + 1)"
+        ),
+    ] = "auto"
+    tol: Annotated[
+        float | None,
+        Field(
+            "converged at |gradient| <= tol * sum_i |a_i||w_i|/N; null: 1e-10, but 64 eps "
+            "(7.6e-6) in float32, whose gradients are rounding below about eps",
+            gt=0,
+        ),
+    ] = None
+    max_iterations: Annotated[int, Field("most trust-region steps", ge=1)] = 300
+    target_norm_method: Annotated[
+        Literal["exact", "skip", "sample"],
+        Field(
+            "T_N = E f^2 by its N^2 kernels, not (loss is null), or by random pairs with a "
+            "standard error"
+        ),
+    ] = "exact"
+    dtype: Annotated[Literal["float64", "float32"], Field("precision")] = "float64"
+    negative_slope: Annotated[
+        float, Field("slope below zero of leaky_relu (no other activation)", ge=-1, lt=1)
+    ] = 0.01
+    row_density: Annotated[
+        float, Field("share of entries of a sparse row that are not 0", gt=0, le=1)
+    ] = 0.1
+    row_mean: Annotated[
+        float, Field("norm of the rows' mean, along (1, ..., 1); 0: mean 0", ge=0)
+    ] = 0.0
+    normalise_rows: Annotated[
+        bool,
+        Field(
+            "divide each row by its norm, then (centre_rows) subtract the mean: both together "
+            "are the setting of the authors' public code",
+            source=C,
+        ),
+    ] = False
+    output_bias: Annotated[float, Field("mean of biased_signs", ge=-1, le=1)] = 0.5
+    n_outputs: Annotated[int, Field("outputs K of target and student (trained only)", ge=1)] = 1
+    student_outputs: Annotated[
+        Literal["absorbed", "fixed", "trained"],
+        Field(
+            "the student's b_j: absorbed in its rows, but for the sign (homogeneous activations); "
+            "fixed, all sum_i a_i/(N M); trained, free numbers"
+        ),
+    ] = "absorbed"
+    quadrature_tol: Annotated[
+        float,
+        Field(
+            "a row whose Hermite series may be off by more than this part of |J| is marked as not "
+            "converged",
+            gt=0,
+        ),
+    ] = 1e-9
+    n_norm_pairs: Annotated[
+        int, Field("pairs that target_norm_method sample draws", unit="pairs", ge=2)
+    ] = 1_000_000
+    prediction: Annotated[
+        Literal["first_order", "reduced"],
+        Field("reduced: also minimise the reduced objective, from the optimum (reduced_gap)"),
+    ] = "first_order"
+    compare_frames: Annotated[
+        bool,
+        Field(
+            "also the true loss of frames and the sup-error on the sphere (M <= d + 1, "
+            "(M-1) d <= 1000, output signs all equal)"
+        ),
+    ] = False
+    keep_arrays: Annotated[
+        bool, Field("keep the matrix of cosines, E_N's spectrum and the rows as arrays")
+    ] = False
+
+    def __post_init__(self) -> None:
+        if self.objective == "simplified":
+            self._check_simplified()
+        elif self.n_target is None:
+            raise ValueError(
+                f"objective {self.objective!r} needs n_target, the nodes of the target"
+            )
+        elif self.n_compressed > self.n_target:
+            raise ValueError(
+                f"n_compressed must be at most n_target, got {self.n_compressed} and "
+                f"{self.n_target}"
+            )
+        if self.student_outputs == "absorbed":
+            if self.activation not in HOMOGENEOUS:
+                raise ValueError(
+                    f"student_outputs 'absorbed' needs a homogeneous activation, got "
+                    f"{self.activation!r}; choose trained or fixed"
+                )
+            if self.n_outputs > 1:
+                raise ValueError(
+                    f"n_outputs {self.n_outputs} needs student_outputs trained or fixed, got "
+                    "'absorbed'"
+                )
+        else:
+            self._check_trained()
+        if self.activation != "leaky_relu" and self.negative_slope != 0.01:
+            raise ValueError(
+                f"negative_slope is leaky_relu's, got {self.negative_slope} with "
+                f"{self.activation!r}; leave it out"
+            )
+
+    def _check_simplified(self) -> None:
+        drawn = {"row_mean": self.row_mean, "normalise_rows": self.normalise_rows}
+        if self.n_target is not None or self.centre_rows:
+            raise ValueError(
+                "objective 'simplified' averages the target away, so n_target must be null "
+                f"and centre_rows false, got {self.n_target} and {self.centre_rows}"
+            )
+        for name, value in drawn.items():
+            if value:
+                raise ValueError(
+                    f"objective 'simplified' has isotropic rows, got {name} {value}; choose "
+                    "simplified_target or simplified_mean"
+                )
+        if self.mean_output == 0.0:
+            raise ValueError(
+                f"target_outputs {self.target_outputs!r} has mean 0, where the simplified "
+                "objective is least at zero; choose ones or uniform"
+            )
+
+    def _check_trained(self) -> None:
+        wrong = None
+        if self.objective != "population":
+            wrong = f"objective population, got {self.objective!r}"
+        elif self.solver == "lbfgs" and self.dtype == "float32":
+            wrong = "float64 with lbfgs, got 'float32'"
+        elif self.target_norm_method == "sample":
+            wrong = "target_norm_method exact or skip, got 'sample'"
+        elif self.prediction != "first_order" or self.compare_frames:
+            wrong = "prediction first_order and compare_frames false"
+        elif self.start == "reduced":
+            wrong = "start frame or random, got 'reduced'"
+        if wrong:
+            raise ValueError(f"student_outputs {self.student_outputs!r} needs {wrong}")
+
+    @property
+    def mean_output(self) -> float:
+        """E a."""
+        return MEAN_OUTPUT.get(self.target_outputs, self.output_bias)
+
+    @property
+    def slope(self) -> float:
+        """Of a homogeneous activation, below zero."""
+        return {"relu": 0.0, "abs": -1.0}.get(self.activation, self.negative_slope)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics:
+    """The best of the restarts, what theory expects, and why the number may be believed.
+
+    The theory is that of homogeneous activations with absorbed outputs; elsewhere it is null.
+    """
+
+    loss: Annotated[
+        float | None,
+        Field(
+            "E (f - g)^2 = T_N + J, 0 where rounding, (16 + N/2) eps (T_N - J), made it negative"
+        ),
+    ]
+    objective_value: Annotated[float, Field("J = loss - T_N at the best restart")]
+    target_norm: Annotated[float | None, Field("T_N = E f^2 (simplified: A^2 D_d)")]
+    target_norm_se: Annotated[
+        float | None, Field("standard error of T_N, and so of the loss; null unless sampled")
+    ]
+    loss_limit: Annotated[
+        float | None, Field("L* = A_N^2 D_d (1 - 2 pi D_d/K_M) at the target's own A_N")
+    ]
+    loss_limit_population: Annotated[float | None, Field("L* at the expected A")]
+    limit_is_exact: Annotated[
+        bool,
+        Field(
+            "M <= d + 1 (cosines above -1/(M-1): M <= d), A not 0 and rows isotropic; else L* is "
+            "a lower bound of the limit, or (rows not isotropic) the limit of large d"
+        ),
+    ]
+    mean_field_value: Annotated[float | None, Field("p0 = -2 pi A_N^2 D_d^2/K_M, the limit of J")]
+    gap: Annotated[float | None, Field("min J + 2 pi A_N^2 D_d^2/K_M, signed; null where A = 0")]
+    predicted_gap: Annotated[
+        float | None, Field("p1 + pm to first order, derived here, for 3 <= M <= d + 1")
+    ]
+    predicted_frame_gap: Annotated[float | None, Field("p1, from the top M-1 eigenvalues of E_N")]
+    predicted_mean_gap: Annotated[float | None, Field("pm, from |m|")]
+    gap_ratio: Annotated[float | None, Field("gap over predicted_gap")]
+    reduced_gap: Annotated[
+        float | None,
+        Field(
+            "the gap of the reduced objective (A_N, m, E_N to all orders; its minimum nearest to "
+            "the optimum), derived here; null unless prediction is reduced and it converged"
+        ),
+    ]
+    reduced_ratio: Annotated[float | None, Field("gap over reduced_gap")]
+    top_eigenvalue_sum: Annotated[
+        float | None, Field("sum of the top M-1 (at most d) eigenvalues of E_N")
+    ]
+    scale_a_n: Annotated[float | None, Field("A_N = sum_i a_i |w_i| / N")]
+    scale_a: Annotated[
+        float | None,
+        Field("A = E a|w|; null with centre_rows, where it depends on N, and with row_mean"),
+    ]
+    mean_norm: Annotated[float | None, Field("|m|, m = sum_i a_i w_i / N")]
+    etf_rms: Annotated[
+        float | None, Field("rms distance of the cosines from the frame's, -1/(M-1) for ReLU")
+    ]
+    etf_max: Annotated[float | None, Field("largest distance of the cosines from the frame's")]
+    etf_frobenius: Annotated[
+        float | None, Field("|G - G_frame|_F/|G_frame|_F of the matrices of all cosines")
+    ]
+    cos_min: Annotated[float | None, Field("least cosine between two compressed rows")]
+    cos_max: Annotated[float | None, Field("largest cosine between two compressed rows")]
+    norm_mean: Annotated[float, Field("mean norm of the compressed rows v_j = b_j theta_j/M")]
+    norm_cv: Annotated[float, Field("their standard deviation over their mean")]
+    sum_norm: Annotated[float, Field("|sum_j v_j|")]
+    cos_sum_mean: Annotated[float | None, Field("cosine of sum_j v_j and m")]
+    span_overlap: Annotated[
+        float | None, Field("share of the rows' M-1 directions in the top of E_N; 1: all")
+    ]
+    turned_frame_gap: Annotated[
+        float | None, Field("J of the simplified optimum turned at random (mean of 16), less p0")
+    ]
+    turned_frame_sd: Annotated[float | None, Field("standard deviation of that over the turns")]
+    spectral_frame_gap: Annotated[
+        float | None, Field("J of the simplified optimum in the top directions of E_N, less p0")
+    ]
+    best_frame_gap: Annotated[
+        float | None, Field("J of the best ETF near the optimum, less p0; null: not converged")
+    ]
+    sup_error: Annotated[
+        float | None, Field("sup over |v| = 1 of |h_N(v) - A_N D_d| as found from 24 starts")
+    ]
+    n_negative: Annotated[int, Field("minus signs among the compressed nodes")]
+    output_mean: Annotated[float | None, Field("mean of b_j (K = 1), trained or fixed outputs")]
+    output_cv: Annotated[float | None, Field("standard deviation of b_j over |their mean|")]
+    quadrature_error: Annotated[
+        float | None, Field("bound of the Hermite series' error in the loss; null: closed form")
+    ]
+    grad_norm: Annotated[float, Field("|gradient| of J over sum_i |a_i||w_i|/N")]
+    hessian_min: Annotated[
+        float | None, Field("least eigenvalue of J's Hessian; null with newton_cg and lbfgs")
+    ]
+    n_iterations: Annotated[int, Field("trust-region steps of the best restart", unit="steps")]
+    n_restarts_converged: Annotated[int, Field("restarts that converged")]
+    n_restarts_agreeing: Annotated[int, Field("converged restarts that share the best loss")]
+    n_minima: Annotated[int, Field("distinct losses among the converged restarts")]
+    converged: Annotated[bool, Field("the best restart met tol (newton: with no saddle left)")]
+    stop_reason: Annotated[
+        str, Field("converged, max_iterations, stalled, non_finite, collapsed or quadrature")
+    ]
+    cosines: Annotated[Array | None, Field("cosines of the compressed rows, (M, M)")] = None
+    spectrum: Annotated[Array | None, Field("eigenvalues of E_N, largest first, (d,)")] = None
+    rows: Annotated[Array | None, Field("compressed rows v_j, (M, d)")] = None

@@ -1,0 +1,72 @@
+"""Limited-memory BFGS as the model of a trust-region step: gradients only, for many unknowns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Limited:
+    """The step -H g, cut to the radius, H from the last ``history`` moves (Nocedal 1980).
+
+    H starts as (s.y/y.y) I of the latest move.  For p = -t H g the model g.p + p.Bp/2, B = H^-1,
+    falls by (t - t^2/2) g.Hg.  A move whose curvature s.y is not positive says nothing of H and
+    is left out.  Moves are read off the points themselves, so a curved retraction is allowed.
+    """
+
+    def __init__(self, history: int = 20) -> None:
+        self.history = history
+        self._x: Tensor | None = None
+
+    def _start(self, n_restarts: int, x: Tensor) -> None:
+        n, h = x.shape[-1], self.history
+        self._x, self._gradient = x.new_full((n_restarts, n), torch.nan), x.new_zeros(n_restarts, n)
+        # Newest last; a move that is not there has inverse curvature 0 and changes nothing.
+        self._s, self._y = x.new_zeros(n_restarts, h, n), x.new_zeros(n_restarts, h, n)
+        self._inverse = x.new_zeros(n_restarts, h)
+
+    def _remember(self, index: Tensor, x: Tensor, gradient: Tensor) -> None:
+        """Take in the moves since the last call."""
+        assert self._x is not None
+        s, y = x - self._x[index], gradient - self._gradient[index]
+        curvature = (s * y).sum(-1)
+        eps = torch.finfo(x.dtype).eps
+        # NaN (no earlier point) and 0 (a rejected step) are not greater.
+        good = (curvature > eps * s.norm(dim=-1) * y.norm(dim=-1)) & (s.norm(dim=-1) > 0)
+        moved = index[good.cpu()]
+        if len(moved):
+            for kept, new in (
+                (self._s, s[good]),
+                (self._y, y[good]),
+                (self._inverse, 1.0 / curvature[good]),
+            ):
+                kept[moved] = torch.cat([kept[moved][:, 1:], new.unsqueeze(1)], 1)
+        self._x[index], self._gradient[index] = x, gradient
+
+    def solve(
+        self, index: Tensor, objective: Any, x: Tensor, gradient: Tensor, radius: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Step and predicted fall, by the two-loop recursion over all restarts at once."""
+        if self._x is None:
+            self._start(int(index.max()) + 1, x)
+        self._remember(index, x, gradient)
+        s, y, inverse = self._s[index], self._y[index], self._inverse[index]
+        q, weights = gradient.clone(), []
+        for k in reversed(range(self.history)):
+            weight = inverse[:, k] * (s[:, k] * q).sum(-1)
+            weights.append(weight)
+            q = q - weight.unsqueeze(-1) * y[:, k]
+        square = (y[:, -1] * y[:, -1]).sum(-1)
+        known = inverse[:, -1] > 0
+        first = torch.where(known, 1.0 / (inverse[:, -1] * square), torch.ones_like(square))
+        # Before any move: steepest descent to the radius.
+        steep = radius / gradient.norm(dim=-1).clamp_min(torch.finfo(x.dtype).tiny)
+        q = torch.where(known, first, steep).unsqueeze(-1) * q
+        for k, weight in zip(range(self.history), reversed(weights), strict=True):
+            back = inverse[:, k] * (y[:, k] * q).sum(-1)
+            q = q + (weight - back).unsqueeze(-1) * s[:, k]
+        slope, length = (gradient * q).sum(-1), q.norm(dim=-1)
+        t = (radius / length.clamp_min(torch.finfo(x.dtype).tiny)).clamp_max(1.0)
+        return -t.unsqueeze(-1) * q, ((t - 0.5 * t * t) * slope).clamp_min(0.0)
