@@ -9,11 +9,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from reference_ntk import FUNCTIONS, jacobians
 
 from lawsweep import Infeasible, LawsweepError, stream
+from lawsweep.core.shards import HerePool, installed
+from lawsweep.experiments import _ntk_inputs, _ntk_network, _ntk_solve
 from lawsweep.experiments.ntk_min_eig import Metrics, Params, cost, ntk_min_eig
-from lawsweep.kernels import networks, ntk, sampling
-from lawsweep.kernels.activations import ACTIVATIONS, activation
+from lawsweep.kernels import networks, sampling
+from lawsweep.kernels.activations import ACTIVATIONS
 
 POINT = {"n_samples": 80, "input_dim": 15, "width": 15, "depth": 3, "activation": "sigmoid"}
 
@@ -29,13 +32,40 @@ def choices(field):
 
 def test_choices_are_those_of_the_kernels():
     assert choices("activation") == set(ACTIVATIONS)
-    assert choices("data") == set(sampling.ROW_LAWS)
+    assert set(_ntk_inputs.DRAWN) == set(sampling.ROW_LAWS)
+    assert choices("parameterisation") == set(networks.PARAMETERISATIONS)
+    assert choices("shape") == set(_ntk_network.SHAPES)
     assert choices("dtype") == set(sampling.DTYPES)
 
 
 def test_the_module_needs_no_torch_to_import():
     code = "import sys, lawsweep.experiments.ntk_min_eig; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def jacobian_gram(p, seed):
+    """K from autograd's Jacobian, scales and subset by hand; and the number of parameters."""
+    widths = p.layer_widths
+    x = sampling.rows(p.data, stream(seed, "data"), p.n_samples, p.input_dim)
+    betas = p.betas or [p.beta] * p.depth
+    weights = networks.init_weights(
+        widths, stream(seed, "weights"), betas, parameterisation=p.parameterisation
+    )
+    n_params = sum(w.numel() for w in weights) + sum(widths[1:]) * p.bias
+    biases = [torch.zeros(m, dtype=torch.float64) for m in widths[1:]] if p.bias else None
+    if p.kernel == "conjugate":
+        f = x
+        for w in weights[:-1]:
+            f = FUNCTIONS[p.activation](f @ w)
+        return f @ f.T, n_params
+    total = torch.zeros(p.n_samples, p.n_samples, dtype=torch.float64)
+    for layer, j in enumerate(jacobians(x, weights, biases, p.activation), 1):
+        if p.layers is not None and layer not in p.layers:
+            continue
+        scale = betas[layer - 1] ** 2 / widths[layer - 1] if p.parameterisation == "ntk" else 1.0
+        own = weights[layer - 1].numel()
+        total += scale * j[:, :own] @ j[:, :own].T + j[:, own:] @ j[:, own:].T
+    return total, n_params
 
 
 @pytest.mark.parametrize(
@@ -47,16 +77,18 @@ def test_the_module_needs_no_torch_to_import():
         {"data": "sphere", "beta": 2.0, "activation": "relu"},
         {"n_samples": 1},
         {"n_samples": 320, "input_dim": 40, "width": 30},  # large enough for Lanczos
+        {"kernel": "1+2", "shape": "pyramid", "width": 40},
+        {"widths": (14, 25, 9), "width": 14, "depth": 4, "betas": (1.0, 2.0, 0.5, 1.5)},
+        {"parameterisation": "ntk", "bias": True, "activation": "gelu"},
+        {"parameterisation": "ntk", "kernel": "1+3", "betas": (1.0, 2.0, 3.0)},
+        {"kernel": "conjugate", "n_samples": 9, "bias": True},
+        {"kernel": "conjugate", "n_samples": 9, "parameterisation": "ntk", "activation": "relu"},
     ],
 )
 def test_row_agrees_with_the_dense_spectrum(changes):
     p = Params(**{**POINT, **changes})
     got = run(seed=7, **changes)
-    widths = networks.layer_widths(p.input_dim, p.width, p.depth)
-    x = sampling.rows(p.data, stream(7, "data"), p.n_samples, p.input_dim)
-    weights = networks.init_weights(widths, stream(7, "weights"), [p.beta] * p.depth)
-    biases = [torch.zeros(m, dtype=torch.float64) for m in widths[1:]] if p.bias else None
-    k = ntk.gram(ntk.linearise(x, weights, activation(p.activation), biases), p.layers)
+    k, n_params = jacobian_gram(p, 7)
     values = np.linalg.eigvalsh(k.numpy())
     assert got.lambda_min == pytest.approx(values[0], rel=1e-9)
     assert got.lambda_max == pytest.approx(values[-1], rel=1e-10)
@@ -68,7 +100,7 @@ def test_row_agrees_with_the_dense_spectrum(changes):
     assert got.lambda_min <= got.min_diagonal * (1 + 1e-12)
     assert (got.converged, got.certified, got.sign_trusted) == (True, True, True)
     assert got.zero_reason is None
-    assert got.n_params == sum(w.numel() for w in weights) + sum(widths[1:]) * p.bias
+    assert got.n_params == n_params
 
 
 def test_same_seed_same_row_and_other_seed_another():
@@ -146,7 +178,7 @@ def test_lambda_min_is_homogeneous_in_beta():
 
 @pytest.mark.parametrize("kernel", ["4", "0", "02", "-1", "all", ""])
 def test_a_layer_that_does_not_exist(kernel):
-    expected = "kernel must be 'full' or a layer from 1 to depth=3, got"
+    expected = "kernel must be 'full' or a layer from 1 to depth=3, several joined"
     with pytest.raises(LawsweepError, match=expected):
         run(kernel=kernel)
 
@@ -167,11 +199,156 @@ def test_metrics_cover_every_kind_of_row_with_plain_values():
     for row in (run(), run(n_samples=500)):
         for f in dataclasses.fields(Metrics):
             value = getattr(row, f.name)
-            assert value is None or type(value) in (bool, int, float, str), f.name
+            if f.name in {s.name for s in ntk_min_eig.metrics}:
+                assert value is None or type(value) in (bool, int, float, str), f.name
+
+
+@pytest.mark.parametrize("changes", [{}, {"n_samples": 500}, {"kernel": "conjugate"}])
+def test_spectra_are_kept_on_request(changes):
+    plain = run(**changes)
+    row = run(**changes, n_lowest=4, full_spectrum=True)
+    assert (plain.spectrum, plain.lowest_eigenvalues, plain.lowest_residuals) == (None, None, None)
+    arrays = ntk_min_eig.arrays_row(row)
+    p = Params(**{**POINT, **changes})
+    values = np.linalg.eigvalsh(jacobian_gram(p, 0)[0].numpy())
+    # A dense solve is backward stable: each eigenvalue is off by some ulps of the largest.
+    near = 1e-13 * values[-1]
+    np.testing.assert_allclose(arrays["spectrum"], values, atol=near)
+    np.testing.assert_allclose(arrays["lowest_eigenvalues"], values[:4], atol=near)
+    assert arrays["lowest_residuals"].shape == (4,)
+    assert arrays["lowest_residuals"].max() < near
+    assert row.lowest_complete
+    assert row.lambda_min == plain.lambda_min
+
+
+def test_lowest_eigenvalues_of_a_larger_kernel():
+    """Large enough for Lanczos; against LAPACK, and the lowest one is lambda_min."""
+    point = {"n_samples": 520, "input_dim": 40, "width": 40}
+    row, dense = run(**point, n_lowest=6), run(**point, full_spectrum=True)
+    np.testing.assert_allclose(row.lowest_eigenvalues, dense.spectrum[:6], rtol=1e-9)
+    assert row.lowest_eigenvalues[0] == pytest.approx(row.lambda_min, rel=1e-10)
+    assert row.lowest_complete
+
+
+def test_limit_is_that_of_the_layers_asked_for():
+    d = POINT["input_dim"]
+    assert run().lambda_min_limit == pytest.approx(1.2798e-4 * d**2, rel=5e-5)
+    assert run(kernel="2").lambda_min_limit == pytest.approx(4.938e-6 * d**2, rel=2e-4)
+    one, other = run(kernel="1").lambda_min_limit, run(kernel="2").lambda_min_limit
+    assert run(kernel="1+2").lambda_min_limit == pytest.approx(one + other, rel=1e-14)
+    for changes in ({"kernel": "3", "n_samples": 9}, {"kernel": "conjugate"}, {"data": "mixture"}):
+        assert run(**changes).lambda_min_limit is None
+
+
+@pytest.mark.parametrize("changes", [{}, {"parameterisation": "ntk"}, {"activation": "relu"}])
+def test_infinite_width_on_the_same_samples(changes):
+    """Seen: as the width grows, lambda_min comes to that of the infinite network."""
+    point = {"n_samples": 12, "input_dim": 15, "kernel": "full", "infinite_width_up_to": 12}
+    assert run(**{**point, "n_samples": 13}).lambda_min_infinite_width is None
+    assert run(n_samples=12).lambda_min_infinite_width is None
+    ratios = []
+    for width in (20, 1000):
+        rows = [run(**point, **changes, width=width, seed=s) for s in range(4)]
+        assert all(r.infinite_width_error < 1e-10 * r.lambda_max for r in rows)
+        ratios.append(np.mean([r.lambda_min / r.lambda_min_infinite_width for r in rows]))
+    assert abs(ratios[1] - 1) < abs(ratios[0] - 1)
+    # The relative distance is about 3.5 / sqrt(n) in norm, and lambda_min is not far below it.
+    assert ratios[1] == pytest.approx(1.0, abs=0.2)
+
+
+def test_conjugate_kernel_without_bias_is_the_last_layer():
+    point = {"n_samples": 9}
+    conjugate, last = run(**point, kernel="conjugate"), run(**point, kernel="3")
+    assert conjugate.lambda_min == last.lambda_min
+    assert conjugate.rank_bound == last.rank_bound == 15
+    assert run(n_samples=16, kernel="conjugate").zero_reason == "n_samples exceeds the rank bound"
+
+
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_one_sample_and_one_unit(activation):
+    """N = 1, width 1: K is one number, its own eigenvalue."""
+    for seed in range(6):
+        row = run(seed=seed, n_samples=1, width=1, activation=activation, infinite_width_up_to=1)
+        assert row.converged
+        if row.zero_reason is None:
+            assert row.lambda_min == pytest.approx(row.trace, rel=1e-12)
+            assert row.lambda_min > 0
+        else:
+            assert (activation, row.lambda_min, row.trace) == ("relu", 0.0, 0.0)
+
+
+def test_a_dead_sample_is_an_exact_zero():
+    """ReLU, one narrow layer: a sample with all units off has no gradient."""
+    rows = [run(seed=s, activation="relu", width=2, n_samples=3, kernel="1") for s in range(12)]
+    dead = [r for r in rows if r.zero_reason == "a sample has zero gradient"]
+    assert dead
+    assert all(r.lambda_min == 0.0 and r.min_diagonal == 0.0 for r in dead)
+
+
+@pytest.mark.parametrize("solver", ["matrix_free", "sharded"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"bias": True, "parameterisation": "ntk"},
+        {"kernel": "1+3", "betas": (1.0, 2.0, 0.5), "n_samples": 40},
+        {"kernel": "conjugate", "n_samples": 9, "bias": True},
+        {"n_samples": 1},
+    ],
+)
+def test_matrix_free_agrees_and_claims_no_lower_bound(solver, changes):
+    dense, free = run(**changes, solver="dense"), run(**changes, solver=solver)
+    # A residual of 1e-3 puts the value within 1e-6 over the relative gap, here above 0.01.
+    assert free.lambda_min == pytest.approx(dense.lambda_min, rel=1e-4)
+    assert free.lambda_max == pytest.approx(dense.lambda_max, rel=1e-3)
+    assert free.lambda_min_upper >= dense.lambda_min * (1 - 1e-12)
+    assert free.residual <= 1e-3 * free.lambda_min
+    assert free.lambda_min_lower == -np.inf
+    assert (free.solver_used, free.converged) == (solver, True)
+    assert not free.certified
+    assert not free.sign_trusted
+
+
+def test_sharded_is_the_same_over_more_shards():
+    with installed(HerePool(3)):
+        three = run(solver="sharded")
+    assert three.lambda_min == pytest.approx(run(solver="sharded").lambda_min, rel=1e-9)
+
+
+def test_matrix_free_names_exact_zeros_and_refuses_spectra():
+    assert run(n_samples=500, solver="matrix_free").zero_reason is not None
+    for changes in ({"n_lowest": 2}, {"full_spectrum": True}):
+        with pytest.raises(LawsweepError, match=r"need the matrix, which solver='sharded' never"):
+            run(solver="sharded", **changes)
+
+
+def test_auto_leaves_out_the_matrix_where_it_does_not_fit(monkeypatch):
+    monkeypatch.setattr(_ntk_solve, "_free_bytes", lambda device: 1e9)
+    params = Params(**{**POINT, "n_samples": 50_000})
+    here = SimpleNamespace(x=torch.zeros(1, dtype=torch.float64))
+    assert _ntk_solve.chosen_solver(params, here) == "matrix_free"
+    monkeypatch.setattr(_ntk_solve, "_free_bytes", lambda device: 1e7)
+    with pytest.raises(MemoryError, match="take more shards"):
+        _ntk_solve.chosen_solver(params, here)
+    monkeypatch.setattr(_ntk_solve, "_free_bytes", lambda device: 1e11)
+    assert _ntk_solve.chosen_solver(params, here) == "auto"
+    assert _ntk_solve._free_bytes(torch.device("cpu")) > 0
+    assert run().solver_used == "dense"
+
+
+def columns_of(**columns):
+    """What a cost function is given: every param, columns or single values."""
+    defaults = {}
+    for spec in ntk_min_eig.params:
+        if spec.has_default:
+            cell = np.empty((), dtype=object)
+            cell[()] = spec.default
+            defaults[spec.name] = cell if spec.is_tuple else np.asarray(spec.default)
+    return SimpleNamespace(**{**defaults, **columns})
 
 
 def test_cost_over_columns():
-    columns = SimpleNamespace(
+    columns = columns_of(
         n_samples=np.array([100, 1000, 1000, 3000]),
         input_dim=np.array([50, 50, 500, 20]),
         width=np.array([50, 50, 500, 20]),
@@ -185,6 +362,38 @@ def test_cost_over_columns():
     assert got.flops.shape == got.memory_bytes.shape == (4,)
     assert got.flops[0] < got.flops[1] < got.flops[2]
     assert got.flops[3] < got.flops[1]  # N > p: nothing is solved
-    one = cost(SimpleNamespace(**{k: v[2] for k, v in vars(columns).items()}))
+    one = cost(SimpleNamespace(**{k: v[2] if v.ndim else v for k, v in vars(columns).items()}))
     assert float(one.flops) == float(got.flops[2])
     assert float(one.memory_bytes) > 8 * 3 * 1000**2  # the Gram and what a dense solve needs
+
+
+def test_cost_of_unequal_layers():
+    listed = np.empty(3, dtype=object)
+    listed[:] = [(), (40, 10), (10, 40)]
+    got = cost(
+        columns_of(
+            n_samples=np.full(3, 200.0),
+            input_dim=np.full(3, 10.0),
+            width=np.array([10.0, 40.0, 10.0]),
+            depth=np.full(3, 3.0),
+            kernel=np.array(["full", "1+2", "conjugate"]),
+            widths=listed,
+        )
+    )
+    assert got.flops.shape == got.memory_bytes.shape == (3,)
+    assert np.all(got.flops > 0)
+    # The rectangle's cost, by the loop and by the shortcut.
+    same = {"n_samples": 100.0, "input_dim": 10.0, "width": 10.0, "depth": 3.0, "kernel": "full"}
+    one = cost(columns_of(**same))
+    looped = cost(columns_of(**{**same, "shape": np.array(["rectangle", "pyramid"])}))
+    assert looped.flops[0] == pytest.approx(float(one.flops), rel=0.1)
+
+
+def test_cost_counts_what_is_asked_for():
+    point = {"n_samples": 5000.0, "input_dim": 50.0, "width": 50.0, "depth": 3.0, "bias": True}
+    plain = cost(columns_of(**point))
+    assert float(cost(columns_of(**point, full_spectrum=True)).flops) > 3 * float(plain.flops)
+    free = cost(columns_of(**point, solver="matrix_free"))
+    assert float(free.memory_bytes) < 0.2 * float(plain.memory_bytes)
+    limit = cost(columns_of(**point, infinite_width_up_to=5000))
+    assert float(limit.memory_bytes) > float(plain.memory_bytes)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lawsweep.kernels import networks
+from lawsweep.kernels import networks, ntk
 from lawsweep.kernels.activations import activation
 
 
@@ -63,3 +63,49 @@ def test_forward_matches_numpy_and_broadcasts(biased):
         np.testing.assert_allclose(features[2][k].numpy(), g2, rtol=1e-13, atol=1e-14)
     assert torch.equal(features[2], preactivations[1])  # the output layer is linear
     assert torch.equal(features[0], torch.from_numpy(x))
+
+
+def test_ntk_parameterisation_draws_the_same_numbers_scaled_by_the_last_fan_in():
+    """W_l = beta_l V_l / sqrt(n_{l-1}) for every l; only the last layer differs from standard."""
+    widths, betas = (6, 5, 4, 1), (1.5, 0.5, 2.0)
+    standard = networks.init_weights(widths, np.random.default_rng(2), betas)
+    scaled = networks.init_weights(widths, np.random.default_rng(2), betas, parameterisation="ntk")
+    assert torch.equal(scaled[0], standard[0])
+    assert torch.equal(scaled[1], standard[1])
+    torch.testing.assert_close(scaled[2], standard[2] / 2.0, rtol=1e-15, atol=0)
+    scales = networks.ntk_scales(widths, betas)
+    assert scales == [1.5 / math.sqrt(6), 0.5 / math.sqrt(5), 2.0 / math.sqrt(4)]
+
+
+@pytest.mark.parametrize("biased", [False, True])
+def test_ntk_parameterisation_gives_the_sum_of_scaled_layer_grams(biased):
+    """K = sum_l s_l^2 K_l, against autograd in the parameters V of the forward pass
+    f = s_L sigma(... s_1 x V_1 + b_1 ...) V_L + b_L."""
+    widths, betas = (4, 6, 5, 1), (1.2, 0.7, 1.5)
+    x = torch.from_numpy(np.random.default_rng(0).standard_normal((5, 4)))
+    w = networks.init_weights(widths, np.random.default_rng(1), betas, parameterisation="ntk")
+    scales = networks.ntk_scales(widths, betas)
+    v = [(a / s).requires_grad_(True) for a, s in zip(w, scales, strict=True)]
+    b = [torch.zeros(n, dtype=torch.float64, requires_grad=True) for n in widths[1:]]
+    rows = []
+    for sample in x:
+        h = sample
+        for k in range(3):
+            h = scales[k] * (h @ v[k]) + b[k]
+            h = torch.tanh(h) if k < 2 else h
+        leaves = [*v, *b] if biased else v
+        rows.append(torch.cat([g.reshape(-1) for g in torch.autograd.grad(h[0], leaves)]))
+    jacobian = torch.stack(rows)
+    biases = [t.detach() for t in b] if biased else None
+    lin = ntk.linearise(x, w, activation("tanh"), biases)
+    features = tuple(s * f for s, f in zip(scales, lin.features, strict=True))
+    scaled = ntk.Linearisation(features, lin.backprops, lin.bias)
+    torch.testing.assert_close(ntk.gram(scaled), jacobian @ jacobian.T, rtol=1e-12, atol=1e-13)
+    if not biased:
+        by_layer = sum(s * s * ntk.gram(lin, (k,)) for k, s in enumerate(scales, 1))
+        torch.testing.assert_close(by_layer, jacobian @ jacobian.T, rtol=1e-12, atol=1e-13)
+
+
+def test_unknown_parameterisation():
+    with pytest.raises(ValueError, match="unknown parameterisation 'mup'; valid: standard, ntk"):
+        networks.weight_sds((4, 3, 1), parameterisation="mup")

@@ -12,7 +12,7 @@ import torch
 from lawsweep.kernels import networks, ntk, sampling
 from lawsweep.kernels.activations import ACTIVATIONS, activation
 from lawsweep.kernels.ntk import OutOfRangeError
-from lawsweep.kernels.ntk_rank import ZeroReason, rank_bound, rank_report
+from lawsweep.kernels.ntk_rank import ZeroReason, rank_bound, rank_report, rank_reports
 
 REF = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("reference_ntk.py"))))
 
@@ -236,3 +236,31 @@ def test_squared_gradients_out_of_range_are_refused(scale):
     lin = ntk.linearise(x, [scale * w for w in weights], activation("relu"))
     with pytest.raises(OutOfRangeError, match="squared gradient norms leave the range of float64"):
         ntk.diagonal(lin)
+
+
+@pytest.mark.parametrize("law", ["gaussian", "rademacher"])
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "relu"])
+def test_reports_of_a_batch_are_those_of_its_members(name, law):
+    """Rows that agree in the first entry only, in all, up to sign, and in zeros of either sign."""
+    b, n = 6, 12
+    draws = [sampling.rows(law, np.random.default_rng(s), n, 8) for s in range(b)]
+    x = torch.stack(draws)
+    x[1, 5] = x[1, 9]
+    x[2, 5] = -x[2, 9]
+    x[3, 5, 0] = x[3, 9, 0]
+    x[4, 5, 0], x[4, 9] = -0.0, x[4, 5]
+    x[4, 9, 0] = 0.0
+    x[5, 2] = 0.0
+    weights, _ = network((8, 6, 6, 1), bias=False, seed=1)
+    stacked = [w.expand(b, *w.shape) for w in weights]
+    act = activation(name)
+    for layers in (None, (1,), (2, 3)):
+        together = rank_reports(ntk.linearise(x, stacked, act), act, layers)
+        alone = [rank_report(ntk.linearise(m, weights, act), act, layers) for m in x]
+        assert together == alone
+        if name != "relu":  # where a sample may have a layer all off, which is named first
+            assert (together[1].zero, together[4].zero) == (ZeroReason.DUPLICATE,) * 2
+        if law == "gaussian" and layers is None:
+            assert (together[0].zero, together[3].zero) == (None, None)
+            assert (together[2].zero is ZeroReason.ANTIPODAL) == (name == "tanh")
+            assert (together[5].zero is ZeroReason.ZERO_GRADIENT) == (name != "sigmoid")

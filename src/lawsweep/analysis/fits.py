@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lawsweep.analysis.frames import Array, Columns, distinct, means
+from lawsweep.analysis.local_slopes import LocalSlope, local_slopes
 from lawsweep.analysis.regress import Curvature, Regression, curvature, least_squares
 from lawsweep.analysis.results import FitResult, Parameter, count
 from lawsweep.analysis.specs import FitSpec
@@ -77,7 +78,8 @@ def _fit_group(
     used = data.used
     points, firsts = _design_points({k: v[used] for k, v in data.inputs.items()}, int(used.sum()))
     log_y = spec.law in ("power", "exponential")
-    y = means(np.log(data.y[used]) if log_y else data.y[used], points)
+    replicates = np.log(data.y[used]) if log_y else data.y[used]
+    y = means(replicates, points)
     inputs = {k: v[used][firsts] for k, v in data.inputs.items()}
     law = _law(spec, inputs, y)
     warnings = [*_scale_warnings(data), *_row_warnings(columns, spec, data, rows[used], points)]
@@ -88,6 +90,10 @@ def _fit_group(
         )
     x = inputs[spec.x] if spec.x is not None else np.zeros(0)
     solution = law.solution
+    local: tuple[LocalSlope, ...] = ()
+    if spec.local and len(x) > 1:
+        v = np.log(x) if spec.law == "power" else x
+        local = local_slopes(x, v, replicates, points, spec.level)
     return FitResult(
         spec=spec,
         group=values,
@@ -102,6 +108,7 @@ def _fit_group(
         curvature=law.bend,
         x_range=(float(x.min()), float(x.max())) if len(x) else None,
         warnings=tuple(warnings),
+        local=local,
     )
 
 

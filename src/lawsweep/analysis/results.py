@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lawsweep.analysis.local_slopes import LocalSlope, shown_slopes
 from lawsweep.analysis.regress import Curvature
 from lawsweep.analysis.specs import FitSpec
 
@@ -46,6 +47,7 @@ class FitResult:
     mean square residual of the design points, in units of log y for the power and exponential
     laws (so about relative) and of y otherwise; ``r2`` is None where y does not vary.
     ``curvature`` is None for law terms and below four points.  ``left_out`` counts rows by why.
+    ``local`` has the slopes between neighbouring points where the spec asks for them.
     """
 
     spec: FitSpec
@@ -61,6 +63,7 @@ class FitResult:
     curvature: Curvature | None = None
     x_range: tuple[float, float] | None = None
     warnings: tuple[str, ...] = field(default=())
+    local: tuple[LocalSlope, ...] = ()
 
     @property
     def n_left_out(self) -> int:
@@ -94,6 +97,8 @@ class FitResult:
             a, b = self.curvature.slope_first, self.curvature.slope_last
             notes += f"; local slope {a:.3g} → {b:.3g}"
             notes += f", curved (p = {self.curvature.p_value:.1g})" if self.curved else ""
+        if self.local:
+            notes += f"; between neighbours {shown_slopes(self.local)}"
         return f"{head}{self._law()}  ({notes}{self._left_out()})"
 
     def to_dict(self) -> dict[str, Any]:
@@ -127,6 +132,7 @@ class FitResult:
                 "curvature": bend and bend.quadratic,
                 "curvature_p_value": bend and bend.p_value,
                 "curved": self.curved,
+                "local_slopes": [vars(s) for s in self.local],
                 "warnings": list(self.warnings),
                 "summary": self.summary(),
             }

@@ -28,6 +28,7 @@ class FitSpec:
 
     ``power``: y = C x^a; ``exponential``: y = C exp(a x); ``linear``: y = b + a x;
     ``terms``: y = Σ c_k terms_k, without an intercept unless a term is ``1``.
+    ``local``: give the slope between each two neighbouring points too.
     """
 
     name: str
@@ -38,6 +39,7 @@ class FitSpec:
     terms: tuple[str, ...] = ()
     where: str | None = None
     level: float = 0.95
+    local: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +93,8 @@ def _parse_fit(entry: _Entry, columns: Sequence[str]) -> FitSpec:
     by_terms = law == "terms"
     entry.require("y", "terms" if by_terms else "x")
     entry.refuse("x" if by_terms else "terms", f"law {law}")
+    if by_terms:
+        entry.refuse("local", "law terms")
     level = entry.values.get("level", 0.95)
     if isinstance(level, bool) or not isinstance(level, int | float) or not 0 < level < 1:
         raise entry.wrong("level", "a number between 0 and 1, for example 0.95", level)
@@ -104,6 +108,7 @@ def _parse_fit(entry: _Entry, columns: Sequence[str]) -> FitSpec:
         terms=entry.expressions("terms", columns) if by_terms else (),
         where=entry.expression("where", columns, needed=False),
         level=float(level),
+        local=entry.flag("local") or False,
     )
 
 

@@ -1,75 +1,59 @@
 """Smallest eigenvalue of a symmetric positive (semi)definite matrix, with its evidence.
 
-Method.  One Cholesky factorisation K = L L^T, then Lanczos on K^{-1}, whose largest eigenvalue
-1 / lambda_min stands apart relatively even where the small eigenvalues of K crowd (Lanczos on K
-itself sees their absolute gaps, a millionth of its spectrum).
+Method.  Lanczos on K^{-1}, whose largest eigenvalue 1 / lambda_min stands apart relatively even
+where the small eigenvalues of K crowd (Lanczos on K itself sees their absolute gaps, a millionth
+of its spectrum), through a Cholesky factor of K; for large float64 matrices one in float32 that
+only steers (``eigmin_mixed``).  As soon as the value should be right to SLACK, the Cholesky of
+K - tau I, tau just below it, is tried.  That it completes is the proof; and as tau then lies far
+closer to lambda_min than to any other eigenvalue, two solves with that same factor bring the
+vector to rounding level.  Where it breaks down, the estimate was too hopeful: Lanczos goes the
+whole way and tau stays two residuals below.
 
-Evidence.  Upper: a Rayleigh quotient theta = v^T K v never lies below lambda_min.  Lower: if the
-floating-point Cholesky of A = K - tau I completes, then L L^T = A + E with
-||E|| <= g tr(L L^T) <= g / (1 - g) tr A, g = gamma_{N+1} = (N+1) u / (1 - (N+1) u), so
-lambda_min(A) >= -g / (1 - g) tr A  (Rump, "Verification of positive definiteness", BIT 2006,
-section 2; Higham, "Accuracy and stability", theorem 10.3).  Both bounds speak about the matrix
-as it is stored, not about the rounding of what built it.
+Evidence.  Upper: a Rayleigh quotient theta = v^T K v never lies below lambda_min.  Lower: the
+completed Cholesky (``eigmin_cholesky`` has the theorem).  Both bounds speak about the matrix as
+it is stored, not about the rounding of what built it.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from enum import StrEnum
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lawsweep.kernels.eigmin_input import checked, gamma, scaled, start_vector
-from lawsweep.kernels.eigmin_lanczos import lanczos_largest
+from lawsweep.kernels.eigmin_cholesky import (
+    cholesky_margin,
+    factorise,
+    load,
+    prove_above,
+    solve,
+)
+from lawsweep.kernels.eigmin_dense import dense_pairs
+from lawsweep.kernels.eigmin_input import checked, default_tol, scaled, start_vector
+from lawsweep.kernels.eigmin_lanczos import Ritz, lanczos_largest
+from lawsweep.kernels.eigmin_mixed import Estimate, mixed_estimate
+from lawsweep.kernels.eigmin_result import (
+    Facts,
+    MinEigenvalue,
+    Pair,
+    Reason,
+    judge,
+    scaled_back,
+)
 from lawsweep.kernels.ntk import empty_like_device
 
-# Below this order a dense solve takes no longer than the many small calls of Lanczos.
-DENSE_BELOW = 300
+__all__ = ["MinEigenvalue", "Reason", "smallest_eigenvalue"]
 
-
-class Reason(StrEnum):
-    """Why a computation of lambda_min ended as it did."""
-
-    CONVERGED = "converged"
-    MAX_ITERATIONS = "Lanczos met its iteration limit; raise max_iterations or take solver=dense"
-    LARGE_RESIDUAL = "the residual exceeds its rounding level; take solver=dense or float64"
-    NOT_SMALLEST = "Lanczos missed a smaller eigenvalue; take another start vector or solver=dense"
-    NUMERICALLY_SINGULAR = (
-        "lambda_min lies at the rounding level of the matrix: neither value nor sign is known"
-    )
-
-
-@dataclass(frozen=True)
-class MinEigenvalue:
-    """lambda_min of K and what supports it.
-
-    ``lower <= lambda_min(K) <= upper`` always, with ``lower`` = -inf where nothing was proved;
-    ``certified``: the tight lower bound was.
-    ``value`` is the Rayleigh quotient (or a dense solver's value), ``residual`` the norm
-    ||K v - value v|| with |v| = 1, ``n_iterations`` the Lanczos steps (0 for a dense solve),
-    ``solver`` what actually ran.  ``sign_trusted``: lower > 0.  ``converged`` is False
-    whenever ``value`` should not be used as lambda_min; ``reason`` says why.
-    """
-
-    value: float
-    residual: float
-    lower: float
-    upper: float
-    certified: bool
-    lambda_max: float
-    lambda_max_residual: float
-    n_iterations: int
-    solver: str
-    converged: bool
-    reason: Reason
-
-    @property
-    def sign_trusted(self) -> bool:
-        """Whether lambda_min(K) > 0 is proved."""
-        return self.lower > 0.0
+# Below this order all eigenvalues take no longer than the many small calls of Lanczos.
+DENSE_BELOW = 500
+# The most, relatively, that an estimate may lie above lambda_min when the proof below it is tried;
+# the theorem's own margin is of that size for the NTK at N = 6000.
+SLACK = 2e-6
+# Inverse steps through the factor of the proof before Lanczos takes over.
+POLISHING = 3
 
 
 def smallest_eigenvalue(
@@ -83,12 +67,15 @@ def smallest_eigenvalue(
 ) -> MinEigenvalue:
     """lambda_min of the symmetric ``matrix`` (N, N), which is read and never written.
 
-    ``start``: the Lanczos start, a vector (N,) or a generator to draw it from.  ``tol``:
-    relative residual of the inverse iteration, default sqrt(eps); the eigenvalue's relative
-    error is about tol^2 over the relative gap.  ``certify``: spend a second factorisation on a
-    tight lower bound; without it ``lower`` is what the first one proves, or -inf.  Memory
-    beside ``matrix``: one N^2 factor; a dense solve takes about 3 N^2; and a copy of a matrix
-    whose entries are near the ends of the floating-point range, which is scaled by a power of 2.
+    ``start``: the Lanczos start, a vector (N,) or a generator to draw it from.  ``solver``:
+    ``auto``, ``dense``, ``cholesky_lanczos`` (float64 or the matrix's type throughout) or
+    ``mixed`` (a float32 factor steers; needs float64 and ``certify``); a solver that meets its
+    limits hands over to the next slower one.  ``tol``: relative residual of the pair, default
+    1e-10 (float32: 3e-4), which bounds the value's relative error; far from the next eigenvalue
+    that is about tol^2 over the relative gap.  ``certify``: prove a tight lower bound; without it
+    ``lower`` is what the factorisation of K proves, or -inf.  Memory beside ``matrix``: one N^2
+    factor; a dense solve takes about 3 N^2; and a copy of a matrix whose entries are near the ends
+    of the floating-point range, which is scaled by a power of 2.
 
     A Cholesky that breaks down (lambda_min at rounding level) is followed by a dense solve; the
     certificate then brackets lambda_min around 0, ``sign_trusted`` is False, and ``converged``
@@ -99,182 +86,154 @@ def smallest_eigenvalue(
     """
     matrix, norm, scale = scaled(checked(matrix, solver))
     vector = start_vector(matrix, norm, start)
-    tol = math.sqrt(torch.finfo(matrix.dtype).eps) if tol is None else tol
+    tol = default_tol(matrix.dtype) if tol is None else tol
+    facts = Facts.of(matrix, norm)
     pair = None
-    if solver == "cholesky_lanczos" or (solver == "auto" and matrix.shape[0] >= DENSE_BELOW):
-        pair = _inverse_lanczos(matrix, vector, tol, max_iterations)
+    if solver not in ("auto", "dense") or (solver == "auto" and facts.n >= DENSE_BELOW):
+        work = empty_like_device(matrix, matrix.shape)
+        plan = _Plan(matrix, facts, vector, tol, max_iterations, work)
+        if certify and matrix.dtype is torch.float64:
+            # On a GPU a solve costs as much in either type, and the factorisation little in both.
+            on_cpu = matrix.device.type == "cpu"
+            mixed = solver == "mixed" or (solver == "auto" and on_cpu)
+            pair = _hopeful(plan, mixed)
+        if pair is None:
+            pair = _strict(plan, certify)
+        del work, plan
     if pair is None:
-        pair = _dense(matrix)
-    return _scaled_back(_judge(matrix, norm, pair, certify), scale)
+        pair = dense_pairs(matrix.unsqueeze(0), [facts], vector.unsqueeze(0), tol, certify)[0]
+    return scaled_back(judge(facts, pair, certify), scale)
 
 
-@dataclass(frozen=True)
-class _Pair:
-    """The eigenvalues a solver found, before they are judged."""
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """What every iterative way needs: ``work`` (N, N) holds one factor after the other."""
 
-    solver: str
-    value: float
-    residual: float
-    top: float
-    top_residual: float
-    n_iterations: int
-    reason: Reason
+    matrix: Tensor
+    facts: Facts
+    start: Tensor
+    tol: float
+    max_iterations: int
+    work: Tensor
+
+    @cached_property
+    def top(self) -> Ritz:
+        """The largest eigenpair, for lambda_max to nearly all digits: no reason to go further."""
+        tol = max(self.tol, math.sqrt(torch.finfo(self.matrix.dtype).eps))
+        return lanczos_largest(lambda v: self.matrix @ v, self.start, tol, self.max_iterations)
+
+    def slack(self, value: float) -> float:
+        """How far above lambda_min an estimate may lie for the proof below it to be tried.
+
+        As much as the theorem's own margin, which widens the bracket no further than twice.
+        """
+        facts = self.facts
+        return min(cholesky_margin(facts.n, facts.trace, facts.dtype), SLACK * abs(value))
+
+    def level(self, value: float) -> float:
+        """The residual that a pair should have."""
+        return self.facts.level(value, self.top.value, self.tol)
+
+    def pair(
+        self, solver: str, found: tuple[float, float], count: int, done: bool, lower: float | None
+    ) -> Pair:
+        """A vector's quotient and residual after ``count`` steps, with the verdict they allow."""
+        value, residual = found
+        reason = Reason.CONVERGED
+        if not (done and self.top.converged):
+            reason = Reason.MAX_ITERATIONS
+        elif not residual <= 10.0 * self.level(value):
+            reason = Reason.LARGE_RESIDUAL
+        top = self.top
+        top_residual = float((self.matrix @ top.vector - top.value * top.vector).norm())
+        return Pair(solver, value, residual, top.value, top_residual, count, reason, lower)
 
 
-def _inverse_lanczos(
-    matrix: Tensor, start: Tensor, tol: float, max_iterations: int
-) -> _Pair | None:
-    """Lanczos on K^{-1}; None where the Cholesky of K breaks down."""
-    factor = empty_like_device(matrix, tuple(matrix.shape)).mT
-    if not _factorise(matrix, 0.0, factor):
+def _hopeful(plan: _Plan, mixed: bool) -> Pair | None:
+    """An estimate good to SLACK, the proof just below it, and the vector taken through that.
+
+    None where the estimate does not settle or the proof fails.
+    """
+    matrix, found = plan.matrix, None
+    if mixed:
+        found = mixed_estimate(
+            matrix, plan.top, plan.start, plan.slack, plan.max_iterations, plan.work
+        )
+    solver = "cholesky_lanczos" if found is None else "mixed"
+    if found is None:
+        found = _estimate(plan)
+    if found is None:
         return None
-    largest = lanczos_largest(lambda v: matrix @ v, start, tol, max_iterations)
-    found = lanczos_largest(lambda v: _solve(factor, v), start, tol, max_iterations)
-    # One inverse step more damps what rounding put along the large eigenvectors.
-    v = _solve(factor, found.vector)
-    v = v / v.norm()
+    room = plan.facts.room(found.value, plan.slack(found.value))
+    lower = prove_above(matrix, found.value - room, plan.work)
+    if lower is None:
+        return None
+    vector, count = found.vector, found.n_iterations
+    for _ in range(POLISHING):
+        vector = _inverse_step(plan.work, vector)
+        count += 1
+        value, residual = _quotient(matrix, vector)
+        if residual <= plan.level(value):
+            return plan.pair(solver, (value, residual), count, True, lower)
+    # Several eigenvalues about as close as tau: only Lanczos tells them apart.
+    ritz = lanczos_largest(lambda v: solve(plan.work, v), vector, plan.tol, plan.max_iterations)
+    last = _quotient(matrix, _inverse_step(plan.work, ritz.vector))
+    return plan.pair(solver, last, count + ritz.n_iterations, ritz.converged, lower)
+
+
+def _estimate(plan: _Plan) -> Estimate | None:
+    """Lanczos on K^{-1} through a factor of K itself until the value should be right to SLACK."""
+    load(plan.matrix, plan.work)
+    if not factorise(plan.work):
+        return None
+    found = lanczos_largest(
+        lambda v: solve(plan.work, v),
+        plan.start,
+        plan.tol,
+        plan.max_iterations,
+        lambda t: 2.0 * plan.slack(1.0 / t) * t**2,
+    )
+    if not found.converged:
+        return None
+    vector = _inverse_step(plan.work, found.vector)
+    return Estimate(_quotient(plan.matrix, vector)[0], vector, found.n_iterations)
+
+
+def _strict(plan: _Plan, certify: bool) -> Pair | None:
+    """Lanczos on K^{-1} to the full tolerance; None where the Cholesky of K breaks down.
+
+    Where the proof fails then, the vector may belong to a close neighbour of lambda_min: once more
+    to (nearly) rounding level.
+    """
+    matrix, work, pair = plan.matrix, plan.work, None
+    for tol in (plan.tol, 1e-4 * plan.tol) if certify else (plan.tol,):
+        load(matrix, work)
+        if not factorise(work):
+            return None
+        found = lanczos_largest(lambda v: solve(work, v), plan.start, tol, plan.max_iterations)
+        # One inverse step more damps what rounding put along the large eigenvectors.
+        last = _quotient(matrix, _inverse_step(work, found.vector))
+        done = found.estimate <= plan.tol * found.value
+        pair = plan.pair("cholesky_lanczos", last, found.n_iterations, done, None)
+        if not certify:
+            # The factorisation of K itself completed: the proof at tau = 0.
+            return replace(
+                pair, lower=-cholesky_margin(plan.facts.n, plan.facts.trace, matrix.dtype)
+            )
+        doubt = 2.0 * pair.residual + plan.facts.level(0.0, pair.top, 0.0)
+        lower = prove_above(matrix, pair.value - plan.facts.room(pair.value, doubt), work)
+        if lower is not None or pair.reason is not Reason.CONVERGED:
+            return replace(pair, lower=lower)
+    return pair
+
+
+def _inverse_step(factor: Tensor, v: Tensor) -> Tensor:
+    v = solve(factor, v)
+    return v / v.norm()
+
+
+def _quotient(matrix: Tensor, v: Tensor) -> tuple[float, float]:
+    """v^T K v and ||K v - (v^T K v) v|| for |v| = 1."""
     image = matrix @ v
-    value = float(v @ image)
-    residual = float((image - value * v).norm())
-    noise = math.sqrt(len(v)) * torch.finfo(matrix.dtype).eps * abs(largest.value)
-    reason = Reason.CONVERGED
-    if not (found.converged and largest.converged):
-        reason = Reason.MAX_ITERATIONS
-    elif not residual <= 10.0 * (tol * abs(value) + noise):
-        reason = Reason.LARGE_RESIDUAL
-    return _Pair(
-        "cholesky_lanczos",
-        value,
-        residual,
-        largest.value,
-        _residual(matrix, largest.vector, largest.value),
-        found.n_iterations,
-        reason,
-    )
-
-
-def _factorise(matrix: Tensor, shift: float, factor: Tensor) -> bool:
-    """Cholesky of K - shift I into ``factor`` (column-major); False where it breaks down.
-
-    LAPACK works in place on column-major storage, so one copy and no temporary is needed: K is
-    symmetric, and its transpose is copied along its rows.
-    """
-    factor.mT.copy_(matrix)
-    factor.diagonal().sub_(shift)
-    info = torch.empty((), dtype=torch.int32, device=matrix.device)
-    torch.linalg.cholesky_ex(factor, out=(factor, info))
-    return int(info) == 0
-
-
-def cholesky_margin(n: int, trace: float, dtype: torch.dtype) -> float:
-    """g / (1 - g) * trace: how negative lambda_min may be though the Cholesky completes."""
-    g = gamma(n + 1, dtype)
-    return g / (1.0 - g) * trace if g < 1.0 else math.inf
-
-
-def _scaled_back(found: MinEigenvalue, scale: float) -> MinEigenvalue:
-    """The result for s K; a bound that leaves the range is rounded outwards."""
-    if scale == 1.0:
-        return found
-    lower, upper = found.lower * scale, found.upper * scale
-    return replace(
-        found,
-        value=found.value * scale,
-        residual=found.residual * scale,
-        lower=lower if lower / scale == found.lower else math.nextafter(lower, -math.inf),
-        upper=upper if upper / scale == found.upper else math.nextafter(upper, math.inf),
-        lambda_max=found.lambda_max * scale,
-        lambda_max_residual=found.lambda_max_residual * scale,
-    )
-
-
-def _solve(factor: Tensor, v: Tensor) -> Tensor:
-    """K^{-1} v from the lower factor: two triangular solves (cholesky_solve is 10 x slower)."""
-    half = torch.linalg.solve_triangular(factor, v.unsqueeze(1), upper=False)
-    return torch.linalg.solve_triangular(factor.mT, half, upper=True).squeeze(1)
-
-
-def _residual(matrix: Tensor, v: Tensor, value: float) -> float:
-    return float((matrix @ v - value * v).norm())
-
-
-def _dense(matrix: Tensor) -> _Pair:
-    values, vectors = torch.linalg.eigh(matrix)
-    value, top = float(values[0]), float(values[-1])
-    return _Pair(
-        "dense",
-        value,
-        _residual(matrix, vectors[:, 0], value),
-        top,
-        _residual(matrix, vectors[:, -1], top),
-        0,
-        Reason.CONVERGED,
-    )
-
-
-def _judge(matrix: Tensor, norm: float, pair: _Pair, certify: bool) -> MinEigenvalue:
-    """The bounds, and the verdict they allow."""
-    n, dtype, diagonal = matrix.shape[0], matrix.dtype, matrix.diagonal()
-    # The computed quotient differs from v^T K v by at most gamma_{2N+4} |v|^T |K| |v|, and
-    # || |K| || <= ||K||_F; a dense value is within its residual of its vector's quotient.
-    upper = pair.value + pair.residual * (pair.solver == "dense")
-    upper += gamma(2 * n + 4, dtype) * norm
-    lower, certified, reason = -math.inf, False, pair.reason
-    if certify:
-        lower, certified = _certificate(matrix, pair.value - _room(diagonal, pair))
-    elif pair.solver == "cholesky_lanczos":
-        # The factorisation of K itself completed: the certificate at tau = 0.
-        lower = -cholesky_margin(n, float(diagonal.sum()), dtype)
-    # No entry exceeds this: K - lambda_min I is positive semidefinite, so its entries lie below
-    # its largest diagonal one.
-    largest = float(diagonal.abs().amax()) + max(0.0, -pair.value)
-    # Entries rounded to eps |K_ij|, independently, move eigenvalues by about sqrt(N) eps max K_ij
-    # (the norm of a random matrix): nothing below a few times that is known about lambda_min.
-    noise = 8.0 * math.sqrt(n) * torch.finfo(dtype).eps * largest
-    if reason is Reason.CONVERGED and abs(pair.value) <= max(noise, 2.0 * pair.residual):
-        reason = Reason.NUMERICALLY_SINGULAR
-    # A dense solve misses no eigenvalue; there a failed certificate only leaves the bound open.
-    missed = certify and not certified and pair.solver == "cholesky_lanczos"
-    if reason is Reason.CONVERGED and missed:
-        reason = Reason.NOT_SMALLEST
-    return MinEigenvalue(
-        value=pair.value,
-        residual=pair.residual,
-        lower=lower,
-        upper=upper,
-        certified=certified,
-        lambda_max=pair.top,
-        lambda_max_residual=pair.top_residual,
-        n_iterations=pair.n_iterations,
-        solver=pair.solver,
-        converged=reason is Reason.CONVERGED,
-        reason=reason,
-    )
-
-
-def _room(diagonal: Tensor, pair: _Pair) -> float:
-    """How far below ``pair.value`` the shift tau goes, for the factorisation to complete.
-
-    It does for certain where lambda_min(A) = lambda_min - tau > margin(tr A), A = K - tau I (the
-    theorem of the certificate, read the other way).  To first order tr A is
-    sum(K_ii - lambda_min) >= 0, whatever the sign of K.  Beside it: the residual, twice; and some
-    ulps of the numbers that tau is subtracted from, without which -I or 0 I would leave A = 0.
-    """
-    value = pair.value
-    spread = float((diagonal - value).sum().clamp_min(0.0))
-    info = torch.finfo(diagonal.dtype)
-    ulps = 4.0 * info.eps * max(float(diagonal.abs().amax()), abs(value)) + info.tiny
-    margin = cholesky_margin(len(diagonal), spread, diagonal.dtype)
-    return margin + 2.0 * pair.residual + float(ulps)
-
-
-def _certificate(matrix: Tensor, tau: float) -> tuple[float, bool]:
-    """(lower bound, True) if the Cholesky of K - tau I completes, else (-inf, False)."""
-    diagonal = matrix.diagonal() - tau
-    # Forming that diagonal rounds each entry once: at most u |K_ii - tau|.
-    rounding = torch.finfo(matrix.dtype).eps * float(diagonal.abs().amax())
-    factor = empty_like_device(matrix, tuple(matrix.shape)).mT
-    if not _factorise(matrix, tau, factor):
-        return -math.inf, False
-    margin = cholesky_margin(matrix.shape[0], float(diagonal.sum()), matrix.dtype)
-    return tau - margin - rounding, True
+    value: float = float(v @ image)
+    return value, float((image - value * v).norm())

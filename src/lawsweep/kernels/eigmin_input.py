@@ -11,7 +11,15 @@ from torch import Tensor
 # Inverse iteration squares numbers up to 1 / lambda_min, so entries are held within this power of
 # the largest number of their type (1e-77 .. 1e77 in float64, 2e-10 .. 4e9 in float32).
 SAFE_RANGE = 0.25
-SOLVERS = ("auto", "dense", "cholesky_lanczos")
+SOLVERS = ("auto", "dense", "cholesky_lanczos", "mixed")
+
+
+def default_tol(dtype: torch.dtype) -> float:
+    """Relative residual asked of a pair: it bounds the value's error, however close the next.
+
+    Far from others that error is of the residual squared over the gap; in a cluster it is not.
+    """
+    return 1e-10 if dtype is torch.float64 else math.sqrt(torch.finfo(dtype).eps)
 
 
 def gamma(k: int, dtype: torch.dtype) -> float:

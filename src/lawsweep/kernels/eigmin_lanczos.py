@@ -2,37 +2,52 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
-CHECK_EVERY = 4  # steps between two looks at the Ritz values; a look costs m^3 of a small m
+# The Ritz values are looked at every step at first (an isolated eigenvalue is found in a few),
+# then at every fourth: a look costs m^3 of a small m.
+CHECK_ALL, CHECK_EVERY = 8, 4
 
 
 @dataclass(frozen=True, eq=False)
 class Ritz:
-    """The largest Ritz pair: ``vector`` (N,) of unit norm, and its residual estimate."""
+    """The largest Ritz pair: ``vector`` (N,) of unit norm, and its residual estimate.
+
+    ``basis`` (n_iterations, N): the orthonormal vectors whose span it was found in.
+    """
 
     value: float
     vector: Tensor
     estimate: float
     n_iterations: int
     converged: bool
+    basis: Tensor
 
 
 def lanczos_largest(
-    apply: Callable[[Tensor], Tensor], start: Tensor, tol: float, max_iterations: int
+    apply: Callable[[Tensor], Tensor],
+    start: Tensor,
+    tol: float,
+    max_iterations: int,
+    allowed: Callable[[float], float] | None = None,
+    *,
+    count: int = 1,
 ) -> Ritz:
     """Largest eigenvalue of the symmetric operator ``apply`` on R^N, from ``start`` (N,).
 
     Stops when |beta_m s_m|, which in exact arithmetic is the residual ||A y - theta y||, is at
-    most ``tol`` |theta|; the eigenvalue's error is of that squared over the gap.  An invariant
-    subspace ends the iteration with the exact answer on that subspace.  The basis is kept and
-    every new vector is orthogonalised against it twice, which keeps the Ritz values free of
-    copies (Parlett, "The symmetric eigenvalue problem", section 13.8): 8 N m flops a step.
+    most ``tol`` |theta|; the eigenvalue's error is of that squared over the gap.  With ``allowed``
+    it also stops where that estimate of the error, the gap taken between the two largest Ritz
+    values, is at most ``allowed(theta)``.  With ``count`` each of the so many largest pairs must
+    meet ``tol``.  An invariant subspace ends the iteration with the exact answer on that subspace.
+    The basis is kept and every new vector is orthogonalised against it twice, which keeps the
+    Ritz values free of copies (Parlett, "The symmetric eigenvalue problem", section 13.8): 8 N m
+    flops a step.
     """
     n = start.shape[0]
     limit = min(max_iterations, n)
@@ -50,21 +65,35 @@ def lanczos_largest(
         beta = float(w.norm())
         largest = max(abs(a) for a in alphas)
         invariant = beta <= torch.finfo(start.dtype).eps * largest
-        if invariant or m == limit or m % CHECK_EVERY == 0:
-            theta, s = _top_ritz(alphas, betas)
-            estimate = 0.0 if invariant or m == n else beta * abs(float(s[-1]))
-            if estimate <= tol * abs(theta) or m == limit:
+        if invariant or m == limit or m <= CHECK_ALL or m % CHECK_EVERY == 0:
+            thetas, vectors = _ritz(alphas, betas)
+            theta, s = float(thetas[-1]), vectors[:, -1]
+            last = 0.0 if invariant or m == n else beta
+            estimate = last * abs(float(s[-1]))
+            errors = last * vectors[-1, -count:].abs()
+            done = m >= min(count, n) or invariant
+            done = done and bool((errors <= tol * thetas[-count:].abs()).all())
+            if allowed is not None and m > 1:
+                done = done or estimate**2 <= allowed(theta) * float(thetas[-1] - thetas[-2])
+            # A NaN ends it as well: nothing after it would be a number.
+            if done or m == limit or math.isnan(estimate):
                 break
         betas.append(beta)
         q = w / beta
-    coefficients = torch.from_numpy(s).to(device=start.device, dtype=start.dtype)
+    coefficients = s.to(device=start.device, dtype=start.dtype)
     vector = coefficients @ active
-    done = estimate <= tol * abs(theta)
-    return Ritz(theta, vector / vector.norm(), estimate, m, done)
+    return Ritz(theta, vector / vector.norm(), estimate, m, done, active)
 
 
-def _top_ritz(alphas: list[float], betas: list[float]) -> tuple[float, np.ndarray]:
-    """Largest eigenpair of the tridiagonal matrix, in float64 whatever the operator's dtype."""
-    tridiagonal = np.diag(alphas) + np.diag(betas, 1) + np.diag(betas, -1)
-    values, vectors = np.linalg.eigh(tridiagonal)
-    return float(values[-1]), np.ascontiguousarray(vectors[:, -1])
+def _ritz(alphas: list[float], betas: list[float]) -> tuple[Tensor, Tensor]:
+    """Eigenvalues, ascending, and eigenvectors of the tridiagonal matrix; NaN for NaN.
+
+    In float64 whatever the operator's dtype, and by torch: numpy's library starts threads of
+    its own for a matrix of order 50, which then compete with torch's.
+    """
+    diagonal, beside = (torch.tensor(c, dtype=torch.float64) for c in (alphas, betas))
+    tridiagonal = torch.diag(diagonal) + torch.diag(beside, -1)  # eigh reads the lower half
+    if not bool(torch.isfinite(tridiagonal).all()):
+        return torch.full_like(diagonal, math.nan), torch.full_like(tridiagonal, math.nan)
+    values, vectors = torch.linalg.eigh(tridiagonal)
+    return values, vectors

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from lawsweep.kernels.activations import Activation
 
+PARAMETERISATIONS = ("standard", "ntk")
+
 
 def layer_widths(input_dim: int, width: int, depth: int) -> tuple[int, ...]:
     """(n_0, ..., n_L) of a network of ``depth`` L weight matrices and equal hidden widths."""
@@ -29,24 +31,55 @@ def n_params(widths: Sequence[int]) -> int:
     return sum(a * b for a, b in itertools.pairwise(widths))
 
 
+def weight_sds(
+    widths: Sequence[int], betas: Sequence[float] | None = None, parameterisation: str = "standard"
+) -> list[float]:
+    """Standard deviation of the entries of W_1 .. W_L; ValueError for a wrong number of betas."""
+    depth = len(widths) - 1
+    scales = [1.0] * depth if betas is None else list(betas)
+    if len(scales) != depth:
+        raise ValueError(f"expected {depth} betas, one a layer, got {len(scales)}")
+    if parameterisation not in PARAMETERISATIONS:
+        valid = ", ".join(PARAMETERISATIONS)
+        raise ValueError(f"unknown parameterisation {parameterisation!r}; valid: {valid}")
+    last = depth if parameterisation == "ntk" else depth - 1  # layers divided by sqrt(fan-in)
+    return [
+        beta / (math.sqrt(fan_in) if layer < last else 1.0)
+        for layer, (beta, fan_in) in enumerate(zip(scales, widths[:-1], strict=True))
+    ]
+
+
+def ntk_scales(widths: Sequence[int], betas: Sequence[float] | None = None) -> list[float]:
+    """s_l = beta_l / sqrt(n_{l-1}), the factors of the NTK parameterisation W_l = s_l V_l.
+
+    By the chain rule df/dV_l = s_l df/dW_l, so with K_l the Gram of the gradients in W_l
+
+        K = sum_l s_l^2 K_l,
+
+    every factor of which is of order 1 as widths grow.  Biases, if any, carry the factor 1.
+    """
+    return weight_sds(widths, betas, "ntk")
+
+
 def init_weights(
     widths: Sequence[int],
     rng: np.random.Generator,
     betas: Sequence[float] | None = None,
     dtype: torch.dtype = torch.float64,
     device: str | torch.device = "cpu",
+    parameterisation: str = "standard",
 ) -> list[Tensor]:
-    """W_l ~ N(0, beta_l^2 / n_{l-1}) for l < L and W_L ~ N(0, beta_L^2), shapes (n_{l-1}, n_l).
+    """The weights the network applies, shapes (n_{l-1}, n_l).
 
-    The scaling of [M] (arXiv 2205.10217), section 2; ``betas`` default to 1.
+    ``standard``: W_l ~ N(0, beta_l^2 / n_{l-1}) for l < L and W_L ~ N(0, beta_L^2), the scaling
+    of [M] (arXiv 2205.10217), section 2.  ``ntk`` (Jacot et al., arXiv 1806.07572): W_l = s_l V_l
+    with parameters V_l ~ N(0, 1) and s_l = ``ntk_scales``; what is returned is W_l, so that
+    ``forward`` is one for both.  ``betas`` default to 1; the same ``rng`` gives the same draws in
+    both.
     """
-    depth = len(widths) - 1
-    scales = [1.0] * depth if betas is None else list(betas)
-    if len(scales) != depth:
-        raise ValueError(f"expected {depth} betas, one a layer, got {len(scales)}")
+    sds = weight_sds(widths, betas, parameterisation)
     weights = []
-    for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(widths), 1):
-        sd = scales[layer - 1] / (math.sqrt(fan_in) if layer < depth else 1.0)
+    for sd, (fan_in, fan_out) in zip(sds, itertools.pairwise(widths), strict=True):
         draw = sd * rng.standard_normal((fan_in, fan_out))
         weights.append(torch.from_numpy(draw).to(device=device, dtype=dtype))
     return weights

@@ -40,7 +40,7 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.activations import Activation
-from lawsweep.kernels.ntk import KINKED, Linearisation, check_layers
+from lawsweep.kernels.ntk import KINKED, Linearisation, check_layers, member
 
 HOMOGENEOUS = KINKED
 ODD = frozenset({"tanh", "erf", "linear"})
@@ -107,6 +107,26 @@ def rank_report(
     if act.name == "relu":
         bound = min(bound, _live_bound(lin, chosen))
     return RankReport(bound, _zero_reason(lin, act, chosen, bound))
+
+
+def rank_reports(
+    lin: Linearisation, act: Activation, layers: Sequence[int] | None = None
+) -> list[RankReport]:
+    """``rank_report`` of each network of a batch, ``lin`` with one leading dimension.
+
+    Where no zero can come from a pattern of units (no ReLU), and no two samples agree even in
+    their first entry up to sign, all members share one report.
+    """
+    chosen = check_layers(layers, lin.depth)
+    x = lin.features[0]
+    if act.name not in HOMOGENEOUS and not bool(
+        _shares_first(x.abs()).any() | (x[..., 0] == 0).any()
+    ):
+        widths = [f.shape[-1] for f in lin.features] + [1]
+        bound = rank_bound(widths, act.name, bias=lin.bias, layers=chosen)
+        report = RankReport(bound, ZeroReason.RANK if lin.n_samples > bound else None)
+        return [report] * x.shape[0]
+    return [rank_report(member(lin, i), act, chosen) for i in range(x.shape[0])]
 
 
 def _live_bound(lin: Linearisation, chosen: tuple[int, ...]) -> int:
@@ -177,7 +197,19 @@ def _zero_gradients(lin: Linearisation, act: Activation, chosen: tuple[int, ...]
 
 
 def _has_equal_rows(x: Tensor) -> bool:
-    return len(x) > 1 and len(torch.unique(x, dim=0)) < len(x)
+    """Whether two rows of x (N, n) are equal; rows that differ in the first column are not."""
+    same = _shares_first(x)
+    rows = x[same]
+    return len(rows) > 1 and len(torch.unique(rows, dim=0)) < len(rows)
+
+
+def _shares_first(x: Tensor) -> Tensor:
+    """Which rows of x (..., N, n) agree with another one in the first column, shape (..., N)."""
+    ordered, order = x[..., 0].sort(dim=-1)
+    equal = ordered[..., 1:] == ordered[..., :-1]
+    none = equal.new_zeros((*equal.shape[:-1], 1))
+    either = torch.cat([none, equal], -1) | torch.cat([equal, none], -1)
+    return torch.zeros_like(either).scatter_(-1, order, either)
 
 
 def _up_to_sign(x: Tensor) -> Tensor:

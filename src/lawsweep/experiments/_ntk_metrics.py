@@ -1,0 +1,65 @@
+"""What a row of ntk_min_eig says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from lawsweep import Array, Field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics:
+    """lambda_min with its evidence; None where nothing was solved (an exact zero)."""
+
+    lambda_min: Annotated[float, Field("smallest eigenvalue of the Gram matrix K")]
+    lambda_min_lower: Annotated[float, Field("proved lower bound on lambda_min of the stored K")]
+    lambda_min_upper: Annotated[float, Field("proved upper bound on lambda_min of the stored K")]
+    residual: Annotated[float, Field("norm of K v - lambda_min v for the unit vector v found")]
+    gram_error: Annotated[float, Field("worst-case rounding error of K in spectral norm, given F")]
+    lambda_max: Annotated[float | None, Field("largest eigenvalue of K")]
+    condition_number: Annotated[float | None, Field("lambda_max / lambda_min where positive")]
+    trace: Annotated[float, Field("trace of K, the sum of squared gradient norms")]
+    min_diagonal: Annotated[float, Field("smallest diagonal entry of K, an upper bound too")]
+    n_params: Annotated[int, Field("number of trainable parameters p of the whole network")]
+    rank_bound: Annotated[int, Field("largest rank K can have (live units only)")]
+    zero_reason: Annotated[str | None, Field("why lambda_min is exactly 0, else null")]
+    solver_used: Annotated[
+        str,
+        Field("dense, cholesky_lanczos, mixed, matrix_free, sharded, or exact for a named zero"),
+    ]
+    stop_reason: Annotated[str, Field("why the solver ended")]
+    n_iterations: Annotated[int, Field("Lanczos steps")]
+    converged: Annotated[bool, Field("lambda_min may be used")]
+    certified: Annotated[bool, Field("the lower bound is proved to be tight")]
+    sign_trusted: Annotated[
+        bool, Field("lambda_min > 0 is proved, or 0 has a reason; rounding of K counted")
+    ]
+    lambda_min_limit: Annotated[
+        float | None,
+        Field(
+            "constant that lambda_min tends to for wide layers and n_{l-1} << N << n_{l-1} n_l "
+            "(derived, approached slowly); null where the data or the kernel have none"
+        ),
+    ] = None
+    lambda_min_infinite_width: Annotated[
+        float | None,
+        Field("lambda_min of the infinite-width kernel on these samples, NaN if not converged"),
+    ] = None
+    infinite_width_error: Annotated[
+        float | None, Field("of lambda_min_infinite_width: residual and truncated series")
+    ] = None
+    data_digest: Annotated[
+        str | None, Field("BLAKE2b hash of the data's content where it was given, not drawn")
+    ] = None
+    lowest_complete: Annotated[
+        bool | None, Field("proved: none is missing among lowest_eigenvalues")
+    ] = None
+    lowest_eigenvalues: Annotated[
+        Array | None,
+        Field("the n_lowest smallest eigenvalues of K, ascending; NaN if not converged"),
+    ] = None
+    lowest_residuals: Annotated[
+        Array | None, Field("norm of K v - lambda v of each of lowest_eigenvalues")
+    ] = None
+    spectrum: Annotated[Array | None, Field("all eigenvalues of K, ascending")] = None

@@ -1,0 +1,176 @@
+"""One run of ntk_min_eig: the network on its samples, the kernel, and what is known of it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from lawsweep import Infeasible, stream
+from lawsweep.experiments._ntk_inputs import DRAWN, Inputs, inputs
+from lawsweep.experiments._ntk_params import Params
+
+if TYPE_CHECKING:
+    from lawsweep.kernels.ntk import Linearisation
+    from lawsweep.kernels.ntk_rank import RankReport, ZeroReason
+
+# A lambda_min of the infinite-width kernel whose error is a larger part of it is no number.
+LIMIT_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A run before its eigenvalues: ``lin`` and ``layers`` are what ``ntk.gram`` takes.
+
+    ``zero`` names why lambda_min is exactly 0, if it is; ``facts`` are metrics that no solver
+    changes; ``x`` and ``weights`` are what ``lin`` was made from.
+    """
+
+    lin: Linearisation
+    layers: tuple[int, ...] | None
+    zero: ZeroReason | None
+    facts: dict[str, Any]
+    x: Any
+    weights: list[Any]
+
+
+def draw(params: Params, seed: int, device: str) -> tuple[Inputs, list[Any]]:
+    """The samples and the weights W_1 .. W_L of one run."""
+    from lawsweep.kernels import networks, sampling
+
+    dtype = sampling.DTYPES[params.dtype]
+    weights = networks.init_weights(
+        params.layer_widths,
+        stream(seed, "weights"),
+        params.layer_betas,
+        dtype,
+        device,
+        params.parameterisation,
+    )
+    return inputs(params, seed, dtype, device), weights
+
+
+def prepare(params: Params, seed: int, device: str) -> Prepared:
+    """Draw, linearise, and collect what is known before a solve.
+
+    Raises Infeasible where features or gradients leave the range of ``dtype``: a zero that
+    underflow made is no zero of K.
+    """
+    from lawsweep.kernels import ntk
+    from lawsweep.kernels.activations import activation
+
+    given, weights = draw(params, seed, device)
+    biases = [w.new_zeros(w.shape[1]) for w in weights] if params.bias else None
+    try:
+        lin = ntk.linearise(given.x, weights, activation(params.activation), biases)
+        return _prepared(params, lin, given, weights)
+    except ntk.OutOfRangeError as error:
+        raise Infeasible(str(error)) from error
+
+
+def _prepared(params: Params, lin: Linearisation, given: Inputs, weights: list[Any]) -> Prepared:
+    from lawsweep.kernels import ntk, ntk_rank
+    from lawsweep.kernels.activations import activation
+
+    lin, layers = of_kernel(params, lin)
+    # Scales do not change what is exactly 0, so the reasons are read off the features themselves.
+    report = ntk_rank.rank_report(lin, activation(params.activation), layers)
+    lin = in_parameters(params, lin)
+    diagonal = ntk.diagonal(lin, layers)
+    error = ntk.gram_error_bound(lin, layers, trace=float(diagonal.sum()))
+    facts = facts_of(params, given, report, diagonal, error)
+    return Prepared(lin, layers, report.zero, facts, given.x, weights)
+
+
+def of_kernel(params: Params, lin: Linearisation) -> tuple[Linearisation, tuple[int, ...] | None]:
+    """What the kernel asked for is made of: a linearisation and its layers (batches too)."""
+    if params.conjugate:
+        # K_L without a bias is F_{L-1} F_{L-1}^T.
+        return replace(lin, bias=False), (params.depth,)
+    return lin, params.layers
+
+
+def facts_of(
+    params: Params, given: Inputs, report: RankReport, diagonal: Any, gram_error: float
+) -> dict[str, Any]:
+    """The metrics that no solver changes."""
+    widths = params.layer_widths
+    n_weights = sum(a * b for a, b in pairwise(widths))
+    return {
+        "gram_error": gram_error,
+        "trace": float(diagonal.sum()),
+        "min_diagonal": float(diagonal.min()),
+        "n_params": n_weights + (sum(widths[1:]) if params.bias else 0),
+        "rank_bound": report.bound,
+        "lambda_min_limit": _limit(params),
+        "data_digest": given.digest,
+        **_infinite_width(params, given),
+    }
+
+
+def in_parameters(params: Params, lin: Linearisation) -> Linearisation:
+    """K = sum_l s_l^2 K_l of the NTK parameterisation: features times s_l carry the factor.
+
+    A bias enters with the factor 1 and is added to the scaled features, as it should.  Batches too.
+    """
+    if params.parameterisation == "standard" or params.conjugate:
+        return lin
+    from lawsweep.kernels.networks import ntk_scales
+
+    scales = ntk_scales(params.layer_widths, params.layer_betas)
+    scaled = tuple(s * f for s, f in zip(scales, lin.features, strict=True))
+    return replace(lin, features=scaled)
+
+
+def _limit(params: Params) -> float | None:
+    """The sum of the layers' limits; None where the derivation says nothing."""
+    last = params.layers == (params.depth,)
+    if params.data not in DRAWN or params.conjugate or last:
+        return None
+    limits = _layer_limits(
+        params.layer_widths, params.activation, params.layer_betas, params.parameterisation
+    )
+    chosen = params.layers or range(1, params.depth + 1)
+    return math.fsum(limits[k - 1] for k in chosen)
+
+
+@lru_cache(maxsize=1024)
+def _layer_limits(
+    widths: tuple[int, ...], name: str, betas: tuple[float, ...], parameterisation: str
+) -> tuple[float, ...]:
+    from lawsweep.kernels.activations import activation
+    from lawsweep.kernels.ntk_theory import layer_limits
+
+    found = layer_limits(widths, activation(name), betas, parameterisation)
+    # NaN where the quadrature did not settle (a scale beyond its step).
+    return found.values if found.error < 1e-6 else (math.nan,) * len(found.values)
+
+
+def _infinite_width(params: Params, given: Inputs) -> dict[str, Any]:
+    if params.n_samples > params.infinite_width_up_to:
+        return {}
+    import numpy as np
+
+    from lawsweep.kernels.activations import activation
+    from lawsweep.kernels.eigmin import smallest_eigenvalue
+    from lawsweep.kernels.infinite_width import infinite_width
+
+    limit = infinite_width(
+        given.x,
+        params.layer_widths,
+        activation(params.activation),
+        layers=params.layers,
+        bias=params.bias,
+        betas=params.layer_betas,
+        parameterisation=params.parameterisation,
+        conjugate=params.conjugate,
+    )
+    # Any start serves: the generator is the solver's own, no part of the run's randomness.
+    found = smallest_eigenvalue(limit.gram, start=np.random.default_rng(0), certify=False)
+    # Entries off by tail sqrt(K_ii K_jj): at most tail tr K in norm, once for each factor.
+    error = found.residual + 2 * params.depth * limit.tail * float(limit.gram.trace())
+    good = found.converged and error <= LIMIT_TOLERANCE * found.value
+    value = found.value if good else math.nan
+    return {"lambda_min_infinite_width": value, "infinite_width_error": error}
