@@ -158,8 +158,10 @@ def test_overrides_reach_into_every_kind_of_block():
 def test_nested_settings(toy_sweep):
     sweep = load_sweep("toys", "on_failure.timeout_s=5", "executor=ray_local", "executor.n_cpus=1")
     assert sweep.on_failure.timeout_s == 5
-    assert sweep.executor == {"kind": "ray_local", "n_cpus": 1, "n_gpus": None,
-                              "cpus_per_task": 1, "gpus_per_task": 0}  # fmt: skip
+    assert sweep.executor == {
+        "kind": "ray_local", "n_cpus": 1, "n_gpus": None, "cpus_per_task": 1, "gpus_per_task": 0,
+        "fuse": True, "max_fused": 64, "shards": None,
+    }  # fmt: skip
     assert load_sweep("toys", "seeds=[3,4]").seeds == [3, 4]
     assert load_sweep("toys", "seeds=3,4").seeds == [3, 4]
 

@@ -206,3 +206,26 @@ def test_a_task_that_is_killed_gives_its_shards_room_back(n_cpus):
         time.sleep(1.0)
         made.kill(0)
         wait_for_free_cpus(n_cpus)
+
+
+def test_a_sweep_spreads_its_runs_over_shards(tmp_path, monkeypatch):
+    import lawsweep
+
+    monkeypatch.setenv("LAWSWEEP_RESULTS_DIR", str(tmp_path))
+    only = ("params.n_samples=90", "params.input_dim=20", "where=[]", "seeds=1")
+    values = {}
+    for solver, executor in (
+        ("dense", {"kind": "serial"}),
+        ("sharded", {"kind": "ray_local", "n_cpus": 2, "shards": {"n": 2}}),
+    ):
+        sweep = lawsweep.load_sweep("ntk_width", *only, f"params.solver={solver}")
+        lawsweep.run(sweep, executor=executor)
+        (values[solver],) = lawsweep.load(sweep).to_dict("records")
+    assert values["sharded"]["solver_used"] == "sharded"
+    assert values["sharded"]["converged"]
+    # The value's relative error is at most the square of the relative residual over the gap.
+    assert values["sharded"]["lambda_min"] == pytest.approx(values["dense"]["lambda_min"], rel=1e-3)
+    with pytest.raises(InvalidValueError, match=r"executor.shards takes n, cpus"):
+        make_executor({"kind": "ray_local", "shards": {"m": 2}})
+    with pytest.raises(InvalidValueError, match=r"executor.shards must be a mapping"):
+        make_executor({"kind": "ray_local", "shards": 2})

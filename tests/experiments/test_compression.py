@@ -199,7 +199,16 @@ def test_an_exact_fit_has_no_negative_loss(d, n, m, tol):
         ({"negative_slope": 0.3}, "negative_slope is leaky_relu's, got 0.3 with 'relu'"),
         ({"student_outputs": "trained", "compare_frames": True}, "compare_frames false"),
         ({"student_outputs": "trained", "objective": "reduced"}, "needs objective population"),
-        ({"student_outputs": "fixed", "start": "reduced"}, "needs start frame or random"),
+        ({"student_outputs": "fixed", "start": "reduced"}, "start and signs left out"),
+        ({"student_outputs": "fixed", "signs": "search"}, "got 'frame' and 'search'"),
+        ({"row_density": 0.5}, "row_density is that of target_rows 'sparse', got 0.5"),
+        ({"output_bias": 0.3}, "output_bias is that of target_outputs 'biased_signs', got 0.3"),
+        ({"n_norm_pairs": 10}, "n_norm_pairs is that of target_norm_method 'sample', got 10"),
+        ({"quadrature_tol": 1e-6}, "quadrature_tol is for activations without a closed form"),
+        (
+            {"objective": "simplified", "n_target": None, "prediction": "reduced"},
+            "has no target to compare with",
+        ),
         ({"student_outputs": "fixed", "target_norm_method": "sample"}, "exact or skip"),
         (
             {"objective": "simplified", "n_target": None, "row_mean": 0.1},
@@ -241,6 +250,7 @@ def differing(one, other):
         {"n_compressed": 3, "objective": "reduced"},
         {"n_compressed": 2, "n_target": 9, "activation": "tanh", "student_outputs": "fixed"},
         {"n_target": None, "objective": "simplified", "start": "random"},
+        {"n_compressed": 3, "n_target": 12, "dtype": "float32"},
     ],
 )
 def test_runs_fused_are_the_runs_alone(fields):

@@ -46,7 +46,8 @@ def assert_equal(one, other):
         {"data": "mixture", "betas": (1.0, 2.0, 0.5), "shape": "pyramid"},
         {"data": "digits", "input_dim": 64},
         {"solver": "dense"},
-        {"dtype": "float32", "n_samples": 8},
+        {"dtype": "float32", "n_samples": 8},  # done one by one
+        {"n_samples": 200, "input_dim": 10},  # condition numbers of 1e10, solved again alone
         {"n_lowest": 3, "full_spectrum": True, "infinite_width_up_to": 60},  # done one by one
         {"n_samples": 301},  # p = 300: every member is an exact zero
     ],
@@ -54,10 +55,6 @@ def assert_equal(one, other):
 def test_rows_equal_solo(changes):
     together, alone = both(**changes)
     assert len(together) == 5
-    if changes.get("dtype") == "float32":  # rounding of 6e-8, condition numbers of 1e3
-        for one, other in zip(together, alone, strict=True):
-            assert one.lambda_min == pytest.approx(other.lambda_min, rel=1e-3)
-        return
     for one, other in zip(together, alone, strict=True):
         assert_equal(one, other)
 

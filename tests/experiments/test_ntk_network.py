@@ -64,6 +64,7 @@ def _lists(n, values):
         ({"kernel": "1+2+3+4"}, "has all 4 layers; write 'full'"),
         ({"kernel": "1+"}, "kernel must be"),
         ({"parameterisation": "mup"}, "parameterisation must be one of standard, ntk"),
+        ({"kernel": "conjugate", "parameterisation": "ntk"}, "the same in every parameterisation"),
         ({"n_lowest": 11}, "n_lowest must be at most n_samples=10, got 11"),
     ],
 )

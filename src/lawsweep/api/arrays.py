@@ -22,6 +22,8 @@ def load_arrays(sweep: Sweep, name: str) -> Mapping[str, np.ndarray]:
     """
     import pyarrow.compute as pc
 
+    from lawsweep.store.skipping import tell_skipped
+
     opened = study(sweep)
     experiment, table = opened.plan.experiment, opened.table
     known = [s.name for s in experiment.arrays]
@@ -29,4 +31,8 @@ def load_arrays(sweep: Sweep, name: str) -> Mapping[str, np.ndarray]:
         raise unknown_name("array", name, known, f"experiment {experiment.name}")
     rows = table.read(opened.plan.run_ids)
     rows = rows.filter(pc.equal(rows["status"], "ok"))
-    return table.array_store.table(name).values(rows)
+    arrays = table.array_store.table(name)
+    values = arrays.values(rows)
+    tell_skipped(table.folder, table.skipped)
+    tell_skipped(arrays.folder, arrays.skipped)
+    return values

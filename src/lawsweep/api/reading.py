@@ -23,14 +23,19 @@ if TYPE_CHECKING:
 
 
 def load_arrow(sweep: Sweep) -> pa.Table:
-    """The tidy table: one row a planned run in plan order; ``status`` is ``missing`` where none."""
+    """The tidy table: one row a planned run in plan order; ``status`` is ``missing`` where none.
+
+    Warns of each file of the table that could not be read.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    from lawsweep.store.skipping import tell_skipped
     from lawsweep.store.sweep_folder import plan_table
 
     opened = study(sweep)
     rows = opened.table.read(opened.plan.run_ids)
+    tell_skipped(opened.table.folder, opened.table.skipped)
     where = {r: i for i, r in enumerate(rows["run_id"].to_pylist())}
     found = rows.take(pa.array([where.get(r) for r in opened.plan.run_ids], type=pa.int64()))
     tidy = plan_table(opened.plan)

@@ -35,6 +35,7 @@ def run(
     """
     from lawsweep.executors.make import make_executor
     from lawsweep.store.patient import PatientTable
+    from lawsweep.store.skipping import tell_skipped
     from lawsweep.store.sweep_folder import SweepFolder
 
     opened = study(sweep)
@@ -55,6 +56,8 @@ def run(
         watcher=_Watch(folder, launch_id, platform.node(), watcher),
         commit_every_s=every_s,
     )
+    # Only now: a part may be whole at its end, which the first look reads, and torn before it.
+    tell_skipped(opened.table.folder, opened.table.skipped)
     if not launch.backlog:
         folder.freeze(made, sweep.record())
         return launch.report

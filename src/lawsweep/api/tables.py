@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from lawsweep.core.errors import StoreError
 from lawsweep.store.folder import Folder
 from lawsweep.store.parts import PART, SkippedPart, use_part
+from lawsweep.store.skipping import tell_skipped
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -193,7 +194,7 @@ def _steady(folder: Folder, look: Callable[[], _T]) -> _T:
 def _tables(
     folder: Folder, run_ids: Collection[str] | None, is_ours: Callable[[pa.Schema], bool]
 ) -> Iterator[pa.Table]:
-    """Each readable part, or the rows of it that are asked for; ``lawsweep verify`` names others.
+    """Each readable part, or the rows of it that are asked for; warns of the others.
 
     Raises FileNotFoundError when a part has gone since it was listed.
     """
@@ -209,10 +210,13 @@ def _tables(
         return _plain(file.read().filter(hits)) if pc.any(hits).as_py() else None
 
     for name in _parts(folder):
-        with suppress(SkippedPart):
+        try:
             table = use_part(folder, name, rows)
-            if table is not None:
-                yield table
+        except SkippedPart as reason:
+            tell_skipped(folder, {name: str(reason)})
+            continue
+        if table is not None:
+            yield table
 
 
 def _schema(file: pq.ParquetFile) -> pa.Schema:

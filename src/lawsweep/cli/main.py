@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import click
 
 from lawsweep import __version__
+from lawsweep.cli.options import warnings_as_notes
 from lawsweep.core.errors import LawsweepError, nearest
 
 EXIT_CODES = """
@@ -99,12 +100,13 @@ def run_command(arguments: list[str] | None = None, *, may_restart: bool = False
     does, with the threads a row was computed with).
     """
     try:
-        result: Any = cli.main(
-            args=arguments,
-            prog_name="lawsweep",
-            standalone_mode=False,
-            obj={"may_restart": may_restart},
-        )
+        with warnings_as_notes():
+            result: Any = cli.main(
+                args=arguments,
+                prog_name="lawsweep",
+                standalone_mode=False,
+                obj={"may_restart": may_restart},
+            )
         return result if isinstance(result, int) else 0
     except LawsweepError as error:
         print(f"lawsweep: {error}", file=sys.stderr)

@@ -8,10 +8,13 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from lawsweep.store.skipping import SkippedFileWarning
 
 if TYPE_CHECKING:
     from lawsweep.core.sweep import Sweep
@@ -20,6 +23,7 @@ EXIT_FAILED_ROWS, EXIT_SAME_FAILURE, EXIT_INTERRUPTED = 3, 4, 130
 EXIT_NOT_REPRODUCED, EXIT_PROBLEMS = 5, 6
 
 _ANSWER: list[str] = []
+_TOLD: set[str] = set()
 
 
 def sweep_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -61,8 +65,27 @@ def say(value: Any) -> None:
 
 def warn(lines: Iterable[Any]) -> None:
     """Notes, on stderr."""
-    for line in lines:
+    for line in map(str, lines):
+        _TOLD.add(line)
         click.echo(f"note: {line}", err=True)
+
+
+@contextlib.contextmanager
+def warnings_as_notes() -> Iterator[None]:
+    """Files that readers pass over are notes of the command, each once."""
+    _TOLD.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", SkippedFileWarning)
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+            if not issubclass(category, SkippedFileWarning):
+                others(message, category, *where)
+            elif str(message) not in _TOLD:
+                warn([message])
+
+        warnings.showwarning = show
+        yield
 
 
 def results_dir(overrides: Iterable[str]) -> str:

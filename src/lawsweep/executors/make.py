@@ -51,6 +51,10 @@ def make_executor(config: Mapping[str, Any] | str) -> Executor:
         raise InvalidValueError(
             f"executor.runtime_env must be a mapping, got {options['runtime_env']!r}."
         )
+    if not isinstance(options.get("shards"), Mapping | None):
+        raise InvalidValueError(
+            f"executor.shards must be a mapping such as {{n: 4}}, got {options['shards']!r}."
+        )
     return RayExecutor(kind, **options)
 
 

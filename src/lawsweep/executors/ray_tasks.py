@@ -20,6 +20,7 @@ from lawsweep.core.execute import Batch
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.outcome import Event, Outcome, RunSpec, Task
 from lawsweep.core.protocols import MAX_FUSED
+from lawsweep.executors import sharded
 from lawsweep.executors.ray_session import (
     deaf_to_interrupts,
     import_path,
@@ -42,9 +43,21 @@ def run_batch(
     groups: tuple[int, ...],
     timeout_s: float | None,
     device: str,
+    shards: Mapping[str, Any] | None = None,
 ) -> Iterator[tuple[Outcome, ...]]:
     """What a worker does: say that it began, then execute and report."""
     yield ()
+    with sharded.installed(shards):
+        yield from _outcomes(experiment, runs, groups, timeout_s, device)
+
+
+def _outcomes(
+    experiment: Experiment,
+    runs: tuple[RunSpec, ...],
+    groups: tuple[int, ...],
+    timeout_s: float | None,
+    device: str,
+) -> Iterator[tuple[Outcome, ...]]:
     batch = Batch(experiment, runs, groups, device, timeout_s)
     ready: list[Outcome] = []
     last, n_bytes = time.monotonic(), 0
@@ -65,6 +78,7 @@ class RayExecutor:
 
     ``cpus_per_task`` and ``gpus_per_task`` are what one task holds; threads of numerical
     libraries follow the CPUs.  ``address`` is for a cluster: default ``RAY_ADDRESS`` or ``auto``.
+    ``shards`` lets one run spread over several tasks' worth of resources (``sharded``).
     """
 
     in_process = False
@@ -81,8 +95,12 @@ class RayExecutor:
         runtime_env: Mapping[str, Any] | None = None,
         fuse: bool = True,
         max_fused: int = MAX_FUSED,
+        shards: Mapping[str, Any] | None = None,
     ):
         self.name = kind
+        # Checked here, used in the workers.
+        self._n_shards = 1 if shards is None else sharded.make_pool(shards).n_shards
+        self._shards = shards
         self.n_cpus, self.n_gpus = n_cpus, n_gpus
         self.cpus_per_task, self.gpus_per_task = cpus_per_task, gpus_per_task
         self.address, self.fuse, self.max_fused = address, fuse, max_fused
@@ -160,7 +178,8 @@ class RayExecutor:
         except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             advice = (
-                "Check executor.address and RAY_ADDRESS, or use executor=ray_local."
+                "Check executor.address and RAY_ADDRESS (a cluster that asks for a token: set "
+                "RAY_AUTH_MODE=token), or use executor=ray_local."
                 if self.name == "ray_cluster"
                 else "Try lawsweep doctor, or use executor=serial."
             )
@@ -182,7 +201,9 @@ class RayExecutor:
         if now - self._slots_at > SLOTS_FOR_S:
             self._check_head()
             nodes = [n.get("Resources", {}) for n in self._ray.nodes() if n.get("Alive")]
-            self._slots = sum(self._fits(node) for node in nodes)
+            slots = sum(self._fits(node) for node in nodes)
+            # Shards may span nodes.  At least one: too small a Ray is said by the run itself.
+            self._slots = max(min(slots, 1), slots // self._n_shards)
             fit = [(node.get("memory", 0.0), self._fits(node)) for node in nodes]
             self._node_memory = max((memory for memory, n in fit if n), default=0.0)
             shares = (memory / n for memory, n in fit if n and memory)
@@ -225,7 +246,7 @@ class RayExecutor:
             # More than any node has would wait for ever: it gets a node to itself.
             remote = remote.options(memory=int(min(steps, self._node_memory)))
         generator = remote.remote(
-            self._experiment, task.runs, task.groups, task.timeout_s, self.device
+            self._experiment, task.runs, task.groups, task.timeout_s, self.device, self._shards
         )
         self._flights[generator] = task.id
 

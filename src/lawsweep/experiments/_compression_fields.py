@@ -14,6 +14,7 @@ MEAN_OUTPUT = {"ones": 1.0, "uniform": 1.0, "gaussian": 0.0, "signs": 0.0}
 ISOTROPIC = ("sphere", "gaussian")
 HOMOGENEOUS = ("relu", "leaky_relu", "abs")
 FROM_TARGET = ("simplified_target", "simplified_mean", "reduced")
+CLOSED_FORM = (*HOMOGENEOUS, "erf")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,10 +173,34 @@ class Params:
                 )
         else:
             self._check_trained()
+        self._check_owned()
+
+    def _check_owned(self) -> None:
+        """A param that its choice does not read would give one run a second id."""
         if self.activation != "leaky_relu" and self.negative_slope != 0.01:
             raise ValueError(
                 f"negative_slope is leaky_relu's, got {self.negative_slope} with "
                 f"{self.activation!r}; leave it out"
+            )
+        if self.target_rows != "sparse" and self.row_density != 0.1:
+            raise ValueError(
+                f"row_density is that of target_rows 'sparse', got {self.row_density} with "
+                f"{self.target_rows!r}; leave it out"
+            )
+        if self.target_outputs != "biased_signs" and self.output_bias != 0.5:
+            raise ValueError(
+                f"output_bias is that of target_outputs 'biased_signs', got {self.output_bias} "
+                f"with {self.target_outputs!r}; leave it out"
+            )
+        if self.target_norm_method != "sample" and self.n_norm_pairs != 1_000_000:
+            raise ValueError(
+                f"n_norm_pairs is that of target_norm_method 'sample', got {self.n_norm_pairs} "
+                f"with {self.target_norm_method!r}; leave it out"
+            )
+        if self.activation in CLOSED_FORM and self.quadrature_tol != 1e-9:
+            raise ValueError(
+                f"quadrature_tol is for activations without a closed form, got "
+                f"{self.quadrature_tol} with {self.activation!r}; leave it out"
             )
 
     def _check_simplified(self) -> None:
@@ -191,6 +216,11 @@ class Params:
                     f"objective 'simplified' has isotropic rows, got {name} {value}; choose "
                     "simplified_target or simplified_mean"
                 )
+        if self.prediction != "first_order" or self.compare_frames or self.start == "reduced":
+            raise ValueError(
+                "objective 'simplified' has no target to compare with; it needs prediction "
+                "first_order, compare_frames false and start frame or random"
+            )
         if self.mean_output == 0.0:
             raise ValueError(
                 f"target_outputs {self.target_outputs!r} has mean 0, where the simplified "
@@ -207,8 +237,9 @@ class Params:
             wrong = "target_norm_method exact or skip, got 'sample'"
         elif self.prediction != "first_order" or self.compare_frames:
             wrong = "prediction first_order and compare_frames false"
-        elif self.start == "reduced":
-            wrong = "start frame or random, got 'reduced'"
+        elif self.start != "frame" or self.signs != "auto":
+            # All their starts are random and their outputs have their own signs.
+            wrong = f"start and signs left out, got {self.start!r} and {self.signs!r}"
         if wrong:
             raise ValueError(f"student_outputs {self.student_outputs!r} needs {wrong}")
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lawsweep import Infeasible, stream
-from lawsweep.experiments._compression_fields import HOMOGENEOUS, Metrics, Params
+from lawsweep.experiments._compression_fields import CLOSED_FORM, HOMOGENEOUS, Metrics, Params
 from lawsweep.experiments._compression_rows import arrays, evidence, shape_columns
 from lawsweep.experiments._compression_target import draw, expected_scale, kernel_of, tolerance
 from lawsweep.kernels.arccos import unit
@@ -95,7 +95,7 @@ def _row(
         error += rest
     value = float(found.result.loss[found.agreement.best])
     columns = evidence(found, scale)
-    closed = params.activation in (*HOMOGENEOUS, "erf")
+    closed = params.activation in CLOSED_FORM
     if not closed and not error <= params.quadrature_tol * abs(value):
         columns |= {"converged": False, "stop_reason": "quadrature"}
     moments = target_moments(w, alpha[:, 0]) if single else None

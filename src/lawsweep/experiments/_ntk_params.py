@@ -94,6 +94,11 @@ class Params:
         layer_betas(self.beta, self.betas, self.depth)
         kernel_layers(self.kernel, self.depth)
         check_data(self)
+        if self.conjugate and self.parameterisation != "standard":
+            raise ValueError(
+                "kernel='conjugate' has no scale, so it is the same in every parameterisation; "
+                f"leave it at 'standard', got {self.parameterisation!r}"
+            )
         if self.solver in MATRIX_FREE and (self.n_lowest or self.full_spectrum):
             raise ValueError(
                 f"n_lowest and full_spectrum need the matrix, which solver={self.solver!r} never "

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lawsweep import Cost, experiment
-from lawsweep.experiments._compression_fields import HOMOGENEOUS, C, Metrics, Params
+from lawsweep.experiments._compression_fields import CLOSED_FORM, C, Metrics, Params
 
 
 def _cost(p: Any) -> Cost:
@@ -33,7 +33,7 @@ def _cost(p: Any) -> Cost:
     choice = np.asarray(p.solver)
     known = (n == 0) & (m <= np.asarray(p.input_dim) + 1)
     dense = (choice == "newton") | ((choice == "auto") & (unknowns <= 800) & ~known)
-    closed = np.isin(column("activation", "relu"), (*HOMOGENEOUS, "erf"))
+    closed = np.isin(column("activation", "relu"), CLOSED_FORM)
     series = np.where(closed, 0.0, 400.0 * n * m)
     gram = 2.0 * n * p.input_dim * unknowns
     step = np.where(dense, gram + 5.0 * unknowns**3, 60 * 8.0 * (n + m) * unknowns) + series

@@ -56,5 +56,6 @@ def _rows(folder: Folder, name: str, prefix: str) -> list[dict[str, Any]]:
 
     try:
         return use_part(folder, name, hits)
-    except SkippedPart:
+    except SkippedPart as reason:
+        tell_skipped(folder, {name: str(reason)})
         return []
