@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime
 
 import numpy as np
@@ -7,10 +8,11 @@ import pyarrow as pa
 import pytest
 
 import lawsweep
-from lawsweep import Sweep
+from lawsweep import Sweep, show
 from lawsweep.api.sql import sql
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.store.parquet import ParquetTable
+from lawsweep.store.skipping import SkippedFileWarning
 
 
 def test_every_experiment_is_a_view(toys, spectra):
@@ -116,7 +118,20 @@ def test_torn_foreign_and_newer_files_are_passed_over(toys, folder):
     import pyarrow.parquet as pq
 
     pq.write_table(pa.table({"x": [1]}), tables / "part-foreign.parquet")
-    assert sql("SELECT count(*) c FROM toy")["c"].to_pylist() == [8]
+    with pytest.warns(SkippedFileWarning) as told:
+        assert sql("SELECT count(*) c FROM toy")["c"].to_pylist() == [8]
+    said = {str(w.message).partition(":")[0].rpartition("/")[2] for w in told}
+    assert said == {f"part-{kind}.parquet" for kind in ("torn", "empty", "foreign")}
+
+
+def test_a_part_of_another_experiment_adds_no_rows(toys, spectra, folder):
+    (part,) = (folder / "results/tables/spectrum").glob("part-*")
+    shutil.copy(part, folder / "results/tables/toy" / part.name)
+    with pytest.warns(SkippedFileWarning, match="a part of the table of spectrum"):
+        assert sql("SELECT count(*) c FROM toy")["c"].to_pylist() == [8]
+    run_id = sql("SELECT run_id FROM spectrum")["run_id"][0].as_py()
+    with pytest.warns(SkippedFileWarning, match="a part of the table of spectrum"):
+        assert show(run_id)["experiment"] == "spectrum"
 
 
 @pytest.mark.parametrize(

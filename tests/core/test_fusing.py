@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import pickle
 
@@ -85,6 +86,24 @@ def test_what_runs_get_passes_through_defaults_and_types():
 )  # fmt: skip
 def test_why_a_group_has_no_answers(fault, reason):
     assert execute_group(fusable, specs(fault=fault, at=2), timeout_s=0.05) == reason
+
+
+def test_an_error_that_is_no_exception_blames_no_member():
+    """It would end the process of a run alone; of a group it is not known whose it is."""
+
+    def fused(params, seeds, device):
+        raise asyncio.CancelledError("stopped")
+
+    found = execute_group(dataclasses.replace(fusable, fused=fused), specs(2))
+    assert found == "CancelledError: stopped"
+
+
+def test_an_interrupt_of_a_group_is_not_its_failure():
+    def fused(params, seeds, device):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        execute_group(dataclasses.replace(fusable, fused=fused), specs(2))
 
 
 def test_memory_that_ran_out_is_told_apart():

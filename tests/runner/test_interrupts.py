@@ -108,6 +108,27 @@ def test_an_interrupt_while_results_come_in_loses_none_of_them(plan, tmp_path):
     assert len(table.done()) == report.statuses["ok"] >= 1
 
 
+def test_an_interrupt_as_a_poll_returns_loses_none_of_its_runs(plan, tmp_path):
+    """In process a signal comes at any bytecode: also when the outcomes are on their way."""
+
+    class Late(SerialExecutor):
+        told = 0
+
+        def poll(self, timeout_s):
+            events = super().poll(timeout_s)
+            if timeout_s > 0 and not self.told:
+                self.told = sum(len(e.outcomes) for e in events)
+                raise KeyboardInterrupt
+            return events
+
+    table, executor = ParquetTable(tmp_path, faulty), Late()
+    report = launch(plan, table, executor)
+    assert report.stopped == "interrupted"
+    assert executor.told >= 1
+    assert report.statuses["ok"] == executor.told
+    assert len(written(table)) == executor.told  # each once
+
+
 def test_an_interrupt_in_the_last_write_is_still_told(tmp_path):
     plan = make_plan(faulty, axes={"i": [5]})
     table = Interrupted(tmp_path, faulty)

@@ -63,6 +63,10 @@ def archive(sweep: Sweep, output: str | Path | None = None) -> Archive:
     """
     opened = study(sweep)
     path = Path(output) if output is not None else Path(f"{sweep.name}.zip")
+    if path.suffix in (".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"):
+        raise InvalidValueError(
+            f"An archive is a folder or a .zip, got {path}; name a .zip, or a folder to pack."
+        )
     if path.suffix != ".zip" and path.exists() and (path.is_file() or any(path.iterdir())):
         raise InvalidValueError(
             f"The folder {path} for the archive is there and not empty; name a new one, or a .zip."

@@ -73,11 +73,13 @@ def view_plan(sweep: Sweep, on: str | None = None) -> PlanView:
 
     ``on`` asks about other hardware: ``cpus=64`` or ``gpus=8:H100``.
     """
+    from lawsweep.store.skipping import tell_skipped
     from lawsweep.store.sweep_folder import SweepFolder
 
     opened = study(sweep)
     made = opened.plan
     known = opened.table.done()
+    tell_skipped(opened.table.folder, opened.table.skipped)
     facts = hardware()
     machine = read_machine(on) if on else _here(sweep, facts["n_cpus"])
     rate = GPU_FLOPS_PER_S[machine.model] if machine.model else core_flops_per_s()

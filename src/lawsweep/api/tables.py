@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from lawsweep.core.errors import StoreError
 from lawsweep.store.folder import Folder
-from lawsweep.store.parts import PART, SkippedPart, use_part
+from lawsweep.store.parts import PART, SkippedPart, check_experiment, use_part
 from lawsweep.store.skipping import tell_skipped
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def read_attempts(
     there the param's default, or missing.  Torn, foreign and newer parts are passed over.
     """
     folder = results / "tables" / experiment
-    found = _steady(folder, lambda: list(_tables(folder, run_ids, _is_rows)))
+    found = _steady(folder, lambda: list(_tables(folder, experiment, run_ids, _is_rows)))
     if not found:
         return pa.table({"run_id": pa.array([], pa.string())})
     newest = found[-1].schema
@@ -79,6 +79,7 @@ def empty_rows(results: Folder, experiment: str) -> pa.Table:
     for name in reversed(_parts(folder)):
         with suppress(SkippedPart, FileNotFoundError):
             schema = use_part(folder, name, _schema)
+            check_experiment(schema, experiment)
             if _is_rows(schema):
                 return _plain(schema.empty_table())
     return pa.table({"run_id": pa.array([], pa.string())})
@@ -90,7 +91,7 @@ def read_arrays(
     """One array's values (row-major) and shapes; those of the attempts in ``rows`` if given."""
     folder = results / "arrays" / experiment / array
     run_ids = None if rows is None else rows["run_id"].to_pylist()
-    found = _steady(folder, lambda: list(_tables(folder, run_ids, _is_array)))
+    found = _steady(folder, lambda: list(_tables(folder, experiment, run_ids, _is_array)))
     if not found:
         return ARRAYS.empty_table()
     table = _distinct(pa.concat_tables([t.select(ARRAYS.names).cast(ARRAYS) for t in found]))
@@ -110,7 +111,7 @@ def array_parts(
 
     A value that stands in two parts comes twice, which no reader minds.
     """
-    yield from _tables(results / "arrays" / experiment / array, run_ids, _is_array)
+    yield from _tables(results / "arrays" / experiment / array, experiment, run_ids, _is_array)
 
 
 def arrays_of_row(
@@ -192,7 +193,10 @@ def _steady(folder: Folder, look: Callable[[], _T]) -> _T:
 
 
 def _tables(
-    folder: Folder, run_ids: Collection[str] | None, is_ours: Callable[[pa.Schema], bool]
+    folder: Folder,
+    experiment: str,
+    run_ids: Collection[str] | None,
+    is_ours: Callable[[pa.Schema], bool],
 ) -> Iterator[pa.Table]:
     """Each readable part, or the rows of it that are asked for; warns of the others.
 
@@ -201,8 +205,9 @@ def _tables(
     wanted = None if run_ids is None else pa.array(list(run_ids), type=pa.string())
 
     def rows(file: pq.ParquetFile) -> pa.Table | None:
+        check_experiment(file.schema_arrow, experiment)
         if not is_ours(file.schema_arrow):
-            return None
+            raise SkippedPart("not a part of this table")
         if wanted is None:
             return _plain(file.read())
         ids = file.read(columns=["run_id"])["run_id"].cast(pa.string())

@@ -136,7 +136,9 @@ def execute_group(
             answers = _checked(experiment, list(found), len(runs))
     except RunTimeoutError as late:
         return f"timeout: {late}"
-    except (Exception, SystemExit) as failure:  # noqa: BLE001  (the runs alone say what it is)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as failure:  # noqa: BLE001  (which run it is, the runs alone say)
         memory = "oom: " if isinstance(failure, Exception) and _is_out_of_memory(failure) else ""
         return f"{memory}{type(failure).__name__}: {_text(failure)}"[:MAX_TEXT]
     finally:

@@ -40,7 +40,7 @@ class Executor(Protocol):
     def poll(self, timeout_s: float) -> list[Event]:
         """News, waiting at most about ``timeout_s`` for some (the serial one: for one run).
 
-        ``poll(0)`` starts no work and returns what is there.
+        ``poll(0)`` starts no work and returns what is there, perhaps with news that was told.
         """
 
     def kill(self, task_id: int) -> None:

@@ -32,6 +32,7 @@ class SerialExecutor:
         self._experiment: Experiment | None = None
         self._queue: deque[tuple[Task, Batch]] = deque()
         self._events: list[Event] = []
+        self._handed: list[Event] = []
 
     def start(self, experiment: Experiment) -> None:
         """Remember the experiment; there is nothing to start."""
@@ -56,8 +57,14 @@ class SerialExecutor:
         self._queue.append((task, batch))
 
     def poll(self, timeout_s: float) -> list[Event]:
-        """Execute runs of the first task until ``timeout_s`` has passed (at least one run)."""
+        """Execute runs of the first task until ``timeout_s`` has passed (at least one run).
+
+        ``poll(0)`` also repeats what the last call gave: a Ctrl-C may have come between its
+        ``return`` and the caller, and would have taken up to ``timeout_s`` of finished runs along.
+        """
         end = time.monotonic() + timeout_s
+        if timeout_s > 0:
+            self._handed = []  # who asks for more has had them
         while self._queue and timeout_s > 0:
             task, batch = self._queue[0]
             if batch:
@@ -68,8 +75,9 @@ class SerialExecutor:
             if time.monotonic() >= end:
                 break
         # Kept on self until here, so that an interrupt in a run leaves those before it to be had.
-        events, self._events = self._events, []
-        return events
+        self._handed = [*self._handed, *self._events]
+        self._events = []
+        return self._handed
 
     def _execute(self, task: Task, batch: Batch) -> None:
         run = batch.next_run()
@@ -101,3 +109,4 @@ class SerialExecutor:
     def close(self) -> None:
         """Forget what is queued."""
         self._queue.clear()
+        self._handed = []

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 
 from lawsweep.core.errors import StoreError
 from lawsweep.store.folder import Folder
-from lawsweep.store.parts import PART, SkippedPart, use_part
+from lawsweep.store.parts import PART, SkippedPart, check_experiment, use_part
+from lawsweep.store.skipping import tell_skipped
 
 MAX_LOOKS = 20
 _COLUMNS = {"run_id", "status", "attempt", "started_at", "launch_id"}
@@ -21,7 +22,7 @@ def find_rows(tables: Path | str | Folder, prefix: str) -> Iterator[dict[str, An
     """The row of each run whose id begins with ``prefix``: latest successful attempt."""
     for name in Folder.at(tables).folders():
         best: dict[str, dict[str, Any]] = {}
-        for row in _steady(Folder.at(tables) / name, prefix):
+        for row in _steady(Folder.at(tables) / name, name, prefix):
             old = best.get(row["run_id"])
             if old is None or _rank(row) >= _rank(old):
                 best[row["run_id"]] = row
@@ -32,22 +33,23 @@ def _rank(row: dict[str, Any]) -> tuple[bool, int, Any]:
     return row["status"] == "ok", row["attempt"], row["started_at"]
 
 
-def _steady(folder: Folder, prefix: str) -> list[dict[str, Any]]:
+def _steady(folder: Folder, experiment: str, prefix: str) -> list[dict[str, Any]]:
     """The rows of all parts; listed again when one is merged away meanwhile."""
     for _ in range(MAX_LOOKS):
         found: list[dict[str, Any]] = []
         try:
             for name in folder.names():
                 if PART.match(name):
-                    found.extend(_rows(folder, name, prefix))
+                    found.extend(_rows(folder, experiment, name, prefix))
         except FileNotFoundError:
             continue
         return found
     raise StoreError(f"The parts in {folder} keep changing; try again.")
 
 
-def _rows(folder: Folder, name: str, prefix: str) -> list[dict[str, Any]]:
+def _rows(folder: Folder, experiment: str, name: str, prefix: str) -> list[dict[str, Any]]:
     def hits(file: pq.ParquetFile) -> list[dict[str, Any]]:
+        check_experiment(file.schema_arrow, experiment)
         found = pc.starts_with(file.read(columns=["run_id"])["run_id"], prefix)
         if not pc.any(found).as_py():
             return []

@@ -86,9 +86,7 @@ def read_part(folder: Folder, name: str, schema: pa.Schema, fill: Mapping[str, A
 
     def columns(file: pq.ParquetFile) -> pa.Table:
         found = _row_schema(file.schema_arrow)
-        theirs, ours = (s.metadata.get(b"lawsweep.experiment") for s in (found, schema))
-        if theirs != ours:
-            raise SkippedPart(f"a part of the table of {(theirs or b'?').decode(errors='replace')}")
+        check_experiment(found, schema.metadata.get(b"lawsweep.experiment", b"").decode())
         if wrong := conflicts(schema, found):
             raise SkippedPart("; ".join(wrong))
         names = [n for n in schema.names if n in found.names]
@@ -98,6 +96,13 @@ def read_part(folder: Folder, name: str, schema: pa.Schema, fill: Mapping[str, A
         return table
 
     return use_part(folder, name, columns)
+
+
+def check_experiment(schema: pa.Schema, experiment: str) -> None:
+    """Raise SkippedPart for a part of the table of another experiment."""
+    theirs = (schema.metadata or {}).get(b"lawsweep.experiment", b"?").decode(errors="replace")
+    if theirs != experiment:
+        raise SkippedPart(f"a part of the table of {theirs}")
 
 
 def _row_schema(schema: pa.Schema) -> pa.Schema:
