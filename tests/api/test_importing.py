@@ -230,3 +230,20 @@ def test_imported_rows_can_be_checked_by_replay(toy, folder):
     assert good.circumstances == ("the row was imported",)
     assert good.compared == ("y",)
     assert [d.name for d in bad.differences] == ["y"]
+
+
+@pytest.mark.parametrize(("column", "value"), [("version", 7), ("experiment", "other")])
+def test_an_export_of_another_version_or_experiment_is_refused(toy, folder, column, value):
+    known = {"run_id": ["ab"], "experiment": ["toy"], "version": [1], "n": [10], "seed": [3]}
+    pq.write_table(pa.table(known | {"y": [9.5], column: [value]}), folder / "x.parquet")
+    with pytest.raises(InvalidValueError, match=f"rows of {column} {value}, and toy here is"):
+        import_rows("x.parquet", toy)
+    assert len(import_rows("x.parquet", toy, drop=[column]).run_ids) == 1
+
+
+def test_a_large_csv_whose_texts_span_lines_is_read(toy, folder):
+    error = '"Traceback\n' + "line\n" * 200 + '"'
+    rows = [f"10,{i},1.5,ok,{error if i % 2 else ''}\n" for i in range(5_000)]
+    path = write(folder, "n,seed,y,status,error\n" + "".join(rows))
+    assert path.stat().st_size > 2 * 2**20
+    assert len(import_rows(path, toy, dry=True).run_ids) == 5_000

@@ -136,6 +136,11 @@ def test_files_that_are_not_what_they_say(tmp_path, rows):
             run(data=f"file:{path}")
     with pytest.raises(ValueError, match=r"cannot read .*missing\.npy': No such file or directory"):
         run(data=f"file:{tmp_path / 'missing.npy'}")
+    (tmp_path / "folder.npy").mkdir()
+    with pytest.raises(ValueError, match=r"cannot read .*folder\.npy': Is a directory; give"):
+        run(data=f"file:{tmp_path / 'folder.npy'}")
+    with pytest.raises(ValueError, match=r"cannot read '~nobody-of-that-name/a\.npy'"):
+        run(data="file:~nobody-of-that-name/a.npy")
     text = pd.DataFrame({"a": ["x"] * 20, "b": 1.0, "c": 2.0, "d": 3.0, "e": 4.0})
     text.to_parquet(tmp_path / "text.parquet")
     with pytest.raises(ValueError, match=r"column 'a' holds .*string, not numbers; drop it"):

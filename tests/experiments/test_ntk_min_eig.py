@@ -1,6 +1,7 @@
 """The experiment: what a row says, and when it must not be believed."""
 
 import dataclasses
+import math
 import subprocess
 import sys
 import typing
@@ -228,6 +229,12 @@ def test_lowest_eigenvalues_of_a_larger_kernel():
     np.testing.assert_allclose(row.lowest_eigenvalues, dense.spectrum[:6], rtol=1e-9)
     assert row.lowest_eigenvalues[0] == pytest.approx(row.lambda_min, rel=1e-10)
     assert row.lowest_complete
+
+
+def test_a_limit_that_overflows_costs_no_run():
+    row = run(activation="tanh", beta=1e155)
+    assert math.isnan(row.lambda_min_limit)
+    assert row.trace > 0
 
 
 def test_limit_is_that_of_the_layers_asked_for():

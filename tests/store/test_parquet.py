@@ -20,6 +20,7 @@ from lawsweep.store.lookup import find_rows
 from lawsweep.store.parquet import MERGE, ParquetTable
 from lawsweep.store.plain import plain
 from lawsweep.store.schema import table_schema
+from lawsweep.store.skipping import SkippedFileWarning
 from lawsweep.store.sweep_folder import find_launch
 
 
@@ -449,6 +450,9 @@ def test_the_row_of_an_id_is_found_without_the_experiment(table):
     table.append([row("abc1", y=7.0, attempt=2, second=2)])
     pq.write_table(pa.table({"run_id": ["abc9"]}), table.folder.path / "part-foreign.parquet")
     (table.folder.path / "part-torn.parquet").write_bytes(b"PAR1")
-    (found,) = find_rows(table.root, "abc")
+    with pytest.warns(SkippedFileWarning) as told:
+        (found,) = find_rows(table.root, "abc")
+    assert len(told) == 2
     assert (found["run_id"], found["status"], found["y"]) == ("abc1", "ok", 7.0)
-    assert list(find_rows(table.root, "zz")) == []
+    with pytest.warns(SkippedFileWarning):
+        assert list(find_rows(table.root, "zz")) == []

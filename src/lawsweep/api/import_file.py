@@ -44,6 +44,7 @@ def read_file(
     """Read and check every row, as ``import_rows`` says.  Raises a LawsweepError."""
     table, digest = _read(path)
     n_in_file = table.num_rows
+    _check_meant(table, experiment, drop, path)
     table, numbers = _only_ok(table, path)
     mapped = _columns(experiment, table.column_names, columns, drop)
     _check_seed("seed" in mapped.values(), seed, path)
@@ -70,7 +71,12 @@ def _read(path: Path) -> tuple[pa.Table, str]:
             options = pyarrow.csv.ConvertOptions(
                 null_values=_NULLS, strings_can_be_null=True, quoted_strings_can_be_null=False
             )
-            table = pyarrow.csv.read_csv(pa.BufferReader(data), convert_options=options)
+            # A traceback spans lines, and the reader would cut one at the end of a block.
+            table = pyarrow.csv.read_csv(
+                pa.BufferReader(data),
+                parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+                convert_options=options,
+            )
     except FileNotFoundError:
         raise StoreError(f"There is no file {path} to import. Check the path.") from None
     except (pa.ArrowException, OSError, ValueError) as error:
@@ -84,6 +90,24 @@ def _read(path: Path) -> tuple[pa.Table, str]:
             f"{path} has several columns called {', '.join(repeated)}; give each its own name."
         )
     return table, hashlib.sha256(data).hexdigest()
+
+
+def _check_meant(table: pa.Table, experiment: Experiment, drop: Sequence[str], path: Path) -> None:
+    """Raise InvalidValueError for an export of ours of another experiment or version.
+
+    Its rows would come in under run ids of this version, and mean something else.
+    """
+    if "run_id" not in table.column_names:
+        return
+    for name, meant in (("experiment", experiment.name), ("version", experiment.version)):
+        if name not in table.column_names or name in drop:
+            continue
+        others = {v for v in table[name].to_pylist() if v is not None and v != meant}
+        if others:
+            raise InvalidValueError(
+                f"{path} has rows of {name} {sorted(map(str, others))[0]}, and {experiment.name} "
+                f"here is {name} {meant}; if they mean the same, --drop {name} lets them in."
+            )
 
 
 def _only_ok(table: pa.Table, path: Path) -> tuple[pa.Table, list[int]]:

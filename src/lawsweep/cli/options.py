@@ -10,7 +10,7 @@ import functools
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -78,9 +78,16 @@ def warnings_as_notes() -> Iterator[None]:
         warnings.simplefilter("always", SkippedFileWarning)
         others = warnings.showwarning
 
-        def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        def show(
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
             if not issubclass(category, SkippedFileWarning):
-                others(message, category, *where)
+                others(message, category, filename, lineno, file, line)
             elif str(message) not in _TOLD:
                 warn([message])
 

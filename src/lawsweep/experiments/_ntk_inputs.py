@@ -115,11 +115,12 @@ def _file(path: str, input_dim: int) -> Inputs:
     """The rows of a file and the digest of its bytes; read once while the file stays as it is."""
     try:
         stat = Path(path).expanduser().stat()
-    except OSError as error:
+        return _read(path, stat.st_mtime_ns, stat.st_size, input_dim)
+    except (OSError, RuntimeError) as error:  # RuntimeError: the home of an unknown ~user
+        reason = getattr(error, "strerror", None) or str(error).rstrip(".")
         raise ValueError(
-            f"cannot read {path!r}: {error.strerror}; give a path that every worker can open"
+            f"cannot read {path!r}: {reason}; give a path that every worker can open"
         ) from None
-    return _read(path, stat.st_mtime_ns, stat.st_size, input_dim)
 
 
 @lru_cache(maxsize=2)

@@ -143,7 +143,10 @@ def _layer_limits(
     from lawsweep.kernels.activations import activation
     from lawsweep.kernels.ntk_theory import layer_limits
 
-    found = layer_limits(widths, activation(name), betas, parameterisation)
+    try:
+        found = layer_limits(widths, activation(name), betas, parameterisation)
+    except OverflowError:  # beta^2 is no number: what the run itself found is kept
+        return (math.nan,) * (len(widths) - 1)
     # NaN where the quadrature did not settle (a scale beyond its step).
     return found.values if found.error < 1e-6 else (math.nan,) * len(found.values)
 
