@@ -318,8 +318,12 @@ def test_what_is_no_archive_is_one_sentence(folder):
 def test_an_archive_writes_into_a_new_folder_or_none(toys, folder):
     (folder / "full").mkdir()
     (folder / "full/x").write_text("")
-    with pytest.raises(InvalidValueError, match="full for the archive is there and not empty"):
+    with pytest.raises(InvalidValueError, match="The folder full is there already; name another"):
         archive(toys, "full")
+    (folder / "old.zip").write_bytes(b"precious")
+    with pytest.raises(InvalidValueError, match="The file old.zip is there already; name another"):
+        archive(toys, "old.zip")
+    assert (folder / "old.zip").read_bytes() == b"precious"
     with pytest.raises(StoreError, match="Cannot write"):
         archive(toys, "/proc/nowhere/a.zip")
     archive(dataclasses.replace(toys, results_dir="empty"), "none.zip")  # a plan without a row

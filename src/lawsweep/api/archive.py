@@ -59,7 +59,7 @@ def archive(sweep: Sweep, output: str | Path | None = None) -> Archive:
     """Write the archive of a sweep to a folder, or to a file that ends in ``.zip``.
 
     Every attempt of every planned run is in it, with its arrays and launches.  Paths of this
-    machine are not.  Raises InvalidValueError when the folder is there and not empty.
+    machine are not.  Raises InvalidValueError when that is there already (an empty folder may be).
     """
     opened = study(sweep)
     path = Path(output) if output is not None else Path(f"{sweep.name}.zip")
@@ -67,9 +67,11 @@ def archive(sweep: Sweep, output: str | Path | None = None) -> Archive:
         raise InvalidValueError(
             f"An archive is a folder or a .zip, got {path}; name a .zip, or a folder to pack."
         )
-    if path.suffix != ".zip" and path.exists() and (path.is_file() or any(path.iterdir())):
+    # Never over another one: it may hold more than this one would.
+    if path.exists() and (path.is_file() or path.suffix == ".zip" or any(path.iterdir())):
+        kind = "file" if path.is_file() else "folder"
         raise InvalidValueError(
-            f"The folder {path} for the archive is there and not empty; name a new one, or a .zip."
+            f"The {kind} {path} is there already; name another with -o, or remove it."
         )
     notes: list[str] = []
     found = status(sweep)
