@@ -137,10 +137,13 @@ def test_an_interrupt_in_the_last_write_is_still_told(tmp_path):
 
 
 def test_signals_without_a_python_handler_are_left_alone():
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    with Interrupts():
-        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-        assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)  # Ray leaves a handler of its own
+    try:
+        with Interrupts():
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+            assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def test_another_handler_is_called_when_it_is_time():
