@@ -321,7 +321,9 @@ def test_an_archive_writes_into_a_new_folder_or_none(toys, folder):
     with pytest.raises(InvalidValueError, match="The folder full is there already; name another"):
         archive(toys, "full")
     (folder / "old.zip").write_bytes(b"precious")
-    with pytest.raises(InvalidValueError, match="The file old.zip is there already; name another"):
+    with pytest.raises(
+        InvalidValueError, match=r"The file old\.zip is there already; name another"
+    ):
         archive(toys, "old.zip")
     assert (folder / "old.zip").read_bytes() == b"precious"
     with pytest.raises(StoreError, match="Cannot write"):

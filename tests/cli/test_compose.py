@@ -99,7 +99,7 @@ def test_presets_take_over_what_they_name(write):
     ]  # fmt: skip
     plain = load_sweep("taken", "preset=plain")
     assert plain.plan().params["rate"].tolist() == [1.5, 1.5]
-    assert plain.executor == {"kind": "serial", "device": "cuda"}
+    assert (plain.executor["kind"], plain.executor["device"]) == ("serial", "cuda")
     assert load_sweep("taken", "executor.kind=ray_local").executor["kind"] == "ray_local"
 
 

@@ -23,7 +23,7 @@ from lawsweep.store.skipping import tell_skipped
 if TYPE_CHECKING:
     from pathlib import Path
 
-_LOOKS = 20  # parts may be merged away while they are read
+_LOOKS = 100  # parts may be merged away while they are read
 _ATTEMPT = ["run_id", "attempt", "started_at"]
 _T = TypeVar("_T")
 ARRAYS = pa.schema(

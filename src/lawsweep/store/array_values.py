@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lawsweep.core.errors import StoreError
-from lawsweep.store.arrays import KEYS, MAX_LOOKS, ArrayTable
+from lawsweep.store.arrays import KEYS, ArrayTable
+from lawsweep.store.parts import LOOKS
 
 CACHE_BYTES = 64 * 2**20
 
@@ -54,7 +55,7 @@ class ArrayValues(Mapping[str, np.ndarray]):
         return run_id in self._where
 
     def __getitem__(self, run_id: str) -> np.ndarray:
-        for _ in range(MAX_LOOKS):
+        for _ in range(LOOKS):
             part, row = self._where[run_id]
             try:
                 return self._value(part, row)

@@ -22,7 +22,15 @@ import pyarrow.parquet as pq
 from lawsweep.core.errors import StoreError, unknown_name
 from lawsweep.core.experiment import Experiment
 from lawsweep.store.folder import Folder
-from lawsweep.store.parts import PART, SkippedPart, digest, part_name, use_part
+from lawsweep.store.parts import (
+    PART,
+    SkippedPart,
+    digest,
+    or_gone,
+    part_name,
+    steady_look,
+    use_part,
+)
 from lawsweep.store.schema import FORMAT
 
 if TYPE_CHECKING:
@@ -33,7 +41,6 @@ PART_BYTES = 128 * 2**20  # of values in one part
 GROUP_BYTES = 2**20  # of values in one row group: what is read to get at one value
 GROUP_ROWS = 65_536
 MERGE, MERGE_BYTES = 16, 8 * 2**20  # small parts of one writer that become one
-MAX_LOOKS = 20
 
 
 def array_schema(experiment: Experiment, name: str) -> pa.Schema:
@@ -186,18 +193,17 @@ class ArrayTable:
 
     def index(self) -> tuple[pa.Table, list[str]]:
         """Where every value is: its keys and shape, ``part`` and ``row``; and the parts' names."""
-        for _ in range(MAX_LOOKS):
-            self.skipped = {}
-            names = [n for n in self.folder.names() if PART.match(n)]
-            try:
-                found = [(n, self._look(n)) for n in names]
-            except FileNotFoundError:
-                continue  # merged away since it was listed: its values are in a newer part
-            parts = [(n, keys) for n, keys in found if keys is not None]
-            empty = _located(self._keys().empty_table(), 0)
-            tables = [_located(keys, i) for i, (_, keys) in enumerate(parts)]
-            return pa.concat_tables([empty, *tables]), [n for n, _ in parts]
-        raise StoreError(f"The parts in {self.folder} keep changing; try again.")
+        self.skipped = {}
+        look = or_gone(lambda name: (self._look(name),))
+
+        def names() -> list[str]:
+            return [n for n in self.folder.names() if PART.match(n)]
+
+        found = steady_look(names, lambda fresh: [look(n) for n in fresh], self.folder)
+        parts = [(n, keys) for n, (keys,) in found.items() if keys is not None]
+        empty = _located(self._keys().empty_table(), 0)
+        tables = [_located(keys, i) for i, (_, keys) in enumerate(parts)]
+        return pa.concat_tables([empty, *tables]), [n for n, _ in parts]
 
     def _keys(self) -> pa.Schema:
         return pa.schema([self.schema.field(n).remove_metadata() for n in (*KEYS, "shape")])

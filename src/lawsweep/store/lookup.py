@@ -9,12 +9,17 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lawsweep.core.errors import StoreError
 from lawsweep.store.folder import Folder
-from lawsweep.store.parts import PART, SkippedPart, check_experiment, use_part
+from lawsweep.store.parts import (
+    PART,
+    SkippedPart,
+    check_experiment,
+    or_gone,
+    steady_look,
+    use_part,
+)
 from lawsweep.store.skipping import tell_skipped
 
-MAX_LOOKS = 20
 _COLUMNS = {"run_id", "status", "attempt", "started_at", "launch_id"}
 
 
@@ -35,16 +40,13 @@ def _rank(row: dict[str, Any]) -> tuple[bool, int, Any]:
 
 def _steady(folder: Folder, experiment: str, prefix: str) -> list[dict[str, Any]]:
     """The rows of all parts; listed again when one is merged away meanwhile."""
-    for _ in range(MAX_LOOKS):
-        found: list[dict[str, Any]] = []
-        try:
-            for name in folder.names():
-                if PART.match(name):
-                    found.extend(_rows(folder, experiment, name, prefix))
-        except FileNotFoundError:
-            continue
-        return found
-    raise StoreError(f"The parts in {folder} keep changing; try again.")
+    look = or_gone(lambda name: _rows(folder, experiment, name, prefix))
+
+    def names() -> list[str]:
+        return [n for n in folder.names() if PART.match(n)]
+
+    found = steady_look(names, lambda fresh: [look(n) for n in fresh], folder)
+    return [row for rows in found.values() for row in rows]
 
 
 def _rows(folder: Folder, experiment: str, name: str, prefix: str) -> list[dict[str, Any]]:

@@ -31,9 +31,11 @@ from lawsweep.store.parts import (
     SkippedPart,
     digest,
     encode,
+    or_gone,
     part_name,
     read_part,
     read_schema,
+    steady_look,
 )
 from lawsweep.store.plain import no_collection, plain
 from lawsweep.store.schema import changed_defaults, conflicts, defaults, table_schema
@@ -49,7 +51,6 @@ _KEYS = [
 
 MERGE = 16  # small parts of one writer that become one
 MERGE_BYTES = 64 * 2**20  # of parts together; larger ones stay as they are
-MAX_LOOKS = 20
 REQUESTS = 16  # parts asked for at the same time, where each costs a round trip
 T = TypeVar("T")
 
@@ -247,22 +248,21 @@ class ParquetTable:
 
     def _each(self, read: Callable[[str], T | SkippedPart]) -> list[tuple[str, T | SkippedPart]]:
         """What ``read`` makes of each part; ``skipped`` has the reasons of those it passes over."""
-        for _ in range(MAX_LOOKS):
-            names = self.parts()
-            try:
-                if self.folder.is_local:
-                    found = [(n, read(n)) for n in names]
-                else:
-                    with ThreadPoolExecutor(REQUESTS) as pool:
-                        found = list(zip(names, pool.map(read, names), strict=True))
-            except FileNotFoundError:
-                continue  # merged away since it was listed: its rows are in a newer part
-            self.skipped = {n: str(r) for n, r in found if isinstance(r, SkippedPart)}
+        attempt: Callable[[str], T | SkippedPart | None] = or_gone(read)
+
+        def look(names: list[str]) -> list[T | SkippedPart | None]:
             if self.folder.is_local:
-                odd = (n for n in self.folder.folders() if PART.match(n))
-                self.skipped |= dict.fromkeys(odd, "a folder, not a file")
-            return found
-        raise StoreError(f"The parts in {self.folder} keep changing; try again.")
+                return [attempt(n) for n in names]
+            with ThreadPoolExecutor(REQUESTS) as pool:
+                return list(pool.map(attempt, names))
+
+        parts: dict[str, T | SkippedPart] = steady_look(self.parts, look, self.folder)
+        found = list(parts.items())
+        self.skipped = {n: str(r) for n, r in found if isinstance(r, SkippedPart)}
+        if self.folder.is_local:
+            odd = (n for n in self.folder.folders() if PART.match(n))
+            self.skipped |= dict.fromkeys(odd, "a folder, not a file")
+        return found
 
     @staticmethod
     def _latest(table: pa.Table) -> pa.Table:

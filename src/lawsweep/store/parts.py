@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -169,3 +169,41 @@ def _checked_file(source: pa.NativeFile) -> pq.ParquetFile:
 def _torn(error: Exception) -> SkippedPart:
     lines = str(error).splitlines()
     return SkippedPart(f"torn or not Parquet ({lines[0][:200] if lines else type(error).__name__})")
+
+
+LOOKS = 100
+
+
+def steady_look(
+    names: Callable[[], list[str]],
+    read: Callable[[list[str]], Iterable[T | None]],
+    folder: Folder,
+) -> dict[str, T]:
+    """What ``read`` makes of every part, for one listing of the folder.
+
+    ``read`` answers in order, None for a part that is no longer there: it was merged since it was
+    listed, and its rows are in a newer part.  Then the folder is listed again, but parts never
+    change, so only new ones are read: however fast writers merge, each look is shorter than the
+    last.  Raises StoreError if that never ends.
+    """
+    kept: dict[str, T] = {}
+    for _ in range(LOOKS):
+        listed = names()
+        fresh = [n for n in listed if n not in kept]
+        found = dict(zip(fresh, read(fresh), strict=True))
+        kept |= {n: value for n, value in found.items() if value is not None}
+        if all(n in kept for n in listed):
+            return {n: kept[n] for n in listed}
+    raise StoreError(f"The parts in {folder} keep changing; try again.")
+
+
+def or_gone(read: Callable[[str], T]) -> Callable[[str], T | None]:
+    """``read``, with None for a file that is not there."""
+
+    def attempt(name: str) -> T | None:
+        try:
+            return read(name)
+        except FileNotFoundError:
+            return None
+
+    return attempt
