@@ -13,9 +13,10 @@ import pytest
 from rows import row
 from toys import pair, toy
 
+from lawsweep.api.tables import read_attempts
 from lawsweep.core.errors import IncompatibleTableError, StoreError
 from lawsweep.store import parquet, parts
-from lawsweep.store.folder import LocalFolder
+from lawsweep.store.folder import Folder, LocalFolder
 from lawsweep.store.lookup import find_rows
 from lawsweep.store.parquet import MERGE, ParquetTable
 from lawsweep.store.plain import plain
@@ -315,14 +316,16 @@ def test_the_same_rows_again_after_a_failed_write_are_one_part(table, monkeypatc
 def test_a_reader_follows_parts_that_were_merged_away(table, monkeypatch):
     for i in range(3):
         table.append([row(f"{i}")])
-    reader, real, left = ParquetTable(table.root, toy), ParquetTable.parts, [2]
+    reader, real, left = ParquetTable(table.root, toy), LocalFolder.names, [2]
 
     def stale(self):
         left[0] -= 1
         return [*real(self), "part-gone.parquet"] if left[0] >= 0 else real(self)
 
-    monkeypatch.setattr(ParquetTable, "parts", stale)
+    monkeypatch.setattr(LocalFolder, "names", stale)
     assert reader.read().num_rows == 3
+    left[0] = 2  # and the reader that does not know the experiment
+    assert read_attempts(Folder.at(reader.folder.path.parent.parent), "toy").num_rows == 3
     left[0] = 10**6
     with pytest.raises(StoreError, match="keep changing"):
         reader.read()

@@ -8,24 +8,27 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lawsweep.core.errors import StoreError
 from lawsweep.store.folder import Folder
-from lawsweep.store.parts import PART, SkippedPart, check_experiment, use_part
+from lawsweep.store.parts import (
+    SkippedPart,
+    check_experiment,
+    part_names,
+    steady_look,
+    use_part,
+)
 from lawsweep.store.skipping import tell_skipped
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_LOOKS = 100  # parts may be merged away while they are read
 _ATTEMPT = ["run_id", "attempt", "started_at"]
-_T = TypeVar("_T")
 ARRAYS = pa.schema(
     [
         ("run_id", pa.string()),
@@ -40,13 +43,13 @@ ARRAYS = pa.schema(
 def table_names(results: Folder) -> list[str]:
     """Names of the experiments that have rows."""
     tables = results / "tables"
-    return [n for n in tables.folders() if _parts(tables / n)]
+    return [n for n in tables.folders() if part_names(tables / n)]
 
 
 def array_names(results: Folder, experiment: str) -> list[str]:
     """Names of the arrays that an experiment's rows have."""
     arrays = results / "arrays" / experiment
-    return [n for n in arrays.folders() if _parts(arrays / n)]
+    return [n for n in arrays.folders() if part_names(arrays / n)]
 
 
 def read_rows(results: Folder, experiment: str, run_ids: Collection[str] | None = None) -> pa.Table:
@@ -63,7 +66,7 @@ def read_attempts(
     there the param's default, or missing.  Torn, foreign and newer parts are passed over.
     """
     folder = results / "tables" / experiment
-    found = _steady(folder, lambda: list(_tables(folder, experiment, run_ids, _is_rows)))
+    found = _steady(folder, experiment, run_ids, _is_rows)
     if not found:
         return pa.table({"run_id": pa.array([], pa.string())})
     newest = found[-1].schema
@@ -76,7 +79,7 @@ def read_attempts(
 def empty_rows(results: Folder, experiment: str) -> pa.Table:
     """The columns of an experiment's newest part, and no rows."""
     folder = results / "tables" / experiment
-    for name in reversed(_parts(folder)):
+    for name in reversed(part_names(folder)):
         with suppress(SkippedPart, FileNotFoundError):
             schema = use_part(folder, name, _schema)
             check_experiment(schema, experiment)
@@ -91,7 +94,7 @@ def read_arrays(
     """One array's values (row-major) and shapes; those of the attempts in ``rows`` if given."""
     folder = results / "arrays" / experiment / array
     run_ids = None if rows is None else rows["run_id"].to_pylist()
-    found = _steady(folder, lambda: list(_tables(folder, experiment, run_ids, _is_array)))
+    found = _steady(folder, experiment, run_ids, _is_array)
     if not found:
         return ARRAYS.empty_table()
     table = _distinct(pa.concat_tables([t.select(ARRAYS.names).cast(ARRAYS) for t in found]))
@@ -111,7 +114,10 @@ def array_parts(
 
     A value that stands in two parts comes twice, which no reader minds.
     """
-    yield from _tables(results / "arrays" / experiment / array, experiment, run_ids, _is_array)
+    folder = results / "arrays" / experiment / array
+    read = _reader(folder, experiment, run_ids, _is_array)
+    for name in part_names(folder):
+        yield from read(name)
 
 
 def arrays_of_row(
@@ -132,7 +138,7 @@ def meanings(results_dir: str | Path, experiment: str) -> dict[str, tuple[str, s
     told = {f.name: f.metadata or {} for f in empty_rows(results, experiment).schema}
     for name in array_names(results, experiment):
         folder = results / "arrays" / experiment / name
-        for part in reversed(_parts(folder)):
+        for part in reversed(part_names(folder)):
             with suppress(SkippedPart, FileNotFoundError):
                 told[name] = use_part(folder, part, _schema).field("values").metadata or {}
                 break
@@ -178,29 +184,26 @@ def _numbers(table: pa.Table, name: str) -> np.ndarray:
     return numbers
 
 
-def _parts(folder: Folder) -> list[str]:
-    """Files that may be parts, roughly in the order of writing."""
-    return [n for n in folder.names() if PART.match(n)]
-
-
-def _steady(folder: Folder, look: Callable[[], _T]) -> _T:
-    for _ in range(_LOOKS):
-        try:
-            return look()
-        except FileNotFoundError:
-            continue  # merged away since it was listed: its rows are in a newer part
-    raise StoreError(f"The parts in {folder} keep changing; try again.")
-
-
-def _tables(
+def _steady(
     folder: Folder,
     experiment: str,
     run_ids: Collection[str] | None,
     is_ours: Callable[[pa.Schema], bool],
-) -> Iterator[pa.Table]:
-    """Each readable part, or the rows of it that are asked for; warns of the others.
+) -> list[pa.Table]:
+    """What all readable parts hold of the runs asked for, though parts are merged meanwhile."""
+    read = _reader(folder, experiment, run_ids, is_ours)
+    return [table for tables in steady_look(folder, read).values() for table in tables]
 
-    Raises FileNotFoundError when a part has gone since it was listed.
+
+def _reader(
+    folder: Folder,
+    experiment: str,
+    run_ids: Collection[str] | None,
+    is_ours: Callable[[pa.Schema], bool],
+) -> Callable[[str], list[pa.Table]]:
+    """Reads a part, or the rows of it that are asked for; empty, with a warning, for no part.
+
+    It raises FileNotFoundError for a part that has gone since it was listed.
     """
     wanted = None if run_ids is None else pa.array(list(run_ids), type=pa.string())
 
@@ -214,14 +217,15 @@ def _tables(
         hits = pc.is_in(ids, value_set=wanted)
         return _plain(file.read().filter(hits)) if pc.any(hits).as_py() else None
 
-    for name in _parts(folder):
+    def read(name: str) -> list[pa.Table]:
         try:
             table = use_part(folder, name, rows)
         except SkippedPart as reason:
             tell_skipped(folder, {name: str(reason)})
-            continue
-        if table is not None:
-            yield table
+            return []
+        return [] if table is None else [table]
+
+    return read
 
 
 def _schema(file: pq.ParquetFile) -> pa.Schema:

@@ -23,10 +23,8 @@ from lawsweep.core.errors import StoreError, unknown_name
 from lawsweep.core.experiment import Experiment
 from lawsweep.store.folder import Folder
 from lawsweep.store.parts import (
-    PART,
     SkippedPart,
     digest,
-    or_gone,
     part_name,
     steady_look,
     use_part,
@@ -194,13 +192,8 @@ class ArrayTable:
     def index(self) -> tuple[pa.Table, list[str]]:
         """Where every value is: its keys and shape, ``part`` and ``row``; and the parts' names."""
         self.skipped = {}
-        look = or_gone(lambda name: (self._look(name),))
-
-        def names() -> list[str]:
-            return [n for n in self.folder.names() if PART.match(n)]
-
-        found = steady_look(names, lambda fresh: [look(n) for n in fresh], self.folder)
-        parts = [(n, keys) for n, (keys,) in found.items() if keys is not None]
+        found = steady_look(self.folder, self._look)
+        parts = [(n, keys) for n, keys in found.items() if keys is not None]
         empty = _located(self._keys().empty_table(), 0)
         tables = [_located(keys, i) for i, (_, keys) in enumerate(parts)]
         return pa.concat_tables([empty, *tables]), [n for n, _ in parts]

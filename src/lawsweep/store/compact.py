@@ -32,8 +32,8 @@ from lawsweep.core.errors import StoreError
 from lawsweep.store import arrays
 from lawsweep.store.bits import row_classes, same_values
 from lawsweep.store.folder import Folder
-from lawsweep.store.parquet import REQUESTS, ParquetTable
-from lawsweep.store.parts import PART, SkippedPart, digest, encode, use_part
+from lawsweep.store.parquet import ParquetTable
+from lawsweep.store.parts import REQUESTS, SkippedPart, digest, encode, part_names, use_part
 
 TARGET_BYTES = 128 * 2**20  # of one part, as a file
 TARGET_ROWS = 1_000_000
@@ -80,7 +80,7 @@ def _compact_folder(
     folder: Folder, write: Callable[[pa.Table], bytes], target_bytes: int, target_rows: int
 ) -> Compacted:
     report = Compacted(str(folder))
-    names = [n for n in folder.names() if PART.match(n)]
+    names = part_names(folder)
     sizes = _sizes(folder, names)
     report.n_parts_before, report.bytes_before = len(sizes), sum(sizes.values())
     covered = remove_covered(folder, list(sizes), dry=False)
@@ -96,7 +96,7 @@ def _compact_folder(
         batch.add(name, part, sizes[name])
     for batch in batches.values():
         _flush(folder, batch, write, report)
-    left = _sizes(folder, [n for n in folder.names() if PART.match(n)])
+    left = _sizes(folder, part_names(folder))
     report.n_parts_after, report.bytes_after = len(left), sum(left.values())
     return report
 

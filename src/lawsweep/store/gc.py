@@ -22,7 +22,7 @@ from lawsweep.store.arrays import KEYS, parquet_bytes
 from lawsweep.store.compact import load_part, merge, remove_covered
 from lawsweep.store.files import TEMPORARY
 from lawsweep.store.folder import Folder
-from lawsweep.store.parts import PART, SkippedPart, part_name, use_part
+from lawsweep.store.parts import SkippedPart, part_name, part_names, use_part
 
 OLDER_S = 3600.0
 DEPTH = 4  # results/sweeps/<sweep>/launches; a loop of links ends here
@@ -107,13 +107,9 @@ def _done(rubbish: Rubbish, folder: Folder, name: str, dry: bool) -> Rubbish:
     return replace(rubbish, removed=True)
 
 
-def _part_names(folder: Folder) -> list[str]:
-    return [n for n in folder.names() if PART.match(n)]
-
-
 def _covered(folder: Folder, before: float, dry: bool) -> Iterator[Rubbish]:
     """Parts that an interrupted compaction left; and parts whose every row others have too."""
-    names = _part_names(folder)
+    names = part_names(folder)
     gone = remove_covered(folder, names, dry=True)
     for name, by in gone.items():
         size = _size_if_older(folder, name, before)
@@ -179,14 +175,14 @@ def _values_without_rows(
     folder: Folder, rows: Folder, before: float, dry: bool
 ) -> Iterator[Rubbish]:
     """Values whose writer died before it wrote their row.  What has a row stays, of course."""
-    parts = [(n, _keys(rows, n)) for n in _part_names(rows)]
+    parts = [(n, _keys(rows, n)) for n in part_names(rows)]
     known = [k for _, k in parts if k is not None]
     kept = ""
     if len(known) < len(parts):
         kept = f"some parts of {rows} cannot be read, and may have their rows"
     elif not known:
         kept = f"there is no row in {rows}: was it moved?"
-    for name in _part_names(folder):
+    for name in part_names(folder):
         keys, size = _keys(folder, name), _size_if_older(folder, name, before)
         if keys is None or size is None:
             continue
@@ -225,7 +221,7 @@ def _rows_of_no_sweep(root: Folder) -> Iterator[Rubbish]:
     known = pa.concat_arrays([pa.array([], type=pa.string()), *planned]).unique()
     for name in (root / "tables").folders():
         folder = root / "tables" / name
-        keys = [k["run_id"] for n in _part_names(folder) if (k := _keys(folder, n)) is not None]
+        keys = [k["run_id"] for n in part_names(folder) if (k := _keys(folder, n)) is not None]
         if not keys:
             continue
         ids = pa.chunked_array([c for k in keys for c in k.chunks]).unique()

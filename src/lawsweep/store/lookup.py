@@ -11,10 +11,8 @@ import pyarrow.parquet as pq
 
 from lawsweep.store.folder import Folder
 from lawsweep.store.parts import (
-    PART,
     SkippedPart,
     check_experiment,
-    or_gone,
     steady_look,
     use_part,
 )
@@ -40,12 +38,7 @@ def _rank(row: dict[str, Any]) -> tuple[bool, int, Any]:
 
 def _steady(folder: Folder, experiment: str, prefix: str) -> list[dict[str, Any]]:
     """The rows of all parts; listed again when one is merged away meanwhile."""
-    look = or_gone(lambda name: _rows(folder, experiment, name, prefix))
-
-    def names() -> list[str]:
-        return [n for n in folder.names() if PART.match(n)]
-
-    found = steady_look(names, lambda fresh: [look(n) for n in fresh], folder)
+    found = steady_look(folder, lambda name: _rows(folder, experiment, name, prefix))
     return [row for rows in found.values() for row in rows]
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,8 +30,8 @@ from lawsweep.store.parts import (
     SkippedPart,
     digest,
     encode,
-    or_gone,
     part_name,
+    part_names,
     read_part,
     read_schema,
     steady_look,
@@ -51,7 +50,6 @@ _KEYS = [
 
 MERGE = 16  # small parts of one writer that become one
 MERGE_BYTES = 64 * 2**20  # of parts together; larger ones stay as they are
-REQUESTS = 16  # parts asked for at the same time, where each costs a round trip
 T = TypeVar("T")
 
 
@@ -79,7 +77,7 @@ class ParquetTable:
 
     def parts(self) -> list[str]:
         """Names of the files that may be parts, in order (roughly the order of writing)."""
-        return [n for n in self.folder.names() if PART.match(n)]
+        return part_names(self.folder)
 
     def check_writable(self) -> None:
         """Raise StoreError if no part can be written, IncompatibleTableError if none should be.
@@ -248,16 +246,7 @@ class ParquetTable:
 
     def _each(self, read: Callable[[str], T | SkippedPart]) -> list[tuple[str, T | SkippedPart]]:
         """What ``read`` makes of each part; ``skipped`` has the reasons of those it passes over."""
-        attempt: Callable[[str], T | SkippedPart | None] = or_gone(read)
-
-        def look(names: list[str]) -> list[T | SkippedPart | None]:
-            if self.folder.is_local:
-                return [attempt(n) for n in names]
-            with ThreadPoolExecutor(REQUESTS) as pool:
-                return list(pool.map(attempt, names))
-
-        parts: dict[str, T | SkippedPart] = steady_look(self.parts, look, self.folder)
-        found = list(parts.items())
+        found = list(steady_look(self.folder, read).items())
         self.skipped = {n: str(r) for n, r in found if isinstance(r, SkippedPart)}
         if self.folder.is_local:
             odd = (n for n in self.folder.folders() if PART.match(n))

@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -172,38 +173,39 @@ def _torn(error: Exception) -> SkippedPart:
 
 
 LOOKS = 100
+REQUESTS = 16  # parts asked for at the same time, where each costs a round trip
 
 
-def steady_look(
-    names: Callable[[], list[str]],
-    read: Callable[[list[str]], Iterable[T | None]],
-    folder: Folder,
-) -> dict[str, T]:
+def part_names(folder: Folder) -> list[str]:
+    """Names of the files that may be parts, in order (roughly the order of writing)."""
+    return [n for n in folder.names() if PART.match(n)]
+
+
+def steady_look(folder: Folder, read: Callable[[str], T]) -> dict[str, T]:
     """What ``read`` makes of every part, for one listing of the folder.
 
-    ``read`` answers in order, None for a part that is no longer there: it was merged since it was
+    A part that is no longer there (``read`` raises FileNotFoundError) was merged since it was
     listed, and its rows are in a newer part.  Then the folder is listed again, but parts never
     change, so only new ones are read: however fast writers merge, each look is shorter than the
     last.  Raises StoreError if that never ends.
     """
     kept: dict[str, T] = {}
     for _ in range(LOOKS):
-        listed = names()
-        fresh = [n for n in listed if n not in kept]
-        found = dict(zip(fresh, read(fresh), strict=True))
-        kept |= {n: value for n, value in found.items() if value is not None}
+        listed = part_names(folder)
+        kept |= _those_there(folder, read, [n for n in listed if n not in kept])
         if all(n in kept for n in listed):
             return {n: kept[n] for n in listed}
     raise StoreError(f"The parts in {folder} keep changing; try again.")
 
 
-def or_gone(read: Callable[[str], T]) -> Callable[[str], T | None]:
-    """``read``, with None for a file that is not there."""
-
-    def attempt(name: str) -> T | None:
+def _those_there(folder: Folder, read: Callable[[str], T], names: list[str]) -> dict[str, T]:
+    def attempt(name: str) -> list[tuple[str, T]]:
         try:
-            return read(name)
+            return [(name, read(name))]
         except FileNotFoundError:
-            return None
+            return []
 
-    return attempt
+    if folder.is_local or len(names) < 2:
+        return dict(found for name in names for found in attempt(name))
+    with ThreadPoolExecutor(REQUESTS) as pool:
+        return dict(found for answer in pool.map(attempt, names) for found in answer)
