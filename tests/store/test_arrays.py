@@ -17,10 +17,11 @@ from hypothesis.extra import numpy as hnp
 import lawsweep
 from lawsweep import Array, Field, Sweep, experiment
 from lawsweep.core.errors import StoreError, UnknownNameError
-from lawsweep.store import array_values
+from lawsweep.store import array_values, part_writer
 from lawsweep.store import arrays as arrays_module
 from lawsweep.store.array_values import decode
 from lawsweep.store.arrays import ArrayTable, encode
+from lawsweep.store.folder import LocalFolder
 from lawsweep.store.parquet import ParquetTable
 
 
@@ -135,18 +136,26 @@ def test_a_value_belongs_to_the_row_of_its_own_attempt(tmp_path):
         found["c"]
 
 
+def full_disk(patch, under):
+    """No write below a folder of this name succeeds."""
+    real = LocalFolder.write
+
+    def write(self, name, data, **options):
+        if under in self.path.parts:
+            raise StoreError("no space")
+        real(self, name, data, **options)
+
+    patch.setattr(LocalFolder, "write", write)
+
+
 def test_arrays_are_durable_before_the_rows_that_acknowledge_them(tmp_path, monkeypatch):
     rows = ParquetTable(tmp_path / "tables", spectral)
-
-    def full(*_):
-        raise StoreError("no space")
-
-    monkeypatch.setattr(ParquetTable, "_write", full)
+    full_disk(monkeypatch, "tables")
     with pytest.raises(StoreError):
         rows.append([row("a")], [{"spectrum": np.ones(2)}])
     assert list(rows.array_store.table("spectrum").values()) == ["a"]
     monkeypatch.undo()
-    monkeypatch.setattr(ArrayTable, "_write", full)
+    full_disk(monkeypatch, "arrays")
     with pytest.raises(StoreError):
         rows.append([row("b")], [{"spectrum": np.ones(2)}])
     assert rows.read().num_rows == 0
@@ -155,12 +164,8 @@ def test_arrays_are_durable_before_the_rows_that_acknowledge_them(tmp_path, monk
 def test_what_is_durable_is_not_written_again_when_the_rows_are_tried_again(tmp_path, monkeypatch):
     rows = ParquetTable(tmp_path / "tables", spectral)
     batch = [row("a")], [{"spectrum": np.ones(2)}]
-
-    def full(*_):
-        raise StoreError("no space")
-
     with monkeypatch.context() as patched:
-        patched.setattr(ParquetTable, "_write", full)
+        full_disk(patched, "tables")
         for _ in range(3):
             with pytest.raises(StoreError):
                 rows.append(*batch)
@@ -263,13 +268,14 @@ def test_large_appends_are_cut_into_parts(table, monkeypatch):
 def test_many_appends_leave_few_parts(table):
     for i in range(100):
         table.append([row(f"{i:03d}")], [np.full(3, i)])
-    assert len(part_names(table.folder)) <= 2 * arrays_module.MERGE
+    assert len(part_names(table.folder)) <= 2 * part_writer.MERGE
     found = table.values()
     assert [found[f"{i:03d}"][0] for i in range(100)] == list(range(100))
 
 
 def test_large_parts_are_not_merged(table, monkeypatch):
     monkeypatch.setattr(arrays_module, "MERGE_BYTES", 100)
+    table = ArrayTable(table.root, table.experiment, table.name)
     for i in range(20):
         table.append([row(f"{i:02d}")], [np.full(3, i)])
     assert len(part_names(table.folder)) == 20

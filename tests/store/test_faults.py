@@ -19,7 +19,7 @@ from rows import row
 from toys import toy
 
 from lawsweep.core.errors import StoreError
-from lawsweep.store import parquet
+from lawsweep.store import part_writer
 from lawsweep.store.compact import compact
 from lawsweep.store.parquet import ParquetTable
 
@@ -111,7 +111,7 @@ def check(root, acknowledged, attempted, where):
 
 @pytest.fixture
 def small_merges(monkeypatch):
-    monkeypatch.setattr(parquet, "MERGE", 3)
+    monkeypatch.setattr(part_writer, "MERGE", 3)
 
 
 def n_steps(tmp_path):

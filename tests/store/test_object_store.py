@@ -23,7 +23,8 @@ from lawsweep.cli.main import run_command
 from lawsweep.core.errors import IncompatibleTableError, StoreError
 from lawsweep.store import objects
 from lawsweep.store.folder import Folder
-from lawsweep.store.parquet import MERGE, ParquetTable
+from lawsweep.store.parquet import ParquetTable
+from lawsweep.store.part_writer import MERGE
 from lawsweep.store.patient import PatientTable
 
 SWEEP = """

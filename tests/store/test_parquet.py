@@ -18,7 +18,8 @@ from lawsweep.core.errors import IncompatibleTableError, StoreError
 from lawsweep.store import parquet, parts
 from lawsweep.store.folder import Folder, LocalFolder
 from lawsweep.store.lookup import find_rows
-from lawsweep.store.parquet import MERGE, ParquetTable
+from lawsweep.store.parquet import ParquetTable
+from lawsweep.store.part_writer import MERGE
 from lawsweep.store.plain import plain
 from lawsweep.store.schema import table_schema
 from lawsweep.store.skipping import SkippedFileWarning
@@ -262,6 +263,7 @@ def test_a_long_launch_leaves_few_files(table):
 
 def test_large_parts_are_not_merged(table, monkeypatch):
     monkeypatch.setattr(parquet, "MERGE_BYTES", 10_000)
+    table = ParquetTable(table.root, toy)
     for i in range(2 * MERGE + 1):
         table.append([row(f"{i:03d}")])
     assert len(table.parts()) == 2 * MERGE + 1

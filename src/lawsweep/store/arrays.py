@@ -9,7 +9,6 @@ their content and whole or absent, as the rows' are; duplicates are harmless.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,13 +18,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lawsweep.core.errors import StoreError, unknown_name
+from lawsweep.core.errors import unknown_name
 from lawsweep.core.experiment import Experiment
 from lawsweep.store.folder import Folder
+from lawsweep.store.part_writer import PartWriter
 from lawsweep.store.parts import (
     SkippedPart,
     digest,
-    part_name,
     steady_look,
     use_part,
 )
@@ -38,7 +37,7 @@ KEYS = ["run_id", "attempt", "started_at"]
 PART_BYTES = 128 * 2**20  # of values in one part
 GROUP_BYTES = 2**20  # of values in one row group: what is read to get at one value
 GROUP_ROWS = 65_536
-MERGE, MERGE_BYTES = 16, 8 * 2**20  # small parts of one writer that become one
+MERGE_BYTES = 8 * 2**20  # of small parts of one writer that become one
 
 
 def array_schema(experiment: Experiment, name: str) -> pa.Schema:
@@ -125,9 +124,8 @@ class ArrayTable:
             raise unknown_name("array", self.name, known, f"experiment {self.experiment.name}")
         self.folder = Folder.at(self.root) / self.experiment.name / self.name
         self.schema = array_schema(self.experiment, self.name)
-        self._own: list[dict[str, int]] = []  # parts this wrote, and bytes, by times merged
+        self._writer = PartWriter(self.folder, self._whole, parquet_bytes, MERGE_BYTES)
         self._written: set[str] = set()  # digests of the parts of the append before
-        self._is_there = False
 
     def append(self, rows: Sequence[Mapping[str, Any]], values: Sequence[np.ndarray]) -> None:
         """Write the values of these rows: durable when this returns.  Raises StoreError.
@@ -150,44 +148,18 @@ class ArrayTable:
                 )
                 # Tried again because the rows could not be written: these are durable already.
                 if digest(data) not in before:
-                    self._write(data, 0)
+                    self._writer.write(data)
                 self._written.add(digest(data))
                 start, held = i, 0
             held += size
-        self._merge(0)
+        self._writer.merge()
 
-    def _write(self, data: bytes, level: int) -> None:
-        name = part_name(data)
-        # As the rows' table: what vanished with its disk is not made anew under the mount point.
-        self.folder.write(name, data, create=not self._is_there)
-        self._is_there = True
-        while len(self._own) <= level:
-            self._own.append({})
-        self._own[level][name] = len(data)
+    def _whole(self, name: str) -> pa.Table:
+        def whole(file: pq.ParquetFile) -> pa.Table:
+            check_part(file.schema_arrow, self.schema)
+            return file.read().cast(self.schema)
 
-    def _merge(self, level: int) -> None:
-        """As ParquetTable's: the merged part is durable before the others go."""
-        parts = self._own[level] if level < len(self._own) else {}
-        if len(parts) < MERGE:
-            return
-        if sum(parts.values()) > MERGE_BYTES:
-            self._own[level] = {}
-            return
-        with suppress(StoreError):  # costs nothing but files, and is tried again
-            try:
-                tables = [use_part(self.folder, n, self._whole) for n in parts]
-            except (FileNotFoundError, SkippedPart):
-                self._own[level] = {}  # somebody compacted them: they are not ours any more
-                return
-            self._write(parquet_bytes(pa.concat_tables(tables)), level + 1)
-            self._own[level] = {}
-            for name in parts:
-                self.folder.delete(name)
-            self._merge(level + 1)
-
-    def _whole(self, file: pq.ParquetFile) -> pa.Table:
-        check_part(file.schema_arrow, self.schema)
-        return file.read().cast(self.schema)
+        return use_part(self.folder, name, whole)
 
     def index(self) -> tuple[pa.Table, list[str]]:
         """Where every value is: its keys and shape, ``part`` and ``row``; and the parts' names."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,17 +19,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lawsweep.core.errors import IncompatibleTableError, StoreError
+from lawsweep.core.errors import IncompatibleTableError
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.protocols import Done
 from lawsweep.store.folder import Folder
+from lawsweep.store.part_writer import PartWriter
 from lawsweep.store.parts import (
     PART,
     NewerPart,
     SkippedPart,
-    digest,
     encode,
-    part_name,
     part_names,
     read_part,
     read_schema,
@@ -48,7 +46,6 @@ _KEYS = [
     "started_at",
 ]  # fmt: skip
 
-MERGE = 16  # small parts of one writer that become one
 MERGE_BYTES = 64 * 2**20  # of parts together; larger ones stay as they are
 T = TypeVar("T")
 
@@ -68,10 +65,7 @@ class ParquetTable:
     def __post_init__(self) -> None:
         self.folder = Folder.at(self.root) / self.experiment.name
         self.schema = table_schema(self.experiment)
-        # Parts this object wrote, and their bytes, by how often they were merged.
-        self._own: list[dict[str, int]] = []
-        self._last = ("", "")  # digest and name of the part written last
-        self._is_there = False
+        self._writer = PartWriter(self.folder, self._whole, encode, MERGE_BYTES)
         self._lock = Lock()  # two threads of one program may append to it
         self._arrays: ArrayStore | None = None
 
@@ -147,8 +141,11 @@ class ParquetTable:
             self.array_store.append(rows, arrays)
         data = encode(pa.Table.from_arrays(columns, schema=self.schema))
         with self._lock:
-            self._write(data, 0)
-            self._merge(0)
+            self._writer.write(data)
+            self._writer.merge()
+
+    def _whole(self, name: str) -> pa.Table:
+        return read_part(self.folder, name, self.schema, {})
 
     @property
     def array_store(self) -> ArrayStore:
@@ -158,47 +155,6 @@ class ParquetTable:
         if self._arrays is None:
             self._arrays = ArrayStore(self.folder.parent.parent / "arrays", self.experiment)
         return self._arrays
-
-    def _write(self, data: bytes, level: int) -> None:
-        """Write a part.  The same bytes again, after a failed try, get the same name again.
-
-        So a part whose write was reported as failed, but was done, is not there twice.
-        """
-        key = digest(data)
-        name = self._last[1] if self._last[0] == key else part_name(data)
-        self._last = (key, name)
-        # A folder that was there and is not: its disk was unmounted.  One made anew under the
-        # mount point would swallow the rows.
-        self.folder.write(name, data, create=not self._is_there)
-        self._is_there = True
-        while len(self._own) <= level:
-            self._own.append({})
-        self._own[level][name] = len(data)
-
-    def _merge(self, level: int) -> None:
-        """Put the parts this writer made on one level into one part of the next.
-
-        So a long launch leaves some tens of files, not one every two seconds.  The merged part is
-        durable before the others go: a kill between leaves duplicates, which are harmless.  A
-        merge that fails costs nothing but files (the rows are durable), and is tried again.
-        """
-        parts = self._own[level]
-        if len(parts) < MERGE:
-            return
-        if sum(parts.values()) > MERGE_BYTES:
-            self._own[level] = {}
-            return
-        with suppress(StoreError):
-            try:
-                tables = [read_part(self.folder, name, self.schema, {}) for name in parts]
-            except (FileNotFoundError, SkippedPart):
-                self._own[level] = {}  # somebody compacted them: they are not ours any more
-                return
-            self._write(encode(pa.concat_tables(tables)), level + 1)
-            self._own[level] = {}
-            for name in parts:
-                self.folder.delete(name)
-            self._merge(level + 1)
 
     def done(self, run_ids: Collection[str] | None = None) -> dict[str, Done]:
         """What is known of each run (of all, or of those asked for) that has a row."""

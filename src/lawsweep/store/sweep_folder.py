@@ -36,6 +36,21 @@ class SweepFolder:
         """Where each launch has its record, its plan and, while it lives, its sign of life."""
         return self.folder / "launches"
 
+    @property
+    def jobs(self) -> Folder:
+        """Where each job that was sent to a cluster for this sweep has its record."""
+        return self.folder / "jobs"
+
+    def write_job(self, job: str, record: Mapping[str, Any]) -> None:
+        """Write the record of a job (again when its end is known)."""
+        self.jobs.write(f"{job}.json", json.dumps(record, indent=1, default=str).encode())
+
+    def job_records(self) -> list[dict[str, Any]]:
+        """The records of all jobs, earliest first; unreadable ones left out."""
+        names = [n for n in self.jobs.names() if n.endswith(".json")]
+        found = [r for n in names if (r := _read_json(self.jobs, n)) and r.get("job") == n[:-5]]
+        return sorted(found, key=lambda r: (str(r.get("submitted_at")), r["job"]))
+
     def freeze(self, plan: Plan, config: Mapping[str, Any], launch_id: str | None = None) -> None:
         """Write ``plan.parquet`` and ``sweep.yaml``, before anything runs.
 
