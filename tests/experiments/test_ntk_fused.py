@@ -5,9 +5,10 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from lawsweep import Infeasible
-from lawsweep.experiments import _ntk_fused
+from lawsweep.experiments import _ntk_fused, _ntk_run
 from lawsweep.experiments.ntk_min_eig import Metrics, Params, ntk_min_eig
 
 POINT = {"n_samples": 60, "input_dim": 12, "width": 12, "depth": 3, "activation": "sigmoid"}
@@ -68,14 +69,18 @@ def test_some_members_are_zeros_and_others_are_not():
 
 def test_a_member_out_of_range_is_infeasible_alone(monkeypatch):
     """One seed's weights are scaled up to overflow; its neighbours' rows are as ever."""
-    real = _ntk_fused.draw
+    alone_draw, weights_of = _ntk_run.draw, _ntk_fused._weights
 
     def draw(params, seed, device):
-        given, weights = real(params, seed, device)
+        given, weights = alone_draw(params, seed, device)
         return given, [w * (1e250 if seed == 2 else 1.0) for w in weights]
 
-    monkeypatch.setattr(_ntk_fused, "draw", draw)
-    monkeypatch.setattr("lawsweep.experiments._ntk_run.draw", draw)
+    def stacked(params, seeds, device):
+        scale = torch.tensor([1e250 if s == 2 else 1.0 for s in seeds], dtype=torch.float64)
+        return [w * scale[:, None, None] for w in weights_of(params, seeds, device)]
+
+    monkeypatch.setattr(_ntk_fused, "_weights", stacked)
+    monkeypatch.setattr(_ntk_run, "draw", draw)
     together, alone = both(activation="relu", width=40)
     assert isinstance(together[2], Infeasible)
     for k in (0, 1, 3, 4):

@@ -5,16 +5,18 @@ import math
 import subprocess
 import sys
 import typing
+import weakref
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from reference_ntk import FUNCTIONS, jacobians
 
 from lawsweep import Infeasible, LawsweepError, stream
 from lawsweep.core.shards import HerePool, installed
-from lawsweep.experiments import _ntk_inputs, _ntk_network, _ntk_solve
+from lawsweep.experiments import _ntk_cost, _ntk_inputs, _ntk_network, _ntk_run, _ntk_solve
 from lawsweep.experiments.ntk_min_eig import Metrics, Params, cost, ntk_min_eig
 from lawsweep.kernels import networks, sampling
 from lawsweep.kernels.activations import ACTIVATIONS
@@ -407,3 +409,49 @@ def test_cost_counts_what_is_asked_for():
     singular = {**point, "input_dim": 5.0, "width": 5.0}
     lowest = cost(columns_of(**singular, n_lowest=np.array([0.0, 5.0])))
     assert lowest.memory_bytes[0] < 8 * 5000**2 < lowest.memory_bytes[1]  # an exact zero, and K
+
+
+def test_cost_of_auto_is_that_of_the_way_it_takes(monkeypatch):
+    """N = 50,000: 44 GB to form K, measured 1.25 GB (beside the process's own) to do without."""
+    point = {"n_samples": 50_000.0, "input_dim": 300.0, "width": 300.0, "depth": 3.0}
+    n, n_params = 50_000, 2 * 300**2 + 300
+    monkeypatch.setattr(_ntk_cost, "_room", lambda: 17e9)
+    without = cost(columns_of(**point))
+    assert without == cost(columns_of(**point, solver="matrix_free"))
+    assert 1e9 < float(without.memory_bytes) < 2e9
+    # Some hundred to some thousand products with K: 746 were measured for one start to 1e-2.
+    assert 1e3 < float(without.flops) / (4 * n * n_params) < 1e4
+    # What needs the matrix has it, whatever the room.
+    assert float(cost(columns_of(**point, n_lowest=3)).memory_bytes) > 8 * 2.2 * n**2
+    monkeypatch.setattr(_ntk_cost, "_room", lambda: 50e9)
+    formed = cost(columns_of(**point))
+    assert float(formed.memory_bytes) > 8 * 2.2 * n**2
+    assert float(formed.flops) > n**3 / 3
+    halved = cost(columns_of(**point, dtype="float32"))
+    assert float(halved.memory_bytes) == pytest.approx(0.5 * float(formed.memory_bytes), rel=1e-2)
+
+
+def test_room_is_a_part_of_this_machine():
+    assert 1e8 < _ntk_cost._room() < psutil.virtual_memory().total
+
+
+def test_a_matrix_free_solve_holds_no_other_network(monkeypatch):
+    """Features and backprops of the first passes are gone before it makes its own."""
+    held, taken = [], _ntk_run.Prepared.take
+
+    def take(prepared):
+        held.append(weakref.ref(prepared.lin))
+        return taken(prepared)
+
+    def solve(*_args, **_options):
+        assert held[0]() is None
+        raise ValueError("seen")
+
+    monkeypatch.setattr(_ntk_run.Prepared, "take", take)
+    monkeypatch.setattr("lawsweep.kernels.eigmin_block.smallest_eigenvalue_block", solve)
+    with pytest.raises(ValueError, match="seen"):
+        run(solver="matrix_free")
+    prepared = _ntk_run.prepare(Params(**POINT), 0, "cpu")
+    taken(prepared)
+    with pytest.raises(ValueError, match="taken before; prepare the run again"):
+        taken(prepared)

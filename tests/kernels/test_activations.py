@@ -62,3 +62,10 @@ def test_leaky_slope_is_exact_in_float64():
 def test_unknown_name_lists_the_valid_ones():
     with pytest.raises(ValueError, match=r"unknown activation 'rulu'; valid: erf, gelu, .*relu"):
         activation("rulu")
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_slope_from_the_value_is_the_derivative_to_the_bit(name, dtype):
+    act, x = activation(name), POINTS.to(dtype)
+    assert torch.equal(act.slope(x, act.f(x)), act.df(x))

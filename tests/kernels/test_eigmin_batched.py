@@ -112,3 +112,18 @@ def test_a_batch_of_networks_whole(name):
         if found[i].converged:
             assert found[i].value == pytest.approx(alone.value, rel=1e-9)
     assert [f.converged for f in found] == [i != 3 for i in range(b)]
+
+
+def test_starts_may_be_one_tensor():
+    k = wisharts(5, 30)
+    vector = torch.from_numpy(np.random.default_rng(9).standard_normal(30))
+    together = smallest_eigenvalues_batched(k, starts=vector.expand(5, 30))
+    assert together == smallest_eigenvalues_batched(k, starts=[vector] * 5)
+    with pytest.raises(ValueError, match=r"expected starts of shape \(5, 30\), got \(5, 29\)"):
+        smallest_eigenvalues_batched(k, starts=torch.ones(5, 29))
+    # A bad start is refused for its member alone.
+    bad = vector.repeat(5, 1)
+    bad[3] = math.nan
+    got = smallest_eigenvalues_batched(k, starts=bad)
+    assert isinstance(got[3], ValueError)
+    assert got[:3] + got[4:] == together[:3] + together[4:]

@@ -104,3 +104,20 @@ def test_the_factorisation_error_is_within_the_theorems_bound():
     error = np.abs(factor @ factor.T - k.numpy())
     u = 2.0**-53
     assert (np.tril(error) <= 97 * u / (1 - 97 * u) * np.abs(factor) @ np.abs(factor).T).all()
+
+
+def test_the_librarys_routine_works_in_place():
+    """As on a GPU, where the whole matrix goes to it: a second N^2 would not fit beside a large K.
+
+    torch's allocations are recorded: nothing of the matrix's size is among them.
+    """
+    n = 300
+    k = spd(n)
+    a = torch.where(torch.ones(n, n).tril() > 0, k, torch.nan)
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as profile:
+        assert factorise(a, block=n)
+    largest = max(abs(event.cpu_memory_usage) for event in profile.events())
+    assert largest < 8 * n * n / 2
+    assert np.abs(a.tril().numpy() - np.linalg.cholesky(k.numpy())).max() <= 20 * n * 2.0**-52

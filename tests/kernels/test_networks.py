@@ -109,3 +109,16 @@ def test_ntk_parameterisation_gives_the_sum_of_scaled_layer_grams(biased):
 def test_unknown_parameterisation():
     with pytest.raises(ValueError, match="unknown parameterisation 'mup'; valid: standard, ntk"):
         networks.weight_sds((4, 3, 1), parameterisation="mup")
+
+
+@pytest.mark.parametrize("parameterisation", networks.PARAMETERISATIONS)
+def test_stacked_weights_are_those_drawn_alone(parameterisation):
+    widths, betas = (6, 4, 5, 1), (1.0, 2.0, 0.5)
+    rngs = [np.random.default_rng(s) for s in range(3)]
+    stacks = networks.init_stacks(widths, rngs, betas, parameterisation=parameterisation)
+    for k in range(3):
+        alone = networks.init_weights(
+            widths, np.random.default_rng(k), betas, parameterisation=parameterisation
+        )
+        assert all(torch.equal(s[k], w) for s, w in zip(stacks, alone, strict=True))
+    assert networks.init_stacks(widths, [], betas)[0].shape == (0, 6, 4)

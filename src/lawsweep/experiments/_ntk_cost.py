@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -12,10 +12,12 @@ from lawsweep import Cost
 from lawsweep.experiments._ntk_network import CONJUGATE, FULL, hidden_widths, kernel_layers
 
 LANCZOS_STEPS = 70.0  # two triangular solves each
-MATRIX_FREE_STEPS = 600.0  # of products with K, two starts; within a factor of 3 either way
-VECTORS = 220.0  # of N numbers that a matrix-free solve keeps beside the network's values
 # Memory traffic makes a flop of a triangular solve ten times dearer than one of a matrix product.
 SOLVE_FACTOR = 10.0
+# Products with K of a matrix-free solve, both its starts, at N = 3000 and N = p / 4; more samples
+# take more.  Within a factor of 3 either way, as N / p and the activation have it.
+PRODUCTS, GROWTH = 900.0, 0.35
+PRODUCT_FACTOR = 1.6  # what a step takes beside its product, and products below the full rate
 
 
 def cost(p: Any) -> Cost:
@@ -23,27 +25,52 @@ def cost(p: Any) -> Cost:
 
     Gram: N^2 sum_l (n_{l-1} + n_l) by symmetry; passes: 4 N p; two factorisations of N^3 / 3,
     and about 70 steps of two triangular solves, N^2 each; a dense solve 9 N^3.  Matrix-free:
-    4 N p a product with K and no N^2 memory.  ``auto`` is taken to form K.
+    4 N p a product with K and no N^2 memory.  ``auto`` forms K where it does on this machine.
     """
+    from lawsweep.kernels.eigmin_choice import MATRICES
+
     n = np.asarray(p.n_samples, dtype=np.float64)
     columns, n_params, units, n_rank = _network_sizes(p)
-    solver = np.asarray(p.solver)
     item = np.where(np.asarray(p.dtype) == "float32", 4.0, 8.0)
-    singular = n > n_rank
-    all_values = np.asarray(p.full_spectrum)
-    dense = (solver == "dense") | all_values | ((np.asarray(p.n_lowest) > 0) & (n < 500))
-    free = ((solver == "matrix_free") | (solver == "sharded")) & ~dense
+    asks_for_all, n_lowest = np.asarray(p.full_spectrum), np.asarray(p.n_lowest)
+    solver, small = np.asarray(p.solver), n < 500
+    dense = (solver == "dense") | asks_for_all | ((n_lowest > 0) & small)
+    free = (solver == "matrix_free") | (solver == "sharded")
+    free = (free | ((solver == "auto") & (MATRICES * item * n**2 > _room()))) & ~dense
+    free &= n_lowest == 0
     solve = (2.0 / 3.0) * n**3 + LANCZOS_STEPS * 2.0 * SOLVE_FACTOR * n**2
     solve = np.where(dense, 9.0 * n**3, solve) + columns * n**2
-    solve = np.where(free, MATRIX_FREE_STEPS * 4.0 * n * n_params, solve)
-    squares = np.where(dense, 4.0, 2.2) * n**2
-    # A sharded run's other processes hold the rows; this one their share at most.
-    squares = np.where(free, (VECTORS + np.minimum(columns, n / 8.0)) * n, squares)
+    products = PRODUCTS * (n / 3000.0) ** GROWTH
+    solve = np.where(free, PRODUCT_FACTOR * products * 4.0 * n * n_params, solve)
+    squares = item * np.where(dense, 4.0, MATRICES) * n**2
     limit = (np.asarray(p.infinite_width_up_to) >= n) * (n**3 + 600.0 * n**2)
-    skipped = singular & ~all_values & (np.asarray(p.n_lowest) == 0)
+    skipped = (n > n_rank) & ~asks_for_all & (n_lowest == 0)
     flops = 4.0 * n * n_params + np.where(skipped, 0.0, solve) + limit
-    memory = item * (np.where(skipped, 0.0, squares) + n * units + 2.0 * n_params)
+    passes = item * (n * units + 2.0 * n_params)
+    # The network's values are let go before a matrix-free solve makes its own.
+    matrix_free = np.maximum(passes, _matrix_free_bytes(p, n, item, columns, n_params))
+    solving = np.where(free, matrix_free, passes + squares)
+    memory = np.where(skipped, passes, solving)
     return Cost(flops=flops, memory_bytes=memory + (limit > 0) * 8.0 * 6.0 * n**2 + 2e7)
+
+
+def _matrix_free_bytes(p: Any, n: Any, item: Any, columns: Any, n_params: Any) -> Any:
+    """``eigmin_choice.matrix_free_bytes`` over points, and the inputs in their first copy."""
+    from lawsweep.kernels.eigmin_choice import VECTORS
+
+    rank = np.minimum(columns, n / 8.0)
+    inputs = 8.0 * n * np.asarray(p.input_dim, dtype=np.float64)
+    rows = n * (item * (columns + VECTORS) + 4.0 * rank)
+    return inputs + rows + 8.0 * (4.0 * n_params + 3.0 * rank**2)
+
+
+def _room() -> float:
+    """Bytes up to which ``auto`` forms K: of this machine's memory, as a plan knows no other."""
+    import psutil
+
+    from lawsweep.experiments._ntk_solve import SHARE
+
+    return SHARE * float(psutil.virtual_memory().total)
 
 
 def _network_sizes(p: Any) -> tuple[Any, Any, Any, Any]:
@@ -58,13 +85,19 @@ def _network_sizes(p: Any) -> tuple[Any, Any, Any, Any]:
         n_params = d * w + (depth - 2.0) * w * w + w
         biases = bias * ((depth - 1.0) * w + 1.0)
         rank = np.where(full, n_params + biases, np.inf)
-        return columns, n_params, 2.0 * d + 4.0 * w * depth, rank
+        return columns, n_params, d + 3.0 * w * (depth - 1.0) + w, rank
     cells = (p.input_dim, p.width, p.depth, p.bias, p.kernel, p.shape, p.widths)
     spread = np.broadcast_arrays(*(_cells(c) for c in cells))
     keys = list(zip(*(c.ravel().tolist() for c in spread), strict=True))
     known = {key: _sizes(*key) for key in dict.fromkeys(keys)}
     table = np.array([known[key] for key in keys]).reshape(*spread[0].shape, 4)
     return tuple(np.moveaxis(table, -1, 0))
+
+
+def _passes(widths: Sequence[int]) -> int:
+    """Numbers a sample at the peak: features, preactivations, backprops, one in work."""
+    hidden = widths[1:-1]
+    return widths[0] + 3 * sum(hidden) + max(hidden)
 
 
 def _cells(value: Any) -> np.ndarray:
@@ -91,4 +124,4 @@ def _sizes(
     # The last layer's second factor is all ones: no product.
     columns = sum(pairs[k - 1][0] + (pairs[k - 1][1] if k < int(depth) else 0) for k in chosen)
     n_params = sum(a * b for a, b in pairs)
-    return columns, n_params, 2 * sum(n), sum(pairs[k - 1][0] * pairs[k - 1][1] for k in chosen)
+    return columns, n_params, _passes(n), sum(pairs[k - 1][0] * pairs[k - 1][1] for k in chosen)

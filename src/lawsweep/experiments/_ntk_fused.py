@@ -12,19 +12,28 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lawsweep import stream
-from lawsweep.experiments._ntk_inputs import Inputs
+from lawsweep.experiments._ntk_inputs import Inputs, inputs
 from lawsweep.experiments._ntk_metrics import Metrics
 from lawsweep.experiments._ntk_params import Params
-from lawsweep.experiments._ntk_run import draw, facts_of, in_parameters, of_kernel, prepare
-from lawsweep.experiments._ntk_solve import exact_zero, finished, row
+from lawsweep.experiments._ntk_run import (
+    facts_of,
+    in_parameters,
+    of_data,
+    of_kernel,
+    prepare,
+)
+from lawsweep.experiments._ntk_solve import dense_start, exact_zero, finished, is_dense, row
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lawsweep.kernels.eigmin_result import MinEigenvalue
     from lawsweep.kernels.ntk import Linearisation
 
 FUSE_UP_TO = 500  # samples; beyond, products of matrices outweigh the calls around them
-# Numbers of the Grams that are held at once.  1 MB of doubles stays in a core's cache with what is
-# computed from it: at N = 64 that is 3.6 times the solo throughput, 8 MB 3.0 times.
-STACK_CPU, STACK_GPU = 2**17, 2**28
+# Numbers of the Grams that are held at once, 2 MB of doubles: at N = 64 half of that is as fast,
+# and more no faster, as it leaves a core's cache.
+STACK_CPU, STACK_GPU = 2**18, 2**28
 # A stack rounds otherwise than one matrix, and lambda_min carries that times the condition number:
 # 0.08 eps lambda_max/lambda_min at most, over 160 kernels.  So up to here the two agree to 1e-9.
 WELL_CONDITIONED = 5e7
@@ -53,7 +62,7 @@ def _stack(params: Params, seeds: Sequence[int], device: str) -> list[Answer]:
     """The answers of seeds that are computed at once."""
     from lawsweep.kernels.ntk import OutOfRangeError
 
-    drawn = [_caught(partial(draw, params, seed, "cpu")) for seed in seeds]
+    drawn = [_caught(partial(_samples, params, seed)) for seed in seeds]
     good = [k for k, one in enumerate(drawn) if not isinstance(one, Exception)]
     try:
         rows = _together(params, [seeds[k] for k in good], [drawn[k] for k in good], device)
@@ -64,6 +73,27 @@ def _stack(params: Params, seeds: Sequence[int], device: str) -> list[Answer]:
         for k, one in zip(good, rows, strict=True)
     }
     return [answers.get(k, one) for k, one in enumerate(drawn)]
+
+
+def _samples(params: Params, seed: int) -> Inputs:
+    from lawsweep.kernels.sampling import DTYPES
+
+    return inputs(params, seed, DTYPES[params.dtype], "cpu")
+
+
+def _weights(params: Params, seeds: Sequence[int], device: str) -> list[Tensor]:
+    """W_1 .. W_L of every seed, stacked."""
+    from lawsweep.kernels.networks import init_stacks
+    from lawsweep.kernels.sampling import DTYPES
+
+    return init_stacks(
+        params.layer_widths,
+        [stream(seed, "weights") for seed in seeds],
+        params.layer_betas,
+        DTYPES[params.dtype],
+        device,
+        params.parameterisation,
+    )
 
 
 def _agrees(answer: Answer) -> bool:
@@ -87,49 +117,62 @@ def _caught(compute: Callable[[], Any]) -> Any:
 
 
 def _together(
-    params: Params, seeds: Sequence[int], drawn: Sequence[tuple[Inputs, list[Any]]], device: str
+    params: Params, seeds: Sequence[int], given: Sequence[Inputs], device: str
 ) -> list[Answer]:
     """The answers of the members; OutOfRangeError if the values of one of them leave the range."""
     import torch
 
     from lawsweep.kernels import ntk
     from lawsweep.kernels.activations import activation
-    from lawsweep.kernels.eigmin_batched import smallest_eigenvalues_batched
     from lawsweep.kernels.ntk_rank import rank_reports
 
     if not seeds:
         return []
     act = activation(params.activation)
     # Stacked first and moved once: a copy to a device costs more than these few numbers.
-    x = torch.stack([given.x for given, _ in drawn]).to(device)
-    layers_drawn = zip(*(w for _, w in drawn), strict=True)
-    weights = [torch.stack(layer).to(device) for layer in layers_drawn]
+    x = torch.stack([one.x for one in given]).to(device)
+    weights = _weights(params, seeds, device)
     biases = [w.new_zeros(w.shape[0], w.shape[2]) for w in weights] if params.bias else None
     plain, layers = of_kernel(params, ntk.linearise(x, weights, act, biases))
     lin = in_parameters(params, plain)
-    diagonals = ntk.diagonal(lin, layers).cpu()
+    diagonals = ntk.diagonal(lin, layers)
     # Read on the CPU: many small questions, each of which would wait for a device.
     reports = rank_reports(_on_cpu(plain), act, layers)
-    errors = [
-        ntk.gram_error_bound(lin, layers, trace=trace) for trace in diagonals.sum(-1).tolist()
-    ]
+    error = ntk.gram_error_bound(lin, layers, trace=1.0)  # of the trace
+    traces, least = diagonals.sum(-1).tolist(), diagonals.amin(-1).tolist()
     facts = [
-        facts_of(params, given, *rest)
-        for (given, _), *rest in zip(drawn, reports, diagonals, errors, strict=True)
+        {
+            **facts_of(params, report, trace, low, error * trace),
+            **of_data(params, one),
+        }
+        for one, report, trace, low in zip(given, reports, traces, least, strict=True)
     ]
-    solved = [k for k, report in enumerate(reports) if report.zero is None]
-    rows: dict[int, Answer] = {}
+    rows: dict[int, Answer] = {
+        k: exact_zero(report.zero, facts[k])
+        for k, report in enumerate(reports)
+        if report.zero is not None
+    }
+    solved = [k for k in range(len(seeds)) if k not in rows]
     if solved:
         grams = ntk.gram(lin, layers)
-        starts = [stream(seeds[k], "lanczos") for k in solved]
         chosen = grams if len(solved) == len(seeds) else grams[solved]
-        found = smallest_eigenvalues_batched(chosen, starts=starts, solver=params.solver)
-        for k, one in zip(solved, found, strict=True):
-            rows[k] = one if isinstance(one, Exception) else row(one, facts[k])
-    for k, report in enumerate(reports):
-        if report.zero is not None:
-            rows[k] = exact_zero(report.zero, facts[k])
+        for k, found in zip(solved, _eigenvalues(params, chosen, seeds, solved), strict=True):
+            rows[k] = found if isinstance(found, Exception) else row(found, facts[k])
     return [rows[k] for k in range(len(seeds))]
+
+
+def _eigenvalues(
+    params: Params, grams: Tensor, seeds: Sequence[int], solved: Sequence[int]
+) -> list[MinEigenvalue | ValueError]:
+    from lawsweep.kernels.eigmin_batched import smallest_eigenvalues_batched
+
+    n, solver = params.n_samples, params.solver
+    starts: Any
+    if is_dense(solver, n):
+        starts = dense_start(n).expand(len(solved), n)
+    else:
+        starts = [stream(seeds[k], "lanczos") for k in solved]
+    return smallest_eigenvalues_batched(grams, starts=starts, solver=solver)
 
 
 def _on_cpu(lin: Linearisation) -> Linearisation:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LIMIT_TOLERANCE = 1e-3
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Prepared:
     """A run before its eigenvalues: ``lin`` and ``layers`` are what ``ntk.gram`` takes.
 
@@ -28,12 +28,19 @@ class Prepared:
     changes; ``x`` and ``weights`` are what ``lin`` was made from.
     """
 
-    lin: Linearisation
+    lin: Linearisation | None
     layers: tuple[int, ...] | None
     zero: ZeroReason | None
     facts: dict[str, Any]
     x: Any
     weights: list[Any]
+
+    def take(self) -> Linearisation:
+        """``lin``, once: what a solve no longer needs it does not hold (6 N n numbers)."""
+        lin, self.lin = self.lin, None
+        if lin is None:
+            raise ValueError("the linearisation was taken before; prepare the run again")
+        return lin
 
 
 def draw(params: Params, seed: int, device: str) -> tuple[Inputs, list[Any]]:
@@ -80,7 +87,10 @@ def _prepared(params: Params, lin: Linearisation, given: Inputs, weights: list[A
     lin = in_parameters(params, lin)
     diagonal = ntk.diagonal(lin, layers)
     error = ntk.gram_error_bound(lin, layers, trace=float(diagonal.sum()))
-    facts = facts_of(params, given, report, diagonal, error)
+    facts = {
+        **facts_of(params, report, float(diagonal.sum()), float(diagonal.min()), error),
+        **of_data(params, given),
+    }
     return Prepared(lin, layers, report.zero, facts, given.x, weights)
 
 
@@ -93,21 +103,31 @@ def of_kernel(params: Params, lin: Linearisation) -> tuple[Linearisation, tuple[
 
 
 def facts_of(
-    params: Params, given: Inputs, report: RankReport, diagonal: Any, gram_error: float
+    params: Params, report: RankReport, trace: float, min_diagonal: float, gram_error: float
 ) -> dict[str, Any]:
-    """The metrics that no solver changes."""
-    widths = params.layer_widths
-    n_weights = sum(a * b for a, b in pairwise(widths))
+    """The metrics of the network that no solver changes."""
+    n_params, limit = _constants(params)
     return {
         "gram_error": gram_error,
-        "trace": float(diagonal.sum()),
-        "min_diagonal": float(diagonal.min()),
-        "n_params": n_weights + (sum(widths[1:]) if params.bias else 0),
+        "trace": trace,
+        "min_diagonal": min_diagonal,
+        "n_params": n_params,
         "rank_bound": report.bound,
-        "lambda_min_limit": _limit(params),
-        "data_digest": given.digest,
-        **_infinite_width(params, given),
+        "lambda_min_limit": limit,
     }
+
+
+def of_data(params: Params, given: Inputs) -> dict[str, Any]:
+    """The metrics that the samples alone decide."""
+    return {"data_digest": given.digest, **_infinite_width(params, given)}
+
+
+@lru_cache(maxsize=16)
+def _constants(params: Params) -> tuple[int, float | None]:
+    """What is the same for every seed: p, and the constant that lambda_min tends to."""
+    widths = params.layer_widths
+    n_weights = sum(a * b for a, b in pairwise(widths))
+    return n_weights + (sum(widths[1:]) if params.bias else 0), _limit(params)
 
 
 def in_parameters(params: Params, lin: Linearisation) -> Linearisation:

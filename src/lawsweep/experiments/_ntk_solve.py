@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,9 +28,12 @@ def finished(params: Params, seed: int, run: Prepared) -> Metrics:
     if run.zero is not None and not (params.n_lowest or params.full_spectrum):
         return exact_zero(run.zero, facts)
     solver = chosen_solver(params, run)
+    lin = run.take()
     if solver in MATRIX_FREE:
+        del lin  # its shards make their own, row by row
         return row(_matrix_free(params, seed, run, solver), facts)
-    matrix = ntk.gram(run.lin, run.layers)
+    matrix = ntk.gram(lin, run.layers)
+    del lin
     facts = {**facts, **_spectra(params, seed, matrix)}
     if run.zero is not None:
         return exact_zero(run.zero, facts)
@@ -81,12 +85,32 @@ def row(found: Any, facts: dict[str, Any]) -> Metrics:
 def _solved(matrix: Any, solver: str, seed: int, facts: dict[str, Any]) -> Metrics:
     from lawsweep.kernels.eigmin import smallest_eigenvalue
 
-    found = smallest_eigenvalue(matrix, start=stream(seed, "lanczos"), solver=solver)
-    return row(found, facts)
+    dense = is_dense(solver, len(matrix))
+    start = dense_start(len(matrix)) if dense else stream(seed, "lanczos")
+    return row(smallest_eigenvalue(matrix, start=start, solver=solver), facts)
+
+
+def is_dense(solver: str, n_samples: int) -> bool:
+    """Whether this solver finds all eigenvalues at this size."""
+    from lawsweep.kernels.eigmin import DENSE_BELOW
+
+    return solver == "dense" or (solver == "auto" and n_samples < DENSE_BELOW)
+
+
+@lru_cache(maxsize=16)
+def dense_start(n_samples: int) -> Any:
+    """The vector that a dense solve turns into the eigenvector: any serves, so one for all seeds.
+
+    Another seed's kernel is independent of it; a stream a seed costs as much as a small Gram.
+    """
+    import torch
+
+    return torch.from_numpy(stream(0, "lanczos").standard_normal(n_samples))
 
 
 def chosen_solver(params: Params, run: Prepared) -> str:
     """``auto`` as it is where K and a factor of it fit the device, else matrix_free or sharded."""
+    from lawsweep.core.memory import memory_share
     from lawsweep.core.shards import current
     from lawsweep.kernels.eigmin_choice import choose_solver, matrix_bytes
 
@@ -99,7 +123,7 @@ def chosen_solver(params: Params, run: Prepared) -> str:
     return choose_solver(
         params.n_samples,
         params.layer_widths,
-        SHARE * _free_bytes(run.x.device),
+        SHARE * memory_share() * _free_bytes(run.x.device),
         itemsize=size,
         n_shards=current().n_shards,
     )
@@ -112,6 +136,9 @@ def _free_bytes(device: Any) -> float:
         return float(torch.cuda.mem_get_info(device)[0])
     import psutil
 
+    from lawsweep.kernels import workspace
+
+    workspace.release()
     return float(psutil.virtual_memory().available)
 
 
@@ -131,12 +158,13 @@ def _matrix_free(params: Params, seed: int, run: Prepared, solver: str) -> Any:
     if params.parameterisation == "ntk" and not params.conjugate:
         scales = ntk_scales(params.layer_widths, params.layer_betas)
     layers = run.layers or tuple(range(1, params.depth + 1))
+    biased = params.bias and not params.conjugate
     make = NtkShards(
         params.n_samples,
         GivenRows(run.x.cpu().double().numpy()),
         weights,
         params.activation,
-        [np.zeros(w.shape[1]) for w in weights] if run.lin.bias else None,
+        [np.zeros(w.shape[1]) for w in weights] if biased else None,
         layers,
         scales,
         params.dtype,

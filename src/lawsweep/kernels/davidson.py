@@ -100,7 +100,7 @@ class Davidson:
             if not width:
                 break
             small = self._expand(small, width)
-            values, vectors = np.linalg.eigh(small)
+            values, vectors = _eigh(small)
             value = float(values[-1])
             answer = self.total("residuals", vectors[:, -1:], values[-1:], 1.0 / self.unit)
             residual = math.sqrt(float(answer[0, 0])) * self.unit
@@ -123,7 +123,7 @@ class Davidson:
             if width:
                 small = self._expand(small, width)
             n_iterations += 1
-            values, vectors = np.linalg.eigh(small)
+            values, vectors = _eigh(small)
             lead = vectors[:, : self.block]
             answer = self.total("residuals", lead, values[: self.block], 1.0 / self.unit)
             projected = answer[1:]
@@ -219,10 +219,12 @@ class Davidson:
         keep = max(self.max_basis // KEEP, 2 * self.block)
         old = np.zeros((len(small), before.shape[1]))
         old[: len(before)] = before
-        rotation = np.linalg.qr(np.hstack([vectors[:, :keep], old]))[0]
-        self.shards.each("compress", rotation)
-        cut: Array = rotation.T @ small @ rotation
-        return np.asarray((cut + cut.T) / 2.0)
+        span = torch.from_numpy(np.hstack([vectors[:, :keep], old]))
+        rotation = torch.linalg.qr(span)[0]
+        self.shards.each("compress", rotation.numpy())
+        cut = rotation.mT @ torch.from_numpy(small) @ rotation
+        symmetric: Array = ((cut + cut.mT) / 2.0).numpy()
+        return symmetric
 
     def _evidence(self, vector: Array) -> tuple[float, float]:
         """(theta, residual) of the Ritz vector, by a product of its own in float64."""
@@ -234,10 +236,21 @@ class Davidson:
         return value, math.sqrt(float(misfit[0]) / square)
 
 
+def _eigh(symmetric: Array) -> tuple[Array, Array]:
+    """Eigenvalues, ascending, and eigenvectors; by torch.
+
+    numpy's library starts threads of its own from an order of 50, which then spin against torch's.
+    """
+    found = torch.linalg.eigh(torch.from_numpy(symmetric))
+    values: Array = found.eigenvalues.numpy()
+    vectors: Array = found.eigenvectors.numpy()
+    return values, vectors
+
+
 def _whitening(gram: Array) -> Array:
     """Q with Q^T ``gram`` Q = I on the directions that are there to rounding."""
     scale = 1.0 / np.sqrt(gram.diagonal())
-    values, vectors = np.linalg.eigh(scale[:, None] * gram * scale)
+    values, vectors = _eigh(scale[:, None] * gram * scale)
     good = values > 1e-10
     mixed: Array = scale[:, None] * vectors[:, good] / np.sqrt(values[good])
     return mixed

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lawsweep.kernels import workspace
 from lawsweep.kernels.eigmin_cholesky import (
     cholesky_margin,
     factorise,
@@ -43,7 +44,6 @@ from lawsweep.kernels.eigmin_result import (
     judge,
     scaled_back,
 )
-from lawsweep.kernels.ntk import empty_like_device
 
 __all__ = ["MinEigenvalue", "Reason", "smallest_eigenvalue"]
 
@@ -90,7 +90,7 @@ def smallest_eigenvalue(
     facts = Facts.of(matrix, norm)
     pair = None
     if solver not in ("auto", "dense") or (solver == "auto" and facts.n >= DENSE_BELOW):
-        work = empty_like_device(matrix, matrix.shape)
+        work = workspace.empty(matrix, matrix.shape)
         plan = _Plan(matrix, facts, vector, tol, max_iterations, work)
         if certify and matrix.dtype is torch.float64:
             # On a GPU a solve costs as much in either type, and the factorisation little in both.

@@ -21,7 +21,7 @@ STACK_CPU, STACK_GPU = 2**18, 2**28
 def smallest_eigenvalues_batched(
     matrices: Tensor,
     *,
-    starts: Sequence[np.random.Generator | Tensor],
+    starts: Sequence[np.random.Generator | Tensor] | Tensor,
     solver: str = "auto",
     tol: float | None = None,
     max_iterations: int = 300,
@@ -29,9 +29,10 @@ def smallest_eigenvalues_batched(
 ) -> list[MinEigenvalue | ValueError]:
     """``smallest_eigenvalue`` of each of ``matrices`` (B, N, N), in order.
 
-    ``starts``: one start a matrix; the other arguments are those of ``smallest_eigenvalue``, and
-    so are the results: the small orders take the same steps as there, the large ones one matrix
-    at a time.  A matrix that is refused (NaN, not symmetric) has its ValueError in its place.
+    ``starts``: one start a matrix, or a tensor (B, N) of them; the other arguments are those of
+    ``smallest_eigenvalue``, and so are the results: the small orders take the same steps as there,
+    the large ones one matrix at a time.  A matrix that is refused (NaN, not symmetric) has its
+    ValueError in its place.
     Memory beside ``matrices``: that of one large matrix, or a few stacks of 2 MB.
 
     Raises ValueError for what is wrong with all of them: shape, type, solver, count of starts.
@@ -44,6 +45,10 @@ def smallest_eigenvalues_batched(
     if not len(matrices):
         return []
     n = checked(matrices[0], solver).shape[0]
+    if isinstance(starts, Tensor) and starts.shape != matrices.shape[:2]:
+        raise ValueError(
+            f"expected starts of shape {tuple(matrices.shape[:2])}, got {tuple(starts.shape)}"
+        )
     options = {"solver": solver, "tol": tol, "max_iterations": max_iterations, "certify": certify}
     alone = solver not in ("auto", "dense") or (solver == "auto" and n >= DENSE_BELOW)
     size = STACK_CPU if matrices.device.type == "cpu" else STACK_GPU
@@ -69,19 +74,23 @@ def _solo(
 
 def _stack(
     matrices: Tensor,
-    starts: Sequence[np.random.Generator | Tensor],
+    starts: Sequence[np.random.Generator | Tensor] | Tensor,
     options: Mapping[str, Any],
 ) -> list[MinEigenvalue | ValueError]:
     """The dense steps on one stack; a member that needs scaling, or is refused, goes alone."""
     n, dtype = matrices.shape[-1], matrices.dtype
-    # What a generator draws is gone: one vector serves both ways.
-    vectors = [
-        torch.from_numpy(s.standard_normal(n)) if isinstance(s, np.random.Generator) else s
-        for s in starts
-    ]
-    if any(v.shape != (n,) for v in vectors):
-        return [_solo(m, v, options) for m, v in zip(matrices, vectors, strict=True)]
-    v = torch.stack([v.to(device=matrices.device, dtype=dtype) for v in vectors])
+    if isinstance(starts, Tensor):
+        vectors: Sequence[Tensor] = list(starts)
+        v = starts.to(device=matrices.device, dtype=dtype)
+    else:
+        # What a generator draws is gone: one vector serves both ways.
+        vectors = [
+            torch.from_numpy(s.standard_normal(n)) if isinstance(s, np.random.Generator) else s
+            for s in starts
+        ]
+        if any(v.shape != (n,) for v in vectors):
+            return [_solo(m, v, options) for m, v in zip(matrices, vectors, strict=True)]
+        v = torch.stack([v.to(device=matrices.device, dtype=dtype) for v in vectors])
     v = v / v.abs().amax(-1, keepdim=True)
     v = v / v.norm(dim=-1, keepdim=True)
     norms = torch.linalg.matrix_norm(matrices)

@@ -71,11 +71,7 @@ def factorise(a: Tensor, block: int | None = None) -> bool:
     """
     n, block = len(a), BLOCK if block is None else block
     if n <= block or a.device.type != "cpu":
-        factor, info = torch.linalg.cholesky_ex(a)
-        if int(info) != 0:
-            return False
-        a.copy_(factor)
-        return True
+        return _factorise_whole(a)
     h = _half(n)
     first, below, second = a[:h, :h], a[h:, :h], a[h:, h:]
     if not factorise(first, block):
@@ -83,6 +79,16 @@ def factorise(a: Tensor, block: int | None = None) -> bool:
     _solve_panel(first, below, block)
     _subtract_square(second, below, block)
     return factorise(second, block)
+
+
+def _factorise_whole(a: Tensor) -> bool:
+    """The library's routine, without a second N^2: the lower half by rows is the upper by columns.
+
+    A matrix by columns is how LAPACK and cuSOLVER hold one, so torch hands them ``a`` itself.
+    """
+    info = torch.empty((), dtype=torch.int32, device=a.device)
+    torch.linalg.cholesky_ex(a.mT, upper=True, out=(a.mT, info))
+    return int(info) == 0
 
 
 def solve(factor: Tensor, v: Tensor) -> Tensor:

@@ -14,9 +14,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lawsweep.kernels import workspace
 from lawsweep.kernels.eigmin_cholesky import bounds_proved, prove_above
 from lawsweep.kernels.eigmin_result import Facts, Pair, Reason
-from lawsweep.kernels.ntk import empty_like_device
 
 # Solves with the shifted factor.  After each, what is left of the other eigenvectors shrinks by
 # (lambda_1 - tau) / (lambda_2 - tau); a second one serves starts that were all but orthogonal.
@@ -90,7 +90,7 @@ def _with_vectors(matrix: Tensor, facts: Facts, certify: bool) -> Pair:
     )
     lower = None
     if certify:
-        work = empty_like_device(matrix, matrix.shape)
+        work = workspace.empty(matrix, matrix.shape)
         lower = prove_above(matrix, value - facts.room(value, 2.0 * residual), work)
     return Pair(
         "dense", value, residual, top, top_residual, 0, Reason.CONVERGED, lower, quotient=False

@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lawsweep.kernels import workspace
 from lawsweep.kernels.eigmin_cholesky import cholesky_margin, factorise, load, solve
 from lawsweep.kernels.eigmin_input import checked, default_tol, gamma, scaled, start_vector
 from lawsweep.kernels.eigmin_lanczos import lanczos_largest
 from lawsweep.kernels.eigmin_result import Facts
-from lawsweep.kernels.ntk import empty_like_device
 
 # Below this order, and for more than this share of the spectrum, a dense solve is faster.
 DENSE_BELOW, FEW = 500, 0.05
@@ -76,7 +76,7 @@ def smallest_eigenvalues(
     vector = start_vector(matrix, norm, start)
     facts = Facts.of(matrix, norm)
     tol = default_tol(matrix.dtype) if tol is None else tol
-    work = empty_like_device(matrix, matrix.shape)
+    work = workspace.empty(matrix, matrix.shape)
     found = None
     if n >= DENSE_BELOW and k <= FEW * n:
         found = _by_lanczos(matrix, facts, vector, k, tol, max_iterations, certify, work)

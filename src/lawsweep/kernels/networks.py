@@ -85,6 +85,26 @@ def init_weights(
     return weights
 
 
+def init_stacks(
+    widths: Sequence[int],
+    rngs: Sequence[np.random.Generator],
+    betas: Sequence[float] | None = None,
+    dtype: torch.dtype = torch.float64,
+    device: str | torch.device = "cpu",
+    parameterisation: str = "standard",
+) -> list[Tensor]:
+    """``init_weights`` of each of ``rngs``, to the bit, stacked: shapes (B, n_{l-1}, n_l)."""
+    sds = weight_sds(widths, betas, parameterisation)
+    draws = [np.empty((len(rngs), *shape)) for shape in itertools.pairwise(widths)]
+    for k, rng in enumerate(rngs):
+        for draw in draws:
+            rng.standard_normal(out=draw[k])
+    return [
+        torch.from_numpy(draw).mul_(sd).to(device=device, dtype=dtype)
+        for draw, sd in zip(draws, sds, strict=True)
+    ]
+
+
 def forward(
     x: Tensor, weights: Sequence[Tensor], act: Activation, biases: Sequence[Tensor] | None = None
 ) -> tuple[list[Tensor], list[Tensor]]:

@@ -19,10 +19,10 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from lawsweep.kernels import workspace
 from lawsweep.kernels.activations import Activation
 from lawsweep.kernels.networks import forward
 
@@ -77,8 +77,9 @@ def linearise(
     _check_shapes(x, weights, biases)
     features, preactivations = forward(x, weights, act, biases)
     backprops = [torch.ones_like(preactivations[-1])]
-    for g, weight in zip(preactivations[-2::-1], reversed(weights[1:]), strict=True):
-        backprops.append(act.df(g) * (backprops[-1] @ weight.mT))
+    hidden = zip(preactivations[-2::-1], features[-2:0:-1], reversed(weights[1:]), strict=True)
+    for g, f, weight in hidden:
+        backprops.append((backprops[-1] @ weight.mT).mul_(act.slope(g, f)))
     backprops.reverse()
     # The last product is the output: no unit's sign hangs on it.
     for rows, weight in zip(features[:-1], [*weights[:-1], None], strict=True):
@@ -109,17 +110,21 @@ def gram(
     tile = max(1, min(tile, n))
     batch = first.shape[:-2]
     factors = [_factors(lin, layer) for layer in chosen]
-    out = empty_like_device(first, (*batch, n, n))
+    out = workspace.empty(first, (*batch, n, n))
+    tiles = list(_lower_tiles(0, n, tile))
+    largest = max((r.stop - r.start) * (c.stop - c.start) for r, c in tiles)
     # Reused scratch: fresh pages for each product would cost more than the product's last pass.
-    scratch = first.new_empty((3, math.prod(batch) * tile * tile))
-    for rows, cols in _lower_tiles(0, n, tile):
+    scratch = workspace.empty(first, (3, math.prod(batch) * largest))
+    for rows, cols in tiles:
         block = _sum_of_products(factors, rows, cols, scratch)
         if rows != cols:
             out[..., rows, cols] = block
             out[..., cols, rows] = block.mT
         else:
-            # A matrix product need not round (i, j) and (j, i) alike.
-            out[..., rows, cols] = block.tril() + block.tril(-1).mT
+            # A matrix product need not round (i, j) and (j, i) alike: their mean, in fewer passes
+            # than a copy of one half.
+            block *= 0.5
+            torch.add(block, block.mT, out=out[..., rows, cols])
     return out
 
 
@@ -264,28 +269,18 @@ def _factors(lin: Linearisation, layer: int) -> tuple[Tensor, Tensor | None]:
 def _lower_tiles(begin: int, end: int, tile: int) -> Iterator[tuple[slice, slice]]:
     """Tiles that cover the lower triangle of [begin, end)^2, each once.
 
-    Half of a tile on the diagonal is wasted work, so those are cut once more, into quarters.
+    Half of a tile on the diagonal is wasted work, so those are halved again and again: the squares
+    below the diagonal that appear are whole work.
     """
     for i in range(begin, end, tile):
         rows = slice(i, min(i + tile, end))
         for j in range(begin, i, tile):
             yield rows, slice(j, j + tile)
-        if tile >= SMALLEST_CUT:
-            yield from _lower_tiles(rows.start, rows.stop, tile // 4)
+        size = rows.stop - i
+        if size >= SMALLEST_CUT:
+            yield from _lower_tiles(i, rows.stop, -(-size // 2))
         else:
             yield rows, rows
-
-
-def empty_like_device(like: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Uninitialised tensor of ``like``'s dtype and device.
-
-    On the CPU numpy allocates it: numpy asks the kernel for huge pages, which halves the price
-    of touching N^2 fresh numbers (a tenth of the Gram at N = 4000).
-    """
-    if like.device.type != "cpu":
-        return like.new_empty(shape)
-    dtype = torch.empty(0, dtype=like.dtype).numpy().dtype
-    return torch.from_numpy(np.empty(shape, dtype))
 
 
 def _sum_of_products(

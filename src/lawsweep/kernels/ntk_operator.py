@@ -23,11 +23,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lawsweep.kernels import workspace
 from lawsweep.kernels.activations import Activation
 from lawsweep.kernels.ntk import (
     OutOfRangeError,
     check_layers,
-    empty_like_device,
     least_normal,
     linearise,
 )
@@ -255,8 +255,8 @@ class NtkRows:
         n, kept = self.n_rows, []
         for k, (n0, n1) in zip(self.layers, self.shapes, strict=True):
             bare = k == 1 and self._scales[0] == 1.0  # the inputs as they are
-            left = self._x if bare else empty_like_device(self._x, (n, n0))
-            right = None if k == len(self._weights) else empty_like_device(self._x, (n, n1))
+            left = self._x if bare else workspace.empty(self._x, (n, n0))
+            right = None if k == len(self._weights) else workspace.empty(self._x, (n, n1))
             kept.append((left, right))
         for rows in self._slices():
             for (left, right), (f, b) in zip(kept, self._factors(rows), strict=True):
