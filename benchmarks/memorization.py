@@ -1,9 +1,17 @@
-"""A full-batch Adam step of the training kernel, against its floor and against torch.optim."""
+"""A full-batch Adam step of the training kernel: against its floor, torch.optim, and many seeds.
+
+What many seeds at once gain is measured by the wall clock, with one and with two threads of torch,
+and by two processes of one thread each, as a sweep runs on two cores: the best of short windows
+taken in turns, since nobody else may hold a core meanwhile.
+"""
 
 from __future__ import annotations
 
 import math
+import multiprocessing
+import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import torch
@@ -15,6 +23,7 @@ from lawsweep.kernels.activations import activation
 from lawsweep.kernels.train import flops_per_step, train
 
 DEPTH, STEPS = 4, 600
+WINDOW, FUSED = 300, 10  # steps of a window; seeds at once
 RELU = activation("relu")
 
 
@@ -59,25 +68,39 @@ def by_torch(
     return run
 
 
+def problem(n: int, d: int, n_seeds: int) -> Callable[[int], float]:
+    """Trains ``n_seeds`` seeds for so many steps; the loss of the first."""
+    widths = networks.layer_widths(d, d, DEPTH)
+    draws = [
+        (
+            sampling.rows("gaussian", stream(seed, "data"), n, d),
+            sampling.rows("gaussian", stream(seed, "targets"), n, 1)[:, 0],
+            networks.init_weights(widths, stream(seed, "weights")),
+        )
+        for seed in range(n_seeds)
+    ]
+    x, y = (torch.stack([draw[i] for draw in draws]) for i in (0, 1))
+    weights = [torch.stack(layer) for layer in zip(*(draw[2] for draw in draws), strict=True)]
+    rate = 1.0 / (10.0 * math.sqrt(n))
+
+    def run(steps: int) -> float:
+        how: dict[str, Any] = {"learning_rate": rate, "max_steps": steps, "stop_rule": "none"}
+        return float(train(x, y, weights, RELU, **how).final_loss[0])
+
+    return run
+
+
 def step_times(n: int, d: int) -> dict[str, Any]:
     widths = networks.layer_widths(d, d, DEPTH)
     x = sampling.rows("gaussian", stream(0, "data"), n, d)
     y = sampling.rows("gaussian", stream(0, "targets"), n, 1)
     weights = networks.init_weights(widths, stream(0, "weights"))
     rate = 1.0 / (10.0 * math.sqrt(n))
+    solo = problem(n, d, 1)
     kept: dict[str, float] = {}
 
     def ours() -> None:
-        done = train(
-            x.unsqueeze(0),
-            y.T,
-            [w.unsqueeze(0) for w in weights],
-            RELU,
-            learning_rate=rate,
-            max_steps=STEPS,
-            stop_rule="none",
-        )
-        kept["ours"] = float(done.final_loss[0])
+        kept["ours"] = solo(STEPS)
 
     def autograd() -> None:
         kept["torch"] = plain()
@@ -112,12 +135,85 @@ def step_times(n: int, d: int) -> dict[str, Any]:
     }
 
 
+def windows(
+    contestants: dict[str, tuple[int, Callable[[], Any]]], seconds: float
+) -> dict[str, float]:
+    """Least wall seconds of each, which computes with so many threads; they take turns."""
+    best = dict.fromkeys(contestants, math.inf)
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        for name, (threads, function) in contestants.items():
+            torch.set_num_threads(threads)
+            start = time.perf_counter()
+            function()
+            best[name] = min(best[name], time.perf_counter() - start)
+    torch.set_num_threads(1)
+    return best
+
+
+def in_one_process(n: int, d: int, n_seeds: int, seconds: float) -> float:
+    """Seed-steps a second of one process of one thread, its best window."""
+    one_thread()
+    run = problem(n, d, n_seeds)
+    run(WINDOW)
+    best = windows({"run": (1, lambda: run(WINDOW))}, seconds)["run"]
+    return n_seeds * WINDOW / best
+
+
+def in_two_processes(n: int, d: int, n_seeds: int, seconds: float) -> float:
+    """The same of two processes at a time, together."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, mp_context=context) as pool:
+        list(pool.map(time.sleep, [0.5, 0.5]))  # both are up
+        jobs = [pool.submit(in_one_process, n, d, n_seeds, seconds) for _ in range(2)]
+        return sum(job.result() for job in jobs)
+
+
+def fused_times(n: int, d: int, seconds: float) -> dict[str, Any]:
+    """Microseconds a seed and step, one seed alone and many at once, on one core and on two."""
+    solo, fused = problem(n, d, 1), problem(n, d, FUSED)
+    product, product_flops = matmul()
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        solo(WINDOW), fused(WINDOW), product()
+    best = windows(
+        {
+            "solo_1": (1, lambda: solo(WINDOW)),
+            "solo_2": (2, lambda: solo(WINDOW)),
+            "fused_1": (1, lambda: fused(WINDOW)),
+            "fused_2": (2, lambda: fused(WINDOW)),
+            "matmul_1": (1, product),
+        },
+        seconds,
+    )
+    us = {name: 1e6 * s / (WINDOW * (FUSED if "fused" in name else 1)) for name, s in best.items()}
+    floor = flops_per_step(n, networks.layer_widths(d, d, DEPTH)) / product_flops
+    processes = {k: 1e6 / in_two_processes(n, d, k, seconds / 4) for k in (1, FUSED)}
+    return {
+        "N": n,
+        "d": d,
+        "floor_us": 1e6 * floor * best["matmul_1"],
+        "solo_1_thread_us": us["solo_1"],
+        "solo_2_threads_us": us["solo_2"],
+        "fused_1_thread_us": us["fused_1"],
+        "fused_2_threads_us": us["fused_2"],
+        "solo_2_processes_us": processes[1],
+        "fused_2_processes_us": processes[FUSED],
+        "gain_1_thread": us["solo_1"] / us["fused_1"],
+        "gain_2_threads": us["solo_2"] / us["fused_2"],
+        "gain_2_processes": processes[1] / processes[FUSED],
+        "gain_over_solo_in_turn": us["solo_1"] / min(us["fused_2"], processes[FUSED]),
+    }
+
+
 def main() -> None:
     one_thread()
     where = environment()
     steps = [step_times(400, 22), step_times(1600, 54)]
     show(f"A step of full-batch Adam, L = {DEPTH}, ReLU, widths d, float64", steps)
-    save("memorization", where, {"step": steps})
+    fused = [fused_times(400, 22, 20.0), fused_times(1600, 54, 20.0)]
+    show(f"{FUSED} seeds at once against one, microseconds a seed and step", fused)
+    save("memorization", where, {"step": steps, "fused": fused})
 
 
 if __name__ == "__main__":

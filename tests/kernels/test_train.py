@@ -5,24 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from reference_train import PLAIN, plain_training
 
 from lawsweep.kernels import train_gradient
 from lawsweep.kernels.activations import activation
 from lawsweep.kernels.networks import init_weights, layer_widths, n_params
 from lawsweep.kernels.train import Training, flops_per_step, train
 from lawsweep.kernels.train_stop import Monitor, StopReason, curve_steps
-
-PLAIN = {
-    "relu": torch.nn.functional.relu,
-    "leaky_relu": torch.nn.functional.leaky_relu,
-    "sigmoid": torch.sigmoid,
-    "tanh": torch.tanh,
-    "gelu": torch.nn.functional.gelu,
-    "silu": torch.nn.functional.silu,
-    "softplus": torch.nn.functional.softplus,
-    "erf": torch.erf,
-    "linear": lambda g: g,
-}
 
 
 def problem(n, d, depth=4, n_seeds=1, seed=0, dtype=torch.float64):
@@ -32,25 +21,6 @@ def problem(n, d, depth=4, n_seeds=1, seed=0, dtype=torch.float64):
     y = torch.from_numpy(rng.standard_normal((n_seeds, n))).to(dtype)
     draws = [init_weights(layer_widths(d, d, depth), rng, dtype=dtype) for _ in range(n_seeds)]
     return x, y, [torch.stack(w) for w in zip(*draws, strict=True)]
-
-
-def plain_training(x, y, weights, name, optimizer, lr, steps):
-    """Slow reference for one seed: autograd and torch.optim.  Weights, losses, last gradient."""
-    ws = [w[0].clone().requires_grad_() for w in weights]
-    method = {"adam": torch.optim.Adam, "gd": torch.optim.SGD}[optimizer](ws, lr=lr)
-    losses = []
-    for step in range(steps + 1):
-        h = x[0]
-        for w in ws[:-1]:
-            h = PLAIN[name](h @ w)
-        loss = torch.nn.functional.mse_loss((h @ ws[-1])[:, 0], y[0])
-        method.zero_grad()
-        loss.backward()
-        losses.append(loss.item())
-        if step < steps:
-            method.step()
-    norm = float(torch.cat([w.grad.reshape(-1) for w in ws]).norm())
-    return [w.detach() for w in ws], np.array(losses), norm
 
 
 def solo(x, y, weights, i, *args, **kwargs) -> Training:
@@ -282,8 +252,11 @@ def test_flops_are_those_of_the_products():
         ({"x": torch.zeros(4, 3)}, "expected x of shape"),
         ({"y": torch.zeros(1, 9).double()}, "expected x of shape"),
         ({"weights": [torch.zeros(1, 4, 1).double()]}, "expected W_1 of shape"),
-        ({"weights": [torch.zeros(1, 3, 2).double()]}, "end in one output"),
-        ({"weights": []}, "end in one output"),
+        (
+            {"weights": [torch.zeros(1, 3, 2).double()]},
+            r"y of shape \(1, 4, 2\) for",
+        ),
+        ({"weights": []}, "at least one layer, got none"),
         ({"weights": [torch.zeros(1, 3, 1)]}, "all float64 or all float32"),
         ({"x": torch.full((1, 4, 3), torch.nan).double()}, "expected finite"),
         ({"learning_rate": 0.0}, "learning_rate must be positive"),
@@ -291,6 +264,9 @@ def test_flops_are_those_of_the_products():
         ({"learning_rate": float("nan")}, "learning_rate must be positive"),
         ({"optimizer": "sgd"}, "unknown optimizer 'sgd'; valid: adam, gd"),
         ({"stop_rule": "never"}, "unknown stop_rule 'never'; valid: paper, checks, none"),
+        ({"loss": "hinge"}, "unknown loss 'hinge'; valid: squared, logistic"),
+        ({"schedule": "step"}, "unknown schedule 'step'; valid: constant, cosine"),
+        ({"loss": "logistic"}, "expected y of -1 and \\+1 for the logistic loss"),
         ({"max_steps": 0}, "max_steps must be at least 1"),
         ({"target_loss": float("nan")}, "target_loss must be at least 0"),
     ],

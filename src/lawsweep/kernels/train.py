@@ -1,6 +1,7 @@
 """Full-batch training of bias-free fully connected networks, many seeds at once.
 
-The loss of a seed is the mean squared error over its N samples, (1/N) sum_i (f(x_i) - y_i)^2.
+The loss of a seed is the mean over its N samples of a loss of ``train_losses``; by default the
+mean squared error, (1/N) sum_i (f(x_i) - y_i)^2.
 Seeds are independent: each stops for its own reason, and is then taken out of the batch, so that
 its numbers are those of a run alone.
 """
@@ -9,19 +10,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lawsweep.kernels.activations import Activation
-from lawsweep.kernels.networks import n_params
+from lawsweep.kernels.networks import forward, n_params
 from lawsweep.kernels.train_gradient import blocks
-from lawsweep.kernels.train_optimizers import OPTIMIZERS, LayerMajor, Optimizer
+from lawsweep.kernels.train_inputs import OptimizerName, as_rates, check_settings, check_tensors
+from lawsweep.kernels.train_losses import LossName, as_targets, n_wrong
+from lawsweep.kernels.train_optimizers import (
+    OPTIMIZERS,
+    LayerMajor,
+    Optimizer,
+    Schedule,
+    schedule_factor,
+)
 from lawsweep.kernels.train_stop import CHECK_EVERY, Monitor, StopReason, StopRule
-
-OptimizerName = Literal["adam", "gd"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,12 @@ class Training:
 
     ``curve_loss`` (S, K) holds the losses after ``curve_steps`` (K,) updates, about 40 a decade;
     NaN after the seed stopped.
+
+    ``distance`` is the Euclidean norm of (final - initial weights) over all weights, NaN for a
+    seed that diverged, and ``init_norm`` that of the initial weights.  ``n_wrong`` counts the
+    training samples misclassified at the last weights (a tie is wrong; NaN for a seed that
+    diverged); it is None unless the targets are classes: always for the logistic loss, for the
+    squared loss where all are -1 or +1 (one output) or one-hot.
     """
 
     weights: list[Tensor]
@@ -49,23 +61,28 @@ class Training:
     stop_reason: tuple[StopReason, ...]
     curve_steps: np.ndarray
     curve_loss: np.ndarray
+    distance: np.ndarray
+    init_norm: np.ndarray
+    n_wrong: np.ndarray | None
 
 
 class _Batch:
     """The seeds still in training: data, weights, gradients, and the blocks that compute them."""
 
-    def __init__(self, x: Tensor, y: Tensor, weights: Sequence[Tensor], act: Activation) -> None:
-        self.x, self.y, self.act = x.contiguous(), y.contiguous(), act
+    def __init__(
+        self, x: Tensor, y: Tensor, weights: Sequence[Tensor], act: Activation, loss: LossName
+    ) -> None:
+        self.x, self.y, self.act, self.loss = x.contiguous(), y, act, loss
         self.layout = LayerMajor([tuple(w.shape) for w in weights])
         self.flat = self.layout.flat(weights)
         self.grad = torch.zeros_like(self.flat)
         self.weights = self.layout.views(self.flat)
         self.grads = self.layout.views(self.grad)
         self.losses = x.new_empty((CHECK_EVERY + 1, len(x), 1, 1))
-        self._blocks = blocks(self.x, self.y, self.weights, self.grads, self.losses, act)
+        self._blocks = blocks(self.x, y, self.weights, self.grads, self.losses, act, loss)
 
     def evaluate(self, slot: int) -> None:
-        """Squared error summed over samples, into ``losses[slot]``; gradient, into ``grads``."""
+        """Loss summed over samples, into ``losses[slot]``; gradient, into ``grads``."""
         for block in self._blocks:
             block.evaluate(slot)
 
@@ -83,7 +100,7 @@ class _Batch:
     def select(self, keep: Tensor) -> _Batch:
         """The batch of the seeds at positions ``keep``, with their gradient and first loss."""
         weights = [w[keep] for w in self.weights]
-        other = _Batch(self.x[keep], self.y[keep], weights, self.act)
+        other = _Batch(self.x[keep], self.y[keep], weights, self.act, self.loss)
         other.grad.copy_(self.layout.select(self.grad, keep))
         other.losses[0].copy_(self.losses[0, keep])
         return other
@@ -97,37 +114,56 @@ def train(
     *,
     learning_rate: float | Sequence[float],
     optimizer: OptimizerName = "adam",
+    loss: LossName = "squared",
+    schedule: Schedule = "constant",
     max_steps: int = 10_000,
     stop_rule: StopRule = "paper",
     target_loss: float = 0.0,
 ) -> Training:
     """Train S networks, one a seed, each on its own data.  Inputs are left unchanged.
 
-    ``x`` (S, N, n_0), ``y`` (S, N), ``weights`` L tensors (S, n_{l-1}, n_l) with n_L = 1, all of
-    one floating dtype and device; ``learning_rate`` is one number for all seeds or one a seed.
+    ``x`` (S, N, n_0), ``y`` (S, N), ``weights`` L tensors (S, n_{l-1}, n_l), all of one floating
+    dtype and device; ``learning_rate`` is one number for all seeds or one a seed.  With one output
+    (n_L = 1) the targets are any numbers for ``squared`` and -1 or +1 for ``logistic``; with
+    n_L = C outputs they are (S, N, C) for ``squared``, whose error is summed over outputs, and
+    int64 class numbers (S, N) in [0, C) for ``logistic``, which is then softmax cross-entropy.
+
     Adam is that of Kingma and Ba with betas 0.9 and 0.999 and eps 1e-8; ``gd`` is plain gradient
-    descent.  The rules of stopping, and what ``stop_rule`` means, are in ``train_stop``; a
-    non-finite loss, a dead network or an overflow ends the seed with a reason and raises nothing.
+    descent; ``schedule`` multiplies either's rate (``train_optimizers.Schedule``).  The rules of
+    stopping, and what ``stop_rule`` means, are in ``train_stop``; a non-finite loss, a dead network
+    or an overflow ends the seed with a reason and raises nothing.
 
     Raises ValueError for shapes, dtypes or settings that do not fit, or data that is not finite.
     """
-    _check_tensors(x, y, weights)
-    rates = _rates(learning_rate, x.shape[0])
-    _check_settings(optimizer, max_steps, stop_rule, target_loss)
+    names = {"optimizer": optimizer, "loss": loss, "schedule": schedule, "stop_rule": stop_rule}
+    check_settings(max_steps, target_loss, **names)
+    check_tensors(x, y, weights, loss)
+    rates = as_rates(learning_rate, x.shape[0])
     monitor = Monitor(x.shape[0], x.shape[1], max_steps, stop_rule, target_loss)
     with torch.no_grad():
-        final = [w.detach().clone() for w in weights]
-        batch = _Batch(x.detach(), y.detach().unsqueeze(-1), final, act)
+        initial = [w.detach() for w in weights]
+        final = [w.clone() for w in initial]
+        targets = as_targets(loss, y, initial[-1].shape[-1])
+        batch = _Batch(x.detach(), targets, final, act, loss)
         method = OPTIMIZERS[optimizer](batch.flat, batch.layout, rates)
-        _loop(batch, method, monitor, final, max_steps)
-    return _result(monitor, final)
+        factors = [schedule_factor(schedule, t, max_steps) for t in range(max_steps)]
+        _loop(batch, method, monitor, final, factors)
+        wrong = _n_wrong(x.detach(), y.detach(), final, act, loss)
+    return _result(monitor, initial, final, wrong)
 
 
 def _loop(
-    batch: _Batch, method: Optimizer, monitor: Monitor, final: list[Tensor], max_steps: int
+    batch: _Batch,
+    method: Optimizer,
+    monitor: Monitor,
+    final: list[Tensor],
+    factors: Sequence[float],
 ) -> None:
-    """Step until every seed has stopped; the weights of those that did go to ``final``."""
-    live, slot = np.arange(final[0].shape[0]), 0
+    """Step until every seed has stopped; the weights of those that did go to ``final``.
+
+    ``factors`` (max_steps,) multiply the learning rate of each update.
+    """
+    live, slot, max_steps = np.arange(final[0].shape[0]), 0, len(factors)
     for step in range(max_steps + 1):
         batch.evaluate(slot)
         if slot == CHECK_EVERY or step in (0, max_steps):
@@ -143,7 +179,7 @@ def _loop(
                 keep = torch.from_numpy(np.flatnonzero(stays)).to(batch.x.device)
                 batch, live = batch.select(keep), live[stays]
                 method = method.select(batch.flat, keep)
-        method.step(batch.flat, batch.grad)
+        method.step(batch.flat, batch.grad, factors[step])
         slot += 1
 
 
@@ -155,18 +191,46 @@ def _check(
     return monitor.check(step, live, sums, batch.grad_norm(), method.finite().cpu().numpy())
 
 
-def _result(monitor: Monitor, weights: list[Tensor]) -> Training:
+def _n_wrong(
+    x: Tensor, y: Tensor, weights: list[Tensor], act: Activation, loss: LossName
+) -> np.ndarray | None:
+    """Misclassified samples at ``weights``, seed by seed to spare memory."""
+    counts = []
+    for i in range(len(x)):
+        outputs = forward(x[i], [w[i] for w in weights], act)[1][-1]
+        count = n_wrong(loss, outputs, y[i])
+        if count is None:
+            return None
+        counts.append(float(count))
+    return np.array(counts)
+
+
+def _norms(weights: Sequence[Tensor]) -> np.ndarray:
+    """Euclidean norm over all weights of each seed, (S,), computed in float64."""
+    squares = [w.to(torch.float64).square().sum((1, 2)) for w in weights]
+    return torch.stack(squares).sum(0).sqrt().cpu().numpy()  # type: ignore[no-any-return]
+
+
+def _result(
+    monitor: Monitor, initial: list[Tensor], final: list[Tensor], wrong: np.ndarray | None
+) -> Training:
+    reasons = monitor.reasons()
+    diverged = np.array([reason is StopReason.DIVERGED for reason in reasons])
+    moved = [f.to(torch.float64) - i.to(torch.float64) for f, i in zip(final, initial, strict=True)]
     return Training(
-        weights=weights,
+        weights=final,
         initial_loss=monitor.initial_loss,
         final_loss=monitor.final_loss,
         best_loss=monitor.best_loss,
         window_loss=monitor.window_loss,
         grad_norm=monitor.grad_norm,
         n_steps=monitor.n_steps,
-        stop_reason=monitor.reasons(),
+        stop_reason=reasons,
         curve_steps=monitor.curve_steps,
         curve_loss=monitor.curve_loss,
+        distance=np.where(diverged, np.nan, _norms(moved)),
+        init_norm=_norms(initial),
+        n_wrong=None if wrong is None else np.where(diverged, np.nan, wrong),
     )
 
 
@@ -176,54 +240,3 @@ def flops_per_step(n_samples: int, widths: Sequence[int]) -> int:
     Three products a layer (forward, weight gradient, backward) but no backward below the first.
     """
     return 2 * n_samples * (3 * n_params(widths) - widths[0] * widths[1])
-
-
-def _check_tensors(x: Tensor, y: Tensor, weights: Sequence[Tensor]) -> None:
-    if x.ndim != 3 or 0 in x.shape or tuple(y.shape) != tuple(x.shape[:2]):
-        raise ValueError(
-            "expected x of shape (S, N, d) and y of shape (S, N), none of them empty, got "
-            f"{tuple(x.shape)} and {tuple(y.shape)}; add a leading axis for one seed"
-        )
-    width = x.shape[2]
-    for layer, w in enumerate(weights, 1):
-        if w.ndim != 3 or w.shape[0] != x.shape[0] or w.shape[1] != width:
-            raise ValueError(
-                f"expected W_{layer} of shape ({x.shape[0]}, {width}, n_{layer}), got "
-                f"{tuple(w.shape)}; give one (S, n_in, n_out) tensor a layer"
-            )
-        width = w.shape[2]
-    if not weights or width != 1:
-        raise ValueError(f"expected weights that end in one output, got {width}; n_L must be 1")
-    tensors = (x, y, *weights)
-    if {t.dtype for t in tensors} not in ({torch.float64}, {torch.float32}):
-        raise ValueError(
-            "expected x, y and weights all float64 or all float32, got "
-            f"{', '.join(sorted({str(t.dtype) for t in tensors}))}; convert them first"
-        )
-    if not all(bool(torch.isfinite(t).all()) for t in tensors):
-        raise ValueError("expected finite x, y and weights, got NaN or inf; check the data")
-
-
-def _rates(learning_rate: float | Sequence[float], n_seeds: int) -> np.ndarray:
-    """One learning rate a seed, float64 (S,)."""
-    given = np.asarray(learning_rate, dtype=np.float64)
-    if given.shape not in ((), (n_seeds,)):
-        raise ValueError(
-            f"expected one learning_rate or {n_seeds}, one a seed, got shape {given.shape}"
-        )
-    if not (np.isfinite(given) & (given > 0)).all():
-        raise ValueError(f"learning_rate must be positive and finite, got {learning_rate!r}")
-    return np.broadcast_to(given, (n_seeds,)).copy()
-
-
-def _check_settings(optimizer: str, max_steps: int, stop_rule: str, target_loss: float) -> None:
-    for name, value, valid in (
-        ("optimizer", optimizer, tuple(OPTIMIZERS)),
-        ("stop_rule", stop_rule, get_args(StopRule)),
-    ):
-        if value not in valid:
-            raise ValueError(f"unknown {name} {value!r}; valid: {', '.join(valid)}")
-    if max_steps < 1:
-        raise ValueError(f"max_steps must be at least 1, got {max_steps!r}")
-    if not target_loss >= 0:
-        raise ValueError(f"target_loss must be at least 0 (0 is off), got {target_loss!r}")

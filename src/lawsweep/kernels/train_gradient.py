@@ -2,14 +2,21 @@
 
 The gradient is written out (no autograd: at the sizes of interest a step is a dozen small matrix
 products, and bookkeeping would dominate).  With F_0 = X, G_l = F_{l-1} W_l, F_l = act(G_l) and
-r = G_L - y,
+B_L = dLoss/dG_L (``train_losses``),
 
-    B_L = (2/N) r,   B_{l-1} = (B_l W_l^T) o act'(G_{l-1}),   dLoss/dW_l = F_{l-1}^T B_l,
+    B_{l-1} = (B_l W_l^T) o act'(G_{l-1}),   dLoss/dW_l = F_{l-1}^T B_l,
 
 which is 2N(3p - n_0 n_1) floating-point operations a step for p weights.
 
 On a CPU the seeds are taken in blocks that share their features and back-propagated errors: these
 then stay in the cache from one block to the next, and only weights and data come from memory.
+
+The bits of a seed depend neither on its companions nor on the number of threads.  What makes it so
+(seen with torch 2.13 and MKL 2024.2, and tested): a batched product gives each matrix to one
+thread and rounds it as it would alone, unless it is a matrix times one column (so these are made
+seed by seed, by one thread) or alone in its batch (so then a sum over the samples is made by one
+thread); and an elementwise function that rounds is computed seed by seed and by one thread, unless
+seeds and the threads' shares are whole vectors, since what is left over is rounded by other code.
 """
 
 from __future__ import annotations
@@ -20,11 +27,16 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.activations import Activation
+from lawsweep.kernels.train_losses import LossName, head
+from lawsweep.kernels.train_threads import VECTOR, OneThread, evenly_shared, parts
 
-# Bytes of features and errors in a block.  Measured at N = 400, widths 22 (0.5 MB a seed), ten
-# seeds, on a core with 2 MB of L2: a step of a seed takes 0.80 of its time alone with this, 0.91
-# with a block for each seed, 0.84 with 8 MB.
+# Bytes of features and errors in a block, for each thread.  Measured at N = 400, widths 22 (0.5 MB
+# a seed), ten seeds, on a core with 2 MB of L2: a step of a seed takes 0.80 of its time alone with
+# this, 0.91 with a block for each seed, 0.84 with 8 MB.
 BLOCK_BYTES = 3 * 2**19
+# A step of one seed whose largest product has fewer operations is no faster by two threads than by
+# one (measured: at 4e5, 0.8 times as fast; at 1.2e6, 1.03 times).
+SMALL_PRODUCT = 1e6
 
 
 def blocks(
@@ -34,36 +46,72 @@ def blocks(
     grads: Sequence[Tensor],
     losses: Tensor,
     act: Activation,
+    loss: LossName,
 ) -> list[Block]:
     """Blocks of consecutive seeds, to be evaluated one after the other.
 
-    ``x`` (S, N, n_0), ``y`` (S, N, 1), ``weights`` and ``grads`` L tensors (S, n_{l-1}, n_l) with
-    n_L = 1, ``losses`` (K, S, 1, 1); all contiguous, and read or written where they are.
+    ``x`` (S, N, n_0), ``y`` as ``train_losses.as_targets`` gives it, ``weights`` and ``grads`` L
+    tensors (S, n_{l-1}, n_l), ``losses`` (K, S, 1, 1); all contiguous, and read or written where
+    they are.
     """
     n_seeds, n_samples, _ = x.shape
     widths = [w.shape[-1] for w in weights]
-    # Features and errors of a hidden layer each; the residual of the last.
-    a_seed = n_samples * (2 * sum(widths[:-1]) + 1) * x.element_size()
-    size = n_seeds if x.device.type != "cpu" else max(1, min(n_seeds, BLOCK_BYTES // a_seed))
-    g = [x.new_empty((size, n_samples, n)) for n in widths]
-    b = [x.new_empty((size, n_samples, n)) for n in widths[:-1]]
+    # Features and errors of a hidden layer each; the outputs, which become errors where they lie.
+    a_seed = n_samples * (2 * sum(widths[:-1]) + widths[-1]) * x.element_size()
+    size = _seeds_a_block(a_seed, n_seeds) if x.device.type == "cpu" else n_seeds
+    alone = n_seeds == 1 and torch.get_num_threads() > 1  # then ``_gradient_groups`` gains by it
+    features = _Room(x, size, widths, x.shape[-1] if alone else 0)
+    errors = _Room(x, size, widths[:-1], 0)
     found = []
     for start in range(0, n_seeds, size):
         at = slice(start, min(start + size, n_seeds))
         n = at.stop - start
         found.append(
             Block(
-                x[at],
+                features.first(x) if alone else x[at],
                 y[at],
                 [w[at] for w in weights],
                 [w[at] for w in grads],
                 losses[:, at],
-                [t[:n] for t in g],
-                [t[:n] for t in b],
+                features.layers(n),
+                errors.layers(n),
                 act,
+                loss,
             )
         )
     return found
+
+
+def _seeds_a_block(bytes_a_seed: int, n_seeds: int) -> int:
+    """As many as the caches hold, and as many for each thread."""
+    threads = int(torch.get_num_threads())
+    return min(n_seeds, threads * max(1, BLOCK_BYTES // bytes_a_seed))
+
+
+class _Room:
+    """Memory for the layers of a block, one after the other, and before them one for the data."""
+
+    def __init__(self, like: Tensor, n_seeds: int, widths: Sequence[int], data_width: int) -> None:
+        self._rows, self._widths, self._data_width = like.shape[1], list(widths), data_width
+        columns = data_width + sum(widths)
+        self._flat = like.new_empty(n_seeds * self._rows * columns)
+
+    def _take(self, start: int, n_seeds: int, width: int) -> tuple[Tensor, int]:
+        shape = (n_seeds, self._rows, width)
+        end = start + n_seeds * self._rows * width
+        return self._flat[start:end].view(shape), end
+
+    def first(self, x: Tensor) -> Tensor:
+        """A copy of the data that lies right before the layers."""
+        return self._take(0, len(x), self._data_width)[0].copy_(x)
+
+    def layers(self, n_seeds: int) -> list[Tensor]:
+        """One (n_seeds, N, n_l) a layer."""
+        found, start = [], n_seeds * self._rows * self._data_width
+        for width in self._widths:
+            layer, start = self._take(start, n_seeds, width)
+            found.append(layer)
+        return found
 
 
 class Block:
@@ -82,83 +130,115 @@ class Block:
         g: list[Tensor],
         b: list[Tensor],
         act: Activation,
+        loss: LossName,
     ) -> None:
-        self._x, self._xt, self._y = x, x.mT, y
-        self._w, self._wt, self._grads = weights, [w.mT for w in weights], grads
-        self._g, self._act = g, act
-        self._r = g[-1]
-        self._b = [*b, self._r]  # the residual is scaled to B_L where it lies
-        self._scale = 2.0 / x.shape[1]
+        self._x, self._w, self._wt = x, weights, [w.mT for w in weights]
+        self._g, self._b, self._act = g, [*b, g[-1]], act
         self._relu = act.name == "relu"
-        self._gt = [t.mT for t in g]
-        split = x.device.type == "cpu"
-        self._rs, self._rts = _parts(self._r, split), _parts(self._r.mT, split)
-        self._ws, self._top_grads = _parts(weights[-1], split), _parts(grads[-1], split)
-        self._losses = [_parts(one, split) for one in losses]
-        # With ReLU the last features lie in a buffer, else they are made anew in each step.
-        self._last = x if len(g) == 1 else g[-2] if self._relu else None
-        self._split = split
-        if self._last is not None:
-            self._lasts = _parts(self._last, split), _parts(self._last.mT, split)
+        self._split = x.device.type == "cpu"
+        self._head = head(loss, g[-1], y, losses, self._split)
+        # With ReLU the features lie in buffers, else they are made anew in each step.
+        self._features_t = [x.mT, *(t.mT for t in g[:-1])] if self._relu else []
+        self._grads = grads
+        self._columns = self._split and g[-1].shape[-1] == 1
+        self._tops = parts(weights[-1], self._columns), parts(g[-1], self._columns)
+        self._top_grads = parts(grads[-1], self._columns)
+        self._lasts = self._seeds([x, *g[:-1]][-1]) if self._relu or len(g) == 1 else None
+        several = self._split and torch.get_num_threads() > 1
+        largest = 2.0 * x.shape[1] * max(w.shape[1] * w.shape[2] for w in weights)
+        alone = several and len(x) == 1
+        self._whole = OneThread(alone and largest < SMALL_PRODUCT)
+        self._sums = OneThread(alone)
+        self._top = OneThread(alone or self._columns)
+        hidden = [t[0].numel() for t in g[:-1]]
+        vectors = all(n % VECTOR == 0 and evenly_shared(n * len(x)) for n in hidden)
+        self._by_seed = self._split and not vectors
+        self._elementwise = OneThread(self._by_seed and not all(map(evenly_shared, hidden)))
+        self._groups = self._gradient_groups() if alone and self._relu else []
+
+    def _gradient_groups(self) -> list[tuple[Tensor, Tensor, Tensor, OneThread]]:
+        """Products F^T B into the gradients, layers joined to batches where they adjoin in memory.
+
+        Threads share a batch without changing its bits, but not a product alone.
+        """
+        groups: list[list[tuple[Tensor, Tensor, Tensor]]] = []
+        below_top = slice(0, len(self._w) - 1)
+        for triple in zip([self._x, *self._g], self._b[below_top], self._grads, strict=False):
+            together = zip(groups[-1][-1], triple, strict=True) if groups else ()
+            if groups and all(_adjoin(a, b) for a, b in together):
+                groups[-1].append(triple)
+            else:
+                groups.append([triple])
+        found = []
+        for group in groups:
+            f, b, w = (_joined(list(tensors)) for tensors in zip(*group, strict=True))
+            found.append((f.mT, b, w, OneThread(len(f) == 1)))
+        return found
 
     def evaluate(self, slot: int) -> None:
-        """Squared error summed over samples, into ``losses[slot]``; gradient, into ``grads``."""
-        last, transposed = self._x, [self._xt]
-        for w, g, gt in zip(self._w[:-1], self._g, self._gt, strict=False):
-            torch.bmm(last, w, out=g)
-            # ReLU in place loses nothing: relu(G) > 0 where G > 0.
-            last = g.relu_() if self._relu else self._activate(g)
-            transposed.append(gt if self._relu else last.mT)
-        lasts, lasts_t = (
-            self._lasts
-            if self._last is not None
-            else (_parts(last, self._split), _parts(last.mT, self._split))
-        )
-        _columns(lasts, self._ws, self._rs)
-        self._r.sub_(self._y)
-        _columns(self._rts, self._rs, self._losses[slot])
-        self._r.mul_(self._scale)
-        _columns(lasts_t, self._rs, self._top_grads)
-        self._back(transposed)
+        """Loss summed over samples, into ``losses[slot]``; gradient, into ``grads``."""
+        with self._whole:
+            features = [self._x]
+            for w, g in zip(self._w[:-1], self._g, strict=False):
+                torch.bmm(features[-1], w, out=g)
+                # ReLU in place loses nothing: relu(G) > 0 where G > 0.
+                features.append(g.relu_() if self._relu else self._activate(g))
+            self._outputs(slot, features[-1])
+            self._back(features)
+            for f, b, w, sums in self._groups:
+                with sums:
+                    torch.bmm(f, b, out=w)
+
+    def _outputs(self, slot: int, last: Tensor) -> None:
+        """Outputs, losses, and the last weights' gradient."""
+        with self._top:
+            lasts, transposed = self._lasts or self._seeds(last)
+            for f, w, out in zip(lasts, *self._tops, strict=True):
+                torch.bmm(f, w, out=out)
+            self._head.evaluate(slot)
+            for f, b, w in zip(transposed, self._tops[1], self._top_grads, strict=True):
+                torch.bmm(f, b, out=w)
+
+    def _seeds(self, last: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """Factors of the last layer's products, and their transposes."""
+        return parts(last, self._columns), parts(last.mT, self._columns)
 
     def _activate(self, g: Tensor) -> Tensor:
-        """act(G), on the CPU seed by seed.
+        """act(G)."""
+        with self._elementwise:
+            seeds = parts(g, self._by_seed)
+            return torch.cat([self._act.f(p) for p in seeds]) if len(seeds) > 1 else self._act.f(g)
 
-        Vectorised sigmoids and the like round the last few elements of an array by other code, so
-        which elements those are must not depend on the other seeds.
-        """
-        parts = _parts(g, self._split)
-        return torch.cat([self._act.f(p) for p in parts]) if len(parts) > 1 else self._act.f(g)
-
-    def _back(self, transposed: list[Tensor]) -> None:
-        """Errors and gradients from the last layer down, its own gradient excepted."""
+    def _back(self, features: list[Tensor]) -> None:
+        """Errors from the last layer down, and the gradients unless they are made in groups."""
         top = len(self._w) - 1
-        for layer in range(top, 0, -1):
-            if layer < top:
-                torch.bmm(transposed[layer], self._b[layer], out=self._grads[layer])
+        for layer in range(top, -1, -1):
+            if layer < top and not self._groups:  # at once, while the errors are in the cache
+                f_t = self._features_t[layer] if self._relu else features[layer].mT
+                with self._sums:
+                    torch.bmm(f_t, self._b[layer], out=self._grads[layer])
+            if layer == 0:
+                return
             below = torch.bmm(self._b[layer], self._wt[layer], out=self._b[layer - 1])
             g = self._g[layer - 1]
             if self._relu:
                 # below o (G > 0) in one pass; as two calls it takes four times as long.
                 torch.ops.aten.threshold_backward.grad_input(below, g, 0, grad_input=below)
-            else:
-                pairs = zip(_parts(below, self._split), _parts(g, self._split), strict=True)
-                for below_i, g_i in pairs:
-                    below_i.mul_(self._act.df(g_i))
-        if top > 0:
-            torch.bmm(transposed[0], self._b[0], out=self._grads[0])
+                continue
+            with self._elementwise:
+                seeds = (parts(t, self._by_seed) for t in (below, g, features[layer]))
+                for below_i, g_i, f_i in zip(*seeds, strict=True):
+                    below_i.mul_(self._act.slope(g_i, f_i))
 
 
-def _parts(a: Tensor, split: bool) -> tuple[Tensor, ...]:
-    """The seeds one by one, or all together."""
-    return a.split(1) if split else (a,)
+def _adjoin(a: Tensor, b: Tensor) -> bool:
+    """Whether ``b`` has the shape of ``a`` and lies right behind it in memory."""
+    ends = a.data_ptr() + a.numel() * a.element_size()
+    shared = bool(a.untyped_storage().data_ptr() == b.untyped_storage().data_ptr())
+    return shared and a.shape == b.shape and ends == b.data_ptr()
 
 
-def _columns(a: tuple[Tensor, ...], b: tuple[Tensor, ...], out: tuple[Tensor, ...]) -> None:
-    """``a @ b`` for ``b`` of one column, into ``out``.
-
-    On the CPU seed by seed: the batched product rounds a matrix times a column differently with
-    the number of seeds (MKL 2024.2), and training would amplify the last bit.
-    """
-    for a_i, b_i, out_i in zip(a, b, out, strict=True):
-        torch.bmm(a_i, b_i, out=out_i)
+def _joined(tensors: list[Tensor]) -> Tensor:
+    """Adjoining (S, a, b) tensors as one batch, (S * len, a, b), sharing memory."""
+    first = tensors[0]
+    return first.as_strided((len(first) * len(tensors), *first.shape[1:]), first.stride())

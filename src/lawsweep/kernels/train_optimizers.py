@@ -3,32 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import sqrt
-from typing import Protocol
+from math import cos, pi, sqrt
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.train_threads import aligned_size
+
 BETA_1, BETA_2, EPS = 0.9, 0.999, 1e-8  # Kingma and Ba (arXiv 1412.6980), algorithm 1
 
+Schedule = Literal["constant", "cosine"]
+"""How the learning rate changes over the updates t = 0, ..., max_steps - 1.
 
-_ALIGN = 64  # elements; a multiple of every vector width
+``cosine``: rate (1 + cos(pi t / max_steps)) / 2, one period of Loshchilov and Hutter
+    (arXiv 1608.03983), eq. 5, falling to zero.  It depends on max_steps alone: a run that stops
+    early has not seen the end of it.
+"""
+
+
+def schedule_factor(schedule: Schedule, step: int, max_steps: int) -> float:
+    """The learning rate of update ``step`` (from 0) over that of the first."""
+    return 1.0 if schedule == "constant" else (1.0 + cos(pi * step / max_steps)) / 2.0
 
 
 class LayerMajor:
     """One flat vector as L blocks (S, n_{l-1}, n_l), layer after layer, then padding of zeros.
 
     Each block is contiguous, so batched products can write into it, and an optimiser needs one
-    call for all layers and seeds.  The vector's length is a multiple of ``_ALIGN``: what is left
-    over at the end of an elementwise operation is computed by scalar code, which rounds
-    differently, so without padding a weight's last bits would depend on the other seeds.
+    call for all layers and seeds.  What is left over at the end of an elementwise operation, or
+    of a thread's share of it, is computed by scalar code, which need not round as the vector code
+    does (with torch 2.13 and float64 it does): so the vector is padded to whole ones, lest a
+    weight's last bits depend on the other seeds or on the threads.
     """
 
     def __init__(self, shapes: Sequence[tuple[int, ...]]) -> None:
         self.shapes = list(shapes)
         sizes = [s * a * b for s, a, b in self.shapes]
-        self._sizes = [*sizes, -sum(sizes) % _ALIGN]
+        self._sizes = [*sizes, aligned_size(sum(sizes)) - sum(sizes)]
 
     def flat(self, blocks: Sequence[Tensor]) -> Tensor:
         """A new flat vector of the blocks' values."""
@@ -52,8 +65,8 @@ class LayerMajor:
 class Optimizer(Protocol):
     """An update rule with its state."""
 
-    def step(self, flat: Tensor, grad: Tensor) -> None:
-        """Move ``flat`` in place."""
+    def step(self, flat: Tensor, grad: Tensor, factor: float = 1.0) -> None:
+        """Move ``flat`` in place, with ``factor`` times the learning rates."""
 
     def finite(self) -> Tensor:
         """Whether each seed's state is finite, (S,) bool."""
@@ -71,18 +84,22 @@ class GradientDescent:
 
     def __init__(self, flat: Tensor, layout: LayerMajor, rates: np.ndarray) -> None:
         self._rates, self._layout, self._device = rates, layout, flat.device
-        self._minus: Tensor | None = None
-        if len(set(rates.tolist())) > 1:
-            minus = torch.from_numpy(-rates).to(flat)[:, None, None]
-            blocks = [minus.expand(shape) for shape in layout.shapes]
-            self._minus = layout.flat(blocks)
+        self._factor = 1.0
+        self._minus = self._vector(flat) if len(set(rates.tolist())) > 1 else None
 
-    def step(self, flat: Tensor, grad: Tensor) -> None:
-        """Move ``flat`` in place."""
+    def _vector(self, flat: Tensor) -> Tensor:
+        minus = torch.from_numpy(-self._rates * self._factor).to(flat)[:, None, None]
+        return self._layout.flat([minus.expand(shape) for shape in self._layout.shapes])
+
+    def step(self, flat: Tensor, grad: Tensor, factor: float = 1.0) -> None:
+        """Move ``flat`` in place, with ``factor`` times the learning rates."""
         if self._minus is None:
-            flat.add_(grad, alpha=-float(self._rates[0]))
-        else:
-            flat.addcmul_(grad, self._minus)
+            flat.add_(grad, alpha=-float(self._rates[0]) * factor)
+            return
+        if factor != self._factor:
+            self._factor = factor
+            self._minus = self._vector(flat)
+        flat.addcmul_(grad, self._minus)
 
     def finite(self) -> Tensor:
         """Always: there is no state."""
@@ -112,17 +129,18 @@ class Adam:
             self._scaled_views = layout.views(self._scaled)
             self._m_views = layout.views(self._m)
 
-    def step(self, flat: Tensor, grad: Tensor) -> None:
-        """Move ``flat`` in place."""
+    def step(self, flat: Tensor, grad: Tensor, factor: float = 1.0) -> None:
+        """Move ``flat`` in place, with ``factor`` times the learning rates."""
         self._t += 1
         c1, c2 = 1.0 - BETA_1**self._t, sqrt(1.0 - BETA_2**self._t)
         self._m.lerp_(grad, 1.0 - BETA_1)
         self._v.mul_(BETA_2).addcmul_(grad, grad, value=1.0 - BETA_2)
         torch.sqrt(self._v, out=self._denominator).add_(EPS * c2)
         if self._alike:
-            flat.addcdiv_(self._m, self._denominator, value=-float(self._rates[0]) * c2 / c1)
+            rate = float(self._rates[0]) * factor
+            flat.addcdiv_(self._m, self._denominator, value=-rate * c2 / c1)
             return
-        factors = torch.from_numpy(-self._rates * c2 / c1).to(flat)[:, None, None]
+        factors = torch.from_numpy(-self._rates * factor * c2 / c1).to(flat)[:, None, None]
         for m, scaled in zip(self._m_views, self._scaled_views, strict=True):
             torch.mul(m, factors, out=scaled)
         flat.addcdiv_(self._scaled, self._denominator)
