@@ -73,6 +73,24 @@ def test_metrics_keep_nan_and_infinity():
     assert SPECS["rate"].cast_metric(float("inf")) == math.inf
 
 
+def test_an_infinity_is_refused_unless_the_field_speaks_of_it():
+    @dataclass
+    class Limits:
+        rate: float
+        cap: Annotated[float, Field(le=math.inf)]
+        rates: tuple[float, ...] = (1.0,)
+        horizon: float = math.inf
+
+    specs = {s.name: s for s in field_specs(Limits)}
+    for name, value in (("rate", math.inf), ("cap", -math.inf), ("horizon", -math.inf)):
+        with pytest.raises(InvalidValueError, match=f"{name} must be a finite number, got -?inf"):
+            specs[name].cast(value)
+    with pytest.raises(InvalidValueError, match="rates must be a finite number, got inf"):
+        specs["rates"].cast([2.0, math.inf])
+    assert (specs["cap"].cast(math.inf), specs["horizon"].cast(math.inf)) == (math.inf, math.inf)
+    assert specs["horizon"].default == math.inf
+
+
 def test_unsupported_types_are_refused_at_definition():
     @dataclass
     class Bad:

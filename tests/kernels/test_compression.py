@@ -225,6 +225,29 @@ def test_retraction_of_a_rotation_turns_without_stretching():
     assert bent < 0.1 * float((straight @ straight.T - frame @ frame.T).abs().max())
 
 
+def test_directions_turn_as_the_rows_do():
+    rng = np.random.default_rng(5)
+    tested = SimplifiedLoss(1.0, 6, SIGNS)
+    frame = simplex_frame(3, torch.eye(6, dtype=torch.float64))
+    a = rng.standard_normal((6, 6))
+    x = torch.stack([frame, 2.0 * frame]).flatten(1)
+    step, p, q = (torch.from_numpy(rng.standard_normal(x.shape)) for _ in range(3))
+    there = tested.transport(x, step, p)
+    assert torch.allclose(tested.transport(x, step, there, True), p, rtol=0, atol=1e-13)
+    # A rotation of space: all products of rows of p and q stay.
+    turned = [tested.transport(x, step, y).reshape(2, 3, 6) for y in (p, q)]
+    plain = [y.reshape(2, 3, 6) for y in (p, q)]
+    assert torch.allclose(turned[0] @ turned[1].mT, plain[0] @ plain[1].mT, rtol=0, atol=1e-12)
+    # Of a small step that turns the rows, it is the turn that the retraction makes: what is left
+    # of the step is of second order, and so is the damping's share of it.
+    errors = []
+    for h in (1e-2, 1e-3):
+        turn = h * x[:1].reshape(3, 6) @ torch.from_numpy(a - a.T)
+        straight = tested.transport(x[:1], turn.reshape(1, -1), x[:1])
+        errors.append(float((straight - tested.retract(x[:1], turn.reshape(1, -1))).norm()) / h)
+    assert max(errors) < 0.02 * float(np.linalg.norm(a - a.T))
+
+
 def test_bad_shapes_are_refused():
     w, alpha, _ = instance()
     with pytest.raises(ValueError, match=r"rows \(N, d\) and alpha \(N,\), got \(12, 4\) and \(3,"):

@@ -7,8 +7,9 @@ import torch
 from lawsweep.kernels import sampling
 from lawsweep.kernels.arccos import RELU
 from lawsweep.kernels.compression import PopulationLoss
+from lawsweep.kernels.compression_choice import dense_pays
 from lawsweep.kernels.compression_norm import target_norm
-from lawsweep.kernels.compression_simplified import SimplifiedLoss
+from lawsweep.kernels.compression_simplified import ReducedLoss, SimplifiedLoss
 from lawsweep.kernels.compression_solve import (
     frame_start,
     geometry,
@@ -25,7 +26,8 @@ from lawsweep.kernels.compression_theory import (
     sum_rounding,
     target_moments,
 )
-from lawsweep.kernels.minimise import Reason
+from lawsweep.kernels.minimise import Reason, minimise
+from lawsweep.kernels.target_rows import target_rows
 
 OPTIONS = {"scale": 1.0, "tol": 1e-10, "max_iterations": 300}
 
@@ -50,6 +52,98 @@ def test_every_restart_reaches_the_frame(m, d, solver):
     if m > 2:  # at M = 2 the cosine -1 is met to the square root of the gradient only
         assert shape.etf_max < 1e-8
     assert shape.norm_cv < 1e-8
+
+
+@pytest.mark.parametrize(("m", "d"), [(10, 100), (9, 64), (6, 33), (10, 9)])
+def test_every_restart_reaches_the_frame_in_many_dimensions(m, d):
+    found, loss = simplified(m, d, 4, "newton_cg")
+    assert set(found.result.reason) == {Reason.CONVERGED}
+    assert torch.allclose(loss, torch.full_like(loss, limit_loss(1.0, d, m)), rtol=0, atol=1e-14)
+    assert found.agreement.n_agreeing == 4
+
+
+class Plain:
+    """An objective without its turns: minimised as any other."""
+
+    def __init__(self, loss, counts):
+        self.loss, self.counts = loss, counts
+        self.value_gradient, self.retract = loss.value_gradient, loss.retract
+        self.hessian_product = loss.hessian_product
+
+    def take(self, index):
+        return Plain(self.loss.take(index), self.counts)
+
+    def hessian(self, x):
+        self.counts.append(len(x))
+        return self.loss.hessian(x)
+
+
+class Turned(Plain):
+    """As Plain, with them."""
+
+    def take(self, index):
+        return Turned(self.loss.take(index), self.counts)
+
+    def transport(self, *args):
+        return self.loss.transport(*args)
+
+
+def walked(loss, starts, scale):
+    """The ends of plain steps and of steps that turn, and how many Hessians each took."""
+    ends, counts = [], []
+    for kind in (Plain, Turned):
+        counted = []
+        ends.append(minimise(kind(loss, counted), starts, scale=scale, max_iterations=300))
+        assert set(ends[-1].reason) == {Reason.CONVERGED}
+        counts.append(sum(counted))
+    return ends, counts
+
+
+@pytest.mark.parametrize(
+    ("law", "options"),
+    [("sphere", {}), ("sparse", {"density": 0.3}), ("uniform", {"mean": 0.3, "normalise": True})],
+)
+def test_walking_along_a_valley_ends_where_plain_steps_do(law, options):
+    d, n, m = 40, 300, 3
+    rng = np.random.default_rng(11)
+    w = target_rows(law, rng, n, d, **options)
+    alpha = torch.from_numpy(rng.uniform(0.0, 2.0, n)) / n
+    scale = float(alpha @ w.norm(dim=1))
+    loss = PopulationLoss(w, alpha, torch.ones(3, m, dtype=torch.float64))
+    starts = random_starts(rng, 3, m, d, scale).flatten(1)
+    ends, _ = walked(loss, starts, scale)
+    # At a gradient of 1e-10 of the scale the loss is off by rounding alone.
+    best = [float(end.loss.min()) for end in ends]
+    assert best[1] == pytest.approx(best[0], rel=1e-12)
+
+
+def test_walking_along_a_valley_takes_fewer_hessians():
+    """Of the reduced objective of a large target: 72 against 139, measured."""
+    d, n, m = 25, 4000, 5
+    rng = np.random.default_rng(12)
+    w = target_rows("sphere", rng, n, d)
+    moments = target_moments(w, torch.full((n,), 1.0 / n, dtype=torch.float64))
+    loss = ReducedLoss(moments, d, torch.ones(3, m, dtype=torch.float64))
+    starts = random_starts(rng, 3, m, d, 1.0).flatten(1)
+    ends, counts = walked(loss, starts, 1.0)
+    assert float(ends[1].loss.min()) == pytest.approx(float(ends[0].loss.min()), rel=1e-12)
+    assert counts[1] < 0.7 * counts[0]
+
+
+@pytest.mark.parametrize(
+    ("n", "m", "d", "dense"),
+    [
+        (100, 10, 80, True),  # 800 unknowns
+        (100, 10, 81, False),
+        (1_000_000, 10, 100, True),
+        (1000, 5, 500, False),
+        (1_000_000, 20, 101, False),  # 2,020 unknowns
+        (0, 10, 100, False),
+    ],
+)
+def test_dense_hessians_are_chosen_where_they_cost_less(n, m, d, dense):
+    assert bool(dense_pays(n, m, d)) is dense
+    assert np.array_equal(dense_pays(np.array([n]), np.array([m]), np.array([d])), [dense])
 
 
 def test_five_dimensions_hold_ten_rows_as_a_welch_frame():

@@ -94,7 +94,8 @@ class FieldSpec:
         """``value`` in this field's canonical type, or InvalidValueError.
 
         An integer is accepted for a float and for a string (``kernel: 2``), an integral float
-        for an int; nothing else is converted.  ``-0.0`` becomes ``0.0``; NaN is refused.
+        for an int; nothing else is converted.  ``-0.0`` becomes ``0.0``; NaN is refused, and so
+        is an infinity, unless it is the default or the range names it (``le=math.inf``).
         """
         if value is None:
             if self.optional:
@@ -169,7 +170,10 @@ class FieldSpec:
         except OverflowError:
             raise self.wrong_type(value) from None
         if math.isnan(number):
-            raise self.wrong_type(value)
+            raise InvalidValueError(
+                f"{self.name} must be {self.type_name}, got {value!r}, which is no number. "
+                "Change its value."
+            )
         return number + 0.0  # -0.0 + 0.0 is 0.0: one spelling, one run id
 
     def _check(self, value: Any) -> Any:
@@ -186,7 +190,16 @@ class FieldSpec:
                 raise InvalidValueError(
                     f"{self.name} must be {words} {bound:g}, got {value!r}. Change its value."
                 )
+        if isinstance(value, float) and math.isinf(value) and not self._takes(value):
+            raise InvalidValueError(
+                f"{self.name} must be a finite number, got {value!r}. Change its value."
+            )
         return value
+
+    def _takes(self, infinity: float) -> bool:
+        """Whether the field itself speaks of this infinity."""
+        default = self.default if isinstance(self.default, tuple) else (self.default,)
+        return infinity in (self.info.ge, self.info.le, *default)
 
     def wrong_type(self, value: Any) -> InvalidValueError:
         """The error for a value that is no ``type_name``, with the nearest choice."""
@@ -240,7 +253,7 @@ def _resolve(f: dataclasses.Field[Any], hint: Any, cls: type) -> FieldSpec:
         return FieldSpec(f.name, kind, optional, False, None, default, info)
     if f.default_factory is not dataclasses.MISSING:
         default = f.default_factory()
-    spec = FieldSpec(f.name, kind, optional, is_tuple, choices, MISSING, info)
+    spec = FieldSpec(f.name, kind, optional, is_tuple, choices, default, info)
     if default is not MISSING:
         spec = dataclasses.replace(spec, default=spec.cast(default))
     return spec

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from lawsweep import stream
-from lawsweep.experiments._compression_fields import ISOTROPIC, Metrics, Params
+from lawsweep.experiments._compression_metrics import Metrics
+from lawsweep.experiments._compression_params import ISOTROPIC, Params
 from lawsweep.experiments._compression_target import expected_scale, kernel_of
 from lawsweep.kernels.arccos import unit
 from lawsweep.kernels.compression import PopulationLoss

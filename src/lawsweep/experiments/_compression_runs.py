@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 
 from lawsweep import Infeasible, stream
-from lawsweep.experiments._compression_fields import FROM_TARGET, Metrics, Params
+from lawsweep.experiments._compression_metrics import Metrics
+from lawsweep.experiments._compression_params import FROM_TARGET, Params
 from lawsweep.experiments._compression_rows import row
 from lawsweep.experiments._compression_target import draw, expected_scale, kernel_of, tolerance
 from lawsweep.kernels.compression import PopulationLoss
+from lawsweep.kernels.compression_choice import dense_pays
 from lawsweep.kernels.compression_norm import sampled_target_norm, target_norm
 from lawsweep.kernels.compression_objective import HomogeneousObjective
 from lawsweep.kernels.compression_simplified import ReducedLoss, SimplifiedLoss
@@ -173,6 +175,9 @@ def _minimise(
         # differences of E_N's eigenvalues, so conjugate gradients need very many products.
         unknowns = params.n_compressed * params.input_dim
         chosen = "newton" if unknowns <= DENSE_REDUCED else "newton_cg"
+    elif params.solver == "auto" and params.objective == "population":
+        sizes = (params.n_target or 0, params.n_compressed, params.input_dim)
+        chosen = "newton" if dense_pays(*sizes) else "newton_cg"
     else:
         chosen = auto if params.solver == "auto" else params.solver
     return minimise_rows(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lawsweep import stream
-from lawsweep.experiments._compression_fields import Params
+from lawsweep.experiments._compression_params import Params
 from lawsweep.kernels.arccos import HomogeneousKernel
 from lawsweep.kernels.compression_theory import expected_norm
 from lawsweep.kernels.sampling import DTYPES

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from lawsweep import Infeasible, stream
-from lawsweep.experiments._compression_fields import CLOSED_FORM, HOMOGENEOUS, Metrics, Params
+from lawsweep.experiments._compression_metrics import Metrics
+from lawsweep.experiments._compression_params import CLOSED_FORM, HOMOGENEOUS, Params
 from lawsweep.experiments._compression_rows import arrays, evidence, shape_columns
 from lawsweep.experiments._compression_target import draw, expected_scale, kernel_of, tolerance
 from lawsweep.kernels.arccos import unit
@@ -79,6 +80,11 @@ def _starts(params: Params, seed: int, w: Tensor, alpha: Tensor) -> tuple[Tensor
     return rows, outputs.contiguous()
 
 
+def _grows(v: Tensor, w: Tensor) -> bool:
+    """Whether a row is more than twice as long as the target's longest: all start as their mean."""
+    return bool(v.norm(dim=-1).max() > 2.0 * w.norm(dim=-1).max())
+
+
 def _row(
     params: Params,
     target: tuple[Tensor, Tensor],
@@ -95,6 +101,8 @@ def _row(
         error += rest
     value = float(found.result.loss[found.agreement.best])
     columns = evidence(found, scale)
+    if columns["stop_reason"] == "max_iterations" and _grows(found.v, w):
+        columns["stop_reason"] = "growing"
     closed = params.activation in CLOSED_FORM
     if not closed and not error <= params.quadrature_tol * abs(value):
         columns |= {"converged": False, "stop_reason": "quadrature"}

@@ -6,19 +6,22 @@ from collections.abc import Sequence
 from typing import Any
 
 from lawsweep import Cost, experiment
-from lawsweep.experiments._compression_fields import CLOSED_FORM, C, Metrics, Params
+from lawsweep.experiments._compression_metrics import Metrics
+from lawsweep.experiments._compression_params import CLOSED_FORM, C, Params
 
 
 def _cost(p: Any) -> Cost:
     """Some 20 Newton steps over the restarts, then T_N.
 
     A step is one weighted Gram of the target rows a node (2 N d^2) and one eigendecomposition of
-    (M d)^2 unknowns, about 5 (M d)^3; past 800 unknowns some 60 products with the Hessian
-    (8 N M d) instead.  Each entry of T_N costs its product, 2d, and about 30 for the arcsine.
-    A sign search multiplies the restarts by M + 1.  A Hermite series has some 80 terms, five
-    times for a Hessian.
+    (M d)^2 unknowns, about 5 (M d)^3; past 800 unknowns, unless the Gram pays (``dense_pays``),
+    some 60 products with the Hessian (8 N M d) instead.  Each entry of T_N costs its product, 2d,
+    and about 30 for the arcsine.  A sign search multiplies the restarts by M + 1.  A Hermite
+    series has some 80 terms, five times for a Hessian.
     """
     import numpy as np
+
+    from lawsweep.kernels.compression_choice import DENSE_UNKNOWNS, dense_pays
 
     def column(name: str, default: Any) -> Any:
         return np.asarray(getattr(p, name, default))
@@ -32,7 +35,8 @@ def _cost(p: Any) -> Cost:
     unknowns = m * (p.input_dim + np.where(absorbed, 0.0, column("n_outputs", 1)))
     choice = np.asarray(p.solver)
     known = (n == 0) & (m <= np.asarray(p.input_dim) + 1)
-    dense = (choice == "newton") | ((choice == "auto") & (unknowns <= 800) & ~known)
+    small = np.where(absorbed, dense_pays(n, m, p.input_dim), unknowns <= DENSE_UNKNOWNS)
+    dense = (choice == "newton") | ((choice == "auto") & small & ~known)
     closed = np.isin(column("activation", "relu"), CLOSED_FORM)
     series = np.where(closed, 0.0, 400.0 * n * m)
     gram = 2.0 * n * p.input_dim * unknowns

@@ -76,6 +76,13 @@ class Rows:
         return p - (self.unit * p).sum(-1, keepdim=True) * self.unit
 
 
+def turning(rows: Rows, p: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The rotation nearest to a step: Q and omega of ``rotation``, and e^omega - I."""
+    basis, omega = rotation(rows.v, p)
+    eye = torch.eye(omega.shape[-1], dtype=omega.dtype, device=omega.device)
+    return basis, omega, torch.matrix_exp(omega) - eye
+
+
 def turn(rows: Rows, p: Tensor, size: Tensor) -> Tensor:
     """The rows a step p leads to: its rotating part turns all rows, the rest is added.
 
@@ -88,14 +95,13 @@ def turn(rows: Rows, p: Tensor, size: Tensor) -> Tensor:
     row is zero.  A row that wants to be zero gets there by tenths, and once below COLLAPSE of
     ``size`` (R,) it is set to zero, where the caller finds it.
     """
-    basis, omega = rotation(rows.v, p)
+    basis, omega, turned = turning(rows, p)
     v = rows.v + p - rows.v @ basis @ omega @ basis.mT
     missing = (0.1 * rows.norm - (v * rows.unit).sum(-1)).clamp_min(0.0)
     v = v + missing.unsqueeze(-1) * rows.unit
     small = v.norm(dim=-1) < COLLAPSE * size.unsqueeze(-1)
     gone = ~rows.alive | (small & (missing > 0))
-    eye = torch.eye(omega.shape[-1], dtype=v.dtype, device=v.device)
-    v = v + v @ basis @ (torch.matrix_exp(omega) - eye) @ basis.mT
+    v = v + v @ basis @ turned @ basis.mT
     return torch.where(gone.unsqueeze(-1), torch.zeros_like(v), v)
 
 
@@ -193,6 +199,12 @@ class HomogeneousObjective(ABC):
     def retract(self, x: Tensor, step: Tensor) -> Tensor:
         """The point a step leads to, see ``turn``; a row below COLLAPSE is set to zero."""
         return turn(Rows(x, self.shape), step.reshape(-1, *self.shape), self.size).flatten(1)
+
+    def transport(self, x: Tensor, step: Tensor, p: Tensor, back: bool = False) -> Tensor:
+        """Directions p (R, M d) at x turned with the step's rotation; ``back``: turned back."""
+        rows, q = Rows(x, self.shape), p.reshape(-1, *self.shape)
+        basis, _, turned = turning(rows, step.reshape(-1, *self.shape))
+        return (q + q @ basis @ (turned.mT if back else turned) @ basis.mT).flatten(1)
 
     def _pairs(self, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
         """Cosines, sines and arcsines of the compressed rows, (R, M, M); the diagonal is exact."""

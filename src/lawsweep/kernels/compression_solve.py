@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.arccos import RELU, HomogeneousKernel, unit
+from lawsweep.kernels.compression_choice import DENSE_UNKNOWNS
 from lawsweep.kernels.compression_objective import HomogeneousObjective
 from lawsweep.kernels.compression_theory import frame_norm, simplex_frame
 from lawsweep.kernels.minimise import (
@@ -24,8 +25,6 @@ from lawsweep.kernels.minimise import (
     minimise,
 )
 
-# Above this many unknowns a dense Hessian and its eigenvectors cost more than products with it.
-DENSE_UNKNOWNS = 800
 # Losses of restarts closer than this part of |J| are the same minimum: a minimum found to a
 # gradient of 1e-10 of its scale is off in loss by about 1e-20/(smallest curvature), far less.
 # In float32 rounding is what counts: losses nearer than their noise cannot be told apart.

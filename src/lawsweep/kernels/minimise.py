@@ -22,6 +22,7 @@ from torch import Tensor
 
 from lawsweep.kernels.minimise_lbfgs import Limited
 from lawsweep.kernels.minimise_models import Eigen, Products
+from lawsweep.kernels.minimise_valleys import corrected
 
 Solver = Literal["newton", "newton_cg", "lbfgs"]
 Model = Eigen | Products | Limited
@@ -268,6 +269,9 @@ def _step(
     step, predicted = model.solve(index, part, x, gradient, radius)
     trial = part.retract(x, step)
     new_loss, new_gradient = part.value_gradient(trial)
+    if isinstance(model, Eigen):
+        ends = (trial, new_loss, new_gradient)
+        trial, new_loss, new_gradient = corrected(part, model, index, (x, step, gradient), ends)
     eps = torch.finfo(x.dtype).eps
     # Below this the difference of two losses is rounding, and the gradient judges instead.
     noise = loss_noise(loss, x, scale)

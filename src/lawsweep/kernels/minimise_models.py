@@ -25,6 +25,8 @@ class Eigen:
     FLOOR = 1e-10
     # Where |g| is below this part of (largest eigenvalue) |x|, a restart is near its minimum.
     NEAR = 1e-3
+    # Eigenvalues above this part of the largest are stiff (``stiff_step``).
+    STIFF = 1e-2
 
     def __init__(self) -> None:
         self._hessian: Tensor | None = None
@@ -67,6 +69,18 @@ class Eigen:
             self._decompose(there)
             step[rest], predicted[rest] = self._exact(there, x[rest], gradient[rest], radius[rest])
         return step, predicted
+
+    def decomposed(self, index: Tensor) -> Tensor:
+        """Which of those restarts have the eigenvectors of their Hessian at hand."""
+        return self._known[index]
+
+    def stiff_step(self, index: Tensor, gradient: Tensor) -> Tensor:
+        """-H^-1 g over the stiff eigenvalues alone, of restarts whose eigenvectors are at hand."""
+        values, vectors = self._values[index], self._vectors[index]
+        stiff = values > self.STIFF * values.abs().amax(-1, keepdim=True)
+        c = (vectors.mT @ gradient.unsqueeze(-1)).squeeze(-1)
+        c = torch.where(stiff, -c / values, torch.zeros_like(c))
+        return (vectors @ c.unsqueeze(-1)).squeeze(-1)
 
     def _newton(
         self, index: Tensor, x: Tensor, gradient: Tensor, radius: Tensor
