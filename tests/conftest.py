@@ -6,8 +6,13 @@ import sys
 import uuid
 from pathlib import Path
 
+import hypothesis
 import psutil
 import pytest
+
+# The same examples every time, and no clock: a busy machine must not fail a test.
+hypothesis.settings.register_profile("lawsweep", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("lawsweep")
 
 SUPPORT = Path(__file__).parent / "support"
 sys.path.insert(0, str(SUPPORT))

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
+import uuid
 from pathlib import Path
 
-import psutil
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -25,6 +24,9 @@ if [ "$1" = show ]; then echo 127.0.0.1; fi
 RAY = """#!/bin/bash
 [ "$1" = get-auth-token ] || exit {code}
 """
+REAL_RAY = """#!/bin/bash
+exec {python} {ray_alone} "$@"
+"""
 
 
 @pytest.fixture
@@ -36,12 +38,16 @@ def slurm(tmp_path, unused_port):
         (binaries / name).write_text(text)
         (binaries / name).chmod(0o755)
     python = str(Path(sys.executable).parent)
+    ray, ray_alone = binaries / "ray", Path(__file__).parent / "support/ray_alone.py"
+    ray.write_text(REAL_RAY.format(python=sys.executable, ray_alone=ray_alone))
+    ray.chmod(0o755)
     return {
         **os.environ,
         "PATH": os.pathsep.join([str(binaries), python, os.environ["PATH"]]),
         "VIRTUAL_ENV": str(Path(python).parent),
         "HOME": str(tmp_path),  # the token stays out of the real one
         "SCONTROL_LOG": str(tmp_path / "scontrol.log"),
+        "SLURM_JOB_MARK": uuid.uuid4().hex,
         "SLURM_JOB_ID": str(unused_port - 20000),
         "SLURM_JOB_NUM_NODES": "1",
         "SLURM_JOB_NODELIST": "node[1]",
@@ -68,20 +74,8 @@ def submit(environment, folder, *arguments):
     )  # fmt: skip
 
 
-def ray_runs_here():
-    """Whether any Ray runs on this machine (after those of earlier tests have had time to end)."""
-    for _ in range(100):
-        names = {p.info["name"] for p in psutil.process_iter(["name"])}
-        if not names & {"raylet", "gcs_server"}:
-            return False
-        time.sleep(0.2)
-    return True
-
-
 @pytest.mark.slow
 def test_the_slurm_script_runs_a_sweep_on_a_ray_of_its_own(slurm, tmp_path):
-    if ray_runs_here():
-        pytest.skip("a Ray runs on this machine: `ray symmetric-run` would stop it at its end")
     done = submit(slurm, tmp_path, "smoke", "--no-analysis")
     assert done.returncode == 0, done.stdout + done.stderr
     parts = list((tmp_path / "results/tables").glob("*/part-*.parquet"))
