@@ -10,13 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
+from clusters import local_cluster
 from toys import faulty
 
 from lawsweep.core.errors import ExecutorError
 from lawsweep.core.plan import make_plan
 from lawsweep.core.sweep import OnFailure
 from lawsweep.executors.make import make_executor
-from lawsweep.executors.reaper import reap
 from lawsweep.runner.run_plan import Launch
 from lawsweep.store.parquet import ParquetTable
 
@@ -25,16 +25,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def cluster():
-    from ray.cluster_utils import Cluster
-
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    session = made.head_node.get_session_dir_path()
-    yield made
-    made.shutdown()
-    # The agents of a node that was killed take a minute to notice; ours is a quick test.
-    end = time.monotonic() + 10
-    while reap("", [session]) and time.monotonic() < end:
-        time.sleep(0.1)
+    with local_cluster(num_cpus=1) as made:
+        yield made
 
 
 def cluster_executor(cluster, **options):
@@ -67,7 +59,7 @@ def test_a_lost_node_costs_no_run(cluster, tmp_path):
                 cluster.add_node(num_cpus=1)
 
         report = Launch(
-            plan, table, made, launch_id="L", on_failure=OnFailure(), watcher=watch
+            plan, table, made, launch_id="L", on_failure=OnFailure(max_attempts=2), watcher=watch
         ).run()
     assert removed
     assert dict(report.statuses) == {"ok": 60}

@@ -17,7 +17,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lawsweep.core.errors import Infeasible, InvalidValueError
 from lawsweep.core.experiment import Experiment
-from lawsweep.core.memory import peak_memory_bytes, reset_peak_memory
+from lawsweep.core.memory import (
+    peak_memory_bytes,
+    planned_share,
+    release_memory,
+    reset_peak_memory,
+)
 from lawsweep.core.outcome import Outcome, RunSpec, Status
 from lawsweep.core.schema import printable
 
@@ -25,6 +30,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 MAX_TEXT = 20_000  # a row carries its traceback, not a log
+# How torch's CPU allocator, the CUDA runtime and the CUDA libraries say it in a RuntimeError.
+NO_ROOM = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
 
 
 class RunTimeoutError(BaseException):
@@ -58,8 +65,10 @@ class Batch:
         groups: Sequence[int] = (),
         device: str = "cpu",
         timeout_s: float | None = None,
+        memory_share: float = 1.0,
     ):
         self._experiment, self._device, self._timeout_s = experiment, device, timeout_s
+        self._memory_share = memory_share
         left = iter(runs)
         pieces = [tuple(islice(left, n)) for n in groups]
         self._pieces = deque([*(p for p in pieces if p), *((run,) for run in left)])
@@ -73,7 +82,10 @@ class Batch:
 
         A run that raises what is no Exception (SystemExit) passes it on, and is out of the batch.
         """
-        piece = self._pieces.popleft()
+        with planned_share(self._memory_share):
+            return self._step(self._pieces.popleft())
+
+    def _step(self, piece: tuple[RunSpec, ...]) -> tuple[Outcome, ...]:
         if len(piece) == 1:
             outcome = execute_run(self._experiment, piece[0], self._device, self._timeout_s)
             if self._fused_error:
@@ -110,6 +122,8 @@ def execute_run(
         _return_to(folder)
     wall_s = time.perf_counter() - start
     peak = peak_memory_bytes() if memory else None
+    if answer.status == "oom":
+        release_memory()
     return _outcome(run, answer, device, started_at, wall_s, peak)
 
 
@@ -127,6 +141,7 @@ def execute_group(
     assert experiment.fused is not None
     started_at, start, folder = time.time(), time.perf_counter(), _folder()
     limit = None if timeout_s is None else timeout_s * len(runs)
+    why: str | None = None
     try:
         with _deadline(limit, f"{len(runs)} times on_failure.timeout_s={timeout_s}"):
             params = [
@@ -140,9 +155,13 @@ def execute_group(
         raise
     except BaseException as failure:  # noqa: BLE001  (which run it is, the runs alone say)
         memory = "oom: " if isinstance(failure, Exception) and _is_out_of_memory(failure) else ""
-        return f"{memory}{type(failure).__name__}: {_text(failure)}"[:MAX_TEXT]
+        why = f"{memory}{type(failure).__name__}: {_text(failure)}"[:MAX_TEXT]
     finally:
         _return_to(folder)
+    if why is not None:
+        if why.startswith("oom: "):
+            release_memory()  # now that the exception and what it held are gone
+        return why
     share_s = (time.perf_counter() - start) / len(runs)
     return tuple(
         _outcome(run, answer, device, started_at, share_s, None, len(runs))
@@ -230,7 +249,7 @@ def _is_out_of_memory(failure: Exception) -> bool:
     # torch's exception is known by name: core does not import torch.
     if isinstance(failure, MemoryError) or type(failure).__name__ == "OutOfMemoryError":
         return True
-    return isinstance(failure, RuntimeError) and "can't allocate memory" in str(failure)
+    return isinstance(failure, RuntimeError) and any(t in _text(failure) for t in NO_ROOM)
 
 
 def n_threads() -> int:

@@ -1,9 +1,13 @@
-"""Peak resident memory of this process, run by run, as Linux counts it."""
+"""Memory of this process: its peak run by run, the share a run may plan with, and letting go."""
 
 from __future__ import annotations
 
+import gc
 import os
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 _PEAK = re.compile(rb"VmHWM:\s*(\d+) kB")
 _open: dict[int, tuple[int, int]] = {}  # process id: files kept open, as runs may be very short
@@ -38,3 +42,42 @@ def peak_memory_bytes() -> int | None:
     except OSError:
         return None
     return int(found[1]) * 1024 if found else None
+
+
+# As in shards.py: a process executes one run at a time, so a plain stack.
+_shares: list[float] = []
+
+
+def memory_share() -> float:
+    """The part of the free memory that a run should plan with: 1, less after it ran out once.
+
+    For an experiment that has a choice: a method that holds less, or smaller blocks where these
+    do not change the result beyond rounding::
+
+        room = 0.5 * memory_share() * psutil.virtual_memory().available
+    """
+    return _shares[-1] if _shares else 1.0
+
+
+@contextmanager
+def planned_share(share: float) -> Iterator[None]:
+    """Within the context ``memory_share()`` is ``share``."""
+    _shares.append(share)
+    try:
+        yield
+    finally:
+        _shares.pop()
+
+
+def release_memory() -> None:
+    """Give back what a run that ran out of memory has left: cycles, and torch's CUDA cache.
+
+    A cache of blocks of that run would fail the next one on the same device.  torch is not
+    imported for it: a process that has not loaded it has no such cache.
+    """
+    gc.collect()
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    if cuda is not None:
+        with suppress(Exception):  # a device in a bad state says so to the next run
+            if cuda.is_initialized():
+                cuda.empty_cache()

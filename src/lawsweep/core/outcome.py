@@ -32,6 +32,9 @@ class Task:
 
     ``groups`` are the lengths of the pieces that ``runs`` falls into, in order: a piece of more
     than one is executed by the experiment's fused form.  Without it every run is alone.
+
+    ``whole_node`` asks that nothing else runs beside it (an executor that has but one slot has
+    nothing to do), and ``memory_share`` is what its runs are told of ``core.memory.memory_share``.
     """
 
     id: int
@@ -39,6 +42,8 @@ class Task:
     timeout_s: float | None = None
     memory_bytes: float = 0.0  # what a worker is expected to hold at most; 0: not known
     groups: tuple[int, ...] = ()
+    whole_node: bool = False
+    memory_share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,8 @@ class Outcome:
 class Event:
     """News of a task: outcomes that arrived, that it ended, or that its worker was lost.
 
-    ``lost`` says why the worker is gone (``crashed: ...``, ``oom: ...``, ``killed``); the runner
+    ``lost`` says why the worker is gone (``crashed: ...``, ``oom: ...``, ``node: ...`` where all of
+    its node is gone, ``timeout: ...``, ``killed``); the runner
     decides what becomes of the runs that had not answered.
     """
 

@@ -32,12 +32,14 @@ def make_executor(config: Mapping[str, Any] | str) -> Executor:
     _check_fusing(options)
     for name in ("n_cpus", "n_gpus", "cpus_per_task", "gpus_per_task"):
         value = options.get(name)
+        if isinstance(value, str) and value.strip() and name.endswith("_per_task"):
+            continue  # an expression over the params: read by the executor, checked at every point
         if value is not None and (
             isinstance(value, bool) or not isinstance(value, int | float) or value < 0
         ):
             raise InvalidValueError(f"executor.{name} must be a number from 0, got {value!r}.")
     gpus = options.get("gpus_per_task") or 0
-    if gpus > 1 and gpus != int(gpus):
+    if not isinstance(gpus, str) and gpus > 1 and gpus != int(gpus):
         raise InvalidValueError(
             f"executor.gpus_per_task must be a fraction up to 1, or whole, got {gpus!r}."
         )

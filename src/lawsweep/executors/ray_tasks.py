@@ -8,77 +8,45 @@ retry after running out of memory never happens.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lawsweep.core.errors import ExecutorError
-from lawsweep.core.execute import Batch
 from lawsweep.core.experiment import Experiment
-from lawsweep.core.outcome import Event, Outcome, RunSpec, Task
+from lawsweep.core.outcome import Event, Task
 from lawsweep.core.protocols import MAX_FUSED
 from lawsweep.executors import sharded
+from lawsweep.executors.ray_needs import Needs
+from lawsweep.executors.ray_nodes import room_of
 from lawsweep.executors.ray_session import (
     deaf_to_interrupts,
     import_path,
+    inherited,
     own_sigterm,
     probe,
     silence_raylet,
 )
+from lawsweep.executors.ray_worker import run_batch
 from lawsweep.executors.reaper import MARK, Reaper
 
-REPORT_S = 0.25  # a worker sends what it finished at least this often (after each longer run)
-REPORT_BYTES = 16 * 2**20  # of large arrays, likewise
 DRAIN_S = 1.0  # how long outcomes that are there are taken in when no time is given to wait
 LEAST_MEMORY = 2.0**30  # bytes; tasks that need less are placed by their CPUs alone
+APART_PATIENCE_S = 60.0  # that others hold a node which a run is to have to itself
 SLOTS_FOR_S = 5.0  # nodes come and go: the number of slots is asked again after this long
-
-
-def run_batch(
-    experiment: Experiment,
-    runs: tuple[RunSpec, ...],
-    groups: tuple[int, ...],
-    timeout_s: float | None,
-    device: str,
-    shards: Mapping[str, Any] | None = None,
-) -> Iterator[tuple[Outcome, ...]]:
-    """What a worker does: say that it began, then execute and report."""
-    yield ()
-    with sharded.installed(shards):
-        yield from _outcomes(experiment, runs, groups, timeout_s, device)
-
-
-def _outcomes(
-    experiment: Experiment,
-    runs: tuple[RunSpec, ...],
-    groups: tuple[int, ...],
-    timeout_s: float | None,
-    device: str,
-) -> Iterator[tuple[Outcome, ...]]:
-    batch = Batch(experiment, runs, groups, device, timeout_s)
-    ready: list[Outcome] = []
-    last, n_bytes = time.monotonic(), 0
-    while batch:
-        found = batch.step()
-        ready += found
-        n_bytes += sum(a.nbytes for o in found for a in (o.arrays or {}).values())
-        # No outcome: a fused form failed.  That is said at once, as a sign of life.
-        if time.monotonic() - last >= REPORT_S or n_bytes >= REPORT_BYTES or not found:
-            yield tuple(ready)
-            ready, last, n_bytes = [], time.monotonic(), 0
-    if ready:
-        yield tuple(ready)
 
 
 class RayExecutor:
     """Runs tasks on a local Ray that it starts and stops, or on a cluster it connects to.
 
-    ``cpus_per_task`` and ``gpus_per_task`` are what one task holds; threads of numerical
-    libraries follow the CPUs.  ``address`` is for a cluster: default ``RAY_ADDRESS`` or ``auto``.
-    ``shards`` lets one run spread over several tasks' worth of resources (``sharded``).
+    ``cpus_per_task`` and ``gpus_per_task`` are what one task holds: numbers, or expressions over
+    the params (``4 if n_samples > 5000 else 1``).  Threads of numerical libraries follow the CPUs.
+    ``address`` is for a cluster: default ``RAY_ADDRESS`` or ``auto``.  ``shards`` lets one run
+    spread over several tasks' worth of resources (``sharded``).
     """
 
     in_process = False
@@ -89,8 +57,8 @@ class RayExecutor:
         *,
         n_cpus: int | None = None,
         n_gpus: int | None = None,
-        cpus_per_task: float = 1,
-        gpus_per_task: float = 0,
+        cpus_per_task: float | str = 1,
+        gpus_per_task: float | str = 0,
         address: str | None = None,
         runtime_env: Mapping[str, Any] | None = None,
         fuse: bool = True,
@@ -102,22 +70,26 @@ class RayExecutor:
         self._n_shards = 1 if shards is None else sharded.make_pool(shards).n_shards
         self._shards = shards
         self.n_cpus, self.n_gpus = n_cpus, n_gpus
-        self.cpus_per_task, self.gpus_per_task = cpus_per_task, gpus_per_task
+        self._needs = Needs(cpus_per_task, gpus_per_task)
         self.address, self.fuse, self.max_fused = address, fuse, max_fused
         self.runtime_env = dict(runtime_env or {})
-        self.device = "cuda" if gpus_per_task > 0 else "cpu"
+        self.device = "cuda" if self._needs.gpus > 0 else "cpu"
         self._ray: Any = None
         self._own = False
         self._flights: dict[Any, int] = {}
         self._killed: dict[int, str] = {}
         self._reaper: Reaper | None = None
         self._lost_some = False
+        self._has_env = False
+        self._apart: dict[Any, Task] = {}  # waiting for a node to themselves
+        self._last_news = time.monotonic()
         self._slots, self._slots_at = 0, float("-inf")
-        self._node_memory, self._slot_memory = 0.0, float("inf")
+        self._room = room_of((), self._needs.cpus, self._needs.gpus)
         self._unsilence: Callable[[], None] = lambda: None
 
     def start(self, experiment: Experiment) -> None:
         """Start or join Ray and ship the experiment once."""
+        self._needs.bind(experiment)
         # Before the import: Ray reads these when it is loaded.
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -136,8 +108,8 @@ class RayExecutor:
             if self._reaper is not None and (folder := self._session_folder()):
                 self._reaper.watch(folder)
         options: dict[str, Any] = {
-            "num_cpus": self.cpus_per_task,
-            "num_gpus": self.gpus_per_task,
+            "num_cpus": self._needs.cpus,
+            "num_gpus": self._needs.gpus,
             "max_retries": 0,
             "max_calls": 0,  # keep the process: Ray ends a GPU worker after each call by default
             "num_returns": "streaming",
@@ -145,11 +117,15 @@ class RayExecutor:
         }
         self._remote = ray.remote(**options)(run_batch)
         self._experiment = ray.put(experiment)
+        if not self._needs.by_point:
+            self._check_room()
+
+    def _check_room(self) -> None:
         if self.n_slots < 1:
-            found = ray.cluster_resources()
+            found = self._ray.cluster_resources()
             raise ExecutorError(
-                f"No node of this Ray can hold a task of {self.cpus_per_task:g} CPUs and "
-                f"{self.gpus_per_task:g} GPUs (all together have {found.get('CPU', 0):g} and "
+                f"No node of this Ray can hold a task of {self._needs.cpus:g} CPUs and "
+                f"{self._needs.gpus:g} GPUs (all together have {found.get('CPU', 0):g} and "
                 f"{found.get('GPU', 0):g}). Lower executor.cpus_per_task or gpus_per_task."
             )
 
@@ -168,14 +144,20 @@ class RayExecutor:
             else:
                 os.environ[MARK] = uuid.uuid4().hex  # inherited by every process of this Ray
                 self._reaper = Reaper(os.environ[MARK])
-                ray.init(
-                    address="local",
-                    num_cpus=self.n_cpus or len(os.sched_getaffinity(0)),
-                    num_gpus=self.n_gpus,
-                    include_dashboard=False,
-                    **quiet,
-                )
-        except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
+                # Ray starts a worker a CPU at once.  With what tasks need in their environment
+                # from birth these serve; else each task's first worker would be started anew.
+                self._has_env = not self.runtime_env and not self._needs.by_point
+                with inherited(self._variables() if self._has_env else {}):
+                    ray.init(
+                        address="local",
+                        num_cpus=self.n_cpus or len(os.sched_getaffinity(0)),
+                        num_gpus=self.n_gpus,
+                        include_dashboard=False,
+                        **quiet,
+                    )
+        except ExecutorError:
+            raise
+        except Exception as error:  # noqa: BLE001  (Ray tells by a bare one of a node that is slow)
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             advice = (
                 "Check executor.address and RAY_ADDRESS (a cluster that asks for a token: set "
@@ -185,14 +167,21 @@ class RayExecutor:
             )
             raise ExecutorError(f"Cannot start on Ray ({self.name}): {reason} {advice}") from None
 
-    def _task_env(self) -> dict[str, Any]:
-        threads = str(max(1, int(self.cpus_per_task)))
+    def _variables(self) -> dict[str, str]:
+        """What a worker's environment has to say."""
+        threads = str(max(1, int(self._needs.cpus)))
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
         env = dict.fromkeys(names, threads)
         if "working_dir" not in self.runtime_env:
             # Ray passes on the working folder alone; a user's experiment may come from elsewhere.
             env["PYTHONPATH"] = os.pathsep.join(import_path())
-        return {**self.runtime_env, "env_vars": {**env, **self.runtime_env.get("env_vars", {})}}
+        return env
+
+    def _task_env(self) -> dict[str, Any] | None:
+        if self._has_env:
+            return None
+        theirs = self.runtime_env.get("env_vars", {})
+        return {**self.runtime_env, "env_vars": {**self._variables(), **theirs}}
 
     @property
     def n_slots(self) -> int:
@@ -200,26 +189,17 @@ class RayExecutor:
         now = time.monotonic()
         if now - self._slots_at > SLOTS_FOR_S:
             self._check_head()
-            nodes = [n.get("Resources", {}) for n in self._ray.nodes() if n.get("Alive")]
-            slots = sum(self._fits(node) for node in nodes)
+            self._room = room_of(self._ray.nodes(), self._needs.cpus, self._needs.gpus)
+            slots = self._room.n_slots
             # Shards may span nodes.  At least one: too small a Ray is said by the run itself.
             self._slots = max(min(slots, 1), slots // self._n_shards)
-            fit = [(node.get("memory", 0.0), self._fits(node)) for node in nodes]
-            self._node_memory = max((memory for memory, n in fit if n), default=0.0)
-            shares = (memory / n for memory, n in fit if n and memory)
-            self._slot_memory = min(shares, default=float("inf"))
             self._slots_at = now
         return self._slots
 
     @property
     def slot_memory_bytes(self) -> float:
         """A slot's share of the memory that its node gives to tasks, on the poorest node."""
-        return self._slot_memory if self.n_slots else float("inf")
-
-    def _fits(self, node: Mapping[str, float]) -> int:
-        needs = (("CPU", self.cpus_per_task), ("GPU", self.gpus_per_task))
-        fits = [node.get(name, 0.0) / need for name, need in needs if need > 0]
-        return int(min(fits)) if fits else 1
+        return self._room.slot_memory if self.n_slots else float("inf")
 
     def _check_head(self) -> None:
         """Raise ExecutorError when Ray's head is gone.
@@ -239,22 +219,73 @@ class RayExecutor:
 
     def submit(self, task: Task) -> None:
         """Hand a task to Ray."""
-        remote = self._remote
-        if task.memory_bytes > LEAST_MEMORY:
+        options: dict[str, Any] = self._by_point(task) if self._needs.by_point else {}
+        if task.whole_node:
+            options |= self._whole_node()
+            self._last_news = time.monotonic()
+        elif task.memory_bytes > LEAST_MEMORY:
             # Whole steps: each distinct request is a class of its own to Ray's scheduler.
             steps = -(-task.memory_bytes // LEAST_MEMORY) * LEAST_MEMORY
             # More than any node has would wait for ever: it gets a node to itself.
-            remote = remote.options(memory=int(min(steps, self._node_memory)))
+            options["memory"] = int(min(steps, self._room.node_memory))
+        remote = self._remote.options(**options) if options else self._remote
         generator = remote.remote(
-            self._experiment, task.runs, task.groups, task.timeout_s, self.device, self._shards
+            self._experiment,
+            task.runs,
+            task.groups,
+            task.timeout_s,
+            self.device,
+            self._shards,
+            task.memory_share,
         )
         self._flights[generator] = task.id
+        if task.whole_node:
+            self._apart[generator] = task
+
+    def _give_up_whole_nodes(self) -> None:
+        """Tasks that wait for a node which others never leave go where there is room.
+
+        Only where they are all that is left: until then it may be our own runs that they wait for.
+        """
+        waited = time.monotonic() - self._last_news
+        if not self._apart or len(self._apart) < len(self._flights) or waited < APART_PATIENCE_S:
+            return
+        for generator, task in list(self._apart.items()):
+            self._ray.cancel(generator, force=True)
+            del self._apart[generator], self._flights[generator]
+            self.submit(dataclasses.replace(task, whole_node=False))
+
+    def _by_point(self, task: Task) -> dict[str, Any]:
+        """Ray's options for what the runs of this task need, and the slots for its like."""
+        before = self._needs.cpus, self._needs.gpus
+        cpus, gpus = self._needs.of(task.runs)
+        if (cpus, gpus) != before:
+            self._slots_at = float("-inf")
+            self._check_room()
+        return {"num_cpus": cpus, "num_gpus": gpus, "runtime_env": self._task_env()}
+
+    def _whole_node(self) -> dict[str, Any]:
+        """Ray's options for a task that nothing runs beside.
+
+        Threads stay as they are: with another number of them its result would differ.  On GPUs the
+        device is what has to be its own, and the other GPUs of the node go on; shards need the
+        CPUs that the task does not hold.
+        """
+        options: dict[str, Any] = (
+            {"memory": int(self._room.node_memory)} if self._room.node_memory else {}
+        )
+        if self._needs.gpus:
+            options["num_gpus"] = max(1, self._needs.gpus)
+        elif self._n_shards == 1:
+            options["num_cpus"] = max(self._needs.cpus, self._room.node_cpus)
+        return options
 
     def poll(self, timeout_s: float) -> list[Event]:
         """Outcomes of all tasks that have some; in order of completion, without copies waiting."""
         if not self._flights:
             return []
         end = time.monotonic() + (timeout_s or DRAIN_S)
+        self._give_up_whole_nodes()
         ready, _ = self._ray.wait(list(self._flights), num_returns=1, timeout=timeout_s)
         events: list[Event] = []
         while ready:
@@ -267,6 +298,8 @@ class RayExecutor:
 
     def _next_event(self, generator: Any) -> Event:
         task_id = self._flights[generator]
+        self._apart.pop(generator, None)  # it has begun, or ended
+        self._last_news = time.monotonic()
         try:
             return Event(task_id, self._ray.get(next(generator)))
         except StopIteration:
@@ -286,6 +319,8 @@ class RayExecutor:
             return f"the worker could not run the batch: {last}"
         if isinstance(error, exceptions.WorkerCrashedError):
             return "crashed: the worker process died (killed, aborted or exited)"
+        if isinstance(error, exceptions.NodeDiedError | exceptions.ObjectLostError):
+            return f"node: its node was lost ({type(error).__name__})"
         return f"crashed: {type(error).__name__}"
 
     def kill(self, task_id: int) -> None:
@@ -299,12 +334,11 @@ class RayExecutor:
         """Facts for the provenance record."""
         return {
             "kind": self.name,
-            "cpus_per_task": self.cpus_per_task,
-            "gpus_per_task": self.gpus_per_task,
+            **self._needs.given,
             "device": self.device,
             "fuse": self.fuse,
             "max_fused": self.max_fused,
-            "n_threads": max(1, int(self.cpus_per_task)),
+            "n_threads": None if self._needs.by_point else max(1, int(self._needs.cpus)),
         }
 
     def close(self) -> None:
@@ -316,6 +350,7 @@ class RayExecutor:
                 with contextlib.suppress(Exception):
                     self._ray.cancel(generator, force=True)
             self._flights.clear()
+            self._apart.clear()
             if self._own:
                 self._stop_ray()
             self._own = False

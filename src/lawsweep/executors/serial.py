@@ -53,7 +53,14 @@ class SerialExecutor:
     def submit(self, task: Task) -> None:
         """Queue a task."""
         assert self._experiment is not None
-        batch = Batch(self._experiment, task.runs, task.groups, self.device, task.timeout_s)
+        batch = Batch(
+            self._experiment,
+            task.runs,
+            task.groups,
+            self.device,
+            task.timeout_s,
+            task.memory_share,
+        )
         self._queue.append((task, batch))
 
     def poll(self, timeout_s: float) -> list[Event]:

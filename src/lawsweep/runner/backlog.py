@@ -23,6 +23,9 @@ FINEST_S = 0.1  # at the end no group is cut into pieces shorter than this: nobo
 MAX_BATCH = 500
 FIRST_BATCH = 4  # while nothing is known of the cost
 Z_90 = 1.645  # two-sided 90 % of a normal
+# So many runs that wait for a node of their own have their turn at once: nodes are emptied for
+# them, which costs something, and a sweep of which all runs need it must not end before it is seen.
+ALONE_AT = 8
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,14 @@ class WorkLeft:
 
 @dataclass(frozen=True)
 class Cut:
-    """A batch: its runs, and the lengths of the groups they are to be fused in (none: alone)."""
+    """A batch: its runs, and the lengths of the groups they are to be fused in (none: alone).
+
+    ``whole_node``: nothing else is to run beside it.
+    """
 
     runs: tuple[RunSpec, ...]
     groups: tuple[int, ...] = ()
+    whole_node: bool = False
 
 
 class Backlog:
@@ -65,30 +72,55 @@ class Backlog:
         if max_fused > 1:
             self._kin = kin_of(plan)
             order = _together(self._kin[runs // len(plan.seeds)], order)
-        self._runs = deque(runs[order].tolist())
+        # An array and a place in it: of a million runs, 8 bytes each.
+        self._order, self._at = runs[order], 0
         self._again: deque[tuple[RunSpec, ...]] = deque()
-        # Unfinished work by bin, what is in flight included: prior seconds and their squares.
-        self._left: dict[int, list[float]] = {}
-        for run in runs.tolist():
-            self._count(run, +1)
+        self._alone: deque[RunSpec] = deque()
+        self._emptying = False
+        self._left = self._work_of(runs)
+
+    def _work_of(self, runs: np.ndarray) -> dict[int, list[float]]:
+        """Unfinished work by bin, what is in flight included: prior seconds and their squares."""
+        points = runs // len(self.plan.seeds)
+        prior = self.costs.prior_s[points]
+        bins, inverse = np.unique(self.costs.bins[points], return_inverse=True)
+        sums = (np.bincount(inverse, w, len(bins)).tolist() for w in (prior, prior * prior))
+        return {int(b): list(both) for b, *both in zip(bins, *sums, strict=True)}
+
+    def __bool__(self) -> bool:
+        return bool(self._n_fresh or self._again or self._alone)
 
     def __len__(self) -> int:
-        return len(self._runs) + sum(map(len, self._again))
+        return self._n_fresh + sum(map(len, self._again)) + len(self._alone)
 
-    def _count(self, run: int, sign: int) -> None:
-        point = run // len(self.plan.seeds)
-        prior = float(self.costs.prior_s[point])
-        sums = self._left.setdefault(int(self.costs.bins[point]), [0.0, 0.0])
-        sums[0] += sign * prior
-        sums[1] += sign * prior * prior
+    @property
+    def _n_fresh(self) -> int:
+        """Runs that were never handed out."""
+        return len(self._order) - self._at
+
+    def add(self, runs: Sequence[int]) -> None:
+        """Runs that came to be wanted meanwhile; they wait behind the others."""
+        more = np.asarray(runs, dtype=np.int64)
+        self._order, self._at = np.concatenate([self._order[self._at :], more]), 0
+        for b, sums in self._work_of(more).items():
+            before = self._left.setdefault(b, [0.0, 0.0])
+            self._left[b] = [x + y for x, y in zip(before, sums, strict=True)]
 
     def finished(self, run: int) -> None:
         """Take a finished run out of the work that is left."""
-        self._count(run, -1)
+        point = run // len(self.plan.seeds)
+        prior = float(self.costs.prior_s[point])
+        sums = self._left[int(self.costs.bins[point])]
+        sums[0] -= prior
+        sums[1] -= prior * prior
 
     def put_back(self, runs: Sequence[RunSpec]) -> None:
         """Return runs whose worker was lost, as one batch that goes out next."""
         self._again.append(tuple(runs))
+
+    def put_apart(self, run: RunSpec) -> None:
+        """Return a run that ran out of memory: it is to have a node to itself."""
+        self._alone.append(run)
 
     def work_left(self) -> WorkLeft:
         """Seconds of all unfinished work, by bins: a few operations whatever the number of runs."""
@@ -104,6 +136,8 @@ class Backlog:
 
     def take(self, n_slots: int, slot_memory_bytes: float = math.inf) -> Cut:
         """The next batch: about TARGET_S of work, less where that would leave slots idle."""
+        if self._alone and self._turn_of_alone():
+            return Cut((self._alone.popleft(),), whole_node=True)
         if self._again:
             # Alone even where they were fused: the fused form may be what cost the worker (all
             # of a group's memory at once), and runs alone answer one by one, which leaves fewer
@@ -114,14 +148,25 @@ class Backlog:
             return self._cut_groups(slots, slot_memory_bytes)
         most = MAX_BATCH if self.costs.n_measured else FIRST_BATCH
         # The last batches are cut finer, so that all slots end at about the same time.
-        most = min(most, max(1, len(self._runs) // (2 * slots)))
+        most = min(most, max(1, self._n_fresh // (2 * slots)))
         n, seconds = 0, 0.0
-        while n < len(self._runs) and n < most:
-            seconds += self.costs.seconds(self._runs[n])
+        while n < self._n_fresh and n < most:
+            seconds += self.costs.seconds(self._ahead(n))
             if n and seconds > TARGET_S:
                 break
             n += 1
         return Cut(self._next(n))
+
+    def _turn_of_alone(self) -> bool:
+        """Last of all, or when they have become many: then all of them."""
+        self._emptying = self._emptying or len(self._alone) >= ALONE_AT
+        turn = self._emptying or not (self._n_fresh or self._again)
+        self._emptying = self._emptying and len(self._alone) > 1
+        return turn
+
+    def _ahead(self, n: int) -> int:
+        """The run that stands ``n`` places behind the next one."""
+        return int(self._order[self._at + n])
 
     def _cut_groups(self, slots: int, slot_memory_bytes: float) -> Cut:
         """A batch of whole groups, or one group, or a piece of one that is too long."""
@@ -130,8 +175,8 @@ class Backlog:
         runs: list[RunSpec] = []
         groups: list[int] = []
         seconds = 0.0
-        while self._runs:
-            n, cost = self._kindred(slot_memory_bytes), self.costs.seconds(self._runs[0])
+        while self._n_fresh:
+            n, cost = self._kindred(slot_memory_bytes), self.costs.seconds(self._ahead(0))
             if groups and (len(runs) + n > most or seconds + n * cost > min(TARGET_S, share_s)):
                 break
             fits = min(n, most, max(1, int(min(GROUP_S, share_s) / max(cost, 1e-9))))
@@ -144,17 +189,18 @@ class Backlog:
 
     def _kindred(self, slot_memory_bytes: float) -> int:
         """How many runs at the head may be computed at once."""
-        first, n_seeds = self._runs[0], len(self.plan.seeds)
+        first, n_seeds = self._ahead(0), len(self.plan.seeds)
         most = min(self.max_fused, self.costs.most_fused(first, slot_memory_bytes))
         kin, n = self._kin[first // n_seeds], 1
-        while n + 1 <= most and n < len(self._runs) and self._kin[self._runs[n] // n_seeds] == kin:
+        while n + 1 <= most and n < self._n_fresh and self._kin[self._ahead(n) // n_seeds] == kin:
             n += 1
         return n
 
     def _next(self, n: int) -> tuple[RunSpec, ...]:
         """The next ``n`` runs, taken out of the backlog."""
         plan = self.plan
-        runs = [self._runs.popleft() for _ in range(n)]
+        runs = self._order[self._at : self._at + n].tolist()
+        self._at += n
         return tuple(
             RunSpec(run, plan.run_ids[run], params, plan.seed_of(run), self.attempts.get(run, 1))
             for run, params in zip(runs, params_of(plan, runs), strict=True)

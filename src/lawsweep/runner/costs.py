@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,15 +14,14 @@ from lawsweep.core.cost import PRIOR_FLOPS_PER_S, PRIOR_OVERHEAD_S, Cost
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.plan import Plan
 from lawsweep.core.protocols import Done
+from lawsweep.runner.memory_model import BASE_MEMORY_BYTES as BASE_MEMORY_BYTES
+from lawsweep.runner.memory_model import MEMORY_MARGIN as MEMORY_MARGIN
+from lawsweep.runner.memory_model import MemoryModel
 
-# What a worker holds before it computes: Python, torch and its threads.
-BASE_MEMORY_BYTES = 3.5e8
-# Allocators keep more than they use, and not always the same: on the λ_min grid of ntk_width the
-# prediction without it was up to 12 % under a worker's peak.
-MEMORY_MARGIN = 1.15
 UNMEASURED_SD = 0.5  # of the ratio, relative, while nothing at all was measured
 LEARN_FROM = 20_000
 KEPT = 400  # ratios a bin remembers
+FRESH = 16  # an estimate is made again when a sixteenth of what it stands on is new
 OUTLIER = 5.0  # times the median of its like: a run slower than that is left out
 GUESSED_CV = 0.25  # spread between like runs, below three of them
 ENOUGH = 5  # runs of a bin that speak for themselves
@@ -44,12 +43,25 @@ class _Ratios:
     def __init__(self) -> None:
         self.n = 0
         self._latest: deque[float] = deque(maxlen=KEPT)
+        self._made: _Estimate | None = None
+        self._due = 0
 
-    def add(self, ratio: float) -> None:
+    def add(self, ratio: float) -> bool:
+        """Take in a ratio; whether the estimate may have changed by it."""
         self.n += 1
         self._latest.append(ratio)
+        if self.n >= self._due:
+            self._made = None
+        return self._made is None
 
     def estimate(self) -> _Estimate:
+        """The estimate as of late: with a million runs it is not made anew for each."""
+        if self._made is None:
+            self._made = self._fresh()
+            self._due = self.n + max(1, min(self.n, KEPT) // FRESH)
+        return self._made
+
+    def _fresh(self) -> _Estimate:
         """Mean without outliers: a run that was held up (a busy disk, a first call) is no rule.
 
         Not a trimmed mean: times are skewed, and leaving out their tails would bias a sum.
@@ -92,13 +104,11 @@ class CostModel:
         if cost is not None:
             flops, memory = _ask(plan, cost)
         self.prior_s = PRIOR_OVERHEAD_S + flops / flops_per_s
-        self._run_memory = memory
-        self._prior_memory = BASE_MEMORY_BYTES + memory
         self.bins = np.floor(np.log2(self.prior_s)).astype(int)
+        self.memory = MemoryModel(memory, self.bins, stated=self.has_prior)
         self.fusing = False
         self._alone: dict[int, _Ratios] = {}
         self._fused: dict[int, _Ratios] = {}
-        self._memory: dict[int, float] = {}
         self._estimates: dict[tuple[bool, int], _Estimate] = {}
 
     @property
@@ -117,12 +127,15 @@ class CostModel:
         point = run // self._n_seeds
         b = int(self.bins[point])
         if wall_s is not None:
-            self._estimates.clear()
             kept = self._fused if n_fused > 1 else self._alone
-            kept.setdefault(b, _Ratios()).add(wall_s / float(self.prior_s[point]))
+            if kept.setdefault(b, _Ratios()).add(wall_s / float(self.prior_s[point])):
+                self._estimates.clear()
         if peak_memory_bytes is not None:
-            ratio = peak_memory_bytes / float(self._prior_memory[point])
-            self._memory[b] = max(self._memory.get(b, 0.0), ratio)
+            self.memory.learn(point, peak_memory_bytes)
+
+    def ran_out(self, run: int, had_bytes: float) -> None:
+        """Take in that a run alone ran out of memory where it had so much."""
+        self.memory.ran_out(run // self._n_seeds, had_bytes)
 
     def learn_table(
         self,
@@ -135,7 +148,13 @@ class CostModel:
 
         Rows of another device tell nothing of this one; rows with another number of threads are
         used only where there are none with this one.
+
+        A row does not say whether it was fused.  It is taken for fused where the experiment has a
+        fused form, no peak memory is told, and another row has the same wall time to the last bit:
+        both hold for the members of a group, each given an equal share of the group's seconds.
         """
+        fusable = plan.experiment.fused is not None
+        alike_s = Counter(r.wall_s for r in known.values() if fusable and r.wall_s is not None)
         # Some thousands tell as much as a million; evenly taken, so that every size has its say.
         step = max(1, len(plan) // LEARN_FROM)
         rows = [
@@ -147,7 +166,9 @@ class CostModel:
         ]
         alike = [(run, row) for run, row in rows if n_threads in (None, row.n_threads)]
         for run, row in alike or rows:
-            self.learn(run, row.wall_s, row.peak_memory_bytes)
+            shared = row.peak_memory_bytes is None and alike_s[row.wall_s or 0.0] > 1
+            n_fused = alike_s[row.wall_s or 0.0] if shared else 1
+            self.learn(run, row.wall_s, row.peak_memory_bytes, n_fused)
 
     def ratio(self, b: int) -> tuple[float, float]:
         """Mean and standard deviation, between runs, of measured over prior for a bin."""
@@ -211,18 +232,7 @@ class CostModel:
 
     def memory_bytes_of(self, runs: Iterable[int]) -> np.ndarray:
         """Expected peak memory of a worker during each of many runs, shape (n_runs,)."""
-        points = np.fromiter(runs, dtype=np.int64) // self._n_seeds
-        return np.asarray(self._memory_factor(points) * self._prior_memory[points])
-
-    def _memory_factor(self, points: np.ndarray) -> np.ndarray:
-        """Expected over prior memory: the margin, times the largest ratio met at like sizes."""
-        if not self._memory or not len(points):
-            return np.full(len(points), MEMORY_MARGIN)
-        bins, inverse = np.unique(self.bins[points], return_inverse=True)
-        seen = np.array(sorted(self._memory))
-        near = seen[np.abs(seen[None, :] - bins[:, None]).argmin(1)]
-        ratios = np.array([self._memory[int(b)] for b in near])
-        return np.asarray(MEMORY_MARGIN * ratios[inverse])
+        return self.memory.bytes_of(np.fromiter(runs, dtype=np.int64) // self._n_seeds)
 
     def memory_bytes(self, run: int) -> float:
         """Expected peak memory of a worker during one run."""
@@ -230,9 +240,17 @@ class CostModel:
 
     def fused_memory_bytes(self, run: int, n: int) -> float:
         """Expected peak memory of a worker that computes ``n`` runs like ``run`` at once."""
-        point = run // self._n_seeds
-        factor = float(self._memory_factor(np.array([point]))[0])
-        return factor * (BASE_MEMORY_BYTES + n * float(self._run_memory[point]))
+        return float(self.memory.bytes_of(np.array([run // self._n_seeds]), n)[0])
+
+    def to_reserve(self, runs: Sequence[int], groups: Sequence[int] = ()) -> float:
+        """What a task should ask for: its most demanding run or group; 0 where nothing is known."""
+        points = np.asarray(runs, dtype=np.int64) // self._n_seeds
+        most, first = self.memory.to_reserve(points), 0
+        for n in groups if self.has_prior else ():
+            if n > 1:
+                most = max(most, self.fused_memory_bytes(runs[first], n))
+            first += n
+        return most
 
     def most_fused(self, run: int, memory_bytes: float) -> float:
         """How many runs like ``run`` fit into so much memory at once; infinite where unknown."""

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import gc
+import weakref
+
+from toys import faulty, toy
+
+from lawsweep import Sweep
+
+
+def test_a_plan_is_made_once_as_long_as_it_is_held():
+    axes = {"n": [1, 2, 3]}
+    sweep = Sweep(name="s", experiment=toy, axes=axes, seeds=2)
+    held = sweep.plan()
+    assert sweep.plan() is held
+    assert Sweep(name="other", experiment=toy, axes={"n": [1, 2, 3]}, seeds=2).plan().run_ids == (
+        held.run_ids
+    )
+    axes["n"].append(4)  # in place: another plan
+    assert len(sweep.plan()) == 8
+    other = Sweep(name="s", experiment=faulty, axes={"i": [1]}).plan()
+    assert other.experiment is faulty
+    gone = weakref.ref(other)
+    del other
+    gc.collect()
+    assert gone() is None  # nobody holds it, and neither does this
+    assert len(Sweep(name="s", experiment=faulty, axes={"i": [1]}).plan()) == 1
+
+
+def test_what_cannot_be_pickled_is_planned_all_the_same():
+    class Local(float):
+        """Of no module."""
+
+    sweep = Sweep(name="s", experiment=toy, params={"scale": Local(2.0)}, axes={"n": [1]})
+    assert sweep.plan().run_ids == sweep.plan().run_ids

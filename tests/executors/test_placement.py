@@ -1,0 +1,160 @@
+"""Where runs go: many GPUs (logical ones) on many nodes, several workers on one GPU, memory.
+
+The nodes are Ray's local cluster utility: processes of this machine, each told what it has.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections import defaultdict
+
+import pytest
+from clusters import local_cluster
+from engine_toys import placed
+
+from lawsweep import Cost
+from lawsweep.core.errors import ExecutorError
+from lawsweep.core.outcome import RunSpec, Task
+from lawsweep.core.plan import make_plan
+from lawsweep.core.sweep import OnFailure
+from lawsweep.executors.make import make_executor
+from lawsweep.runner.run_plan import Launch
+from lawsweep.store.parquet import ParquetTable
+
+GIB = 2**30
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A head without GPUs, and two nodes of 2 GPUs, 8 CPUs and 8 GiB each."""
+    with local_cluster(num_cpus=1, memory=2 * GIB) as made:
+        for _ in range(2):
+            made.add_node(num_cpus=8, num_gpus=2, memory=8 * GIB)
+        made.wait_for_nodes()
+        yield made
+
+
+def executor(cluster, **options):
+    return make_executor({"kind": "ray_cluster", "address": cluster.address, **options})
+
+
+def rows_of(folder, cluster, n, pause_s=0.3, **options):
+    plan = make_plan(placed, axes={"i": range(n)}, params={"pause_s": pause_s})
+    table = ParquetTable(folder, placed)
+    with contextlib.closing(executor(cluster, **options)) as made:
+        made.start(placed)
+        report = Launch(plan, table, made, launch_id="L", on_failure=OnFailure()).run()
+        slots = made.n_slots
+    assert dict(report.statuses) == {"ok": n}
+    return table.read(plan.run_ids).to_pylist(), slots
+
+
+def most_at_once(rows, place):
+    """The largest number of runs under way at the same time in one place."""
+    spans = defaultdict(list)
+    for row in rows:
+        spans[place(row)].append((row["begun"], row["ended"]))
+    return {where: max(sum(b <= at < e for b, e in found) for at, _ in found)
+            for where, found in spans.items()}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_every_gpu_of_every_node_has_one_run_at_a_time(cluster, tmp_path):
+    rows, slots = rows_of(tmp_path, cluster, 24, gpus_per_task=1)
+    assert slots == 4
+    assert {r["device"] for r in rows} == {"cuda"}
+    assert most_at_once(rows, lambda r: (r["node"], r["gpus"])) == {
+        (node, gpu): 1 for node in {r["node"] for r in rows} for gpu in "01"
+    }
+    assert len({r["node"] for r in rows}) == 2
+    # Workers stay warm: the CUDA context is paid for once a slot, not once a run.
+    assert len({r["pid"] for r in rows}) <= 4 + 1
+
+
+@pytest.mark.slow
+def test_several_workers_share_a_gpu(cluster, tmp_path):
+    rows, slots = rows_of(tmp_path, cluster, 40, gpus_per_task=0.5, cpus_per_task=1)
+    assert slots == 8
+    at_once = most_at_once(rows, lambda r: (r["node"], r["gpus"]))
+    assert len(at_once) == 4
+    assert max(at_once.values()) == 2  # never more, and it was made use of
+
+
+@pytest.mark.slow
+def test_cpus_may_be_what_is_scarce_and_threads_follow_them(cluster, tmp_path):
+    rows, slots = rows_of(tmp_path, cluster, 8, gpus_per_task=0.25, cpus_per_task=4)
+    assert slots == 4  # 8 CPUs a node hold two tasks of 4, though the GPUs would hold 8
+    assert {r["n_threads"] for r in rows} == {4}
+    assert {(r["n_cpus"], r["threads"]) for r in rows} == {(4.0, "4")}
+    assert max(most_at_once(rows, lambda r: r["node"]).values()) <= 2
+    greedy = executor(cluster, gpus_per_task=4)
+    with contextlib.closing(greedy), pytest.raises(ExecutorError, match="and 4 GPUs"):
+        greedy.start(placed)
+
+
+@pytest.mark.slow
+def test_cpus_and_gpus_may_be_given_by_point(cluster, tmp_path):
+    """Four runs hold four CPUs and a GPU each; the others one CPU and half a GPU."""
+    rows, _ = rows_of(
+        tmp_path, cluster, 16, cpus_per_task="4 if i < 4 else 1",
+        gpus_per_task="1 if i < 4 else 0.5",
+    )  # fmt: skip
+    for row in rows:
+        n = 4 if row["i"] < 4 else 1
+        assert (row["n_cpus"], row["threads"], row["n_threads"]) == (n, str(n), n)
+    at_once = most_at_once(rows, lambda r: (r["node"], r["gpus"]))
+    assert max(at_once.values()) == 2
+    large = [r for r in rows if r["i"] < 4]
+    assert set(most_at_once(large, lambda r: (r["node"], r["gpus"])).values()) == {1}
+    greedy = executor(cluster, cpus_per_task="9 + i")
+    with contextlib.closing(greedy):
+        greedy.start(placed)
+        with pytest.raises(ExecutorError, match="hold a task of 11 CPUs"):
+            greedy.submit(Task(0, (RunSpec(0, "0", {"i": 2}, 0),)))
+
+
+@pytest.mark.slow
+def test_points_that_need_memory_are_spread_by_it(cluster, tmp_path):
+    """The cost function says 2.2 GB for some points, which is 3 GiB with what a worker holds: two
+    of them fit a node of 8 GiB, though it has eight CPUs.
+    """
+
+    def cost(p):
+        return Cost(flops=1e6, memory_bytes=2.2e9 * (p.i < 8))
+
+    priced = dataclasses.replace(placed, cost=cost)
+    plan = make_plan(priced, axes={"i": range(12)}, params={"pause_s": 0.4})
+    table = ParquetTable(tmp_path, priced)
+    with contextlib.closing(executor(cluster)) as made:
+        made.start(priced)
+        report = Launch(plan, table, made, launch_id="L", on_failure=OnFailure()).run()
+    assert dict(report.statuses) == {"ok": 12}
+    rows = table.read(plan.run_ids).to_pylist()
+    large = most_at_once([r for r in rows if r["i"] < 8], lambda m: m["node"])
+    assert max(large.values()) == 2
+    assert len(large) == 2  # the head's 2 GiB hold none
+
+
+@pytest.mark.slow
+def test_a_node_that_joins_is_used(cluster, tmp_path, monkeypatch):
+    """Added in the middle of a sweep: more slots, and runs on it; it stays for the others."""
+    monkeypatch.setattr("lawsweep.executors.ray_tasks.SLOTS_FOR_S", 0.5)
+    plan = make_plan(placed, axes={"i": range(120)}, params={"pause_s": 0.3})
+    table, joined = ParquetTable(tmp_path, placed), []
+    with contextlib.closing(executor(cluster, gpus_per_task=1)) as made:
+        made.start(placed)
+        assert made.n_slots == 4
+
+        def watch(snapshot):
+            if snapshot.finished >= 8 and not joined:
+                joined.append(cluster.add_node(num_cpus=4, num_gpus=2, memory=2 * GIB))
+
+        report = Launch(
+            plan, table, made, launch_id="L", on_failure=OnFailure(), watcher=watch
+        ).run()
+        assert made.n_slots == 6
+    assert dict(report.statuses) == {"ok": 120}
+    rows = table.read(plan.run_ids).to_pylist()
+    assert len({r["node"] for r in rows}) == 3
+    cluster.remove_node(joined[0])
