@@ -9,8 +9,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lawsweep.api import cancel as cancel
+    from lawsweep.api import compact as compact
+    from lawsweep.api import compare as compare
     from lawsweep.api import export as export
     from lawsweep.api import fit as fit
+    from lawsweep.api import gc as gc
+    from lawsweep.api import import_rows as import_rows
+    from lawsweep.api import jobs as jobs
     from lawsweep.api import load as load
     from lawsweep.api import load_arrays as load_arrays
     from lawsweep.api import plan as plan
@@ -19,6 +25,13 @@ if TYPE_CHECKING:
     from lawsweep.api import run as run
     from lawsweep.api import show as show
     from lawsweep.api import status as status
+    from lawsweep.api import submit as submit
+    from lawsweep.api import thresholds as thresholds
+    from lawsweep.api import verify as verify
+    from lawsweep.api.archive import archive as archive
+    from lawsweep.api.audit import audit as audit
+    from lawsweep.api.replay import replay as replay
+    from lawsweep.api.sql import sql as sql
     from lawsweep.cli.compose import load_sweep as load_sweep
     from lawsweep.core.cost import Cost as Cost
     from lawsweep.core.errors import Infeasible as Infeasible
@@ -32,26 +45,41 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOME = {
+_API = (
+    "archive",
+    "audit",
+    "cancel",
+    "compact",
+    "compare",
+    "export",
+    "fit",
+    "gc",
+    "import_rows",
+    "jobs",
+    "load",
+    "load_arrays",
+    "plan",
+    "plot",
+    "replay",
+    "report",
+    "run",
+    "show",
+    "sql",
+    "status",
+    "submit",
+    "thresholds",
+    "verify",
+)
+_HOME = dict.fromkeys(_API, "lawsweep.api") | {
     "Array": "lawsweep.core.schema",
     "Cost": "lawsweep.core.cost",
     "Experiment": "lawsweep.core.experiment",
     "Field": "lawsweep.core.schema",
     "Infeasible": "lawsweep.core.errors",
     "LawsweepError": "lawsweep.core.errors",
-    "experiment": "lawsweep.core.experiment",
     "Sweep": "lawsweep.core.sweep",
-    "export": "lawsweep.api",
-    "fit": "lawsweep.api",
-    "load": "lawsweep.api",
-    "load_arrays": "lawsweep.api",
+    "experiment": "lawsweep.core.experiment",
     "load_sweep": "lawsweep.cli.compose",
-    "plan": "lawsweep.api",
-    "plot": "lawsweep.api",
-    "report": "lawsweep.api",
-    "run": "lawsweep.api",
-    "show": "lawsweep.api",
-    "status": "lawsweep.api",
     "stream": "lawsweep.core.streams",
 }
 __all__ = ["__version__", *_HOME]  # noqa: PLE0604  (the keys are strings)

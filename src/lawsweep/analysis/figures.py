@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 
-from lawsweep.analysis import curves, heatmaps, labels
+from lawsweep.analysis import array_curves, curves, gram_map, heatmaps, labels, thresholds
+from lawsweep.analysis.arrays_of import ArraySource
 from lawsweep.analysis.frames import Columns
 from lawsweep.analysis.points import read_points
 from lawsweep.analysis.specs import FigureSpec
@@ -26,6 +28,7 @@ from lawsweep.core.errors import InvalidValueError
 if TYPE_CHECKING:
     import pandas as pd
 
+ArrayPainter = Callable[[Axes, Columns, FigureSpec, ArraySource | None], list[str]]
 DPI = 150
 FOOTER_CHARACTERS = 19  # an inch, at 7 points
 # Metadata that would date the file, or tie its bytes to the library's version.
@@ -59,7 +62,11 @@ STYLE: Any = {
 
 
 def draw(
-    frame: pd.DataFrame, spec: FigureSpec, path_stem: Path, caption: str | None = None
+    frame: pd.DataFrame,
+    spec: FigureSpec,
+    path_stem: Path,
+    caption: str | None = None,
+    arrays: ArraySource | None = None,
 ) -> list[Path]:
     """Draw ``spec`` and write ``<path_stem>.png`` (150 dpi) and ``<path_stem>.pdf``; their paths.
 
@@ -67,10 +74,40 @@ def draw(
     counted in the footer, after ``caption`` (how complete the sweep is).  Rows that did not
     converge ARE drawn, since whether they did may be the finding, and the footer counts them.
     Each file is written under a temporary name and renamed, so it is never half there.
+    ``arrays`` is what kinds of arrays read from (``arrays_of``).
 
     Raises InvalidValueError where no row can be drawn or the kind of figure does not fit.
     """
     columns = Columns(frame)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(5.6, 4.1), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        if spec.kind in ARRAY_PAINTERS:
+            notes = ARRAY_PAINTERS[spec.kind](axes, columns, spec, arrays)
+        else:
+            notes = _paint_points(axes, columns, spec)
+        plain_log_ticks(axes)
+        if spec.title:
+            axes.set_title(spec.title, loc="left")
+        _footer(figure, [text for text in (caption, *notes) if text])
+        try:
+            return [_save(figure, path_stem, kind) for kind in ("png", "pdf")]
+        except ValueError as error:  # the text of a label is parsed when it is drawn
+            raise InvalidValueError(
+                f"Figure {spec.name} cannot be drawn: {error}. Check the TeX in its labels."
+            ) from None
+
+
+# Each draws an array beside the rows, labels its axes and returns notes for the footer.
+ARRAY_PAINTERS: dict[str, ArrayPainter] = {
+    "gram": gram_map.paint,
+    "loss_curves": array_curves.paint,
+    "threshold": thresholds.paint,
+}
+
+
+def _paint_points(axes: Axes, columns: Columns, spec: FigureSpec) -> list[str]:
     points = read_points(columns, spec)
     if not len(points.rows):
         raise InvalidValueError(
@@ -79,24 +116,11 @@ def draw(
             f"{' (' + '; '.join(points.notes) + ')' if points.notes else ''}. "
             "Run more of the sweep or change the figure's where."
         )
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(5.6, 4.1), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.add_subplot()
-        painter = heatmaps.paint if spec.kind == "heatmap" else curves.paint
-        notes = painter(axes, columns, spec, points)
-        plain_log_ticks(axes)
-        if spec.title:
-            axes.set_title(spec.title, loc="left")
-        axes.set_xlabel(spec.xlabel or labels.pretty(spec.x))
-        axes.set_ylabel(spec.ylabel or labels.pretty(spec.y))
-        _footer(figure, [text for text in (caption, *points.notes, *notes) if text])
-        try:
-            return [_save(figure, path_stem, kind) for kind in ("png", "pdf")]
-        except ValueError as error:  # the text of a label is parsed when it is drawn
-            raise InvalidValueError(
-                f"Figure {spec.name} cannot be drawn: {error}. Check the TeX in its labels."
-            ) from None
+    painter = heatmaps.paint if spec.kind == "heatmap" else curves.paint
+    notes = painter(axes, columns, spec, points)
+    axes.set_xlabel(spec.xlabel or labels.pretty(spec.x))
+    axes.set_ylabel(spec.ylabel or labels.pretty(spec.y))
+    return [*points.notes, *notes]
 
 
 def _footer(figure: Figure, notes: list[str]) -> None:

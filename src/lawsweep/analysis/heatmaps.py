@@ -16,12 +16,14 @@ from lawsweep.analysis.curves import LINE_STYLES
 from lawsweep.analysis.frames import Array, Columns, distinct, means
 from lawsweep.analysis.points import Points, log_x, log_y
 from lawsweep.analysis.specs import HEATMAP_VARIABLE, FigureSpec
+from lawsweep.analysis.threshold_fits import edge_of_rows
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.expressions import Expression
 
 # Cells per planned point beyond which x and y are no axes of a grid: a triangle that ``where``
 # leaves of a square has two, a full derived axis (n_samples = ratio * input_dim**2) has n.
 MOST_CELLS = 5
+THRESHOLD_CONFIDENCE = 0.9
 MISSING: Any = {"facecolor": "0.93", "edgecolor": "0.72", "hatch": "////", "linewidth": 0.0}
 
 
@@ -50,7 +52,7 @@ def paint(axes: Axes, columns: Columns, spec: FigureSpec, points: Points) -> lis
         axes.add_patch(Rectangle((0, 0), 1, 1, transform=axes.transAxes, zorder=0, **MISSING))
         handles.append(Patch(label="no result", **MISSING))
     _mesh(axes, spec, edges(xs, logx), edges(ys, logy), grid.reshape(len(ys), -1))
-    handles = _lines(axes, spec) + handles
+    handles = [*_lines(axes, spec), *_threshold(axes, columns, spec, points), *handles]
     if handles and isinstance(axes.figure, Figure):
         # Above the map: a legend within would lie on cells.
         axes.figure.legend(
@@ -104,6 +106,32 @@ def _mesh(axes: Axes, spec: FigureSpec, x: Array, y: Array, grid: Array) -> None
     bar = figure.colorbar(mesh, ax=axes, pad=0.02, aspect=25)
     bar.set_label(spec.zlabel or labels.pretty(spec.z))
     bar.outline.set_visible(False)
+
+
+def _threshold(axes: Axes, columns: Columns, spec: FigureSpec, points: Points) -> list[Any]:
+    """Where the event stops along y at each x, with its interval: marks above the map."""
+    if spec.threshold is None:
+        return []
+    what = f"{spec.name}.threshold"
+    happens = columns.numbers_where_known(spec.threshold, points.rows, what)
+    found = edge_of_rows(points.x, points.y, happens, THRESHOLD_CONFIDENCE)
+    if not len(found):
+        return []
+    x, y, low, high = found.T
+    bars = axes.errorbar(
+        x,
+        y,
+        yerr=[y - low, high - y],
+        fmt="o",
+        color="white",
+        markeredgecolor="black",
+        ecolor="white",
+        markersize=5,
+        capsize=2.5,
+        zorder=3.1,
+        label=f"half are {spec.threshold}, {100 * THRESHOLD_CONFIDENCE:g} %",
+    )
+    return [bars]
 
 
 def _lines(axes: Axes, spec: FigureSpec) -> list[Any]:

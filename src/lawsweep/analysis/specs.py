@@ -15,7 +15,9 @@ from lawsweep.core.errors import InvalidValueError, LawsweepError, unknown_name
 from lawsweep.core.expressions import Expression
 
 LAWS = ("power", "exponential", "linear", "terms")
-KINDS = ("curve", "scatter", "heatmap")
+# Kinds that draw an array beside the rows (key ``array``) in place of columns.
+ARRAY_KINDS = ("gram", "loss_curves")
+KINDS = ("curve", "scatter", "heatmap", "threshold", *ARRAY_KINDS)
 BANDS = ("sd", "sem", "minmax", "none")
 HEATMAP_VARIABLE = "x"  # what a line over a heatmap is a function of
 
@@ -52,7 +54,10 @@ class LineSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class FigureSpec:
-    """One figure; ``name`` is its file stem, None for a log switch or a label means: choose."""
+    """One figure; ``name`` is its file stem, None for a log switch or a label means: choose.
+
+    Kinds of arrays (``ARRAY_KINDS``) have the name of one in ``array`` and x, y empty.
+    """
 
     name: str
     kind: str
@@ -71,6 +76,8 @@ class FigureSpec:
     zlabel: str | None = None
     where: str | None = None
     fit: bool = False
+    array: str | None = None
+    threshold: str | None = None  # over a heatmap: an event whose edge along y is drawn
 
 
 def parse_fits(entries: Any, columns: Sequence[str]) -> tuple[FitSpec, ...]:
@@ -82,9 +89,21 @@ def parse_fits(entries: Any, columns: Sequence[str]) -> tuple[FitSpec, ...]:
     return tuple(replace(s, name=n) for s, n in zip(specs, _unique(specs), strict=True))
 
 
-def parse_figures(entries: Any, columns: Sequence[str]) -> tuple[FigureSpec, ...]:
-    """The ``figures`` of a sweep file; see ``parse_fits``."""
-    specs = [_parse_figure(entry, columns) for entry in _entries(entries, "figures", FigureSpec)]
+def parse_figures(
+    entries: Any,
+    columns: Sequence[str],
+    arrays: Sequence[str] | None = None,
+    cells: Sequence[str] = (),
+) -> tuple[FigureSpec, ...]:
+    """The ``figures`` of a sweep file; see ``parse_fits``.
+
+    ``arrays``: names of the experiment's arrays; None: not known here, so not checked.
+    ``cells``: columns of the thresholds that the sweep searches for; none of an ordinary sweep.
+    """
+    specs = [
+        _parse_figure(entry, columns, arrays, cells)
+        for entry in _entries(entries, "figures", FigureSpec)
+    ]
     return tuple(replace(s, name=n) for s, n in zip(specs, _unique(specs), strict=True))
 
 
@@ -112,11 +131,18 @@ def _parse_fit(entry: _Entry, columns: Sequence[str]) -> FitSpec:
     )
 
 
-def _parse_figure(entry: _Entry, columns: Sequence[str]) -> FigureSpec:
+def _parse_figure(
+    entry: _Entry, columns: Sequence[str], arrays: Sequence[str] | None, cells: Sequence[str]
+) -> FigureSpec:
     kind = entry.choice("kind", KINDS, None)
+    if kind in ARRAY_KINDS:
+        return _parse_array_figure(entry, kind, columns, arrays)
+    if kind == "threshold":
+        return _parse_threshold_figure(entry, cells)
+    entry.refuse("array", f"kind {kind}")
     heatmap = kind == "heatmap"
     entry.require("x", "y", *(("z",) if heatmap else ()))
-    for key in ("by", "band", "fit") if heatmap else ("z", "zlabel", "logz"):
+    for key in ("by", "band", "fit") if heatmap else ("z", "zlabel", "logz", "threshold"):
         entry.refuse(key, f"kind {kind}")
     if kind == "scatter":
         entry.refuse("band", "kind scatter")
@@ -131,11 +157,71 @@ def _parse_figure(entry: _Entry, columns: Sequence[str]) -> FigureSpec:
         by=entry.columns("by", columns),
         band=entry.choice("band", BANDS, "sd"),
         lines=entry.lines((HEATMAP_VARIABLE,) if heatmap else columns),
+        threshold=entry.expression("threshold", columns, needed=False),
         where=entry.expression("where", columns, needed=False),
         fit=entry.flag("fit") or False,
         logx=entry.flag("logx"),
         logy=entry.flag("logy"),
         logz=entry.flag("logz"),
+        title=entry.text("title"),
+        xlabel=entry.text("xlabel"),
+        ylabel=entry.text("ylabel"),
+        zlabel=entry.text("zlabel"),
+    )
+
+
+def _parse_threshold_figure(entry: _Entry, cells: Sequence[str]) -> FigureSpec:
+    """Thresholds of a search against x; ``y`` may make something else of ``n_star``."""
+    if not cells:
+        raise InvalidValueError(
+            f"{entry.place}: kind threshold draws what a search found, and this sweep has no "
+            "search block. Add one with axis and event, or choose another kind."
+        )
+    entry.require("x")
+    for key in ("z", "logz", "zlabel", "band", "array", "threshold"):
+        entry.refuse(key, "kind threshold")
+    y = "n_star" if entry.values.get("y") is None else entry.expression("y", cells)
+    if "n_star" not in Expression(y).names:
+        raise entry.wrong("y", "an expression of n_star", y)
+    return FigureSpec(
+        name=entry.stem(f"threshold_{_slug(y)}"),
+        kind="threshold",
+        x=entry.expression("x", cells),
+        y=y,
+        by=entry.columns("by", cells),
+        lines=entry.lines((HEATMAP_VARIABLE,)),
+        where=entry.expression("where", cells, needed=False),
+        fit=entry.flag("fit") or False,
+        logx=entry.flag("logx"),
+        logy=entry.flag("logy"),
+        title=entry.text("title"),
+        xlabel=entry.text("xlabel"),
+        ylabel=entry.text("ylabel"),
+    )
+
+
+def _parse_array_figure(
+    entry: _Entry, kind: str, columns: Sequence[str], arrays: Sequence[str] | None
+) -> FigureSpec:
+    entry.require("array")
+    lines = kind == "loss_curves"
+    for key in ("x", "y", "z", "logz", "band", "fit", "lines"):
+        entry.refuse(key, f"kind {kind}")
+    for key in ("zlabel",) if lines else ("by", "logx", "logy"):
+        entry.refuse(key, f"kind {kind}")
+    name = entry.text("array") or ""
+    if arrays is not None and name not in arrays:
+        raise unknown_name("array", name, arrays, entry.place)
+    return FigureSpec(
+        name=entry.stem(f"{kind}_{_slug(name)}"),
+        kind=kind,
+        x="",
+        y="",
+        array=name,
+        by=entry.columns("by", columns),
+        logx=entry.flag("logx"),
+        logy=entry.flag("logy"),
+        where=entry.expression("where", columns, needed=False),
         title=entry.text("title"),
         xlabel=entry.text("xlabel"),
         ylabel=entry.text("ylabel"),

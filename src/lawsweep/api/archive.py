@@ -135,6 +135,7 @@ def _entries(opened: Study, said: str, notes: list[str]) -> Iterator[Entry]:
     """Every file but the manifest, one at a time, always in the same order."""
     import yaml
 
+    from lawsweep.api.searching import threshold_table
     from lawsweep.api.tables import array_names
     from lawsweep.store.folder import Folder
     from lawsweep.store.parts import encode
@@ -157,6 +158,8 @@ def _entries(opened: Study, said: str, notes: list[str]) -> Iterator[Entry]:
         yield from _array_parts(results, experiment.name, name, opened.plan.run_ids)
     yield f"{own}/plan.parquet", encode(plan_table(opened.plan))
     yield f"{own}/sweep.yaml", config
+    if sweep.search_spec is not None:
+        yield f"{own}/thresholds.parquet", encode(threshold_table(opened))
     yield from _launch_files(results, launches)
     yield from _pictures(opened, own, notes)
 
@@ -232,7 +235,9 @@ def _pictures(opened: Study, own: str, notes: list[str]) -> Iterator[Entry]:
         notes.append(f"the archive has no report and figures of these rows: {error}")
         return
     folder = Folder.at(sweep.folder)
-    stems = {spec.name for spec in parse_figures(list(sweep.figures), opened.columns)}
+    stems = {
+        spec.name for spec in parse_figures(list(sweep.figures), opened.columns, cells=opened.cells)
+    }
     for name in (folder / "figures").names():
         if name.rpartition(".")[0] in stems:
             yield f"{own}/figures/{name}", (folder / "figures").read(name)

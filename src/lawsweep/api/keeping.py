@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from lawsweep.api.searching import seen
 from lawsweep.api.study import study
 from lawsweep.core.errors import LawsweepError, UnknownNameError, unknown_name
 from lawsweep.core.experiment import Experiment
@@ -44,7 +45,8 @@ def verify(
 
     if isinstance(target, Sweep):
         opened = study(target)
-        found = verify_one(opened.table, plan=opened.plan)
+        asked = seen(opened, opened.table.done(opened.plan.run_ids))
+        found = verify_one(opened.table, plan=opened.plan, asked=asked)
         return {opened.plan.experiment.name: found}, {}
     return _each(verify_one, target, results_dir)
 

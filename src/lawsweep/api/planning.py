@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lawsweep.api.searching import open_search
 from lawsweep.api.study import study
 from lawsweep.core.identity import run_ids
 from lawsweep.core.outcome import FAILURES
@@ -18,6 +19,7 @@ from lawsweep.runner.calibrate import core_flops_per_s
 from lawsweep.runner.costs import CostModel
 from lawsweep.runner.provenance import hardware
 from lawsweep.runner.run_plan import to_do
+from lawsweep.runner.search import Search
 from lawsweep.runner.simulate import (
     GPU_FLOPS_PER_S,
     Machine,
@@ -36,7 +38,8 @@ class PlanView:
 
     ``states`` has one entry a planned run: ``done``, ``new``, ``failed`` (before) or ``changed``
     (new, but the table has it under an older version of the experiment).  ``orphaned`` are runs
-    of the sweep's last frozen plan that have rows and are no longer planned.
+    of the sweep's last frozen plan that have rows and are no longer planned.  Of a ``search``
+    the states are those of all candidates, and ``todo`` is a guess at the runs it will ask for.
     """
 
     plan: Plan
@@ -47,6 +50,7 @@ class PlanView:
     device: str
     n_slots: int
     memory_bytes: int
+    search: Search | None = None
 
     def count(self, state: str) -> int:
         """How many planned runs are in a state."""
@@ -84,12 +88,13 @@ def view_plan(sweep: Sweep, on: str | None = None) -> PlanView:
     machine = read_machine(on) if on else _here(sweep, facts["n_cpus"])
     rate = GPU_FLOPS_PER_S[machine.model] if machine.model else core_flops_per_s()
     costs = CostModel(made, rate)
-    threads = max(1, int(sweep.executor.get("cpus_per_task") or 1))
+    threads = max(1, int(_per_task(sweep, "cpus")))
     costs.learn_table(made, known, machine.device, threads)
-    todo = tuple(to_do(made, known))
+    search = open_search(opened)
+    todo = tuple(to_do(made, known)) if search is None else tuple(search.outlook())
     frozen = SweepFolder(sweep.folder).frozen_run_ids()
     planned = set(made.run_ids)
-    per_task = float(sweep.executor.get(f"{machine.kind}_per_task") or 1)
+    per_task = _per_task(sweep, machine.kind)
     return PlanView(
         plan=made,
         states=_states(made, known, todo),
@@ -99,6 +104,7 @@ def view_plan(sweep: Sweep, on: str | None = None) -> PlanView:
         device=machine.device,
         n_slots=max(1, int(machine.n / per_task)),
         memory_bytes=facts["memory_bytes"],
+        search=search,
     )
 
 
@@ -123,3 +129,9 @@ def _states(made: Plan, known: Mapping[str, Done], todo: Sequence[int]) -> tuple
                 if ids[i] in known:
                     states[i] = "changed"
     return tuple(states)
+
+
+def _per_task(sweep: Sweep, kind: str) -> float:
+    """CPUs or GPUs a task is given; 1 where an expression says it point by point."""
+    given = sweep.executor.get(f"{kind}_per_task") or 1
+    return 1.0 if isinstance(given, str) else float(given)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lawsweep.api.running import LIVE_S
+from lawsweep.api.searching import open_search, summary
 from lawsweep.api.study import study
 from lawsweep.core.outcome import FAILURES
 from lawsweep.core.sweep import Sweep
@@ -17,13 +18,18 @@ from lawsweep.core.sweep import Sweep
 
 @dataclass(frozen=True)
 class Status:
-    """How far a sweep is: counts by status, and launches that are alive."""
+    """How far a sweep is: counts by status, and launches that are alive.
+
+    Of a search, ``planned`` are the runs it has asked for so far and those that have a row anyway,
+    and ``search`` says how many of its cells are resolved.
+    """
 
     planned: int
     statuses: Mapping[str, int]
     launches: tuple[Mapping[str, Any], ...]
     skipped: Mapping[str, str]
     infeasible: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    search: str | None = None
 
     @property
     def missing(self) -> int:
@@ -55,13 +61,18 @@ def status(sweep: Sweep) -> Status:
 
     opened = study(sweep)
     known = opened.table.done(opened.plan.run_ids)
+    search = open_search(opened)
+    planned = len(opened.plan)
+    if search is not None:
+        planned = len({opened.plan.run_ids[i] for i in search.asked()} | set(known))
     live = SweepFolder(sweep.folder).live(since=time.time() - 10 * LIVE_S)
     return Status(
-        planned=len(opened.plan),
+        planned=planned,
         statuses=Counter(d.status for d in known.values()),
         launches=tuple(live),
         skipped=dict(opened.table.skipped),
         infeasible=opened.table.reasons(known, "infeasible"),
+        search=None if search is None else summary(search),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import tempfile
 from collections import Counter
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lawsweep.api.progress import certificate, status
+from lawsweep.api.searching import found as told
+from lawsweep.api.searching import seen, thresholds
 from lawsweep.api.study import study
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
 from lawsweep.core.sweep import Sweep, Url, results_place
@@ -25,7 +28,8 @@ if TYPE_CHECKING:
 def load_arrow(sweep: Sweep) -> pa.Table:
     """The tidy table: one row a planned run in plan order; ``status`` is ``missing`` where none.
 
-    Warns of each file of the table that could not be read.
+    Of a search: the runs that it has asked for, and others of its plan that have a row.  Warns of
+    each file of the table that could not be read.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -49,7 +53,9 @@ def load_arrow(sweep: Sweep) -> pa.Table:
         [fields.get(n, pa.field(n, c.type)).with_type(c.type) for n, c in columns.items()],
         metadata=rows.schema.metadata,
     )
-    return pa.Table.from_arrays(list(columns.values()), schema=schema)
+    table = pa.Table.from_arrays(list(columns.values()), schema=schema)
+    runs = seen(opened, where)
+    return table if runs is None else table.take(pa.array(runs, type=pa.int64()))
 
 
 def load(sweep: Sweep) -> pd.DataFrame:
@@ -61,15 +67,20 @@ def load(sweep: Sweep) -> pd.DataFrame:
 
 
 def fit(sweep: Sweep, frame: pd.DataFrame | None = None) -> list[FitResult]:
-    """The sweep's fits, one result a group.  Rows that did not converge are left out, counted."""
+    """The sweep's fits, one result a group.  Rows that did not converge are left out, counted.
+
+    A fit of ``n_star`` is one of the thresholds that a search found.
+    """
     from lawsweep.analysis.fits import fit as fit_one
     from lawsweep.analysis.specs import parse_fits
+    from lawsweep.analysis.threshold_fits import fit_cells, reads_cells
 
     frame = load(sweep) if frame is None else frame
-    specs = parse_fits(list(sweep.fits), list(frame.columns))
+    cells = _cells(sweep)
+    specs = parse_fits(list(sweep.fits), [*frame.columns, *cell_names(cells)])
     results = []
     for spec in specs:
-        found = fit_one(frame, spec)
+        found = fit_cells(cells, spec) if reads_cells(spec) else fit_one(frame, spec)
         if not found:
             raise InvalidValueError(
                 f"The fit {spec.name} has no rows: its where ({spec.where}) leaves none. Loosen it."
@@ -89,11 +100,34 @@ def _drawn(sweep: Sweep, frame: pd.DataFrame) -> Iterator[list[Path]]:
     """The figures as local files: in the sweep's folder, or on their way to an object store."""
     from lawsweep.analysis.figures import draw
     from lawsweep.analysis.specs import parse_figures
+    from lawsweep.api.arrays import load_arrays
 
-    specs = parse_figures(list(sweep.figures), list(frame.columns))
+    cells = _cells(sweep)
+    specs = parse_figures(list(sweep.figures), list(frame.columns), cells=cell_names(cells))
+    arrays = functools.partial(load_arrays, sweep)
     caption = certificate(Counter(frame["status"].to_list()), len(frame))
     with _local(sweep.folder / "figures") as folder:
-        yield [p for spec in specs for p in draw(frame, spec, folder / spec.name, caption)]
+        yield [
+            p
+            for s in specs
+            for p in draw(
+                cells if cells is not None and s.kind == "threshold" else frame,
+                s,
+                folder / s.name,
+                caption,
+                arrays,
+            )
+        ]
+
+
+def _cells(sweep: Sweep) -> pd.DataFrame | None:
+    """The thresholds of a search; None for an ordinary sweep."""
+    return None if sweep.search_spec is None else thresholds(sweep)
+
+
+def cell_names(cells: pd.DataFrame | None) -> list[str]:
+    """Columns of the table of thresholds; none where there is none."""
+    return [] if cells is None else [str(c) for c in cells.columns]
 
 
 @contextmanager
@@ -147,7 +181,7 @@ def report(sweep: Sweep, typed: str | None = None) -> Path | Url:
             name=sweep.name,
             certificate=certificate(found.statuses, found.planned),
             gaps=found.gaps(typed),
-            fits=[f.summary() for f in fit(sweep, frame)] if has_rows else [],
+            fits=[*told(sweep), *(f.summary() for f in fit(sweep, frame))] if has_rows else [],
             figures=[p for p in figures if p.suffix == ".png"],
             columns=[(f.name, *_unit_and_meaning(f.metadata or {})) for f in table.schema],
             launches=SweepFolder(sweep.folder).launch_records(),

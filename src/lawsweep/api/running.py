@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from lawsweep.api.searching import open_search, write_thresholds
 from lawsweep.api.study import commit_every_s, patience_s, study
 from lawsweep.core.errors import LawsweepError
 from lawsweep.core.sweep import Sweep
 from lawsweep.runner.provenance import launch_record, new_launch_id
+from lawsweep.runner.report import describe_snapshot
 from lawsweep.runner.run_plan import Launch, RunReport, Snapshot, Watcher, describe_report
 
 LIVE_S = 2.0  # how often a launch writes what it is at
@@ -33,6 +35,7 @@ def run(
     mapping with ``kind``).  ``watcher`` is called with a Snapshot a few times a second.  Returns
     a RunReport; raises a LawsweepError before anything is written when the input is bad.
     """
+    from lawsweep.api.job_request import driver_job
     from lawsweep.executors.make import make_executor
     from lawsweep.store.patient import PatientTable
     from lawsweep.store.skipping import tell_skipped
@@ -44,7 +47,9 @@ def run(
     every_s = commit_every_s(sweep)
     table.check_writable()
     folder = SweepFolder(sweep.folder)
+    job = driver_job(folder, sweep.name)
     launch_id = new_launch_id()
+    search = open_search(opened, retry=retry)
     # Built before anything is started or written: a cost function that fails says so here.
     launch = Launch(
         made,
@@ -53,19 +58,23 @@ def run(
         launch_id=launch_id,
         on_failure=sweep.on_failure,
         retry=retry,
-        watcher=_Watch(folder, launch_id, platform.node(), watcher),
+        search=search,
+        watcher=_Watch(folder, launch_id, job, watcher),
         commit_every_s=every_s,
     )
     # Only now: a part may be whole at its end, which the first look reads, and torn before it.
     tell_skipped(opened.table.folder, opened.table.skipped)
     if not launch.backlog:
         folder.freeze(made, sweep.record())
+        if search is not None:
+            write_thresholds(opened, search)
         return launch.report
     folder.drop_dead(before=time.time() - 100 * LIVE_S)
     with contextlib.closing(worker):
         worker.start(made.experiment)
         folder.freeze(made, sweep.record(), launch_id)
         record = launch_record(launch_id, sweep, made, command, worker.describe())
+        record |= {"job": job} if job else {}
         folder.write_launch(launch_id, record)
         try:
             report = launch.run()
@@ -73,6 +82,8 @@ def run(
             folder.end_beat(launch_id)
     record |= {"ended_at": datetime.now(UTC).isoformat(), "result": describe_report(report)}
     folder.write_launch(launch_id, record)
+    if search is not None:
+        write_thresholds(opened, search)
     return report
 
 
@@ -83,8 +94,8 @@ def _say(text: str) -> None:
 class _Watch:
     """Passes snapshots on, and leaves a sign of life in the store every few seconds."""
 
-    def __init__(self, folder: Any, launch_id: str, host: str, watcher: Watcher | None):
-        self._folder, self._launch_id, self._host = folder, launch_id, host
+    def __init__(self, folder: Any, launch_id: str, job: str | None, watcher: Watcher | None):
+        self._folder, self._launch_id, self._job = folder, launch_id, job
         self._watcher, self._due = watcher, float("-inf")
         # In an object store each sign is a request that is paid for; `status` looks 10 back.
         self._every_s = LIVE_S if folder.folder.is_local else 4 * LIVE_S
@@ -98,12 +109,10 @@ class _Watch:
             self._due = now + 30 * self._every_s
             state = {
                 "launch_id": self._launch_id,
-                "host": self._host,
+                "job": self._job,
+                "host": platform.node(),
                 "at": time.time(),
-                "running": snapshot.running,
-                "finished": snapshot.finished,
-                "rate": snapshot.rate,
-                "eta_s": snapshot.eta_s,
+                **describe_snapshot(snapshot),
             }
             with contextlib.suppress(LawsweepError):  # a missing sign of life ends no launch
                 self._folder.beat(self._launch_id, state)

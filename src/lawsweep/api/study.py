@@ -30,6 +30,13 @@ class Study:
         fields = (s.name for s in (*experiment.params, *experiment.metrics))
         return tuple(dict.fromkeys((*fields, *self.plan.extra, *sorted(RESERVED))))
 
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Columns of the table of thresholds, of a sweep with a search; else none."""
+        from lawsweep.api.searching import threshold_columns
+
+        return threshold_columns(self)
+
 
 def study(sweep: Sweep) -> Study:
     """Plan a sweep and open its table.  Checks everything, writes nothing."""
@@ -45,8 +52,13 @@ def study(sweep: Sweep) -> Study:
     commit_every_s(sweep), patience_s(sweep)
     made = sweep.plan()
     opened = Study(sweep, made, ParquetTable(sweep.tables, made.experiment))
-    parse_fits(list(sweep.fits), opened.columns)
-    parse_figures(list(sweep.figures), opened.columns)
+    if sweep.search_spec is not None:
+        from lawsweep.api.searching import check_search
+
+        check_search(opened)
+    parse_fits(list(sweep.fits), tuple(dict.fromkeys((*opened.columns, *opened.cells))))
+    arrays = [s.name for s in made.experiment.arrays]
+    parse_figures(list(sweep.figures), opened.columns, arrays, opened.cells)
     return opened
 
 
@@ -83,4 +95,11 @@ def _store_seconds(sweep: Sweep, name: str) -> float:
 def iterate_notes(opened: Study) -> Iterator[str]:
     """What a person should be told about a plan and its table."""
     yield from opened.plan.notes
+    spec = opened.sweep.search_spec
+    if spec is not None and len(opened.plan.seeds) < spec.max_runs:
+        yield (
+            f"a cell of the search may take {spec.max_runs} runs, and there are "
+            f"{len(opened.plan.seeds)} seeds: runs that share a seed share their draws, so an "
+            f"interval may be too narrow. Give seeds={spec.max_runs} or more."
+        )
     yield from opened.table.notes()

@@ -24,6 +24,7 @@ Exit codes:
   4    stopped early: the first runs all failed alike
   5    replay: a row did not reproduce
   6    verify: the table or archive has problems
+  7    submit: the same runs are under way already
   10   unknown name: sweep, experiment, param, key, preset, run id
   11   a value of the wrong type or range, or params that a constraint forbids
   12   nothing to run: an empty axis, no seeds, a where that leaves nothing
@@ -41,6 +42,10 @@ class Verbs(click.Group):
         "run": "verbs",
         "plan": "verbs",
         "status": "verbs",
+        "submit": "verbs_jobs",
+        "logs": "verbs_jobs",
+        "attach": "verbs_jobs",
+        "cancel": "verbs_jobs",
         "show": "verbs_read",
         "rerun": "verbs",
         "export": "verbs_read",

@@ -20,6 +20,15 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.3g} h" if seconds < 172_800 else f"{seconds / 86_400:.3g} days"
 
 
+def print_start(sweep: Any, plan: Any) -> None:
+    """What a launch is about to run; of a search, what it chooses from."""
+    n_points, n_seeds, spec = plan.n_points, len(plan.seeds), sweep.search_spec
+    what = f"{len(plan):,} runs ({n_points:,} points x {n_seeds} seeds) of {plan.experiment.name}"
+    if spec is not None:
+        what = f"search for {spec.axis}* of {spec.event} among {what}"
+    click.echo(f"{sweep.name}: {what}")
+
+
 def print_schedule(view: Any, schedule: Any, large: list[int]) -> None:
     """Expected work and time, on what basis, and what does not fit in memory."""
     n = view.costs.n_measured
@@ -73,6 +82,18 @@ def print_end(report: RunReport, found: Any, certificate: str, typed: str, *, re
     click.echo(certificate)
     for gap in found.gaps(typed):
         click.echo(f"  {gap}")
+    for note in report.notes:
+        click.echo(f"note: {note}", err=True)
+
+
+def print_sign_of_life(launch: Any) -> None:
+    """A launch that runs: how far it is, and the runs that are longest under way."""
+    from lawsweep.cli.progress import line, slow_line
+
+    slow = slow_line(launch)
+    click.echo(f"running on {launch['host']}: {line(launch)} (launch {launch['launch_id']})")
+    if slow is not None:
+        click.echo(f"  {slow}")
 
 
 def print_row(row: Any, arrays: Any, told: Any) -> None:

@@ -1,45 +1,95 @@
-"""Progress while a sweep runs: a live line on a terminal, plain lines elsewhere."""
+"""Progress while a sweep runs: a live display on a terminal, plain lines elsewhere.
+
+What is shown of a launch is what it leaves in the store as its sign of life, so that ``status``
+and ``attach`` show the same from another terminal.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from lawsweep.core.outcome import FAILURES
 from lawsweep.core.plan import Plan
-from lawsweep.runner.run_plan import Snapshot, Watcher
+from lawsweep.runner.report import Snapshot, Watcher, describe_snapshot
 
 PLAIN_EVERY_S = 5.0
 MAX_FAILURE_LINES = 20
+SLOW_S = 10.0  # a run that is under way for so long is named
+SLOW_EVERY_S = 60.0  # in a log; on a terminal at all times
+# Up to so many seconds, a second is a suitable unit, and so on.
+_UNITS = ((90.0, "s", 1.0), (5400.0, "min", 60.0), (172_800.0, "h", 3600.0))
 
 
 @contextmanager
 def progress(plan: Plan, *, quiet: bool = False) -> Iterator[Watcher | None]:
-    """A watcher for ``api.run`` that shows count, rate, ETA and failures as they come."""
+    """A watcher for ``api.run`` that shows how far it is, and failures as they come."""
+    failures = _Failures(plan)
     if quiet:
         yield None
     elif sys.stderr.isatty():
-        with _live(_Failures(plan)) as watcher:
-            yield watcher
+        with display() as shown:
+
+            def watch(snapshot: Snapshot) -> None:
+                for text in failures.lines(snapshot):
+                    shown.say(text, style="red")
+                shown.show(describe_snapshot(snapshot))
+
+            yield watch
     else:
-        yield _Plain(_Failures(plan))
+        yield _Plain(failures)
 
 
-def line(snapshot: Snapshot) -> str:
-    """``37/120 done, 2 failed, 4.1/s, ETA 20 s (17-24)``; the interval is of 90 %."""
-    failed = sum(snapshot.statuses.get(s, 0) for s in FAILURES)
-    parts = [f"{snapshot.done_before + snapshot.finished:,}/{snapshot.planned:,} done"]
+def line(state: Mapping[str, Any]) -> str:
+    """``37/120 done, 2 failed, 4.1/s, ETA 20 s (17-24), 2/2 slots busy (CPU)``.
+
+    ``state``: a snapshot as ``describe_snapshot`` gives it, or a sign of life.  The interval is
+    of 90 %.  A single slot is not worth a word.
+    """
+    statuses = state.get("statuses") or {}
+    failed = sum(statuses.get(s, 0) for s in FAILURES)
+    parts = []
+    if state.get("planned") is not None:
+        done = (state.get("done_before") or 0) + (state.get("finished") or 0)
+        parts.append(f"{done:,}/{state['planned']:,} done")
     if failed:
         parts.append(f"{failed:,} failed")
-    parts.append(f"{snapshot.rate:.3g}/s")
-    if snapshot.eta_s is not None:
-        low, high = snapshot.eta_low_s or 0.0, snapshot.eta_high_s or 0.0
-        between = f" ({low:.0f}-{high:.0f})" if high - low >= 1 else ""
-        parts.append(f"ETA {snapshot.eta_s:.0f} s{between}")
+    parts.append(f"{state.get('rate') or 0:.3g}/s")
+    if state.get("eta_s") is not None:
+        parts.append(_eta(state["eta_s"], state.get("eta_low_s"), state.get("eta_high_s")))
+    n_slots = state.get("n_slots") or 0
+    if n_slots > 1:
+        busy = min(state.get("n_busy") or 0, n_slots)
+        parts.append(f"{busy:,}/{n_slots:,} slots busy ({state.get('slot') or 'CPU'})")
     return ", ".join(parts)
+
+
+def _eta(expected: float, low: float | None, high: float | None) -> str:
+    unit, size = next(((u, s) for most, u, s in _UNITS if expected < most), ("days", 86_400.0))
+    form = ".0f" if unit == "s" else ".3g"
+    low, high = (low or 0.0) / size, (high or 0.0) / size
+    between = f" ({low:{form}}-{high:{form}})" if f"{low:{form}}" != f"{high:{form}}" else ""
+    return f"ETA {expected / size:{form}} {unit}{between}"
+
+
+def slow_line(state: Mapping[str, Any]) -> str | None:
+    """``slowest under way: n=500 width=64 seed=3 (62 s); ...``; None while none is slow."""
+    slow = [u for u in state.get("slowest") or () if u["seconds"] >= SLOW_S]
+    if not slow:
+        return None
+    named = (
+        " ".join(f"{k}={v}" for k, v in u["params"].items()) + f" seed={u['seed']}" for u in slow
+    )
+    times = (f"({_time(u['seconds'])})" for u in slow)
+    return "slowest under way: " + "; ".join(map(" ".join, zip(named, times, strict=True)))
+
+
+def _time(seconds: float) -> str:
+    unit, size = next(((u, s) for most, u, s in _UNITS if seconds < most), ("days", 86_400.0))
+    return f"{seconds / size:{'.0f' if unit == 's' else '.3g'}} {unit}"
 
 
 class _Failures:
@@ -66,7 +116,7 @@ class _Plain:
 
     def __init__(self, failures: _Failures) -> None:
         self._failures = failures
-        self._last = time.monotonic()
+        self._last = self._last_slow = time.monotonic()
         self._ended = False
 
     def __call__(self, snapshot: Snapshot) -> None:
@@ -74,25 +124,50 @@ class _Plain:
             print(text, file=sys.stderr, flush=True)
         now = time.monotonic()
         ended = snapshot.done_before + snapshot.finished >= snapshot.planned
-        if now - self._last >= PLAIN_EVERY_S or (ended and not self._ended):
-            print(line(snapshot), file=sys.stderr, flush=True)
-            self._last, self._ended = now, ended
+        if now - self._last < PLAIN_EVERY_S and not (ended and not self._ended):
+            return
+        state = describe_snapshot(snapshot)
+        print(line(state), file=sys.stderr, flush=True)
+        self._last, self._ended = now, ended
+        slow = slow_line(state)
+        if slow is not None and now - self._last_slow >= SLOW_EVERY_S:
+            print(slow, file=sys.stderr, flush=True)
+            self._last_slow = now
+
+
+class Display:
+    """A live display at the foot of a terminal: a bar with a line, and the slowest runs."""
+
+    def __init__(self, console: Any, bar: Any, live: Any):
+        self._console, self._bar, self._live = console, bar, live
+        self._task = bar.add_task("starting", total=None)
+
+    def say(self, text: str, style: str | None = None) -> None:
+        """Print above the display."""
+        self._console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+
+    def show(self, state: Mapping[str, Any]) -> None:
+        """Show where a launch is."""
+        from rich.console import Group
+        from rich.text import Text
+
+        done = (state.get("done_before") or 0) + (state.get("finished") or 0)
+        self._bar.update(
+            self._task, total=state.get("planned"), completed=done, description=line(state)
+        )
+        slow = slow_line(state)
+        foot = () if slow is None else (Text(slow, overflow="ellipsis", no_wrap=True),)
+        self._live.update(Group(self._bar, *foot))
 
 
 @contextmanager
-def _live(failures: _Failures) -> Iterator[Watcher]:
+def display() -> Iterator[Display]:
+    """A Display on stderr, gone at the end."""
     from rich.console import Console
+    from rich.live import Live
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
     console = Console(stderr=True)
-    columns: list[Any] = [SpinnerColumn(), BarColumn(), TextColumn("{task.description}")]
-    with Progress(*columns, console=console, transient=True) as display:
-        task = display.add_task("starting", total=None)
-
-        def watch(snapshot: Snapshot) -> None:
-            for text in failures.lines(snapshot):
-                console.print(text, style="red", highlight=False, markup=False)
-            done = snapshot.done_before + snapshot.finished
-            display.update(task, total=snapshot.planned, completed=done, description=line(snapshot))
-
-        yield watch
+    bar = Progress(SpinnerColumn(), BarColumn(), TextColumn("{task.description}"), console=console)
+    with Live(bar, console=console, transient=True, refresh_per_second=5) as live:
+        yield Display(console, bar, live)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lawsweep.cli import printing
+from lawsweep.cli import printing, search_lines
 from lawsweep.cli.options import (
     EXIT_FAILED_ROWS,
     EXIT_INTERRUPTED,
@@ -88,11 +88,7 @@ def _launch(
     command = f"lawsweep {'rerun' if retry else 'run'} {typed}{' --failed' if retry else ''}"
     opened = api.study(sweep)
     if not as_json:
-        n_points, n_seeds = opened.plan.n_points, len(opened.plan.seeds)
-        click.echo(
-            f"{sweep.name}: {len(opened.plan):,} runs ({n_points:,} points x {n_seeds} seeds) of "
-            f"{opened.plan.experiment.name}"
-        )
+        printing.print_start(sweep, opened.plan)
         warn(api.iterate_notes(opened))
     with progress(opened.plan, quiet=as_json) as watcher:
         report = api.run(sweep, watcher=watcher, command=command, retry=retry)
@@ -100,6 +96,7 @@ def _launch(
     if not as_json:
         certificate = api.certificate(found.statuses, found.planned)
         printing.print_end(report, found, certificate, typed, retry=retry)
+        search_lines.print_search(sweep)
         click.echo(f"table:  {opened.table.folder}/part-*.parquet")
     results = _analyse(sweep, report, as_json) if analysis else _NOTHING_READ
     if as_json:
@@ -110,6 +107,7 @@ def _launch(
             "table": str(opened.table.folder),
             "statuses": dict(found.statuses),
             "missing": found.missing,
+            **search_lines.thresholds_as_json(sweep),
             **results,
         }
         say(answer)
@@ -183,6 +181,7 @@ def plan(sweep: str, overrides: tuple[str, ...], on: str | None, limit: int, as_
                 "n_measured": view.costs.n_measured,
                 "n_too_large": len(large),
                 "notes": list(view.plan.notes),
+                "search": search_lines.search_as_json(view.search),
                 "points": [
                     {
                         "params": view.plan.params_of(i * n_seeds),
@@ -194,8 +193,11 @@ def plan(sweep: str, overrides: tuple[str, ...], on: str | None, limit: int, as_
         )
         return 0
     warn(view.plan.notes)
+    if view.search is not None:
+        search_lines.print_forecast(view.search)
+    what = "planned" if view.search is None else "candidate runs"
     click.echo(
-        f"{len(view.plan):,} planned ({view.plan.n_points:,} points x {len(view.plan.seeds)} "
+        f"{len(view.plan):,} {what} ({view.plan.n_points:,} points x {len(view.plan.seeds)} "
         f"seeds): {counts['done']:,} done, {counts['failed']:,} failed before, "
         + (f"{counts['changed']:,} changed (older version), " if counts["changed"] else "")
         + f"{counts['new']:,} new"
@@ -214,33 +216,36 @@ def plan(sweep: str, overrides: tuple[str, ...], on: str | None, limit: int, as_
 @click.option("--watch", is_flag=True, help="Again every 2 seconds, until everything is done.")
 @json_option
 def status(sweep: str, overrides: tuple[str, ...], watch: bool, as_json: bool) -> int:
-    """Done, running, failed, missing: from the store alone."""
+    """Done, running, failed, missing: from the store; and where its jobs are."""
     from lawsweep import api
+    from lawsweep.cli.verbs_jobs import job_as_json, print_jobs
 
     loaded = load(sweep, overrides)
     while True:
         found = api.status(loaded)
+        # A watch reads the store alone; a single look asks the heads of unfinished jobs too.
+        jobs = api.jobs(loaded.results_dir, loaded.name, ask=not watch)
         if as_json:
             say(
                 {
                     "planned": found.planned,
                     "statuses": dict(found.statuses),
                     "missing": found.missing,
+                    "jobs": [job_as_json(j) for j in jobs],
                     "running": found.running,
                     "launches": list(found.launches),
                     "skipped_files": dict(found.skipped),
+                    "search": found.search,
                 }
             )
         else:
             warn(f"skipped {name}: {reason}" for name, reason in found.skipped.items())
             click.echo(api.certificate(found.statuses, found.planned))
+            if found.search is not None:
+                click.echo(f"search: {found.search}")
             for launch in found.launches:
-                eta = launch.get("eta_s")
-                left = f", ETA {printing.duration(eta)}" if eta is not None else ""
-                click.echo(
-                    f"running: {launch['running']} runs at {launch['rate']:.3g}/s on "
-                    f"{launch['host']}{left} (launch {launch['launch_id']})"
-                )
+                printing.print_sign_of_life(launch)
+            print_jobs(jobs)
             if not found.launches:
                 for gap in found.gaps(printing.typed(sweep, overrides)):
                     click.echo(f"  {gap}")

@@ -61,16 +61,19 @@ def export(
     """
     from lawsweep import api
     from lawsweep.api.exporting import export_dictionary
+    from lawsweep.api.searching import export_thresholds
 
     loaded = load(sweep, overrides)
     path = output or str(loaded.folder / f"{loaded.name}.parquet")
     n_rows = api.export(loaded, path)
     dictionary = None if no_dictionary else export_dictionary(loaded, path)
+    cells = export_thresholds(loaded, path)
     found = api.status(loaded)
     if as_json:
         say(
             {
                 "path": path,
+                **({} if cells is None else {"thresholds": cells}),
                 "dictionary": dictionary,
                 "n_rows": n_rows,
                 "statuses": dict(found.statuses),
@@ -79,6 +82,8 @@ def export(
         )
         return 0
     click.echo(f"{path}: {n_rows:,} rows ({api.certificate(found.statuses, found.planned)})")
+    if cells is not None:
+        click.echo(f"{cells}: the thresholds")
     if dictionary is not None:
         click.echo(f"{dictionary}: what each column is")
     for gap in found.gaps(printing.typed(sweep, overrides)):

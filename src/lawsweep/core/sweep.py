@@ -11,9 +11,11 @@ from typing import Any
 
 from lawsweep.core.errors import InvalidValueError, StoreError, unknown_name
 from lawsweep.core.experiment import Experiment
-from lawsweep.core.plan import Plan, make_plan
+from lawsweep.core.plan import Plan
+from lawsweep.core.plan_once import plan_once
 from lawsweep.core.points import MAX_POINTS
 from lawsweep.core.registry import find_experiment
+from lawsweep.core.search import SearchSpec, read_search
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Sweep:
     derive: Mapping[str, Any] = field(default_factory=dict)
     where: Any = ()
     seeds: Any = 1
+    search: Any = None
     fits: tuple[Mapping[str, Any], ...] = ()
     figures: tuple[Mapping[str, Any], ...] = ()
     on_failure: OnFailure = field(default_factory=OnFailure)
@@ -128,6 +131,9 @@ class Sweep:
         shown["experiment"] = "given"
         check_shapes({k: v for k, v in shown.items() if k in _SHAPES}, f"sweep {self.name}")
         object.__setattr__(self, "on_failure", _read_policy(self.on_failure))
+        if isinstance(self.search, SearchSpec):  # plain values, for the record
+            object.__setattr__(self, "search", dataclasses.asdict(self.search))
+        read_search(self.search)
 
     def record(self) -> dict[str, Any]:
         """The whole config: as composed, or as this Sweep was built in Python."""
@@ -140,6 +146,11 @@ class Sweep:
         found["on_failure"] = dataclasses.asdict(self.on_failure)
         return {k: v for k, v in found.items() if v is not None}
 
+    @property
+    def search_spec(self) -> SearchSpec | None:
+        """What is searched for, where the sweep is a search."""
+        return read_search(self.search)
+
     def find_experiment(self) -> Experiment:
         """The Experiment this sweep names."""
         if isinstance(self.experiment, Experiment):
@@ -148,7 +159,7 @@ class Sweep:
 
     def plan(self) -> Plan:
         """All runs, checked.  Raises a LawsweepError before anything is built or written."""
-        return make_plan(
+        return plan_once(
             self.find_experiment(),
             params=self.params,
             axes=self.axes,

@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from heapq import nsmallest
 from typing import Any
 
-from lawsweep.core.outcome import Outcome
+from lawsweep.core.outcome import Outcome, RunSpec
+
+N_SLOWEST = 3  # of the runs under way, so many are named
+
+
+@dataclass(frozen=True)
+class UnderWay:
+    """A run that a worker is at, and for how many seconds it has been."""
+
+    seconds: float
+    params: Mapping[str, Any]
+    seed: int
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Where a launch is: for a progress display and for the sign of life in the store."""
+    """Where a launch is: for a progress display and for the sign of life in the store.
+
+    ``n_busy`` of ``n_slots`` slots have a batch that has begun; ``slot`` is what one of them
+    holds (``CPU``, ``0.25 GPU``).  ``slowest``: the runs that are longest under way.
+    """
 
     planned: int
     done_before: int
@@ -24,6 +40,10 @@ class Snapshot:
     eta_low_s: float | None = None
     eta_high_s: float | None = None
     new_failures: tuple[Outcome, ...] = ()
+    n_slots: int = 0
+    n_busy: int = 0
+    slot: str = "CPU"
+    slowest: tuple[UnderWay, ...] = ()
 
     @property
     def finished(self) -> int:
@@ -48,6 +68,38 @@ class RunReport:
 
 
 Watcher = Callable[[Snapshot], None]
+
+
+def describe_snapshot(snapshot: Snapshot) -> dict[str, Any]:
+    """A snapshot as plain values, for the sign of life in the store."""
+    left_out = {"new_failures"}
+    plain = {f.name: getattr(snapshot, f.name) for f in fields(snapshot) if f.name not in left_out}
+    plain["statuses"] = dict(snapshot.statuses)
+    plain["slowest"] = [
+        {"seconds": round(u.seconds, 1), "params": dict(u.params), "seed": u.seed}
+        for u in snapshot.slowest
+    ]
+    return {**plain, "finished": snapshot.finished}
+
+
+def slowest(begun: Iterable[tuple[float, RunSpec]], now: float) -> tuple[UnderWay, ...]:
+    """The runs longest under way, of pairs of when a worker was last heard of and its next run.
+
+    A batch is done in order, so its first run without an answer is the one the worker is at.
+    """
+    first = nsmallest(N_SLOWEST, begun, key=lambda pair: pair[0])
+    return tuple(UnderWay(now - since, run.params, run.seed) for since, run in first)
+
+
+def slot_name(executor: Mapping[str, Any]) -> str:
+    """What a slot of an executor holds, from its description: ``2 CPUs``, ``0.25 GPU``."""
+    gpus, cpus = executor.get("gpus_per_task") or 0, executor.get("cpus_per_task") or 1
+    if isinstance(gpus, str) or (isinstance(cpus, str) and not gpus):
+        return "GPU" if gpus else "CPU"  # by point: slots are as large as the runs need
+    if not gpus and str(executor.get("device", "cpu")).startswith("cuda"):
+        gpus = 1
+    n, kind = (gpus, "GPU") if gpus else (cpus, "CPU")
+    return kind if n == 1 else f"{n:g} {kind}{'s' if n > 1 else ''}"
 
 
 def describe_report(report: RunReport) -> dict[str, Any]:

@@ -6,10 +6,9 @@ import dataclasses
 import re
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
-from itertools import accumulate
+from collections.abc import Callable, Mapping
 
-from lawsweep.core.outcome import FAILURES, Event, Outcome, RunSpec, Status, Task
+from lawsweep.core.outcome import FAILURES, Event, Outcome, RunSpec, Task
 from lawsweep.core.plan import Plan
 from lawsweep.core.protocols import Done, Executor, Table
 from lawsweep.core.sweep import OnFailure
@@ -19,12 +18,16 @@ from lawsweep.runner.committer import Committer
 from lawsweep.runner.costs import CostModel
 from lawsweep.runner.fusing import FusingPolicy
 from lawsweep.runner.interrupts import Interrupts
+from lawsweep.runner.ladder import SHARE_AFTER_OOM, Ladder
 from lawsweep.runner.report import RunReport as RunReport
 from lawsweep.runner.report import Snapshot as Snapshot
 from lawsweep.runner.report import Watcher as Watcher
 from lawsweep.runner.report import describe_report as describe_report
+from lawsweep.runner.report import slot_name, slowest
+from lawsweep.runner.search import Search
 
 TICK_S = 0.2
+TELL_S = 0.05  # a watcher is told no more often: a busy launch has news a thousand times a second
 KILL_GRACE_S = 10.0  # after its own deadline a worker has this long before it is killed
 
 
@@ -47,33 +50,43 @@ class Launch:
         launch_id: str,
         on_failure: OnFailure,
         retry: bool = False,
+        search: Search | None = None,
         watcher: Watcher | None = None,
         commit_every_s: float = 2.0,
+        clock: Callable[[], float] = time.monotonic,
     ):
+        self._clock = clock
         self.plan, self.executor, self.policy = plan, executor, on_failure
         known = table.done(plan.run_ids)
-        todo = to_do(plan, known, retry=retry)
-        attempts = {i: known[plan.run_ids[i]].attempt + 1 for i in todo if plan.run_ids[i] in known}
+        self.search = search  # of a search only those runs that it wants, as it comes to want them
+        todo = to_do(plan, known, retry=retry) if search is None else search.wanted()
+        again = todo if search is None else range(len(plan))  # it may come to want any of them
+        attempts = {
+            i: known[plan.run_ids[i]].attempt + 1 for i in again if plan.run_ids[i] in known
+        }
         self.costs = CostModel(plan, core_flops_per_s() if plan.experiment.cost else 1.0)
         kind = executor.describe()
-        self.costs.learn_table(
-            plan, known, str(kind.get("device", "cpu")).partition(":")[0], kind.get("n_threads")
-        )
+        device = str(kind.get("device", "cpu")).partition(":")[0]
+        self._on_cpu = device == "cpu"
+        self._slot = slot_name(kind)
+        self.costs.learn_table(plan, known, device, kind.get("n_threads"))
         fuses = plan.experiment.fused is not None and executor.fuse
         self.costs.fusing = fuses and executor.max_fused > 1
         self.backlog = Backlog(plan, self.costs, todo, attempts, executor.max_fused if fuses else 1)
         self._fusing = FusingPolicy(plan.experiment.name)
-        self.committer = Committer(table, plan, launch_id, every_s=commit_every_s)
+        self.committer = Committer(table, plan, launch_id, every_s=commit_every_s, clock=clock)
         before = len(known) - (len(todo) if retry else 0)
         self.report = RunReport(planned=len(plan), done_before=before)
+        if search is not None:
+            self.report = RunReport(planned=search.n_expected, done_before=search.n_before)
         self.watcher = watcher
         self._flights: dict[int, _Flight] = {}
         self._next_task = 0
-        self._losses: Counter[int] = Counter()
+        self._ladder = Ladder(on_failure.max_attempts)
         self._first_failures: Counter[str] = Counter()
         self._example: dict[str, str] = {}
         self._news: deque[Outcome] = deque()
-        self._started = time.monotonic()
+        self._started, self._told = clock(), float("-inf")
 
     def run(self) -> RunReport:
         """Run to the end, on an executor that is started.
@@ -84,7 +97,7 @@ class Launch:
         """
         with Interrupts() as interrupts:
             try:
-                self._started = time.monotonic()
+                self._started = self._clock()
                 self._loop(interrupts)
                 self.committer.flush()
                 interrupts.deliver()
@@ -96,9 +109,9 @@ class Launch:
                         self._take(event)
             finally:
                 self.committer.flush()
-            self.report.wall_s = time.monotonic() - self._started
-            self.report.notes = self._fusing.notes()
-            self._tell()
+            self.report.wall_s = self._clock() - self._started
+            self.report.notes = (*self._fusing.notes(), *self._ladder.notes())
+            self._tell(last=True)
         return self.report
 
     def _loop(self, interrupts: Interrupts) -> None:
@@ -126,39 +139,43 @@ class Launch:
         n_slots = self.executor.n_slots
         while self.backlog and len(self._flights) < n_slots + 1:
             cut = self.backlog.take(n_slots, self.executor.slot_memory_bytes)
-            memory = self._memory_bytes(cut) if self.costs.has_prior else 0.0
-            task = Task(self._next_task, cut.runs, self.policy.timeout_s, memory, cut.groups)
+            task = self._task(cut)
             self._next_task += 1
-            self._flights[task.id] = _Flight(task)
+            self._flights[task.id] = _Flight(task, self._clock())
             self.executor.submit(task)
 
-    def _memory_bytes(self, cut: Cut) -> float:
-        """What a worker is expected to hold at most during a batch."""
-        most = float(self.costs.memory_bytes_of(r.index for r in cut.runs).max())
-        firsts = accumulate(cut.groups, initial=0)
-        fused = [
-            self.costs.fused_memory_bytes(cut.runs[i].index, n)
-            for i, n in zip(firsts, cut.groups, strict=False)
-            if n > 1
-        ]
-        return max([most, *fused])
+    def _task(self, cut: Cut) -> Task:
+        return Task(
+            self._next_task,
+            cut.runs,
+            self.policy.timeout_s,
+            self.costs.to_reserve([r.index for r in cut.runs], cut.groups),
+            cut.groups,
+            whole_node=cut.whole_node,
+            memory_share=SHARE_AFTER_OOM if cut.whole_node else 1.0,
+        )
 
     def _take(self, event: Event) -> None:
         flight = self._flights.get(event.task_id)
         if flight is None:
             return  # news of a task that was given up
-        flight.last_news = time.monotonic()
+        flight.last_news = self._clock()
         flight.heard = True
         for outcome in event.outcomes:
-            if flight.waiting.pop(outcome.index, None) is not None:
+            run = flight.waiting.pop(outcome.index, None)
+            if run is None:
+                continue
+            self._heed_group(outcome)
+            if outcome.status != "oom" or not self._has_gone_apart(run, flight):
                 self._record(outcome)
         if event.lost is not None or event.done:
             del self._flights[event.task_id]
             if event.lost is not None and flight.longest > 1 and flight.waiting:
                 self._fused_failed(event.lost, lost=True)
-            self._lost(list(flight.waiting.values()), event.lost or "ended without an answer")
+            reason = event.lost or "ended without an answer"
+            self._lost(list(flight.waiting.values()), reason, flight)
 
-    def _lost(self, runs: list[RunSpec], reason: str) -> None:
+    def _lost(self, runs: list[RunSpec], reason: str, flight: _Flight) -> None:
         """A worker died.  Only a run that was alone in its batch is to blame for it.
 
         A batch reports now and then, so which of its unanswered runs was under way is not known:
@@ -170,26 +187,48 @@ class Launch:
             self.backlog.put_back(runs[middle:])
             return
         for run in runs:
-            self._losses[run.index] += 1
-            status: Status = "failed"
-            if reason.startswith(("timeout", "oom")):
-                status = "timeout" if reason.startswith("timeout") else "oom"
-            if status != "timeout" and self._losses[run.index] < self.policy.max_attempts:
+            if reason.startswith("oom"):
+                self._ran_out(run, flight)
+            verdict = self._ladder.after_loss(run.index, reason)
+            if verdict == "again":
                 self.backlog.put_back([dataclasses.replace(run, attempt=run.attempt + 1)])
-                continue
-            self._record(
-                Outcome(
-                    index=run.index,
-                    status=status,
-                    error=f"worker lost: {reason}",
-                    attempt=run.attempt,
-                    started_at=time.time(),
+            elif verdict == "apart":
+                self.backlog.put_apart(dataclasses.replace(run, attempt=run.attempt + 1))
+            else:
+                self._record(
+                    Outcome(
+                        index=run.index,
+                        status=verdict,
+                        error=f"worker lost: {reason}",
+                        attempt=run.attempt,
+                        started_at=time.time(),
+                    )
                 )
-            )
+
+    def _has_gone_apart(self, run: RunSpec, flight: _Flight) -> bool:
+        """A run ran out of memory, and its worker lives: whether it is tried once more."""
+        self._ran_out(run, flight)
+        if self._ladder.after_oom(run.index) != "apart":
+            return False
+        self.backlog.put_apart(dataclasses.replace(run, attempt=run.attempt + 1))
+        return True
+
+    def _ran_out(self, run: RunSpec, flight: _Flight) -> None:
+        """The memory model learns of it; not from a run that had all of a node."""
+        if not flight.whole_node and self._on_cpu:
+            had = max(flight.memory_bytes, self.executor.slot_memory_bytes)
+            self.costs.ran_out(run.index, had)
+
+    def _heed_group(self, outcome: Outcome) -> None:
+        """Its group gave answers, or gave none."""
+        if outcome.fused_error is not None:
+            self._fused_failed(outcome.fused_error)
+        elif outcome.n_fused > 1:
+            self._fusing.worked()
 
     def _fused_failed(self, reason: str, *, lost: bool = False) -> None:
         """A group gave no answers: its runs go alone.  Fuse fewer, or none, if that is the rule."""
-        stop = self._fusing.failed(reason, time.monotonic() if lost else None)
+        stop = self._fusing.failed(reason, self._clock() if lost else None)
         if reason.startswith("oom"):
             self.backlog.max_fused = max(1, self.backlog.max_fused // 2)
         if stop:
@@ -198,17 +237,16 @@ class Launch:
 
     def _record(self, outcome: Outcome) -> None:
         self.committer.add(outcome)
-        if outcome.fused_error is not None:
-            self._fused_failed(outcome.fused_error)
-        elif outcome.n_fused > 1:
-            self._fusing.worked()
         self.backlog.finished(outcome.index)
+        if self.search is not None:
+            self.backlog.add(self.search.next(outcome))
+            self.report.planned = self.search.n_expected
         self.report.statuses[outcome.status] += 1
         if outcome.status == "ok":
             self.costs.learn(
                 outcome.index, outcome.wall_s, outcome.peak_memory_bytes, outcome.n_fused
             )
-        elif outcome.status in FAILURES:
+        elif outcome.status in FAILURES and self.watcher is not None:
             self._news.append(outcome)
         self._check_same_failure(outcome)
 
@@ -234,20 +272,24 @@ class Launch:
         limit = self.policy.timeout_s
         if limit is None:
             return
-        now = time.monotonic()
+        now = self._clock()
         for task_id, flight in list(self._flights.items()):
             # A task that has not said that it began waits for a slot: it is not late.
             if flight.heard and now - flight.last_news > limit * flight.longest + KILL_GRACE_S:
                 flight.last_news = now
                 self.executor.kill(task_id)
 
-    def _tell(self) -> None:
-        if self.watcher is None:
+    def _tell(self, *, last: bool = False) -> None:
+        now = self._clock()
+        if self.watcher is None or (now - self._told < TELL_S and not last):
             return
-        elapsed = max(time.monotonic() - self._started, 1e-9)
+        self._told = now
+        elapsed = max(now - self._started, 1e-9)
         finished = sum(self.report.statuses.values())
         news, self._news = tuple(self._news), deque()
         eta, low, high = self._eta(finished)
+        flying = [f for f in self._flights.values() if f.waiting and f.heard]
+        begun = [(f.last_news, next(iter(f.waiting.values()))) for f in flying]
         self.watcher(
             Snapshot(
                 planned=self.report.planned,
@@ -260,6 +302,10 @@ class Launch:
                 eta_low_s=low,
                 eta_high_s=high,
                 new_failures=news,
+                n_slots=self.executor.n_slots,
+                n_busy=len(begun),
+                slot=self._slot,
+                slowest=slowest(begun, now),
             )
         )
 
@@ -267,15 +313,19 @@ class Launch:
         """Expected seconds to the end and a 90 % interval; None while nothing is known."""
         if not finished and not self.costs.n_measured:
             return None, None, None
-        left, slots = self.backlog.work_left(), max(1, self.executor.n_slots)
+        left, slots = self.backlog.work_left(), max(1.0, self.executor.n_slots)
+        if self.search is not None:  # what it will come to want is like what it wants now
+            unfinished = self.report.planned - self.report.done_before - finished
+            slots *= len(self.search.wanted()) / max(1, unfinished) or 1.0
         return left.expected_s / slots, left.low_s / slots, left.high_s / slots
 
 
 class _Flight:
     """A task at the executor: which of its runs have not answered, and when it last did."""
 
-    def __init__(self, task: Task):
+    def __init__(self, task: Task, now: float):
         self.waiting = {run.index: run for run in task.runs}
         self.longest = max(task.groups, default=1)  # runs that answer together
-        self.last_news = time.monotonic()
+        self.memory_bytes, self.whole_node = task.memory_bytes, task.whole_node
+        self.last_news = now
         self.heard = False

@@ -6,7 +6,7 @@ written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -32,11 +32,13 @@ from lawsweep.store.verify_rows import (
 __all__ = ["SEVERITIES", "Finding", "Severity", "verify"]
 
 
-def verify(table: ParquetTable, *, plan: Plan | None = None) -> list[Finding]:
+def verify(
+    table: ParquetTable, *, plan: Plan | None = None, asked: Sequence[int] | None = None
+) -> list[Finding]:
     """Every finding about a table, its arrays and launches; problems first.
 
-    With ``plan`` also whether its runs are there.  Raises StoreError when the folder cannot be
-    read at all.
+    With ``plan`` also whether its runs are there (of a search those ``asked`` for).  Raises
+    StoreError when the folder cannot be read at all.
     """
     results = table.folder.parent.parent
     rows = table.attempts()
@@ -50,7 +52,8 @@ def verify(table: ParquetTable, *, plan: Plan | None = None) -> list[Finding]:
         lambda: _check_launches(results, rows),
     ]
     if plan is not None:
-        checks.append(lambda: _check_plan(rows, plan))
+        run_ids = plan.run_ids if asked is None else [plan.run_ids[i] for i in asked]
+        checks.append(lambda: _check_plan(rows, run_ids))
     found = [finding for check in checks for finding in check()]
     return sorted(found, key=lambda f: SEVERITIES.index(f.severity))
 
@@ -141,23 +144,23 @@ def _check_launches(results: Folder, rows: pa.Table) -> Iterator[Finding]:
     yield Finding("ok", check, f"{n} launches have their record", n)
 
 
-def _check_plan(rows: pa.Table, plan: Plan) -> Iterator[Finding]:
+def _check_plan(rows: pa.Table, run_ids: Sequence[str]) -> Iterator[Finding]:
     """What of the plan is there."""
     check = "plan"
-    planned = pa.table({"run_id": plan.run_ids})
+    planned = pa.table({"run_id": run_ids})
     latest = ParquetTable._latest(rows)
     there = latest.filter(pc.is_in(latest["run_id"], value_set=planned["run_id"].combine_chunks()))
-    n_missing = len(plan) - there.num_rows
+    n_missing = len(run_ids) - there.num_rows
     if n_missing:
-        text = f"{n_missing} of {len(plan)} planned runs have no row yet"
+        text = f"{n_missing} of {len(run_ids)} planned runs have no row yet"
         yield Finding("note", check, text, n_missing)
     failed = there.filter(pc.is_in(there["status"], value_set=pa.array(FAILURES)))
     if failed.num_rows:
-        text = f"{failed.num_rows} of {len(plan)} planned runs failed; lawsweep rerun --failed"
+        text = f"{failed.num_rows} of {len(run_ids)} planned runs failed; lawsweep rerun --failed"
         yield Finding("note", check, text, failed.num_rows, some_ids(failed["run_id"].to_pylist()))
     n_beside = latest.num_rows - there.num_rows
     if n_beside:
         text = f"{n_beside} runs in the table are of no run of this plan; other sweeps share it"
         yield Finding("note", check, text, n_beside)
     n = there.num_rows
-    yield Finding("ok", check, f"{n} of {len(plan)} planned runs have a row", n)
+    yield Finding("ok", check, f"{n} of {len(run_ids)} planned runs have a row", n)

@@ -1,0 +1,248 @@
+"""Sweeps with a ``search`` block: what they ask for, and the thresholds they found."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from lawsweep.core.errors import InvalidValueError
+from lawsweep.core.outcome import FAILURES
+from lawsweep.core.sweep import Sweep
+from lawsweep.core.threshold import STATES
+from lawsweep.runner.search import Event, Search, all_derived, dependents, find_cells, sources
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+    from lawsweep.api.study import Study
+
+# Columns of the table of thresholds besides the cell's own params.
+COLUMNS: Mapping[str, tuple[str, str]] = {
+    "n_star": ("", "posterior median of the threshold; missing where it is beyond the grid"),
+    "low": (
+        "",
+        "lower end of its interval; of a threshold above the grid, the grid's end; missing where "
+        "the interval reaches below the grid",
+    ),
+    "high": (
+        "",
+        "upper end of its interval; of a threshold below the grid, the grid's end; missing where "
+        "the interval reaches above the grid",
+    ),
+    "transition_width": (
+        "",
+        "posterior median of s: the event's probability falls from 3/4 to 1/4 over 2.2 s; relative "
+        "where the candidates are all positive, else in units of the axis",
+    ),
+    "state": ("", "resolved, open, unresolved, below_grid or above_grid"),
+    "reason": ("", "why the search of an unresolved cell ended"),
+    "n_runs": ("", "runs that the threshold rests on, those without an answer included"),
+    "n_unanswered": ("", "runs of them that gave no answer: failed, or without the metric"),
+    "n_visited": ("", "candidates that were run"),
+    "n_candidates": ("", "candidates of the cell"),
+    "confidence": ("", "probability that the interval holds the threshold"),
+}
+
+
+def open_search(opened: Study, *, retry: bool = False) -> Search | None:
+    """The search of a sweep at where its table has brought it; None for an ordinary sweep.
+
+    ``retry``: rows that failed count as not there.
+    """
+    spec = opened.sweep.search_spec
+    if spec is None:
+        return None
+    plan = opened.plan
+    metrics = [m.name for m in plan.experiment.metrics]
+    rows = opened.table.read(plan.run_ids)
+    rows = rows.select([n for n in ("run_id", "status", *metrics) if n in rows.column_names])
+    place = {run_id: i for i, run_id in enumerate(plan.run_ids)}
+    known = {}
+    for row in rows.to_pylist():
+        status = row.pop("status")
+        run = place[row.pop("run_id")]
+        if not (retry and status in FAILURES):
+            known[run] = (status, row)
+    return Search(plan, spec, known, all_derived(opened.sweep.derive, opened.sweep.axes))
+
+
+def check_search(opened: Study) -> None:
+    """Raise a LawsweepError where the search does not fit its sweep; no row is read."""
+    spec = opened.sweep.search_spec
+    if spec is not None:
+        Event(opened.plan, spec)
+        find_cells(opened.plan, spec.axis, all_derived(opened.sweep.derive, opened.sweep.axes))
+
+
+def seen(opened: Study, known: Mapping[str, Any]) -> list[int] | None:
+    """Runs that a search has asked for or that have a row; None for an ordinary sweep.
+
+    The other runs of its plan are candidates that nothing is missing without.
+    """
+    search = open_search(opened)
+    if search is None:
+        return None
+    have = {i for i, r in enumerate(opened.plan.run_ids) if r in known}
+    return sorted(have | set(search.asked()))
+
+
+def threshold_columns(opened: Study) -> tuple[str, ...]:
+    """Names of the columns of the table of thresholds; none for an ordinary sweep."""
+    spec = opened.sweep.search_spec
+    if spec is None:
+        return ()
+    return (*_cell_columns(opened), *COLUMNS)
+
+
+def _cell_columns(opened: Study) -> list[str]:
+    spec, plan = opened.sweep.search_spec, opened.plan
+    assert spec is not None
+    derive = all_derived(opened.sweep.derive, opened.sweep.axes)
+    tied = {spec.axis, *sources(spec.axis, derive, plan.extra)}
+    names = [*(s.name for s in plan.experiment.params), *plan.extra]
+    return [n for n in names if n not in tied | dependents(tied, derive) and n not in COLUMNS]
+
+
+def thresholds(sweep: Sweep) -> pd.DataFrame:
+    """The table of thresholds: one row a cell of a sweep with a ``search`` block.
+
+    Columns: the cell's params, then ``COLUMNS``.  Raises InvalidValueError for another sweep.
+    """
+    import pandas as pd
+
+    from lawsweep.api.study import study
+
+    opened = study(sweep)
+    frame: pd.DataFrame = threshold_table(opened).to_pandas(types_mapper=pd.ArrowDtype)
+    return frame
+
+
+def threshold_table(opened: Study, search: Search | None = None) -> pa.Table:
+    """``thresholds`` as Arrow, of a search that is open already if given."""
+    import pyarrow as pa
+
+    from lawsweep.store.sweep_folder import plan_table
+
+    search = search or open_search(opened)
+    if search is None:
+        raise InvalidValueError(
+            f"Sweep {opened.sweep.name} searches for no threshold; give it a search block with "
+            "axis and event."
+        )
+    firsts = [cell.points[0] * len(opened.plan.seeds) for cell in search.cells]
+    cells = plan_table(opened.plan).select(_cell_columns(opened)).take(pa.array(firsts))
+    found = search.results()
+    columns: dict[str, list[Any]] = {
+        "n_star": [t.n_star for t in found],
+        "low": [t.low for t in found],
+        "high": [t.high for t in found],
+        "transition_width": [t.width for t in found],
+        "state": [t.state for t in found],
+        "reason": [t.reason for t in found],
+        "n_runs": [t.n_runs for t in found],
+        "n_unanswered": [t.n_unanswered for t in found],
+        "n_visited": [t.n_visited for t in found],
+        "n_candidates": [len(c.values) for c in search.cells],
+        "confidence": [search.spec.confidence for _ in found],
+    }
+    for name, values in columns.items():
+        kind = {"state": pa.string(), "reason": pa.string()}.get(
+            name, pa.int64() if name.startswith("n_") and name != "n_star" else pa.float64()
+        )
+        unit, meaning = COLUMNS[name]
+        field = pa.field(name, kind, metadata={"unit": unit, "meaning": meaning})
+        cells = cells.append_column(field, pa.array(values, type=kind))
+    return cells
+
+
+def write_thresholds(opened: Study, search: Search | None = None) -> str:
+    """Write ``thresholds.parquet`` into the sweep's folder; where it is."""
+    from lawsweep.store.folder import Folder
+    from lawsweep.store.parts import encode
+
+    Folder.at(opened.sweep.folder).write(
+        "thresholds.parquet", encode(threshold_table(opened, search))
+    )
+    return str(opened.sweep.folder / "thresholds.parquet")
+
+
+def export_thresholds(sweep: Sweep, path: str) -> str | None:
+    """Write the thresholds of a search beside an exported table, as NAME.thresholds.csv."""
+    from lawsweep.api.study import study
+    from lawsweep.store.export import write_table
+
+    if sweep.search_spec is None:
+        return None
+    place, mark, options = path.partition("?")  # a URL keeps its options
+    beside = f"{place.removesuffix(PurePath(place).suffix)}.thresholds.csv{mark}{options}"
+    write_table(threshold_table(study(sweep)), beside)
+    return beside
+
+
+def summary(search: Search) -> str:
+    """``12 cells: 9 resolved, 1 above_grid, 2 open; 214 runs asked for``."""
+    n = Counter(s.state for s in search.searches)
+    parts = ", ".join(f"{n[state]:,} {state}" for state in STATES if n[state])
+    return f"{len(search.cells):,} cells: {parts}; {search.n_asked:,} runs asked for"
+
+
+def lines(opened: Study, search: Search, limit: int = 20) -> list[str]:
+    """A line a cell, the first few of many."""
+    plan, axis = opened.plan, search.spec.axis
+    columns = {**plan.params, **plan.extra}
+    told = [
+        n
+        for n in _cell_columns(opened)
+        if n in columns and n not in opened.sweep.derive and len(set(columns[n].tolist())) > 1
+    ]
+    found = []
+    for cell, t in list(zip(search.cells, search.results(), strict=True))[:limit]:
+        at = ", ".join(f"{n}={_text(columns[n][cell.points[0]])}" for n in told)
+        runs = f"{t.n_runs} runs at {t.n_visited} of {len(cell.values)} candidates"
+        if t.n_unanswered:
+            runs += f", {t.n_unanswered} without an answer"
+        if t.state in ("below_grid", "above_grid"):
+            side = "below" if t.state == "below_grid" else "above"
+            end = cell.values[0] if t.state == "below_grid" else cell.values[-1]
+            what = f"{axis}* is {side} {end:g}"
+        elif t.n_star is None:
+            what = f"{axis}* is not known"
+        else:
+            wide = f"{100 * (t.width or 0):.2g} %" if cell.values[0] > 0 else f"{t.width:.2g}"
+            low = "below the grid" if t.low is None else f"{t.low:.4g}"
+            high = "above the grid" if t.high is None else f"{t.high:.4g}"
+            what = f"{axis}* = {t.n_star:.4g} [{low}, {high}]"
+            runs += f", transition {wide} wide"
+        why = f"; {t.state}" if t.state in ("open", "unresolved") else ""
+        why += f": {t.reason}" if t.reason else ""
+        found.append(f"{at + ': ' if at else ''}{what}  ({runs}{why})")
+    if len(search.cells) > limit:
+        found.append(f"... and {len(search.cells) - limit:,} more cells")
+    return found
+
+
+def found(sweep: Sweep, limit: int = 20) -> list[str]:
+    """What a search found so far, as lines: a count, then a cell each; none of another sweep."""
+    from lawsweep.api.study import study
+
+    opened = study(sweep)
+    search = open_search(opened)
+    return [] if search is None else [summary(search), *lines(opened, search, limit)]
+
+
+def forecast(search: Search) -> str:
+    """How many runs a search has asked for, may need, and asks for at most."""
+    more = search.n_expected - search.n_asked + len(search.wanted())
+    n_candidates = sum(len(cell.values) for cell in search.cells)
+    return (
+        f"search for {search.spec.axis}* of {search.spec.event}: {summary(search)}; about "
+        f"{more:,} more expected, at most {search.n_most - search.n_asked + len(search.wanted()):,}"
+        f" ({n_candidates:,} candidates)"
+    )
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,51 @@
+"""What the verbs print of a search."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from lawsweep.core.sweep import Sweep
+    from lawsweep.runner.search import Search
+
+
+def print_search(sweep: Sweep) -> None:
+    """A line on a search, and one a cell; nothing of an ordinary sweep."""
+    if sweep.search_spec is None:
+        return
+    from lawsweep.api.searching import found
+
+    for line in found(sweep):
+        click.echo(f"search: {line}")
+
+
+def print_forecast(search: Search) -> None:
+    """What a search may still ask for."""
+    from lawsweep.api.searching import forecast
+
+    click.echo(forecast(search))
+
+
+def search_as_json(search: Search | None) -> dict[str, Any] | None:
+    """The same as plain values."""
+    if search is None:
+        return None
+    return {
+        "n_cells": len(search.cells),
+        "n_open": sum(s.state == "open" for s in search.searches),
+        "n_asked": search.n_asked,
+        "n_expected": search.n_expected,
+        "n_most": search.n_most,
+    }
+
+
+def thresholds_as_json(sweep: Sweep) -> dict[str, Any]:
+    """The thresholds of a search, under their key; nothing of an ordinary sweep."""
+    if sweep.search_spec is None:
+        return {}
+    from lawsweep.api.searching import threshold_table
+    from lawsweep.api.study import study
+
+    return {"thresholds": threshold_table(study(sweep)).to_pylist()}
