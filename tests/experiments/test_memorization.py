@@ -130,10 +130,9 @@ def test_on_a_gpu_runs_of_a_group_are_trained_one_by_one(monkeypatch):
         calls.append((params, seeds, device))
         return [seeds[0]]
 
-    group = memorization.fused
-    monkeypatch.setattr(sys.modules[memorization.function.__module__], "_fused", alone)
+    monkeypatch.setattr("lawsweep.experiments._memorization_run._some", alone)
     p = Params(n_samples=4, input_dim=2, width=2)
-    assert group([p, p], [5, 6], "cuda:0") == [5, 6]
+    assert memorization.fused([p, p], [5, 6], "cuda:0") == [5, 6]
     assert calls == [([p], [5], "cuda:0"), ([p], [6], "cuda:0")]
 
 
@@ -182,17 +181,23 @@ def test_sign_targets_are_signs():
     assert m.initial_loss in (pytest.approx((out - 1) ** 2), pytest.approx((out + 1) ** 2))
 
 
+def columns(n, **params):
+    """The params of ``n`` points, as a cost model gets them: the given ones and the defaults."""
+    some = asdict(Params(n_samples=1, input_dim=1, width=1)) | params
+    return SimpleNamespace(**{k: np.broadcast_to(np.asarray(v), (n,)) for k, v in some.items()})
+
+
 def test_cost_takes_columns_and_grows_with_the_run():
-    columns = SimpleNamespace(
-        n_samples=np.array([400, 400, 2000, 400]),
-        input_dim=np.array([22, 22, 70, 22]),
-        width=np.array([22, 22, 70, 22]),
-        depth=np.array([4, 1, 4, 4]),
-        max_steps=np.array([10_000, 10_000, 10_000, 10_000]),
-        stop_rule=np.array(["paper", "none", "paper", "none"]),
-        dtype=np.array(["float64", "float64", "float32", "float64"]),
+    dims = {"input_dim": [22, 22, 70, 22], "width": [22, 22, 70, 22]}
+    some = columns(
+        4,
+        n_samples=[400, 400, 2000, 400],
+        depth=[4, 1, 4, 4],
+        stop_rule=["paper", "none", "paper", "none"],
+        dtype=["float64", "float64", "float32", "float64"],
+        **dims,
     )
-    cost = memorization.cost(columns)
+    cost = memorization.cost(some)
     assert cost.flops.shape == cost.memory_bytes.shape == (4,)
     assert cost.flops[0] < cost.flops[2]
     assert cost.flops[0] < cost.flops[3]
@@ -202,6 +207,27 @@ def test_cost_takes_columns_and_grows_with_the_run():
     one = memorization.cost(Params(n_samples=400, input_dim=22, width=22))
     assert float(one.flops) == pytest.approx(cost.flops[0])
     assert float(one.memory_bytes) >= 8 * 400 * 22 * 4
+
+
+def test_cost_knows_least_squares_the_kernel_and_classes():
+    sizes = {"input_dim": 54, "width": 54, "n_samples": 1600}
+    cost = memorization.cost(
+        columns(
+            4,
+            optimizer=["adam", "levenberg_marquardt", "adam", "adam"],
+            measure_kernel=[False, False, True, False],
+            targets=["gaussian", "gaussian", "gaussian", "classes"],
+            n_classes=[2, 2, 2, 10],
+            **sizes,
+        )
+    )
+    assert cost.flops[1] < cost.flops[0] / 2
+    # 12 steps at least, each a Cholesky and half of the Gram's products.
+    assert cost.flops[1] >= 12 * (1600**3 / 3 + 1600**2 * 7 * 54)
+    assert cost.memory_bytes[1] >= 2 * 8 * 1600**2
+    assert cost.memory_bytes[2] >= 3 * 8 * 1600**2
+    assert cost.flops[2] > cost.flops[0]
+    assert cost.flops[3] > cost.flops[0]
 
 
 def test_sweep_file_spans_the_papers_grid():
@@ -215,3 +241,32 @@ def test_sweep_file_spans_the_papers_grid():
     np.testing.assert_array_equal(paper.params["width"], paper.params["input_dim"])
     assert 3200 not in paper.params["n_samples"]
     assert paper.params["n_samples"].max() == 12_000
+
+
+@pytest.mark.parametrize(
+    ("name", "n_runs"),
+    [
+        ("memorization_phase preset=coarse", 8 * 8 * 3),
+        ("memorization_gauss_newton", 9 * 6 * 3),
+        ("memorization_gauss_newton preset=half", 9 * 3),
+        ("memorization_curves", 8 * 3),
+        ("memorization_kernel preset=small", 10 * 2),
+        ("ntk_memorization", 56 * 4),
+    ],
+)
+def test_each_sweep_plans_and_its_figures_name_what_exists(name, n_runs, tmp_path, monkeypatch):
+    compose = pytest.importorskip("lawsweep.cli.compose")
+    from lawsweep.api.study import study
+
+    monkeypatch.setenv("LAWSWEEP_RESULTS_DIR", str(tmp_path))
+    opened = study(compose.load_sweep(*name.split()))  # checks figures against the columns
+    assert opened.plan.n_points * len(opened.plan.seeds) == n_runs
+    assert opened.plan.experiment.cost(SimpleNamespace(**columns_of(opened.plan))).flops.min() > 0
+
+
+def columns_of(plan):
+    """Every param of a plan as a column, defaults included."""
+    n, defaults = plan.n_points, {s.name: s.default for s in plan.experiment.params}
+    return {
+        k: np.broadcast_to(np.asarray(plan.params.get(k, v)), (n,)) for k, v in defaults.items()
+    }

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from lawsweep.kernels import gauss_newton as gn
 from lawsweep.kernels import levenberg_marquardt as lm
 from lawsweep.kernels.activations import activation
 from lawsweep.kernels.networks import init_weights, layer_widths, n_params
@@ -42,25 +43,59 @@ def dense_step(x, y, weights, act, mu):
 
 @pytest.mark.parametrize("act", ["tanh", "relu"])
 @pytest.mark.parametrize("n", [20, 90])  # p = 55: the Gram system and the normal equations
-@pytest.mark.parametrize("damping", [1e-6, 0.3])
+@pytest.mark.parametrize("damping", [1e-6, 1e-3, 0.3])
 def test_a_step_is_that_of_a_dense_least_squares_solve(act, n, damping):
     x, y, weights = problem(n, 5)
-    state = lm._State(weights, x, y, activation(act))
-    found = lm._system(state).solve(damping)
+    step = gn.system_of(gn.State(weights, x, y, activation(act))).solve(damping)
     expected, condition = dense_step(x, y, weights, act, damping)
-    flat = torch.cat([s.flatten() for s in found]).numpy()
-    # A Cholesky solve with the damped square of J loses its condition number times a few eps.
-    tol = max(1e-12, 4 * np.finfo(float).eps * condition)
+    flat = torch.cat([s.flatten() for s in step.parts]).numpy()
+    # A Cholesky solve with the damped square of J loses its condition number times a few eps; that
+    # number is at most the order over the damping, so 1e-10 is kept down to a damping of 1e-3.
+    tol = 1e-10 if damping >= 1e-3 else 4 * np.finfo(float).eps * condition
     assert tol < 1e-7
     assert np.linalg.norm(flat - expected) <= tol * np.linalg.norm(expected)
 
 
-def test_a_jacobian_in_blocks_of_rows_gives_the_same_system(monkeypatch):
+@pytest.mark.parametrize("n", [20, 90])
+def test_the_decrease_promised_is_that_of_the_linear_model(n):
+    x, y, weights = problem(n, 5)
+    state = gn.State(weights, x, y, activation("tanh"))
+    step = gn.system_of(state).solve(0.1)
+    # J delta by differences: the model is quadratic in t, the network smooth.
+    t = 1e-5
+    ends = [state.moved([k * t * s for s in step.parts]).residual for k in (1, -1)]
+    image = (ends[0] - ends[1]) / (2 * t)
+    model = float(state.residual @ state.residual - (state.residual + image).square().sum())
+    assert step.promised == pytest.approx(model, rel=1e-7)
+
+
+def test_a_jacobian_in_blocks_of_rows_and_strips_gives_the_same_system(monkeypatch):
     x, y, weights = problem(90, 5)
-    state = lm._State(weights, x, y, activation("tanh"))
-    whole = lm._NormalSystem(state).matrix
-    monkeypatch.setattr(lm, "BLOCK_BYTES", 7 * 8 * n_params(layer_widths(5, 5, 3)))
-    assert torch.allclose(lm._NormalSystem(state).matrix, whole, rtol=1e-13, atol=1e-13)
+    state = gn.State(weights, x, y, activation("tanh"))
+    whole = gn.NormalSystem(state).matrix.tril()
+    monkeypatch.setattr(gn, "BLOCK_BYTES", 7 * 8 * n_params(layer_widths(5, 5, 3)))
+    monkeypatch.setattr(gn, "STRIP", 16)
+    cut = gn.NormalSystem(state).matrix.tril()  # all that the Cholesky reads
+    assert torch.allclose(cut, whole, rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_the_rounding_level_is_what_rounding_the_weights_does(dtype):
+    x, y, weights = problem(60, 8)
+    kept = [w.to(dtype) for w in weights]
+    state = gn.State(kept, x.to(dtype), y.to(dtype), activation("relu"))
+    unit = torch.finfo(dtype).eps / 2
+    # A thousand times the rounding, so that in float64 it is seen; the level goes with its square.
+    rng = np.random.default_rng(1)
+    scale, draws = 1e3 * unit, []
+    wide = gn.State([w.double() for w in kept], x.to(dtype).double(), y, activation("relu"))
+    for _ in range(200):
+        signs = [torch.from_numpy(rng.choice([-1.0, 1.0], tuple(w.shape))) for w in kept]
+        moved = wide.moved([scale * w * s for w, s in zip(wide.weights, signs, strict=True)])
+        draws.append(float((moved.residual - wide.residual).square().mean()) / 1e6)
+    expected = np.mean(draws) + unit**2 * float((y * y).mean())
+    error = np.std(draws) / math.sqrt(len(draws))
+    assert state.rounding_level() == pytest.approx(expected, abs=5 * error, rel=1e-3)
 
 
 @pytest.mark.parametrize("n_over_p", [0.2, 0.5])
@@ -82,15 +117,63 @@ def test_it_memorises_to_rounding_level(n_over_p):
     assert float(((out[:, 0] - y) ** 2).mean()) == pytest.approx(found.loss[-1], rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("act", "dtype"), [("relu", torch.float64), ("relu", torch.float32), ("tanh", torch.float64)]
+)
+def test_without_a_target_it_ends_at_rounding_level_at_once(act, dtype):
+    x, y, weights = problem(100, 12, depth=3)
+    x, y, weights = x.to(dtype), y.to(dtype), [w.to(dtype) for w in weights]
+    found = lm.levenberg_marquardt(x, y, weights, activation(act))
+    assert found.reason is lm.LeastSquaresReason.ROUNDING_LEVEL
+    assert found.best_loss <= 10 * found.rounding_loss
+    assert found.best_loss <= (50 * torch.finfo(dtype).eps) ** 2
+    # The steps beyond the first at that level: one, which shows that no more is to be had.
+    assert int((found.loss <= lm.AT_ROUNDING * found.rounding_loss).sum()) <= 3
+    assert found.n_systems - found.n_steps <= 12
+
+
 def test_a_deep_linear_network_ends_at_ordinary_least_squares():
     x, y, weights = problem(200, 4, depth=2)
     found = lm.levenberg_marquardt(x, y, weights, activation("linear"), max_steps=500)
-    assert found.reason is lm.LeastSquaresReason.STALLED
+    assert found.reason is lm.LeastSquaresReason.STATIONARY
     assert found.best_loss == found.loss.min()
     coefficients, *_ = np.linalg.lstsq(x.numpy(), y.numpy(), rcond=None)
     ols = np.mean((x.numpy() @ coefficients - y.numpy()) ** 2)
     assert found.best_loss == pytest.approx(ols, rel=1e-12)
     assert found.grad_norm <= 1e-6 * found.best_loss
+
+
+def test_more_samples_than_weights_end_with_a_reason():
+    x, y, weights = problem(300, 6, depth=3)  # 78 weights
+    found = lm.levenberg_marquardt(x, y, weights, activation("relu"), max_steps=2000)
+    assert found.reason in {lm.LeastSquaresReason.STALLED, lm.LeastSquaresReason.STATIONARY}
+    assert found.best_loss > 0.1
+    assert found.n_systems < 500
+
+
+def test_distance_and_norm_are_those_of_the_weights():
+    x, y, weights = problem(30, 6)
+    found = lm.levenberg_marquardt(x, y, weights, activation("relu"))
+    flat = np.concatenate([w.numpy().ravel() for w in weights])
+    now = np.concatenate([w.numpy().ravel() for w in found.weights])
+    assert found.init_norm == pytest.approx(np.linalg.norm(flat), rel=1e-14)
+    assert found.distance == pytest.approx(np.linalg.norm(now - flat), rel=1e-12)
+
+
+def test_a_trial_that_overflows_is_refused_and_the_damping_raised():
+    x, y, weights = problem(10, 4, depth=2)
+    state = gn.State(weights, x, y, activation("relu"))
+    search = lm._Search(state, lm.DAMPING, 10, 0.0)
+    search._system = gn.system_of(state)
+    huge = gn.Step([torch.full_like(w, 1e300) for w in weights], 1.0)
+    search._system.solve = lambda damping: huge
+    assert search._step() is None
+    assert search.state is state
+    assert search._raised == lm.REJECTED
+    search._system.solve = lambda damping: None  # a Cholesky that breaks down
+    assert search._step() is None
+    assert search._raised == lm.REJECTED**2
+    assert search.best.loss == state.loss
 
 
 def test_a_dead_network_has_no_gradient():
