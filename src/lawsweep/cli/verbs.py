@@ -216,7 +216,7 @@ def plan(sweep: str, overrides: tuple[str, ...], on: str | None, limit: int, as_
 @click.option("--watch", is_flag=True, help="Again every 2 seconds, until everything is done.")
 @json_option
 def status(sweep: str, overrides: tuple[str, ...], watch: bool, as_json: bool) -> int:
-    """Done, running, failed, missing: from the store; and where its jobs are."""
+    """Done, running, failed, missing, and jobs: from the store."""
     from lawsweep import api
     from lawsweep.cli.verbs_jobs import job_as_json, print_jobs
 
