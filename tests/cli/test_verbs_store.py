@@ -250,7 +250,8 @@ def test_every_verb_has_help_json_and_a_line_that_fits(lawsweep):
         assert not lines[0].endswith("...")
         code, text, _ = lawsweep(name, "--help")
         assert code == 0
-        assert "--json" in text
+        # What a job has printed is its own text, and not ours to put into JSON.
+        assert "--json" in text or name in ("logs", "attach")
     assert "5    replay: a row did not reproduce" in out
     assert "6    verify: the table or archive has problems" in out
     assert "5 not reproduced" in " ".join(lawsweep("replay", "--help")[1].split())
