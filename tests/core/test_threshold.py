@@ -228,3 +228,17 @@ def test_an_axis_that_is_too_coarse_says_so():
 def test_a_search_block_that_is_wrong_is_told_so(given, error, said):
     with pytest.raises(error, match=said):
         read_search(given)
+
+
+def test_an_axis_that_is_symmetric_about_zero_is_searched():
+    """The median is exactly 0 at first; a tolerance is a share of the span there."""
+    values = list(range(-10, 11))
+    cell = CellSearch(values, 40, SearchSpec(axis="x", event="e", tolerance=0.05))
+    answers = {}
+    while asked := cell.advance(answers):
+        cell.outlook()
+        answers |= {run: values[run[0]] < 0.5 for run in asked}
+    found = cell.result()
+    assert found.state == "resolved"
+    assert found.low <= 0.5 <= found.high
+    assert found.high - found.low <= 2 * 0.05 * 20

@@ -83,11 +83,6 @@ def _fit_group(
     inputs = {k: v[used][firsts] for k, v in data.inputs.items()}
     law = _law(spec, inputs, y)
     warnings = [*_scale_warnings(data), *_row_warnings(columns, spec, data, rows[used], points)]
-    if law.bend is not None and law.bend.p_value < 1 - spec.level:
-        warnings.append(
-            f"the local slope runs from {law.bend.slope_first:.3g} to "
-            f"{law.bend.slope_last:.3g} (p = {law.bend.p_value:.1g}): not one {spec.law} law"
-        )
     x = inputs[spec.x] if spec.x is not None else np.zeros(0)
     solution = law.solution
     local: tuple[LocalSlope, ...] = ()
@@ -107,7 +102,7 @@ def _fit_group(
         condition=solution.condition if solution else None,
         curvature=law.bend,
         x_range=(float(x.min()), float(x.max())) if len(x) else None,
-        warnings=tuple(warnings),
+        other_warnings=tuple(warnings),
         local=local,
     )
 

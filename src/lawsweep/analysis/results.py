@@ -62,7 +62,7 @@ class FitResult:
     condition: float | None = None
     curvature: Curvature | None = None
     x_range: tuple[float, float] | None = None
-    warnings: tuple[str, ...] = field(default=())
+    other_warnings: tuple[str, ...] = field(default=())  # than of a bend
     local: tuple[LocalSlope, ...] = ()
 
     @property
@@ -74,6 +74,18 @@ class FitResult:
     def curved(self) -> bool:
         """Whether the quadratic term differs from zero at the fit's level."""
         return self.curvature is not None and self.curvature.p_value < 1 - self.spec.level
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the law must know."""
+        if not self.curved or self.curvature is None:
+            return self.other_warnings
+        bend = self.curvature
+        return (
+            *self.other_warnings,
+            f"the local slope runs from {bend.slope_first:.3g} to {bend.slope_last:.3g} "
+            f"(p = {bend.p_value:.1g}): not one {self.spec.law} law",
+        )
 
     def __getitem__(self, name: str) -> Parameter:
         """A parameter by its name (``C``, ``exponent``, ``rate``, ``slope``, or a term)."""
@@ -99,6 +111,7 @@ class FitResult:
             notes += f", curved (p = {self.curvature.p_value:.1g})" if self.curved else ""
         if self.local:
             notes += f"; between neighbours {shown_slopes(self.local)}"
+        notes += "".join(f"; {warning}" for warning in self.other_warnings)
         return f"{head}{self._law()}  ({notes}{self._left_out()})"
 
     def to_dict(self) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def _fit_group(
         parameters=parameters,
         rms=rms,
         x_range=(float(x[good].min()), float(x[good].max())),
-        warnings=tuple(warnings),
+        other_warnings=tuple(warnings),
     )
 
 

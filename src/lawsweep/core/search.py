@@ -20,7 +20,8 @@ class SearchSpec:
     ``axis`` is swept, and its planned values are the candidates; the other axes span the cells.
     ``event`` is a yes/no expression over params and metrics.  A cell is resolved when the half
     width of its interval, which holds the threshold with probability ``confidence``, is at most
-    ``tolerance`` times the threshold; it is given up after ``max_runs`` runs.  ``batch`` runs of
+    ``tolerance`` times the threshold (of an axis that reaches 0 or below: times its span); it is
+    given up after ``max_runs`` runs.  ``batch`` runs of
     a cell are asked for at once.
     """
 

@@ -57,7 +57,8 @@ class Threshold:
     ``n_star`` is the posterior median of the threshold and ``low``, ``high`` the ends of its
     interval, in units of the axis.  Where the threshold lies beyond the grid ``n_star`` is None,
     and the end of the grid is the one bound there is; where the interval of a cell that is not
-    resolved reaches beyond the grid, that end is None: the prior would be all that bounds it.
+    resolved reaches beyond the grid, that end is None: the prior would be all that bounds it.  So
+    is its median there.
     ``width`` is the posterior median of s: relative
     where the axis is logarithmic, in its units otherwise.  ``reason`` says why a search that is
     not ``resolved`` ended; ``n_runs`` counts runs that ended, ``n_unanswered`` those of them that
@@ -92,6 +93,10 @@ class Lattice:
     def value(self, u: float) -> float:
         """The value of the axis at coordinate ``u``."""
         return math.exp(u) if self.log else u
+
+    def scale(self, value: float) -> float:
+        """What a tolerance is a share of: the value, or the span of an axis that reaches 0."""
+        return abs(value) if self.log else float(self.values[-1] - self.values[0])
 
     def log_likelihood(self, candidate: int, n_true: int, n_false: int) -> np.ndarray:
         """Of so many answers at one candidate, shape (n_m, n_s, n_c)."""
@@ -205,7 +210,7 @@ class CellSearch:
         if self.posterior.mass_below(u[-1]) <= 1 - spec.confidence:
             return "above_grid", ""
         n_star, low, high = self._estimate()
-        if (high - low) / 2 <= spec.tolerance * abs(n_star):
+        if (high - low) / 2 <= spec.tolerance * self.lattice.scale(n_star):
             return "resolved", ""
         values = self.lattice.values
         if np.searchsorted(values, low, "right") == np.searchsorted(values, high, "left"):
@@ -256,8 +261,8 @@ class CellSearch:
         n_star, low, high = self._estimate()
         found: tuple[float | None, float | None, float | None] = (n_star, low, high)
         if self.state != "resolved":
-            within = [v if values[0] <= v <= values[-1] else None for v in (low, high)]
-            found = (n_star, within[0], within[1])
+            within = [v if values[0] <= v <= values[-1] else None for v in found]
+            found = (within[0], within[1], within[2])
         if self.state == "below_grid":
             found = (None, None, float(values[0]))
         if self.state == "above_grid":
@@ -284,7 +289,7 @@ class CellSearch:
             return []
         n_star, low, high = self._estimate()
         n = max(self._n_told, self.spec.batch)
-        ratio = (high - low) / 2 / (self.spec.tolerance * max(abs(n_star), 1e-300))
+        ratio = min(1e6, (high - low) / 2 / (self.spec.tolerance * self.lattice.scale(n_star)))
         # The first two rounds cut the grid into sections: no root of n yet.
         total = n * ratio**2 if self._n_told > 2 * self.spec.batch else self.spec.typical_runs
         more = int(np.clip(total, n + self.spec.batch, self.spec.max_runs)) - self._n_told
