@@ -6,11 +6,13 @@ import math
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from lawsweep.analysis.figures import draw
+from lawsweep.analysis.frames import Columns
 from lawsweep.analysis.specs import parse_figures
-from lawsweep.analysis.threshold_fits import edge_of_rows
+from lawsweep.analysis.threshold_fits import answers_of, edge_of_rows, rises
 from lawsweep.core.errors import InvalidValueError
 
 
@@ -49,3 +51,48 @@ def test_a_heatmap_draws_the_edge_of_an_event(tmp_path):
         parse_figures(
             [{**entry, "kind": "curve", "z": None, "threshold": "fits"}], ["d", "n", "fits"]
         )
+
+
+def test_an_event_is_read_of_rows_as_a_search_reads_it():
+    table = pa.table(
+        {"loss": [0.1, 2.0, float("nan"), None], "converged": [True, True, True, True]}
+    )
+    columns = Columns(table.to_pandas(types_mapper=pd.ArrowDtype))
+    at = np.arange(4)
+    nan = np.nan
+    for text, expected in {
+        "loss < 1": [1, 0, 0, nan],
+        "not loss > 1": [1, 0, 1, nan],
+        "loss < 1 and converged": [1, 0, 0, nan],
+    }.items():
+        np.testing.assert_array_equal(answers_of(columns, text, at, "t"), expected)
+    with pytest.raises(InvalidValueError, match="t must be true or false"):
+        answers_of(columns, "log10(loss)", at, "t")
+    unsure = Columns(pd.DataFrame({"loss": [0.1, 0.1], "converged": [False, True]}))
+    np.testing.assert_array_equal(answers_of(unsure, "loss < 1", at[:2], "t"), [nan, 1])
+
+
+def test_the_edge_of_a_heatmap_counts_runs_that_diverged(tmp_path):
+    # Above the edge every loss is NaN: nothing to colour there, and the event did not happen.
+    frame = rows(edge=1.0).assign(loss=lambda f: np.where(f["fits"] > 0, 0.01, np.nan))
+    entry = {"kind": "heatmap", "x": "d", "y": "n", "z": "loss"}
+    plain, marked = parse_figures([entry, {**entry, "threshold": "loss < 1"}], list(frame.columns))
+    a, b = (draw(frame, spec, tmp_path / spec.name)[0] for spec in (plain, marked))
+    assert a.read_bytes() != b.read_bytes()
+    at = np.arange(len(frame))
+    happens = answers_of(Columns(frame), "loss < 1", at, "t")
+    np.testing.assert_array_equal(happens, frame["fits"])
+
+
+def test_an_event_that_begins_along_y_is_refused(tmp_path):
+    frame = rows(edge=1.0)
+    x, y, happens = (frame[n].to_numpy() for n in ("d", "n", "fits"))
+    assert not rises(x, y, happens)
+    assert rises(x, y, 1 - happens)
+    # Answers that say nothing of a direction are no reason to refuse.
+    assert not rises(x, y, np.ones(len(y)))
+    assert not rises(x, y, (np.arange(len(y)) % 2).astype(float))
+    entry = {"kind": "heatmap", "x": "d", "y": "n", "z": "fits", "threshold": "fits < 0.5"}
+    (spec,) = parse_figures([entry], list(frame.columns))
+    with pytest.raises(InvalidValueError, match=r"stops as n grows.*not \(fits < 0.5\)"):
+        draw(frame, spec, tmp_path / spec.name)

@@ -7,7 +7,9 @@ import json
 import math
 import textwrap
 import zipfile
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -15,7 +17,7 @@ import lawsweep
 from lawsweep import Sweep, api
 from lawsweep.analysis.frames import Columns
 from lawsweep.analysis.specs import parse_figures, parse_fits
-from lawsweep.analysis.threshold_fits import fit_thresholds
+from lawsweep.analysis.threshold_fits import ends_of, fit_thresholds
 from lawsweep.cli.main import run_command
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
 from lawsweep.core.search import SearchSpec
@@ -156,6 +158,64 @@ def test_a_threshold_beyond_the_grid_is_told(edges):
     assert {p.suffix for p in api.plot(low)} == {".png", ".pdf"}  # open triangles
 
 
+@pytest.fixture
+def line(folder):
+    return Sweep(
+        name="line",
+        experiment="search_toys:line",
+        axes={"n": "range(1, 100, 3)"},
+        seeds=40,
+        search={"axis": "n", "event": "fits"},
+        executor={"kind": "serial"},
+        on_failure={"stop_after": 0},
+    )
+
+
+def test_a_sweep_of_the_axis_alone_has_one_cell_and_a_table(line):
+    lawsweep.run(line)
+    (cell,) = api.thresholds(line).to_dict("records")
+    assert (cell["state"], cell["high"]) == ("resolved", pytest.approx(50, abs=5))
+    assert "n" not in cell
+    swept = dataclasses.replace(line, axes={**line.axes, "high": [40.0, 60.0]})
+    with pytest.raises(InvalidValueError, match="'high' is a column of the table of thresholds"):
+        api.plan(swept)
+
+
+def test_a_param_that_moves_with_the_axis_is_told_of_the_cells_where_it_does_not(line):
+    grids = [
+        {"axes": {"n": [40, 55], "d": [8, 9]}},
+        {"axes": {"n": [60, 70]}, "derive": {"d": "floor(n / 10)"}},
+    ]
+    mixed = dataclasses.replace(line, experiment="search_toys:memory", axes={"union": grids},
+                                search={"axis": "n", "event": "loss < 1"})  # fmt: skip
+    frame = api.thresholds(mixed)
+    assert frame["d"].fillna(-1).tolist() == [8, 9, -1]
+    assert "n" not in frame
+    assert ["d=" in told for told in api.reading.told(mixed)[1:]] == [True, True, False]
+
+
+def test_failed_runs_of_a_search_are_closed_by_one_rerun(line):
+    Path("flaky").touch()
+    assert lawsweep.run(line).statuses["failed"] > 2
+    Path("flaky").unlink()
+    ends = []
+    report = lawsweep.run(line, retry=True, watcher=ends.append)
+    assert ends[-1].done_before + sum(ends[-1].statuses.values()) == report.planned
+    found = api.status(line)
+    assert (found.statuses["failed"], found.missing, found.gaps("line")) == (0, 0, [])
+    assert lawsweep.run(line, retry=True).statuses == {}
+
+
+def test_a_metric_named_as_a_column_of_thresholds_is_fitted_as_the_metric(line):
+    law = {"law": "power", "x": "n", "y": "low"}
+    plain = dataclasses.replace(line, search=None, seeds=1, fits=(law,))
+    lawsweep.run(plain)
+    (found,) = api.fit(plain)
+    assert found["exponent"].estimate == pytest.approx(2, abs=1e-9)  # rounding of 33 logarithms
+    assert found.n_points == 33
+    assert api.fit(dataclasses.replace(plain, search=line.search))[0].n_points == 33
+
+
 def test_a_search_given_in_python_is_recorded_as_a_sweep_file_has_it(edges):
     spec = SearchSpec("n", "loss < 1", tolerance=0.1)
     given = dataclasses.replace(edges, search=spec)
@@ -208,6 +268,26 @@ def test_a_law_goes_through_the_errors():
     (wild,) = fit_thresholds(Columns(cells(x, [300.0, 2400.0, 4800.0], sd)), spec)
     assert wild["exponent"].high - wild["exponent"].low > 5 * half
     assert "scatter" in wild.warnings[0]
+
+
+def test_the_one_end_of_a_threshold_beyond_the_grid_is_on_its_side():
+    frame = pd.DataFrame(
+        {
+            "d": [2.0, 2.0, 2.0],
+            "n_star": [4.0, None, None],
+            "low": [3.0, 10.0, None],
+            "high": [5.0, None, 1.0],
+        }
+    ).astype({"n_star": float, "low": float, "high": float})
+    rows = np.arange(3)
+    y, low, high = ends_of(Columns(frame), "n_star / d", rows)
+    np.testing.assert_array_equal(low, [1.5, 5.0, np.nan])
+    np.testing.assert_array_equal(high, [2.5, np.nan, 0.5])
+    # d / N* falls: a threshold above 10 is a ratio below 0.2.
+    y, low, high = ends_of(Columns(frame), "d / n_star", rows)
+    np.testing.assert_array_equal(y, [0.5, np.nan, np.nan])
+    np.testing.assert_array_equal(low, [0.4, np.nan, 2.0])
+    np.testing.assert_array_equal(high, [2 / 3, 0.2, np.nan])
 
 
 def test_a_figure_of_thresholds_takes_an_expression_of_n_star():

@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -21,6 +22,7 @@ from lawsweep.cli.compose import load_sweep
 from lawsweep.cli.main import run_command
 from lawsweep.cli.overrides import parse_override
 from lawsweep.core.errors import ExecutorError, InvalidValueError, StoreError
+from lawsweep.core.search import SearchSpec
 from lawsweep.executors.ray_jobs import Look, NoSuchJob, Unreachable, cluster_token
 from lawsweep.executors.ray_jobs import job_server_address as place_of
 from lawsweep.store.sweep_folder import SweepFolder
@@ -35,19 +37,34 @@ def study_folder(folder, monkeypatch):
 @pytest.mark.parametrize(
     ("given", "environ", "expected"),
     [
-        (None, {}, "http://127.0.0.1:8265"),
         ("head", {}, "http://head:8265"),
         ("head:1234", {"RAY_ADDRESS": "http://other:1"}, "http://head:1234"),
         ("https://gate.example/ray/", {}, "https://gate.example/ray"),
         ("[::1]:8265", {}, "http://[::1]:8265"),
         (None, {"RAY_API_SERVER_ADDRESS": "http://a:1", "RAY_ADDRESS": "b:2"}, "http://a:1"),
-        (None, {"RAY_ADDRESS": "auto"}, "http://127.0.0.1:8265"),
-        (None, {"RAY_ADDRESS": "10.0.0.7:6379"}, "http://10.0.0.7:8265"),  # Ray's own port
         (None, {"RAY_ADDRESS": "http://10.0.0.7:80"}, "http://10.0.0.7:80"),
     ],
 )
 def test_where_the_job_server_is(given, environ, expected):
     assert place_of(given, environ) == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "environ", "text"),
+    [
+        ("", {"RAY_API_SERVER_ADDRESS": "http://a:1"}, "--address names no head, got ''"),
+        (" ", {}, "is a variable not set"),
+        ("auto", {}, "--address names no head, got 'auto'"),
+        (None, {}, "No head is named"),
+        (None, {"RAY_ADDRESS": "auto", "RAY_API_SERVER_ADDRESS": ""}, "No head is named"),
+        (None, {"RAY_ADDRESS": "10.0.0.7:6379"}, "Ray's own port and not the job server's"),
+    ],
+)
+def test_a_head_that_was_not_named_is_sent_nothing(given, environ, text):
+    """Whoever listens at 8265 of this machine may be somebody else's."""
+    with pytest.raises(InvalidValueError, match=re.escape(text)) as raised:
+        place_of(given, environ)
+    assert "Give --address http://HEAD:8265" in str(raised.value)
 
 
 @pytest.mark.parametrize("given", ["ray://head:10001", "ftp://head", "http://", "a b", "head:x"])
@@ -101,18 +118,19 @@ def test_a_results_folder_survives_hydras_grammar(value):
 
 
 def test_what_goes_along_and_what_stays(study_folder):
-    for name in ("results/a", "store/tables/t", ".git/config", "env/lib/x.py", "data/big.bin",
-                 "__pycache__/m.pyc", "notes/draft.txt", "notes/keep.txt"):  # fmt: skip
+    for name in ("results/a", "store/tables/t", "older/tables/t", "older/sweeps/m/plan.parquet",
+                 ".git/config", "env/lib/x.py", "data/big.bin",
+                 "__pycache__/m.pyc", "notes/draft.txt", "notes/tables/keep.txt"):  # fmt: skip
         (study_folder / name).parent.mkdir(parents=True, exist_ok=True)
         (study_folder / name).write_text("x")
     (study_folder / "env/pyvenv.cfg").write_text("")
     (study_folder / "elsewhere").symlink_to("/")
     (study_folder / "broken").symlink_to("nowhere")
     found = shipping.survey(study_folder, study_folder / "store", ["data", "draft.*"])
-    assert found.files == ("factors.py", "mine.py", "notes/keep.txt", "sweeps/mine.yaml")
+    assert found.files == ("factors.py", "mine.py", "notes/tables/keep.txt", "sweeps/mine.yaml")
     assert set(found.left_out) == {
-        ".git", "__pycache__", "data", "elsewhere", "env", "results", "store", ".env", "broken",
-        "notes/draft.txt",
+        ".git", "__pycache__", "data", "elsewhere", "env", "older", "results", "store", ".env",
+        "broken", "notes/draft.txt",
     }  # fmt: skip
     assert found.n_bytes == sum((study_folder / n).stat().st_size for n in found.files)
     found.pack(study_folder / "packed")
@@ -123,12 +141,36 @@ def test_a_folder_that_is_too_large_says_what_is_large(study_folder, monkeypatch
     (study_folder / "data").mkdir()
     (study_folder / "data/big.bin").write_bytes(b"x" * 5000)
     monkeypatch.setattr(shipping, "MOST_BYTES", 4000)
-    with pytest.raises(InvalidValueError, match=r"data alone has .*--exclude data, .*--no-ship"):
+    with pytest.raises(InvalidValueError, match=r"data/big.bin alone has .*--no-ship"):
         shipping.survey(study_folder)
     assert "data/big.bin" not in shipping.survey(study_folder, exclude=["data/"]).files
+
+
+@pytest.mark.parametrize(
+    ("files", "size", "limit"),
+    [
+        (["sweeps/big [1].bin"], 5000, "MOST_BYTES"),  # beside the sweep's file
+        ([f"sweeps/data/{i}" for i in range(9)], 900, "MOST_BYTES"),
+        ([f"data/{i // 3}/{i}" for i in range(9)], 1, "MOST_FILES"),
+    ],
+)
+def test_what_is_named_as_too_large_can_be_left_out(study_folder, monkeypatch, files, size, limit):
+    for name in files:
+        (study_folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (study_folder / name).write_bytes(b"x" * size)
+    monkeypatch.setattr(shipping, limit, {"MOST_BYTES": 4000, "MOST_FILES": 4}[limit])
+    with pytest.raises(InvalidValueError) as raised:
+        shipping.survey(study_folder)
+    (advised,) = re.findall(r"with (--exclude .*), start from a smaller", str(raised.value))
+    _, pattern = shlex.split(advised)
+    found = shipping.survey(study_folder, exclude=[pattern])
+    assert found.files == ("factors.py", "mine.py", "sweeps/mine.yaml")
+
+
+def test_code_alone_that_is_too_much_is_not_to_be_left_out(study_folder, monkeypatch):
     monkeypatch.setattr(shipping, "MOST_FILES", 2)
-    with pytest.raises(InvalidValueError, match="more than the 2 files"):
-        shipping.survey(study_folder, exclude=["data"])
+    with pytest.raises(InvalidValueError, match=r"code and settings\). Start from a smaller"):
+        shipping.survey(study_folder)
 
 
 GOLDEN = """\
@@ -162,6 +204,10 @@ def test_the_name_of_a_job(study_folder):
     digest = digest_of(plan)
     assert digest == digest_of(load_sweep("mine", "params.i=range(20)").plan())
     assert digest != digest_of(load_sweep("mine", "seeds=2").plan())
+    wide = SearchSpec("i", "y < 3", tolerance=0.1)
+    assert digest_of(plan, wide) == digest_of(plan, SearchSpec("i", "y < 3", tolerance=0.1))
+    finer = digest_of(plan, SearchSpec("i", "y < 3", tolerance=0.01))
+    assert len({digest, digest_of(plan, wide), finer}) == 3
     first = _new_id("a b/ü", digest, [])
     assert first.startswith(f"a-b-{digest}-20")
     taken = [f"{first}.json", *(f"{first[:-2]}{s:02}.json" for s in range(60))]
@@ -176,6 +222,7 @@ def test_what_is_wrong_is_said_before_anything_is_sent(lawsweep, study_folder):
         (("mine", "--exclude", "mine.py"), 11, "experiment's file mine.py does not go along"),
         (("mine", "--exclude", "sweeps"), 11, "sweep file sweeps/mine.yaml does not go along"),
         (("mine", "--address", "ray://x:1"), 11, "such as http://HEAD:8265"),
+        (("mine", "--address", ""), 11, "--address names no head, got ''"),
         (("mine",), 14, "does not answer .*Is it running, with ray.default. installed"),
     ]
     for words, expected, text in cases:
@@ -239,7 +286,8 @@ def test_a_job_is_found_by_its_beginning_and_unknown_ones_name_the_nearest(lawsw
     assert job_states.find_job("results", "mine").id == "mine-cd-2"
     assert job_states.find_job("results", "mine", "mine-a").id == "mine-ab-1"
     for words, text in (
-        (("mine", "--job", "mine-"), "Unknown job 'mine-'"),  # of two
+        (("mine", "--job", "mine-"), "2 jobs of mine begin with 'mine-': mine-ab-1, mine-cd-2."),
+        (("mine", "params.j=3"), "Unknown param 'j'"),
         (("mine", "--job", "mine-ac-1"), "Did you mean 'mine-ab-1'"),
         (("mint",), "Unknown sweep 'mint' in the jobs of results. Did you mean 'mine'"),
     ):
@@ -251,6 +299,24 @@ def test_a_job_is_found_by_its_beginning_and_unknown_ones_name_the_nearest(lawsw
     assert "No job of lone was sent with results in results" in lawsweep("logs", "lone")[2]
     code, out, _ = lawsweep("cancel", "mine")
     assert (code, out) == (0, "job mine-cd-2 had ended already: FAILED\n")
+    record(study_folder, "mine-ef-3", state="STOPPED")  # by whoever, some time ago
+    for words in ((), ("--job", "mine-ef")):
+        code, out, _ = lawsweep("cancel", "mine", *words)
+        assert (code, out) == (0, "job mine-ef-3 had ended already: STOPPED\n")
+
+
+def test_cancel_says_what_it_did(lawsweep, study_folder, monkeypatch):
+    record(study_folder, "mine-1", state="SUCCEEDED")
+    record(study_folder, "mine-2")
+    record(study_folder, "mine-3", state="FAILED")
+    server = Server(Look("RUNNING"))
+    server.stop = lambda job: setattr(server, "found", Look("STOPPED"))
+    for module in (job_end, job_states):
+        monkeypatch.setattr(module, "JobServer", lambda address: server)
+    ended = "job mine-2: STOPPED; what had finished is in the table\n"  # not the latest
+    assert lawsweep("cancel", "mine")[:2] == (0, ended)
+    again = "job mine-2 had ended already: STOPPED\n"
+    assert lawsweep("cancel", "mine", "--job", "mine-2")[:2] == (0, again)
 
 
 def test_the_exit_code_of_a_job():
@@ -306,7 +372,7 @@ def test_what_a_head_says_of_a_job(study_folder, monkeypatch, found, state, text
 def test_the_same_runs_are_not_sent_twice(study_folder):
     going = job_states.Job("j", "s", "RUNNING", "http://h:1", "now", "me", digest="d1")
     _refuse_twice("s", [going], "d2")
-    with pytest.raises(AlreadyRunsError, match=r"job j \(RUNNING.*lawsweep attach s.*--again"):
+    with pytest.raises(AlreadyRunsError, match=r"job j \(RUNNING.*attach s --job j, or.*--again"):
         _refuse_twice("s", [going], "d1")
     assert AlreadyRunsError.exit_code == 7
 
@@ -341,6 +407,8 @@ class Taker(Server):
 
 
 def test_what_submit_sends_and_leaves(lawsweep, study_folder, monkeypatch):
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", NOBODY)
+
     def serve(taker):
         for module in (submitting, job_states):
             monkeypatch.setattr(module, "JobServer", lambda address: taker)
@@ -366,6 +434,7 @@ def test_what_submit_sends_and_leaves(lawsweep, study_folder, monkeypatch):
     frozen = yaml.safe_load((study_folder / "results/sweeps/mine/sweep.yaml").read_text())
     assert frozen["results_dir"] == f"{study_folder}/results"
 
+    assert f"lawsweep attach sweeps/mine.yaml {where}  (" in out
     assert lawsweep("submit", "mine", "seeds=2")[0] == 7
     assert lawsweep("submit", "mine", "seeds=3")[0] == 0  # other runs
     assert lawsweep("submit", "mine", "seeds=2", "--again", "--no-ship")[0] == 0
@@ -377,6 +446,64 @@ def test_what_submit_sends_and_leaves(lawsweep, study_folder, monkeypatch):
     assert lawsweep("run", "mine", "executor=serial")[0] == 0
     code, out, _ = lawsweep("submit", "mine", "--json")
     assert (code, json.loads(out)["job"], len(taker.requests)) == (0, None, 3)
+
+
+def test_the_command_that_is_advised_finds_the_job(lawsweep, study_folder, monkeypatch):
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", NOBODY)
+    taker = Taker()
+    for module in (submitting, job_states):
+        monkeypatch.setattr(module, "JobServer", lambda address: taker)
+    assert lawsweep("submit", "mine", "results_dir='a place'")[0] == 0
+    code, _, err = lawsweep("submit", "mine", "results_dir='a place'")
+    assert code == 7
+    (advised,) = re.findall(r"Follow it with lawsweep attach (.*), or send", err)
+    monkeypatch.setattr("lawsweep.cli.following.follow", lambda job, results: 77)
+    monkeypatch.chdir("sweeps")  # from anywhere
+    (study_folder / "sweeps/mine.yaml").unlink()  # the sweep's file gone, too
+    assert lawsweep("attach", *shlex.split(advised))[0] == 77
+
+
+def test_a_search_is_sent_for_what_it_wants(lawsweep, study_folder, monkeypatch):
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", NOBODY)
+    taker = Taker()
+    for module in (submitting, job_states):
+        monkeypatch.setattr(module, "JobServer", lambda address: taker)
+    (study_folder / "sweeps/mine.yaml").write_text(
+        "experiment: mine:mine\naxes: {i: 'range(1, 40)'}\nseeds: 40\n"
+        "search: {axis: i, event: y < 60, tolerance: 0.2}\n"
+    )
+    code, out, err = lawsweep("submit", "mine", "--json")
+    assert code == 0, err
+    sent = json.loads(out)
+    assert 0 < sent["missing"] <= sent["planned"] <= 40  # not all 39 * 40 candidates
+    assert "1 open; " in sent["search"]
+    assert lawsweep("submit", "mine")[0] == 7
+    code, out, _ = lawsweep("submit", "mine", "search.tolerance=0.05")  # is more work
+    assert code == 0
+    assert re.match(r"job mine-\S+: search for i\* of y < 60: 1 cells: 1 open; ", out)
+    assert lawsweep("run", "mine", "executor=serial", "--no-analysis")[0] == 0
+    for again in ((), ("--json",)):
+        code, out, err = lawsweep("submit", "mine", *again)
+        assert code == 0, err
+    assert (json.loads(out)["job"], json.loads(out)["missing"]) == (None, 0)
+    assert lawsweep("submit", "mine")[1].startswith("nothing to run: the search has ended (")
+    assert len(taker.requests) == 2
+
+
+def test_a_watch_in_json_is_a_line_a_look(lawsweep, study_folder, monkeypatch, capsys):
+    seen = []
+
+    def sleep(seconds):  # between two looks: the first has been printed, and all gets done
+        seen.append(capsys.readouterr().out)
+        run_command(["run", "mine", "executor=serial", "--no-analysis"])
+        capsys.readouterr()
+
+    monkeypatch.setattr("lawsweep.cli.verbs.time", SimpleNamespace(sleep=sleep))
+    code, out, _ = lawsweep("status", "mine", "--watch", "--json")
+    looks = [json.loads(line) for line in (*"".join(seen).splitlines(), *out.splitlines())]
+    assert (code, [look["missing"] for look in looks]) == (0, [20, 0])
+    assert seen
+    assert seen[0].endswith("\n")
 
 
 class Talker(Server):
@@ -485,6 +612,7 @@ def test_a_torn_or_foreign_record_is_passed_over(study_folder):
 def test_jobs_of_results_in_an_object_store(lawsweep, study_folder, monkeypatch):
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", NOBODY)
     taker = Taker()
     for module in (submitting, job_states):
         monkeypatch.setattr(module, "JobServer", lambda address: taker)

@@ -242,3 +242,13 @@ def test_an_axis_that_is_symmetric_about_zero_is_searched():
     assert found.state == "resolved"
     assert found.low <= 0.5 <= found.high
     assert found.high - found.low <= 2 * 0.05 * 20
+
+
+def test_a_threshold_of_an_unresolved_cell_is_told_within_the_grid_only():
+    # All answers say "beyond", which is not yet sure: the median lies where only the prior is.
+    cell = CellSearch(VALUES, 4, spec(max_runs=4, confidence=0.99))
+    run_to_the_end(cell, lambda cell, run: True)
+    found = cell.result()
+    assert cell.lattice.value(float(cell.posterior.quantiles([0.5])[0])) > VALUES[-1]
+    assert found.state == "unresolved"
+    assert (found.n_star, found.high, found.width) == (None, None, None)

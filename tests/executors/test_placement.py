@@ -15,7 +15,6 @@ from engine_toys import placed
 
 from lawsweep import Cost
 from lawsweep.core.errors import ExecutorError
-from lawsweep.core.outcome import RunSpec, Task
 from lawsweep.core.plan import make_plan
 from lawsweep.core.sweep import OnFailure
 from lawsweep.executors.make import make_executor
@@ -109,9 +108,10 @@ def test_cpus_and_gpus_may_be_given_by_point(cluster, tmp_path):
     assert set(most_at_once(large, lambda r: (r["node"], r["gpus"])).values()) == {1}
     greedy = executor(cluster, cpus_per_task="9 + i")
     with contextlib.closing(greedy):
-        greedy.start(placed)
-        with pytest.raises(ExecutorError, match="hold a task of 11 CPUs"):
-            greedy.submit(Task(0, (RunSpec(0, "0", {"i": 2}, 0),)))
+        plan = make_plan(placed, axes={"i": range(3)})
+        greedy.needs_of(plan, range(3))
+        with pytest.raises(ExecutorError, match="hold a task of 11 CPUs and 0 GPUs, which i=2"):
+            greedy.start(placed)
 
 
 @pytest.mark.slow

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 from engine_toys import placed
 
-from lawsweep.core.errors import InvalidValueError, UnknownNameError
-from lawsweep.core.outcome import RunSpec
+from lawsweep.core.errors import ExecutorError, InvalidValueError, UnknownNameError
+from lawsweep.core.outcome import RunSpec, Task
+from lawsweep.core.plan import make_plan
 from lawsweep.executors.make import make_executor
 from lawsweep.executors.ray_needs import Needs
 
@@ -48,6 +49,65 @@ def test_odd_needs_are_one_sentence(cpus, gpus, error, message):
 
     with pytest.raises(error, match=message):
         asked()
+
+
+def test_points_are_put_into_kinds_the_greediest_first():
+    plan = make_plan(placed, axes={"i": "range(1, 7)"}, params={"pause_s": 0.5}, seeds=2)
+    needs = Needs("3 if i % 2 == 0 else 1", 0.5)
+    kinds, found = needs.over(plan, range(len(plan)))
+    assert kinds.tolist() == [1, 0, 1, 0, 1, 0]
+    assert found == [(3.0, 0.5, "i=2"), (1.0, 0.5, "i=1")]
+    for run in range(len(plan)):  # as it is asked, task by task
+        spec = RunSpec(run, "x", plan.params_of(run), plan.seed_of(run))
+        assert needs.of([spec]) == found[kinds[run // 2]][:2]
+    assert needs.over(plan, [4, 5])[1] == [(1.0, 0.5, "i=3")]  # the others are not asked about
+    assert needs.over(plan, [])[1] == []
+    odd = Needs("i - 3", 0)
+    assert len(odd.over(plan, range(6, 12))[1]) == 3
+    with pytest.raises(InvalidValueError, match=r"above 0 at every point, got -2 at .*'i': 1"):
+        odd.over(plan, range(12))
+    with pytest.raises(InvalidValueError, match=r"or whole above 1 at every point, got 1.5 at"):
+        Needs(1, "i / 2").over(plan, range(12))
+
+
+class SmallRay:
+    """A node of 4 CPUs, and perhaps one of 16."""
+
+    large = False
+
+    def nodes(self):
+        alive = [(4.0, True), (16.0, self.large)]
+        return [{"Alive": up, "Resources": {"CPU": n}} for n, up in alive]
+
+    def cluster_resources(self):
+        return {"CPU": 4.0}
+
+
+def test_a_point_that_fits_on_no_node_is_refused_before_anything_runs():
+    plan = make_plan(placed, axes={"i": "range(10)"})
+    made = make_executor({"kind": "ray_local", "cpus_per_task": "8 if i == 3 else 1"})
+    assert made.needs_of(plan, range(10)).tolist() == [1, 1, 1, 0, 1, 1, 1, 1, 1, 1]
+    made._ray = SmallRay()
+    message = "hold a task of 8 CPUs and 0 GPUs, which i=3 needs .all together have 4 and 0"
+    with pytest.raises(ExecutorError, match=message):
+        made.needs_of(plan, range(10))
+    assert made.needs_of(plan, range(4, 10)) is not None  # the run that does not fit is not asked
+    assert make_executor("ray_local").needs_of(plan, range(10)) is None
+
+
+def test_when_the_large_node_goes_the_small_runs_go_on(monkeypatch):
+    """Later is no time to refuse: what it alone can hold waits for it."""
+    monkeypatch.setattr("lawsweep.executors.ray_tasks.SLOTS_FOR_S", -1.0)
+    plan = make_plan(placed, axes={"i": "range(10)"})
+    made = make_executor({"kind": "ray_local", "cpus_per_task": "8 if i == 3 else 1"})
+    made._ray = SmallRay()
+    made._ray.large = True
+    made.needs_of(plan, range(10))
+    made._by_point(Task(0, runs(3)))
+    assert made.n_slots == 2
+    made._ray.large = False
+    assert made._by_point(Task(1, runs(3)))["num_cpus"] == 8
+    assert made.n_slots == 4
 
 
 def test_the_expression_is_read_before_anything_starts():

@@ -18,6 +18,7 @@ from lawsweep.core.plan import make_plan
 from lawsweep.core.protocols import Done
 from lawsweep.core.sweep import OnFailure
 from lawsweep.executors.serial import SerialExecutor
+from lawsweep.runner.backlog import ALONE_AT
 from lawsweep.runner.costs import CostModel
 from lawsweep.runner.ladder import NODE_LOSSES, Ladder
 from lawsweep.runner.memory_model import GROWTH, MEMORY_MARGIN
@@ -52,6 +53,14 @@ class Cramped(SerialExecutor):
             return [Event(task.id, lost=self.reason)]
         batch = Batch(self._experiment, task.runs, task.groups, memory_share=task.memory_share)
         return [Event(task.id, tuple(o for _ in task.runs for o in batch.step()), done=True)]
+
+
+class OneNode(Cramped):
+    """A node that is never empty as long as something new is sent to it."""
+
+    def submit(self, task):
+        assert task.whole_node or not any(t.whole_node for t in self.waiting)
+        super().submit(task)
 
 
 def launch(folder, plan, executor, **policy):
@@ -98,24 +107,63 @@ def test_a_sweep_that_never_fits_stops_early(tmp_path, monkeypatch):
     monkeypatch.setattr("lawsweep.core.execute.release_memory", lambda: None)  # it takes its time
     plan = make_plan(hungry, axes={"i": [2], "pause_s": "linspace(0, 1e-6, 400)"},
                      params={"how": "never"})  # fmt: skip
-    executor = Cramped()
+    executor = OneNode()
     report, _ = launch(tmp_path, plan, executor)
     assert report.stopped == "same_failure"
     assert sum(len(t.runs) for t in executor.tasks) < 100
 
 
-def test_runs_like_one_that_ran_out_are_given_more(tmp_path):
-    """Points 0, 2, 4, ... are of one size; 2 runs out, and its like are known to need more."""
+def test_one_that_ran_out_says_nothing_of_others_of_its_size():
+    """Points 0, 2, 4, ... are of one size.  Its own seeds are given more, and nobody else."""
+    plan = make_plan(priced, axes={"i": "range(40)"}, seeds=2)
+    costs = CostModel(plan)
+    costs.learn(0, 0.1, int(1.5e9))
+    others = [r for r in range(80) if r not in (4, 5)]
+    before = costs.memory_bytes_of(others)
+    for _ in range(5):  # each seed asks for what the last one lacked
+        costs.ran_out(4, max(SLOT_BYTES, costs.to_reserve([5])))
+    assert costs.to_reserve([5]) == GROWTH**5 * SLOT_BYTES
+    np.testing.assert_array_equal(costs.memory_bytes_of(others), before)
+    costs.learn(5, 0.1, int(2e9))  # one of them went through after all: 2 GB is known
+    assert costs.to_reserve([4]) == pytest.approx(MEMORY_MARGIN * 2e9)
+
+
+def test_a_refused_allocation_is_no_measure_of_what_is_needed(tmp_path):
+    """Its worker lives, and says what it held: that, and not the slot it did not use, is learnt."""
     plan = make_plan(priced, axes={"i": "range(40)"}, params={"how": "python"})
     executor = Cramped()
-    launch(tmp_path, plan, executor)
-    asked = {
-        i: t.memory_bytes for t in executor.tasks if len(t.runs) == 1 for i in [t.runs[0].index]
-    }
-    after = [i for t in executor.tasks for i in [t.runs[0].index] if t.runs[0].attempt == 2]
-    assert after == [2]
-    late = [t for t in executor.tasks if {r.index % 2 for r in t.runs} == {0}][-3:]
-    assert all(t.memory_bytes >= GROWTH * SLOT_BYTES for t in late), asked
+    report, _ = launch(tmp_path, plan, executor)
+    assert dict(report.statuses) == {"ok": 40}
+    assert any(t.whole_node for t in executor.tasks)
+    assert max(t.memory_bytes for t in executor.tasks) < SLOT_BYTES
+    costs = CostModel(plan)
+    before = costs.to_reserve([2])
+    costs.was_refused(2, int(1e8))
+    costs.was_refused(2, None)  # on a GPU nobody says
+    assert costs.to_reserve([2]) == before
+    costs.was_refused(2, int(3e9))
+    assert costs.to_reserve([2]) == MEMORY_MARGIN * 3e9
+
+
+def test_runs_that_want_a_node_to_themselves_go_last_where_others_fit(tmp_path):
+    plan = make_plan(hungry, axes={"i": "range(200)"})
+    executor = OneNode(range(0, 2 * ALONE_AT + 2))  # the first of all, and more than ALONE_AT
+    report, _ = launch(tmp_path, plan, executor)
+    assert dict(report.statuses) == {"ok": 200}
+    where = [t.whole_node for t in executor.tasks]
+    assert sum(where) == 2 * ALONE_AT + 2
+    assert where == sorted(where)
+
+
+def test_where_none_fits_so_far_a_few_are_tried_at_once_and_nothing_beside_them(tmp_path):
+    plan = make_plan(hungry, axes={"i": "range(200)"})
+    executor = OneNode(range(60))
+    report, _ = launch(tmp_path, plan, executor)
+    assert dict(report.statuses) == {"ok": 200}
+    where = [t.whole_node for t in executor.tasks]
+    first = where.index(True)
+    assert not all(where[first:])  # not all of them wait for the end
+    assert all(where[first : first + ALONE_AT])
 
 
 def test_without_a_cost_function_it_is_the_seeds_of_the_point(tmp_path):
@@ -137,6 +185,9 @@ def test_the_ladder_rung_by_rung():
     assert [ladder.after_loss(1, "crashed: x") for _ in range(3)] == ["again", "again", "failed"]
     assert [ladder.after_loss(2, "oom: x") for _ in range(2)] == ["apart", "oom"]
     assert ladder.after_loss(3, "timeout: x") == "timeout"
+    crashes = [ladder.after_loss(6, r) for r in ("crashed: x", "crashed: x", "oom: x", "oom: x")]
+    assert crashes == ["again", "again", "apart", "oom"]  # it is tried apart whatever came before
+    assert Ladder(max_attempts=1).after_loss(1, "oom: x") == "oom"
     assert [ladder.after_loss(4, r) for r in ("oom: x", "crashed: x", "oom: x")] == [
         "apart", "apart", "oom",
     ]  # fmt: skip

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from toys import faulty, pair, toy
+from toys import faulty, fusable, pair, toy
 
 from lawsweep import Cost, Sweep
 from lawsweep.core.errors import InvalidValueError
@@ -50,6 +50,37 @@ def test_batches_follow_measured_seconds():
     costs = CostModel(plan)
     costs.learn(0, 30.0)
     assert len(Backlog(plan, costs, range(10), {}).take(2).runs) == 1  # long runs go one by one
+
+
+def test_runs_of_a_batch_need_the_same_and_are_few_batches_all_the_same():
+    plan = make_plan(faulty, axes={"i": "range(400)"})
+    costs = CostModel(plan)
+    for run in range(400):
+        costs.learn(run, 1e-3)
+    kinds = np.arange(400) % 2
+    batches = drain(Backlog(plan, costs, range(400), {}, 1, kinds))
+    assert sorted(r.index for b in batches for r in b) == list(range(400))
+    assert all(len({r.index % 2 for r in b}) == 1 for b in batches)
+    assert len(batches) <= 1 + len(drain(Backlog(plan, costs, range(400), {})))
+    costs = CostModel(plan)
+    costs.learn(0, 60.0)  # long runs are batches of their own, so they need not be moved
+    order = [r.index for b in drain(Backlog(plan, costs, range(400), {}, 1, kinds)) for r in b]
+    assert order == list(range(400))
+
+
+def test_groups_of_a_batch_need_the_same_too():
+    plan = make_plan(fusable, axes={"n": "range(1, 21)"}, seeds=3)
+    costs = CostModel(plan)
+    for run in range(60):
+        costs.learn(run, 1e-3)
+    kinds = np.arange(20) % 2
+    backlog = Backlog(plan, costs, range(60), {}, 64, kinds)
+    cuts = []
+    while backlog:
+        cuts.append(backlog.take(2))
+    assert sorted(r.index for c in cuts for r in c.runs) == list(range(60))
+    assert all(len({kinds[r.index // 3] for r in c.runs}) == 1 for c in cuts)
+    assert all(sum(c.groups) == len(c.runs) for c in cuts)
 
 
 def test_the_last_batches_are_cut_finer():

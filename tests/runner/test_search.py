@@ -14,7 +14,9 @@ from lawsweep.core.search import SearchSpec
 from lawsweep.core.sweep import OnFailure
 from lawsweep.executors.serial import SerialExecutor
 from lawsweep.runner.run_plan import Launch
-from lawsweep.runner.search import Search, all_derived, find_cells
+from lawsweep.runner.search import Search
+from lawsweep.runner.search_cells import find_cells
+from lawsweep.runner.search_event import Event
 from lawsweep.store.parquet import ParquetTable
 
 SPEC = SearchSpec("n", "loss < 1", tolerance=0.1, max_runs=30)
@@ -24,7 +26,7 @@ def make(derive=None, spec=SPEC, seeds=30, **given):
     axes = given.pop("axes", {"d": [20, 40], "ratio": "logspace(0.3, 1.5, 40)"})
     derive = {"n": "round(ratio * d**2)"} if derive is None else derive
     plan = make_plan(memory, axes=axes, derive=derive, seeds=seeds, params=given)
-    return plan, lambda known=None: Search(plan, spec, known, derive)
+    return plan, lambda known=None, again=(): Search(plan, spec, known, again)
 
 
 class Dying(SerialExecutor):
@@ -123,12 +125,18 @@ def test_some_failed_runs_leave_a_threshold_and_are_counted(tmp_path):
 
 def test_a_row_without_the_metric_or_not_converged_is_no_evidence():
     plan, _ = make()
-    event = Search(plan, SearchSpec("n", "reading < 1"), None, {"n": "round(ratio * d**2)"}).event
+    event = Event(plan, SearchSpec("n", "reading < 1"))
     assert event.answer(0, "ok", {"loss": 0.0, "reading": 0.5}) is True
     assert event.answer(0, "ok", {"loss": 0.0, "reading": float("nan")}) is False
     assert event.answer(0, "ok", {"loss": 0.0, "reading": None}) is None
     assert event.answer(0, "oom", {}) is None
     assert event.answer(0, "ok", {"reading": 0.5, "converged": False}) is None
+    # Nor is one that the event cannot be computed of; a NaN compares as everywhere.
+    rounds = Event(plan, SearchSpec("n", "round(100 * loss) < 100"))
+    assert rounds.answer(0, "ok", {"loss": 0.5}) is True
+    assert rounds.answer(0, "ok", {"loss": float("nan")}) is None
+    turned = Event(plan, SearchSpec("n", "not loss > 1"))
+    assert turned.answer(0, "ok", {"loss": float("nan")}) is True
 
 
 def test_an_outcome_told_twice_asks_for_nothing_more():
@@ -145,12 +153,101 @@ def test_an_outcome_told_twice_asks_for_nothing_more():
 def test_cells_are_what_is_alike_but_for_the_axis_and_what_goes_with_it():
     derive = {"n": "round(ratio * d**2)", "spread": "n / 1e6"}
     plan = make_plan(memory, axes={"d": [20, 40], "ratio": [0.5, 1.0, 0.25]}, derive=derive)
-    cells = find_cells(plan, "n", derive)
+    cells = find_cells(plan, "n")
     assert [c.values for c in cells] == [(100.0, 200.0, 400.0), (400.0, 800.0, 1600.0)]
     assert cells[0].points == (2, 0, 1)
-    assert [c.values for c in find_cells(plan, "ratio", derive)] == [(0.25, 0.5, 1.0)] * 2
-    axes = [{"union": [{"axes": {"d": 3}, "derive": {"n": "d"}}]}, {"when": {"axes": {}}}]
-    assert all_derived({"spread": "d"}, axes) == {"spread": "d", "n": "d"}
+    assert [c.values for c in find_cells(plan, "ratio")] == [(0.25, 0.5, 1.0)] * 2
+
+
+@pytest.mark.parametrize("derive", [{"d": "base", "n": "round(ratio * base)"},
+                                    {"d": "2 * base", "n": "round(ratio * d)"}])  # fmt: skip
+def test_an_axis_that_another_param_reads_too_tells_cells_apart(derive):
+    plan = make_plan(memory, axes={"base": [5, 8], "ratio": [2.0, 4.0, 9.0]}, derive=derive)
+    cells = find_cells(plan, "n")
+    assert [len(c.points) for c in cells] == [3, 3]
+    assert [{plan.params["d"][p] for p in c.points} for c in cells] == (
+        [{5}, {8}] if derive["d"] == "base" else [{10}, {16}]
+    )
+    # With the ratio read by another param, a walk along n alone is not in the plan.
+    mixed = {"d": "round(10 * ratio)", "n": "round(100 * ratio * base)"}
+    plan = make_plan(memory, axes={"base": [5, 8], "ratio": [0.5, 0.7]}, derive=mixed)
+    assert [c.values for c in find_cells(plan, "n")] == [(250.0, 400.0), (350.0, 560.0)]
+
+    # Two bases of one d are two cells: which of them a point is of is not its n's doing.
+    axes = {"base": [4, 5], "ratio": [2.0, 4.0]}
+    coarse = {"d": "base // 4", "n": "round(ratio * base)"}
+    cells = find_cells(make_plan(memory, axes=axes, derive=coarse), "n")
+    assert [c.values for c in cells] == [(8, 16), (10, 20)]
+    # So they are where what follows n reads them: else spread / n would change along a cell.
+    follows = {"n": "round(ratio * base)", "spread": "n * base / 1000"}
+    cells = find_cells(make_plan(memory, params={"d": 3}, axes=axes, derive=follows), "n")
+    assert [c.values for c in cells] == [(8, 16), (10, 20)]
+    # Of one ratio, though, n knows all: the cell is whole.
+    alone = {"n": "round(ratio * d)", "spread": "n * ratio / 1000"}
+    plan = make_plan(memory, params={"d": 10}, axes={"ratio": [2.0, 4.0]}, derive=alone)
+    assert [c.values for c in find_cells(plan, "n")] == [(20, 40)]
+
+
+def test_a_grid_of_a_union_derives_for_its_own_points():
+    grids = [
+        {"axes": {"n": [10, 20]}, "params": {"edge": 0.4}},
+        {"axes": {"n": [35, 50]}, "params": {"edge": 0.5}},
+        {"axes": {"n": [40, 60]}, "derive": {"edge": "n / 100"}},
+        {"axes": {"n": [70, 80]}, "derive": {"edge": "n / 100 + 0 * d"}},
+        {"axes": {"n": [30, 90]}, "params": {"edge": 0.4}},
+    ]
+    cells = find_cells(make_plan(memory, params={"d": 5}, axes={"union": grids}), "n")
+    assert [c.values for c in cells] == [(10, 20, 30, 90), (35, 50), (40, 60), (70, 80)]
+    assert ["edge" in c.moving for c in cells] == [False, False, True, True]
+
+
+def test_runs_tried_again_are_run_once_and_counted_whether_the_search_asks_for_them_or_not(
+    tmp_path,
+):
+    plan, search = make(axes={"d": 20, "ratio": "logspace(0.3, 1.5, 40)"})
+    plain = search()
+    plain_report = launch(plan, ParquetTable(tmp_path / "plain", memory), plain)
+    asked = plain.asked()
+    first, later = asked[0], [r for r in asked if r not in search().wanted()]
+    outside = [r for r in range(len(plan)) if r not in asked][:3]
+    again = [later[0], later[-1], *outside]
+    table, found = ParquetTable(tmp_path, memory), search(again=again)
+    assert set(again) < set(found.wanted())
+    assert found.n_wanted == len(found.wanted())
+    assert first in found.wanted()
+    report = launch(plan, table, found)
+    assert found.results() == plain.results()
+    assert table.attempts().num_rows == plain_report.statuses["ok"] + len(outside)
+    assert (report.planned, report.done_before) == (table.attempts().num_rows, 0)
+
+
+def test_an_outcome_is_worked_into_its_own_cell_alone():
+    # There may be thousands of cells, and as many outcomes each.
+    _, search = make(axes={"d": [20, 30, 40], "ratio": "logspace(0.3, 1.5, 40)"})
+    found, alike = search(), search()
+    others, found.searches[1:] = found.searches[1:], [None, None]
+    for run in found.wanted()[: SPEC.batch]:
+        outcome = Outcome(index=run, status="ok", metrics={"loss": 0.0})
+        more = found.next(outcome)
+        assert more == alike.next(outcome)
+        assert (found.n_planned, found.n_done) == (alike.n_planned, alike.n_done)
+    assert len(more) == found.n_done == SPEC.batch
+    found.searches[1:] = others
+    assert found.n_asked == len(found.asked()) == SPEC.batch * 4
+    assert found.n_expected == len(found.asked()) + len(found.outlook()) - len(found.wanted())
+
+
+def test_rows_that_a_search_comes_to_count_on_are_told_as_done(tmp_path):
+    plan, search = make()
+    table = ParquetTable(tmp_path, memory)
+    launch(plan, table, search())
+    # All rows but the first round's: the launch runs those, and meets the others as it goes.
+    rows = known_rows(plan, table)
+    first = search().wanted()
+    part = search({k: v for k, v in rows.items() if k not in first})
+    report = launch(plan, ParquetTable(tmp_path / "part", memory), part)
+    assert report.statuses["ok"] == len(first)
+    assert report.done_before + len(first) == report.planned == part.n_asked == len(rows)
 
 
 @pytest.mark.parametrize(
@@ -161,16 +258,13 @@ def test_cells_are_what_is_alike_but_for_the_axis_and_what_goes_with_it():
         (SearchSpec("n", "n < 1"), None, InvalidValueError, "something of a metric"),
         (SearchSpec("fault", "loss < 1"), None, InvalidValueError, "must hold numbers"),
         (SearchSpec("n", "loss < 1"), {"n": 5, "d": [1, 2]}, InvalidValueError, "at least 2"),
+        (SearchSpec("n", "loss + 1"), None, InvalidValueError, "must be true or false"),
+        (SearchSpec("n", "loss"), None, InvalidValueError, "must be true or false"),
+        (SearchSpec("n", "loss < 1 if n > 1 else loss"), None, InvalidValueError, "true or false"),
+        (SearchSpec("n", "loss < fault"), None, InvalidValueError, "answered by no row"),
     ],
 )
 def test_a_search_that_does_not_fit_its_plan_is_told_so(spec, axes, error, said):
     axes = axes or {"n": [1, 2], "d": 3, "fault": ["none", "always"]}
     with pytest.raises(error, match=said):
         Search(make_plan(memory, axes=axes), spec)
-
-
-def test_an_event_that_is_no_question_is_told_so():
-    plan = make_plan(memory, axes={"n": [1, 2], "d": 3})
-    event = Search(plan, SearchSpec("n", "loss + 1")).event
-    with pytest.raises(InvalidValueError, match="must be true or false"):
-        event.answer(0, "ok", {"loss": 1.0})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from lawsweep import experiment, stream
@@ -41,3 +42,27 @@ def memory(params: Params, seed: int) -> Metrics:
     fits = u < 1 / (1 + math.exp(min(z, 700)))
     loss = 0.01 if fits else 10.0
     return Metrics(loss=loss, reading=None if params.fault == "beyond" and not fits else loss)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineParams:
+    """A search along ``n`` has one cell; ``high`` is no name for what tells cells apart."""
+
+    n: int
+    high: float = 50.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineMetrics:
+    """``low`` is a law of its own; the name is also one of a threshold's columns."""
+
+    fits: bool
+    low: float
+
+
+@experiment(version=1)
+def line(params: LineParams, seed: int) -> LineMetrics:
+    """Fits below ``high``.  A file ``flaky`` in the working folder makes a third of seeds fail."""
+    if seed % 3 == 0 and Path("flaky").exists():
+        raise ValueError("no luck")
+    return LineMetrics(fits=params.n < params.high, low=params.n**2.0)

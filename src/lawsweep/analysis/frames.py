@@ -71,6 +71,15 @@ class Columns(Mapping[str, Array]):
             result[known] = self.numbers(text, rows[known], what)
         return result
 
+    def is_missing(self, name: str) -> Array:
+        """Where a column has no value, shape (n,): a NaN result is one."""
+        if name not in self:
+            raise unknown_name("column", name, self)
+        series = self._frame[name]
+        if isinstance(series.dtype, np.dtype) and series.dtype.kind == "f":
+            return np.zeros(self.n, dtype=bool)  # it can hold nothing but numbers
+        return series.isna().to_numpy(dtype=bool)
+
     def where(self, text: str | None) -> Array:
         """Indices of the rows for which the condition holds (all rows for None)."""
         if text is None:

@@ -16,7 +16,7 @@ from lawsweep.analysis.curves import LINE_STYLES
 from lawsweep.analysis.frames import Array, Columns, distinct, means
 from lawsweep.analysis.points import Points, log_x, log_y
 from lawsweep.analysis.specs import HEATMAP_VARIABLE, FigureSpec
-from lawsweep.analysis.threshold_fits import edge_of_rows
+from lawsweep.analysis.threshold_fits import answers_of, edge_of_rows, rises
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.expressions import Expression
 
@@ -52,7 +52,7 @@ def paint(axes: Axes, columns: Columns, spec: FigureSpec, points: Points) -> lis
         axes.add_patch(Rectangle((0, 0), 1, 1, transform=axes.transAxes, zorder=0, **MISSING))
         handles.append(Patch(label="no result", **MISSING))
     _mesh(axes, spec, edges(xs, logx), edges(ys, logy), grid.reshape(len(ys), -1))
-    handles = [*_lines(axes, spec), *_threshold(axes, columns, spec, points), *handles]
+    handles = [*_lines(axes, spec), *_threshold(axes, columns, spec), *handles]
     if handles and isinstance(axes.figure, Figure):
         # Above the map: a legend within would lie on cells.
         axes.figure.legend(
@@ -108,13 +108,27 @@ def _mesh(axes: Axes, spec: FigureSpec, x: Array, y: Array, grid: Array) -> None
     bar.outline.set_visible(False)
 
 
-def _threshold(axes: Axes, columns: Columns, spec: FigureSpec, points: Points) -> list[Any]:
-    """Where the event stops along y at each x, with its interval: marks above the map."""
+def _threshold(axes: Axes, columns: Columns, spec: FigureSpec) -> list[Any]:
+    """Where the event stops along y at each x, with its interval: marks above the map.
+
+    Of all rows, those without a finite z too: a run that diverged may be an answer.
+    """
     if spec.threshold is None:
         return []
     what = f"{spec.name}.threshold"
-    happens = columns.numbers_where_known(spec.threshold, points.rows, what)
-    found = edge_of_rows(points.x, points.y, happens, THRESHOLD_CONFIDENCE)
+    planned = columns.where(spec.where)
+    rows = planned[columns.statuses(planned) == "ok"]
+    x, y = columns.numbers(spec.x, rows, what), columns.numbers(spec.y, rows, what)
+    on_map = np.isfinite(x) & np.isfinite(y)
+    on_map &= ((x > 0) | (not log_x(spec))) & ((y > 0) | (not log_y(spec)))
+    rows, x, y = rows[on_map], x[on_map], y[on_map]
+    happens = answers_of(columns, spec.threshold, rows, what)
+    if rises(x, y, happens):
+        raise InvalidValueError(
+            f"{what} must be an event that stops as {spec.y} grows, and {spec.threshold!r} begins. "
+            f"Turn it round: not ({spec.threshold})."
+        )
+    found = edge_of_rows(x, y, happens, THRESHOLD_CONFIDENCE)
     if not len(found):
         return []
     x, y, low, high = found.T

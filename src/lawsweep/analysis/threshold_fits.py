@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from lawsweep.analysis.fits import fit_columns
 from lawsweep.analysis.frames import Array, Columns, distinct
 from lawsweep.analysis.results import FitResult, Parameter, count
 from lawsweep.analysis.specs import FitSpec
+from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.expressions import Expression
 from lawsweep.core.threshold import Lattice, Posterior
 
@@ -23,15 +24,18 @@ if TYPE_CHECKING:
 MEASURED = ("n_star", "low", "high", "transition_width")
 
 
-def reads_cells(spec: FitSpec) -> bool:
-    """Whether a fit is one of thresholds, not of rows."""
+def reads_cells(spec: FitSpec, names: Iterable[str]) -> bool:
+    """Whether a fit of a search is one of thresholds, not of its rows, whose columns are ``names``.
+
+    A metric that is called ``low``, say, is meant where it is named.
+    """
     texts = [t for t in (spec.y, spec.x, *spec.terms) if t is not None]
-    return any(set(Expression(text).names) & set(MEASURED) for text in texts)
+    measured = set(MEASURED) - set(names)
+    return any(set(Expression(text).names) & measured for text in texts)
 
 
-def fit_cells(cells: pd.DataFrame | None, spec: FitSpec) -> list[FitResult]:
+def fit_cells(cells: pd.DataFrame, spec: FitSpec) -> list[FitResult]:
     """A fit of the table of thresholds: of ``n_star`` as a power through its errors."""
-    assert cells is not None  # the names of its columns would have been refused
     columns = Columns(cells)
     if spec.law == "power" and "n_star" in Expression(spec.y).names and not spec.local:
         return fit_thresholds(columns, spec)
@@ -115,18 +119,47 @@ def _weighted(
 def ends_of(columns: Columns, text: str, rows: Array) -> tuple[Array, Array, Array]:
     """``text`` with the threshold, and with either end of its interval in its place.
 
-    NaN where the cell has no such number.  Where both ends are known the lower comes first.
+    NaN where the cell has no such number.  Where ``text`` falls as the threshold grows, its ends
+    are the other way round; where one end alone is known, its slope there tells.
     """
     expression = Expression(text)
-    found = []
-    for stand_in in ("n_star", "low", "high"):
-        used = {n: columns[stand_in if n == "n_star" else n][rows] for n in expression.names}
-        found.append(
-            np.asarray(expression.evaluate(used, len(rows), finite=False), dtype=np.float64)
-        )
-    y, a, b = found
-    falls = np.isfinite(a) & np.isfinite(b) & (a > b)
+
+    def at(threshold: Array) -> Array:
+        used = {n: threshold if n == "n_star" else columns[n][rows] for n in expression.names}
+        return np.asarray(expression.evaluate(used, len(rows), finite=False), dtype=np.float64)
+
+    ends = [columns[name][rows].astype(np.float64) for name in ("n_star", "low", "high")]
+    y, a, b = (at(end) for end in ends)
+    known = np.where(np.isfinite(ends[1]), ends[1], ends[2])
+    with np.errstate(invalid="ignore"):
+        slopes = at(known + 1e-3 * np.abs(known) + 1e-12) - at(known)
+        falls = np.where(np.isfinite(a) & np.isfinite(b), a > b, slopes < 0)
     return y, np.where(falls, b, a), np.where(falls, a, b)
+
+
+def answers_of(columns: Columns, text: str, rows: Array, what: str) -> Array:
+    """The event ``text`` at ``rows`` as a search reads it: 1, 0, or NaN for no answer, shape (n,).
+
+    No answer is a row without a metric that the event names, or one that did not converge, unless
+    the event asks for that.  A comparison with NaN is false.  Raises InvalidValueError for an
+    expression that is neither true nor false.
+    """
+    expression = Expression(text)
+    known = np.ones(len(rows), dtype=bool)
+    for name in expression.names:
+        known &= ~columns.is_missing(name)[rows]
+    if "converged" not in expression.names:
+        known &= ~columns.not_converged(rows)
+    used = {n: columns[n][rows[known]] for n in expression.names}
+    value = expression.evaluate(used, int(known.sum()), finite=False)
+    if len(value) and value.dtype != np.bool_:
+        raise InvalidValueError(
+            f"{what} must be true or false, and {text!r} gives {value.flat[0]!r}; write a "
+            "comparison."
+        )
+    happens = np.full(len(rows), np.nan)
+    happens[known] = value
+    return happens
 
 
 def edge_of_rows(x: Array, y: Array, happens: Array, confidence: float = 0.9) -> Array:
@@ -135,9 +168,35 @@ def edge_of_rows(x: Array, y: Array, happens: Array, confidence: float = 0.9) ->
     ``happens`` (n,) is 1, 0 or NaN (no answer).  The model is that of a search
     (``core/threshold.py``), given all rows; an x with fewer than two y, or a threshold that is
     beyond them, gives none.  Rows of one seed share their draws at all y, which the interval does
-    not know: with few seeds it is too narrow.
+    not know: with few seeds it is too narrow.  See ``rises`` for an event that begins instead.
     """
     found = []
+    for level, lattice, counts in _lines_of(x, y, happens):
+        posterior = Posterior(lattice)
+        posterior.add(counts)
+        below = posterior.mass_below(lattice.u[0])
+        if below < confidence and posterior.mass_below(lattice.u[-1]) > 1 - confidence:
+            tail = (1 - confidence) / 2
+            ends = posterior.quantiles([0.5, tail, 1 - tail])
+            found.append([level, *(lattice.value(float(u)) for u in ends)])
+    return np.array(found).reshape(-1, 4)
+
+
+def rises(x: Array, y: Array, happens: Array) -> bool:
+    """Whether the answers speak for an event that begins along y: 20 to 1, by Bayes' factor."""
+    score = 0.0
+    for _, lattice, counts in _lines_of(x, y, happens):
+        falling, rising = Posterior(lattice), Posterior(lattice)
+        falling.add(counts)
+        rising.add({k: (n_false, n_true) for k, (n_true, n_false) in counts.items()})
+        score += rising.log_evidence - falling.log_evidence
+    return bool(score > np.log(20))
+
+
+def _lines_of(
+    x: Array, y: Array, happens: Array
+) -> Iterator[tuple[float, Lattice, dict[int, tuple[int, int]]]]:
+    """Each x with two y or more: the lattice of its y, and at each (yes, no)."""
     levels, at = distinct(x)
     for k, level in enumerate(levels):
         here = (at == k) & np.isfinite(happens)
@@ -145,14 +204,6 @@ def edge_of_rows(x: Array, y: Array, happens: Array, confidence: float = 0.9) ->
         if len(values) < 2:
             continue
         yes = np.bincount(place, weights=happens[here]).round().astype(int)
-        counts = {i: (int(t), int(n - t)) for i, (t, n) in enumerate(
-            zip(yes, np.bincount(place), strict=True))}  # fmt: skip
-        lattice = Lattice(values.tolist())
-        posterior = Posterior(lattice)
-        posterior.add(counts)
-        below = posterior.mass_below(lattice.u[0])
-        if below < confidence and posterior.mass_below(lattice.u[-1]) > 1 - confidence:
-            tail = (1 - confidence) / 2
-            ends = posterior.quantiles([0.5, tail, 1 - tail])
-            found.append([float(level), *(lattice.value(float(u)) for u in ends)])
-    return np.array(found).reshape(-1, 4)
+        total = np.bincount(place)
+        counts = {i: (int(yes[i]), int(total[i] - yes[i])) for i in range(len(values))}
+        yield float(level), Lattice(values.tolist()), counts

@@ -62,7 +62,8 @@ def paint(axes: Axes, columns: Columns, spec: FigureSpec, arrays: object = None)
         axes.legend(handles=handles, loc="best", framealpha=0.85, edgecolor="0.85", title=title)
     axes.set_xlabel(spec.xlabel or labels.pretty(spec.x))
     axes.set_ylabel(spec.ylabel or labels.pretty(spec.y))
-    return [*notes, *_notes(columns, rows, fitted=spec.fit)]
+    n_beyond = int(np.sum(~np.isfinite(y) & (np.isfinite(low) | np.isfinite(high))))
+    return [*notes, *_notes(columns, rows, n_beyond, fitted=spec.fit)]
 
 
 def _log(asked: bool | None, spec: FigureSpec) -> bool:
@@ -123,11 +124,10 @@ def _guides(axes: Axes, spec: FigureSpec, x: Array) -> list[Any]:
     return handles
 
 
-def _notes(columns: Columns, rows: Array, *, fitted: bool) -> list[str]:
+def _notes(columns: Columns, rows: Array, n_beyond: int, *, fitted: bool) -> list[str]:
     confidence = columns["confidence"][rows]
     n = Counter(str(s) for s in columns["state"][rows])
     notes = [f"bars: {100 * float(confidence[0]):g} % intervals"]
-    n_beyond = n["below_grid"] + n["above_grid"]
     if n_beyond:
         notes.append(f"open triangles: {count(n_beyond, 'threshold')} beyond the grid")
     for state in ("open", "unresolved"):

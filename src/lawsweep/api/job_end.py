@@ -13,14 +13,12 @@ POLL_S = 0.5
 OWN_CODES = (*range(1, 126), 130)  # others are a shell's: not found, killed
 
 
-def cancel(
+def job_to_cancel(
     results_dir: str, sweep: str, job: str | None = None, *, address: str | None = None
 ) -> Job:
-    """Stop a job: its driver writes what has finished, and ends.  Returns it as it ended.
+    """The job that ``cancel`` is about: the one named, else the one that has not ended.
 
-    A job that has ended stays as it is.  Without ``job``: the one that is under way; raises
-    InvalidValueError where there are several.  Raises ExecutorError when the head does not
-    answer, or the job does not end.
+    Where all have ended: the latest.  Raises InvalidValueError where several have not.
     """
     if job is None:
         going = [j.id for j in jobs(results_dir, sweep, address=address) if not j.ended]
@@ -30,7 +28,19 @@ def cancel(
                 f"{', '.join(going)}."
             )
         job = going[0] if going else None
-    found = find_job(results_dir, sweep, job, address=address)
+    return find_job(results_dir, sweep, job, address=address)
+
+
+def cancel(
+    results_dir: str, sweep: str, job: str | None = None, *, address: str | None = None
+) -> Job:
+    """Stop a job: its driver writes what has finished, and ends.  Returns it as it ended.
+
+    A job that has ended stays as it is.  Without ``job``: the one that has not ended; raises
+    InvalidValueError where there are several.  Raises ExecutorError when the head does not
+    answer, or the job does not end.
+    """
+    found = job_to_cancel(results_dir, sweep, job, address=address)
     if found.ended:
         return found
     server, folder = JobServer(found.address), folder_of(results_dir, sweep)
@@ -40,7 +50,7 @@ def cancel(
         if time.monotonic() > end:
             raise ExecutorError(
                 f"The job {found.id} was told to stop and is still {look.state}. Look again with "
-                f"lawsweep status {sweep}."
+                "lawsweep status, or cancel it once more."
             )
         time.sleep(POLL_S)
     record = next(r for r in folder.job_records() if r["job"] == found.id)

@@ -56,6 +56,18 @@ def hydra_override(key: str, value: str) -> str:
     return f"{key}='{quoted}{trailing[0] if trailing else ''}'"
 
 
+def called(target: str, sweep: Sweep, results: str) -> str:
+    """The sweep as attach, logs, status and cancel find it again: what to type after the verb.
+
+    ``results``: its results folder as the driver has it, absolute.  Left out where the sweep by
+    its name alone has its results in ``results``, as most do.
+    """
+    given = any(o.partition("=")[0].lstrip("+") == "results_dir" for o in sweep.overrides)
+    if sweep.results_dir == "results" and not given and sweep.preset is None:
+        return shlex.join([target])
+    return shlex.join([target, hydra_override("results_dir", results)])
+
+
 def make(
     job: str, sweep: str, command: list[str], folder: Path, shipment: Shipment | None
 ) -> dict[str, Any]:

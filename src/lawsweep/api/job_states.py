@@ -234,7 +234,7 @@ def find_job(
 ) -> Job:
     """One job of a sweep: the one whose id is or begins with ``job``, else the latest sent.
 
-    Raises UnknownNameError with the nearest sweep or job.
+    Raises UnknownNameError with the nearest sweep or job, or the several that begin so.
     """
     folder = folder_of(results_dir, sweep)
     records = {str(r["job"]): r for r in folder.job_records()}
@@ -244,7 +244,12 @@ def find_job(
         chosen = list(records)[-1]
     else:
         fits = [j for j in records if j == job] or [j for j in records if j.startswith(job)]
-        if len(fits) != 1:
+        if len(fits) > 1:
+            raise UnknownNameError(
+                f"{len(fits)} jobs of {sweep} begin with {job!r}: {', '.join(fits)}. Give more of "
+                "the one that is meant."
+            )
+        if not fits:
             raise unknown_name("job", job, records, f"sweep {sweep}")
         chosen = fits[0]
     if address is not None:

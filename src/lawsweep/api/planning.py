@@ -88,15 +88,17 @@ def view_plan(sweep: Sweep, on: str | None = None) -> PlanView:
     machine = read_machine(on) if on else _here(sweep, facts["n_cpus"])
     rate = GPU_FLOPS_PER_S[machine.model] if machine.model else core_flops_per_s()
     costs = CostModel(made, rate)
-    threads = max(1, int(_per_task(sweep, "cpus")))
+    by_point = _by_point(sweep)
+    threads = None if "cpus_per_task" in by_point else max(1, int(_per_task(sweep, "cpus")))
     costs.learn_table(made, known, machine.device, threads)
     search = open_search(opened)
     todo = tuple(to_do(made, known)) if search is None else tuple(search.outlook())
     frozen = SweepFolder(sweep.folder).frozen_run_ids()
     planned = set(made.run_ids)
     per_task = _per_task(sweep, machine.kind)
+    notes = tuple(_one_slot_each(option) for option in by_point if option.startswith(machine.kind))
     return PlanView(
-        plan=made,
+        plan=dataclasses.replace(made, notes=(*made.notes, *notes)) if notes else made,
         states=_states(made, known, todo),
         orphaned=tuple(r for r in frozen if r in known and r not in planned),
         todo=todo,
@@ -129,6 +131,20 @@ def _states(made: Plan, known: Mapping[str, Done], todo: Sequence[int]) -> tuple
                 if ids[i] in known:
                     states[i] = "changed"
     return tuple(states)
+
+
+def _by_point(sweep: Sweep) -> list[str]:
+    """The options of the executor that are expressions over the params."""
+    options = ("cpus_per_task", "gpus_per_task")
+    return [o for o in options if isinstance(sweep.executor.get(o), str)]
+
+
+def _one_slot_each(option: str) -> str:
+    kind = option.removesuffix("s_per_task").upper()
+    return (
+        f"executor.{option} is an expression; the times here take 1 {kind} for every run, so a "
+        "launch whose runs need more takes longer than they say"
+    )
 
 
 def _per_task(sweep: Sweep, kind: str) -> float:

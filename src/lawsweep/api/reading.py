@@ -80,7 +80,10 @@ def fit(sweep: Sweep, frame: pd.DataFrame | None = None) -> list[FitResult]:
     specs = parse_fits(list(sweep.fits), [*frame.columns, *cell_names(cells)])
     results = []
     for spec in specs:
-        found = fit_cells(cells, spec) if reads_cells(spec) else fit_one(frame, spec)
+        if cells is not None and reads_cells(spec, frame.columns):
+            found = fit_cells(cells, spec)
+        else:
+            found = fit_one(frame, spec)
         if not found:
             raise InvalidValueError(
                 f"The fit {spec.name} has no rows: its where ({spec.where}) leaves none. Loosen it."

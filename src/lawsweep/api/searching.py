@@ -7,11 +7,15 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.outcome import FAILURES
 from lawsweep.core.sweep import Sweep
 from lawsweep.core.threshold import STATES
-from lawsweep.runner.search import Event, Search, all_derived, dependents, find_cells, sources
+from lawsweep.runner.search import Search
+from lawsweep.runner.search_cells import chains_of, find_cells
+from lawsweep.runner.search_event import Event
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,7 +54,7 @@ COLUMNS: Mapping[str, tuple[str, str]] = {
 def open_search(opened: Study, *, retry: bool = False) -> Search | None:
     """The search of a sweep at where its table has brought it; None for an ordinary sweep.
 
-    ``retry``: rows that failed count as not there.
+    ``retry``: rows that failed count as not there, and are wanted, asked for or not.
     """
     spec = opened.sweep.search_spec
     if spec is None:
@@ -60,13 +64,15 @@ def open_search(opened: Study, *, retry: bool = False) -> Search | None:
     rows = opened.table.read(plan.run_ids)
     rows = rows.select([n for n in ("run_id", "status", *metrics) if n in rows.column_names])
     place = {run_id: i for i, run_id in enumerate(plan.run_ids)}
-    known = {}
+    known, again = {}, []
     for row in rows.to_pylist():
         status = row.pop("status")
         run = place[row.pop("run_id")]
-        if not (retry and status in FAILURES):
+        if retry and status in FAILURES:
+            again.append(run)
+        else:
             known[run] = (status, row)
-    return Search(plan, spec, known, all_derived(opened.sweep.derive, opened.sweep.axes))
+    return Search(plan, spec, known, again)
 
 
 def check_search(opened: Study) -> None:
@@ -74,7 +80,14 @@ def check_search(opened: Study) -> None:
     spec = opened.sweep.search_spec
     if spec is not None:
         Event(opened.plan, spec)
-        find_cells(opened.plan, spec.axis, all_derived(opened.sweep.derive, opened.sweep.axes))
+        find_cells(opened.plan, spec.axis)
+        columns = {**opened.plan.params, **opened.plan.extra}
+        for name in _told_by(opened):
+            if name in COLUMNS and len(set(columns.get(name, np.zeros(1)).tolist())) > 1:
+                raise InvalidValueError(
+                    f"{name!r} is a column of the table of thresholds, and here also the name of "
+                    "a param or an axis: a search cannot tell them apart. Call it otherwise."
+                )
 
 
 def seen(opened: Study, known: Mapping[str, Any]) -> list[int] | None:
@@ -98,12 +111,15 @@ def threshold_columns(opened: Study) -> tuple[str, ...]:
 
 
 def _cell_columns(opened: Study) -> list[str]:
+    return [n for n in _told_by(opened) if n not in COLUMNS]
+
+
+def _told_by(opened: Study) -> list[str]:
+    """Params and axes that tell cells apart, or might."""
     spec, plan = opened.sweep.search_spec, opened.plan
     assert spec is not None
-    derive = all_derived(opened.sweep.derive, opened.sweep.axes)
-    tied = {spec.axis, *sources(spec.axis, derive, plan.extra)}
-    names = [*(s.name for s in plan.experiment.params), *plan.extra]
-    return [n for n in names if n not in tied | dependents(tied, derive) and n not in COLUMNS]
+    moving = frozenset.intersection(*(c.moving for c in chains_of(plan, spec.axis).values()))
+    return [n for n in (*(s.name for s in plan.experiment.params), *plan.extra) if n not in moving]
 
 
 def thresholds(sweep: Sweep) -> pd.DataFrame:
@@ -123,6 +139,7 @@ def thresholds(sweep: Sweep) -> pd.DataFrame:
 def threshold_table(opened: Study, search: Search | None = None) -> pa.Table:
     """``thresholds`` as Arrow, of a search that is open already if given."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     from lawsweep.store.sweep_folder import plan_table
 
@@ -133,7 +150,13 @@ def threshold_table(opened: Study, search: Search | None = None) -> pa.Table:
             "axis and event."
         )
     firsts = [cell.points[0] * len(opened.plan.seeds) for cell in search.cells]
-    cells = plan_table(opened.plan).select(_cell_columns(opened)).take(pa.array(firsts))
+    rows = plan_table(opened.plan).take(pa.array(firsts, type=pa.int64()))
+    # By name: a table without columns would have no rows either.
+    fields, values = [], []
+    for name in _cell_columns(opened):
+        fields.append(rows.schema.field(name))
+        moves = pa.array([name in cell.moving for cell in search.cells])
+        values.append(pc.if_else(moves, pa.scalar(None, rows[name].type), rows[name]))
     found = search.results()
     columns: dict[str, list[Any]] = {
         "n_star": [t.n_star for t in found],
@@ -148,14 +171,14 @@ def threshold_table(opened: Study, search: Search | None = None) -> pa.Table:
         "n_candidates": [len(c.values) for c in search.cells],
         "confidence": [search.spec.confidence for _ in found],
     }
-    for name, values in columns.items():
+    for name, column in columns.items():
         kind = {"state": pa.string(), "reason": pa.string()}.get(
             name, pa.int64() if name.startswith("n_") and name != "n_star" else pa.float64()
         )
         unit, meaning = COLUMNS[name]
-        field = pa.field(name, kind, metadata={"unit": unit, "meaning": meaning})
-        cells = cells.append_column(field, pa.array(values, type=kind))
-    return cells
+        fields.append(pa.field(name, kind, metadata={"unit": unit, "meaning": meaning}))
+        values.append(pa.array(column, type=kind))
+    return pa.table(values, schema=pa.schema(fields, metadata=rows.schema.metadata))
 
 
 def write_thresholds(opened: Study, search: Search | None = None) -> str:
@@ -193,14 +216,17 @@ def lines(opened: Study, search: Search, limit: int = 20) -> list[str]:
     """A line a cell, the first few of many."""
     plan, axis = opened.plan, search.spec.axis
     columns = {**plan.params, **plan.extra}
+    derived = set.intersection(*(set(derive) for derive in plan.derives))
     told = [
         n
         for n in _cell_columns(opened)
-        if n in columns and n not in opened.sweep.derive and len(set(columns[n].tolist())) > 1
+        if n in columns and n not in derived and len(set(columns[n].tolist())) > 1
     ]
     found = []
     for cell, t in list(zip(search.cells, search.results(), strict=True))[:limit]:
-        at = ", ".join(f"{n}={_text(columns[n][cell.points[0]])}" for n in told)
+        at = ", ".join(
+            f"{n}={_text(columns[n][cell.points[0]])}" for n in told if n not in cell.moving
+        )
         runs = f"{t.n_runs} runs at {t.n_visited} of {len(cell.values)} candidates"
         if t.n_unanswered:
             runs += f", {t.n_unanswered} without an answer"
@@ -208,12 +234,14 @@ def lines(opened: Study, search: Search, limit: int = 20) -> list[str]:
             side = "below" if t.state == "below_grid" else "above"
             end = cell.values[0] if t.state == "below_grid" else cell.values[-1]
             what = f"{axis}* is {side} {end:g}"
-        elif t.n_star is None:
+        elif t.low is None and t.high is None and t.n_star is None:
             what = f"{axis}* is not known"
         else:
-            wide = f"{100 * (t.width or 0):.2g} %" if cell.values[0] > 0 else f"{t.width:.2g}"
             low = "below the grid" if t.low is None else f"{t.low:.4g}"
             high = "above the grid" if t.high is None else f"{t.high:.4g}"
+            what = f"{axis}* is in [{low}, {high}]"
+        if t.n_star is not None:
+            wide = f"{100 * (t.width or 0):.2g} %" if cell.values[0] > 0 else f"{t.width:.2g}"
             what = f"{axis}* = {t.n_star:.4g} [{low}, {high}]"
             runs += f", transition {wide} wide"
         why = f"; {t.state}" if t.state in ("open", "unresolved") else ""

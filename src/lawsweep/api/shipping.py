@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import fnmatch
+import glob
 import os
+import shlex
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,8 @@ MOST_BYTES = 50 * 2**20
 MOST_FILES = 2000
 # Left out wherever they are, beside hidden ones, virtual environments and the results.
 NEVER = ("__pycache__", "node_modules", "*.pyc", "*.egg-info")
+# The runs may need any of these, so no folder that has one is named as what to leave out.
+NEEDED = (".py", ".yaml", ".yml")
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Shipment:
             except OSError as error:
                 raise InvalidValueError(
                     f"Cannot ship {name}: {error.strerror}. Mend it, or leave it out with "
-                    f"--exclude {name}."
+                    f"{_exclude(name)}."
                 ) from None
 
 
@@ -45,13 +49,13 @@ def survey(folder: Path, results: Path | str = "results", exclude: Sequence[str]
     """What of ``folder`` a job takes along.
 
     Left out are hidden files and folders (.git, .venv, .env), other virtual environments,
-    caches, links to folders, ``results`` and the results folder, and whatever matches a pattern
-    of ``exclude`` (of a name, or of a path from the folder).  Raises InvalidValueError when what
-    is left is more than ``MOST_BYTES`` or ``MOST_FILES``.
+    caches, links to folders, ``results``, the results folder and others that are results by what
+    is in them, and whatever matches a pattern of ``exclude`` (of a name, or of a path from the
+    folder).  Raises InvalidValueError when the rest is more than ``MOST_BYTES`` or ``MOST_FILES``.
     """
-    files: list[str] = []
+    files: dict[str, int] = {}
     left: list[str] = []
-    heavy: Counter[str] = Counter()
+    n_bytes = 0
     not_these = {folder / "results", Path(os.path.abspath(folder / results))}  # noqa: PTH100
     for place, folders, names in os.walk(folder):
         here = Path(place)
@@ -63,7 +67,7 @@ def survey(folder: Path, results: Path | str = "results", exclude: Sequence[str]
                 path in not_these
                 or path.is_symlink()
                 or _stays(name, relative, exclude)
-                or (path / "pyvenv.cfg").is_file()
+                or _stays_whole(path)
             ):
                 left.append(relative)
             else:
@@ -75,11 +79,22 @@ def survey(folder: Path, results: Path | str = "results", exclude: Sequence[str]
             if _stays(name, relative, exclude) or not path.is_file():
                 left.append(relative)
                 continue
-            files.append(relative)
-            heavy[relative.partition("/")[0]] += path.stat().st_size
-            if heavy.total() > MOST_BYTES or len(files) > MOST_FILES:
-                raise InvalidValueError(_too_much(folder, files, heavy))
-    return Shipment(folder, tuple(files), heavy.total(), tuple(left))
+            files[relative] = path.stat().st_size
+            n_bytes += files[relative]
+            if n_bytes > MOST_BYTES or len(files) > MOST_FILES:
+                raise InvalidValueError(_too_much(folder, files))
+    return Shipment(folder, tuple(files), n_bytes, tuple(left))
+
+
+def _stays_whole(path: Path) -> bool:
+    """Whether a folder is a virtual environment, results under any name, or not ours to read."""
+    try:
+        if (path / "pyvenv.cfg").is_file():
+            return True
+        with_tables = (path / "tables").is_dir()
+        return with_tables and any(path.glob("sweeps/*/plan.parquet"))
+    except OSError:
+        return True
 
 
 def _stays(name: str, relative: str, exclude: Sequence[str]) -> bool:
@@ -90,20 +105,43 @@ def _stays(name: str, relative: str, exclude: Sequence[str]) -> bool:
     )
 
 
-def _too_much(folder: Path, files: Sequence[str], heavy: Counter[str]) -> str:
-    if heavy.total() > MOST_BYTES:
+def _too_much(folder: Path, files: Mapping[str, int]) -> str:
+    if sum(files.values()) > MOST_BYTES:
         most = f"{MOST_BYTES // 2**20} MiB"
-        (name, size), *_ = heavy.most_common(1)
+        name, size = max(files.items(), key=lambda each: each[1])
+        if size < MOST_BYTES / 2:  # it is many
+            name, size = _heaviest(files)
         which = f"{name} alone has {size / 2**20:.0f} MiB or more"
     else:
         most = f"{MOST_FILES:,} files"
-        (name, n), *_ = Counter(f.partition("/")[0] for f in files).most_common(1)
+        name, n = _heaviest(dict.fromkeys(files, 1))
         which = f"{name} has {n:,} or more"
+    advice = f"Leave out what the runs do not need with {_exclude(name)}, start"
+    if name.endswith(NEEDED):
+        which, advice = "most of it code and settings", "Start"
     return (
         f"The working folder {folder} has more than the {most} that a job takes along ({which}). "
-        f"Leave out what the runs do not need with --exclude {name}, start from a smaller folder, "
-        "or use --no-ship where the cluster sees this folder."
+        f"{advice} from a smaller folder, or use --no-ship where the cluster sees this folder."
     )
+
+
+def _heaviest(files: Mapping[str, int]) -> tuple[str, int]:
+    """The largest thing that may stay: a folder without code and settings, or a file."""
+    at, inside = "", dict(files)
+    while True:
+        heavy: Counter[str] = Counter()
+        for name, size in inside.items():
+            heavy[at + name.removeprefix(at).partition("/")[0]] += size
+        ((found, size),) = heavy.most_common(1)
+        inside = {n: s for n, s in inside.items() if n == found or n.startswith(f"{found}/")}
+        if found in inside or not any(n.endswith(NEEDED) for n in inside):
+            return found, size
+        at = f"{found}/"
+
+
+def _exclude(name: str) -> str:
+    """The option that leaves out just this."""
+    return f"--exclude {shlex.quote(glob.escape(name))}"
 
 
 def job_results_dir(results_dir: str, folder: Path, *, seen: bool, head: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import json
 import os
 import platform
 import re
@@ -17,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from lawsweep.api import job_request
 from lawsweep.api.job_states import Job, jobs_of, who
+from lawsweep.api.searching import forecast, open_search
 from lawsweep.api.shipping import Shipment, job_results_dir, survey
-from lawsweep.api.study import study
+from lawsweep.api.study import Study, study
 from lawsweep.core.errors import LawsweepError, StoreError
+from lawsweep.core.search import SearchSpec
 from lawsweep.core.sweep import Sweep
 from lawsweep.executors.ray_jobs import JobServer, job_server_address
 
@@ -36,7 +39,12 @@ class AlreadyRunsError(LawsweepError):
 
 @dataclass(frozen=True)
 class Submitted:
-    """A job that was sent; ``job`` is None where every planned run is in the table already."""
+    """A job that was sent; ``job`` is None where nothing is left to run.
+
+    Of a search, ``n_planned`` is about how many runs it takes in all, ``n_missing`` how many it
+    wants now, and ``search`` says both in words.  ``called``: the sweep and its results folder as
+    attach, logs, status and cancel take them.
+    """
 
     job: str | None
     address: str
@@ -46,6 +54,8 @@ class Submitted:
     n_missing: int
     shipment: Shipment | None
     notes: tuple[str, ...] = ()
+    search: str | None = None
+    called: str = ""
 
 
 def submit(
@@ -65,40 +75,49 @@ def submit(
     Raises a LawsweepError; AlreadyRunsError when a job with the same runs is under way, unless
     ``again``.
     """
-    from lawsweep.store.parquet import ParquetTable
     from lawsweep.store.sweep_folder import SweepFolder
 
     job_request.check_sendable(sweep)
     opened = study(sweep)  # what can be wrong here is said before the head is asked
     place = job_server_address(address, os.environ)
+    target = target or sweep.name
     shipment = None
     if ship:
         shipment = survey(Path.cwd(), sweep.results, exclude)
-    notes = job_request.notes(sweep, target or sweep.name, shipment)
+    notes = job_request.notes(sweep, target, shipment)
     server = JobServer(place)
     seen = not ship or "://" in sweep.results_dir or server.is_this_machine()
     results = job_results_dir(sweep.results_dir, Path.cwd(), seen=seen, head=place)
+    called = job_request.called(target, sweep, results)
     sweep = dataclasses.replace(
         sweep, results_dir=results, config={**sweep.config, "results_dir": results}
     )
-    table = ParquetTable(sweep.tables, opened.plan.experiment)
-    missing = len(opened.plan) - len(table.done(opened.plan.run_ids))
-    words = job_request.words(sweep, target or sweep.name)
+    words = job_request.words(sweep, target)
+    n_planned, n_missing, search = _left(opened)
     found = Submitted(
-        None, place, " ".join(words), results, len(opened.plan), missing, shipment, notes
+        None, place, " ".join(words), results, n_planned, n_missing, shipment, notes, search, called
     )
-    if not missing and not again:
+    if not found.n_missing and not again:
         return found
-    table.check_writable()
-    folder, digest = SweepFolder(sweep.folder), digest_of(opened.plan)
+    opened.table.check_writable()
+    folder, digest = SweepFolder(sweep.folder), digest_of(opened.plan, sweep.search_spec)
     if not again:
-        _refuse_twice(sweep.name, jobs_of(folder), digest)
+        _refuse_twice(called, jobs_of(folder), digest)
     job = _new_id(sweep.name, digest, folder.jobs.names())
     request = job_request.make(job, sweep.name, words, Path.cwd(), shipment)
     folder.freeze(opened.plan, sweep.record())
-    record = _record(job, sweep, place, request["entrypoint"], digest, opened.plan, shipment)
-    _send(folder, server, request, record, shipment)
-    return dataclasses.replace(found, job=job, command=request["entrypoint"])
+    found = dataclasses.replace(found, job=job, command=request["entrypoint"])
+    _send(folder, server, request, _record(found, sweep, digest), shipment)
+    return found
+
+
+def _left(opened: Study) -> tuple[int, int, str | None]:
+    """Runs in all, runs that are missing now, and of a search what it expects, in words."""
+    search = open_search(opened)
+    if search is None:
+        n_done = len(opened.table.done(opened.plan.run_ids))
+        return len(opened.plan), len(opened.plan) - n_done, None
+    return search.n_expected, len(search.wanted()), forecast(search)
 
 
 def _send(
@@ -122,34 +141,31 @@ def _send(
         raise
 
 
-def _record(
-    job: str,
-    sweep: Sweep,
-    address: str,
-    command: str,
-    digest: str,
-    plan: Plan,
-    shipment: Shipment | None,
-) -> dict[str, Any]:
+def _record(sent: Submitted, sweep: Sweep, digest: str) -> dict[str, Any]:
     return {
-        "job": job,
+        "job": sent.job,
         "sweep": sweep.name,
-        "address": address,
-        "command": command,
+        "address": sent.address,
+        "command": sent.command,
         "overrides": list(sweep.overrides),
         "digest": digest,
-        "n_planned": len(plan),
+        "n_planned": sent.n_planned,
         "submitted_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "by": who(),
         "host": platform.node(),
-        "shipped": None if shipment is None else len(shipment.files),
+        "shipped": None if sent.shipment is None else len(sent.shipment.files),
         "state": None,
     }
 
 
-def digest_of(plan: Plan) -> str:
-    """Six hexadecimal digits of the set of planned runs: alike for what is the same work."""
+def digest_of(plan: Plan, search: SearchSpec | None = None) -> str:
+    """Six hexadecimal digits of the planned runs and the search: alike for the same work.
+
+    Two searches over one plan differ: one to a smaller tolerance runs more of it.
+    """
     joined = "\n".join(sorted(plan.run_ids)).encode()
+    if search is not None:
+        joined += b"\n" + json.dumps(dataclasses.asdict(search), sort_keys=True).encode()
     return hashlib.blake2b(joined, digest_size=3).hexdigest()
 
 
@@ -164,11 +180,12 @@ def _new_id(name: str, digest: str, taken: Sequence[str]) -> str:
     return job
 
 
-def _refuse_twice(name: str, jobs: Sequence[Job], digest: str) -> None:
+def _refuse_twice(called: str, jobs: Sequence[Job], digest: str) -> None:
     for job in jobs:
         if job.digest == digest and job.under_way:
             raise AlreadyRunsError(
                 f"The same runs are under way as job {job.id} ({job.state}, sent "
-                f"{job.submitted_at} by {job.by}). Follow it with lawsweep attach {name}, or send "
-                "them once more with --again (harmless, but most runs would be computed twice)."
+                f"{job.submitted_at} by {job.by}). Follow it with lawsweep attach {called} --job "
+                f"{job.id}, or send them once more with --again (harmless, but most runs would be "
+                "computed twice)."
             )

@@ -23,6 +23,7 @@ EXIT_FAILED_ROWS, EXIT_SAME_FAILURE, EXIT_INTERRUPTED = 3, 4, 130
 EXIT_NOT_REPRODUCED, EXIT_PROBLEMS = 5, 6
 
 _ANSWER: list[str] = []
+_STDOUT: list[TextIO] = []
 _TOLD: set[str] = set()
 
 
@@ -40,6 +41,7 @@ def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
         if not options["as_json"]:
             return function(**options)
         _ANSWER.clear()
+        _STDOUT[:] = [sys.stdout]
         with contextlib.redirect_stdout(sys.stderr):
             code = function(**options)
         for text in _ANSWER:
@@ -61,6 +63,15 @@ def say(value: Any) -> None:
     from lawsweep.api import to_json
 
     _ANSWER.append(to_json(value))
+
+
+def say_line(value: Any) -> None:
+    """Give ``value`` at once, on a line of its own: an answer of ``--json`` that is one of many."""
+    import json
+
+    from lawsweep.api import to_json
+
+    click.echo(json.dumps(json.loads(to_json(value))), file=_STDOUT[-1])  # flushed
 
 
 def warn(lines: Iterable[Any]) -> None:

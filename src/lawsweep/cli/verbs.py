@@ -19,6 +19,7 @@ from lawsweep.cli.options import (
     load,
     results_dir,
     say,
+    say_line,
     sweep_arguments,
     warn,
 )
@@ -213,7 +214,9 @@ def plan(sweep: str, overrides: tuple[str, ...], on: str | None, limit: int, as_
 
 @click.command()
 @sweep_arguments
-@click.option("--watch", is_flag=True, help="Again every 2 seconds, until everything is done.")
+@click.option(
+    "--watch", is_flag=True, help="Again every 2 s until all is done; with --json a line each."
+)
 @json_option
 def status(sweep: str, overrides: tuple[str, ...], watch: bool, as_json: bool) -> int:
     """Done, running, failed, missing, and jobs: from the store."""
@@ -226,7 +229,7 @@ def status(sweep: str, overrides: tuple[str, ...], watch: bool, as_json: bool) -
         # A watch reads the store alone; a single look asks the heads of unfinished jobs too.
         jobs = api.jobs(loaded.results_dir, loaded.name, ask=not watch)
         if as_json:
-            say(
+            (say_line if watch else say)(
                 {
                     "planned": found.planned,
                     "statuses": dict(found.statuses),

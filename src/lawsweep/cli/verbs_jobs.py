@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lawsweep.cli import printing
 from lawsweep.cli.options import (
     EXIT_INTERRUPTED,
     json_option,
@@ -29,16 +28,22 @@ if TYPE_CHECKING:
 address_option = click.option(
     "--address",
     metavar="URL",
-    help="The job server, http://HEAD:8265; default: RAY_API_SERVER_ADDRESS, RAY_ADDRESS, here.",
+    help="The head's job server, http://HEAD:8265.  Default: RAY_API_SERVER_ADDRESS, or a "
+    "RAY_ADDRESS that begins with http://; without these it must be given, for nothing is sent to "
+    "a head that was not named.",
 )
 
 
-def job_options(function: Callable[..., Any]) -> Callable[..., Any]:
+def job_options(default: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """``--job`` and ``--address`` of a job that was sent."""
-    function = click.option("--job", metavar="ID", help="Which one; default: the latest.")(function)
-    return click.option(
-        "--address", metavar="URL", help="Its head, where it is reached otherwise from here."
-    )(function)
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        which = f"Which one, or the beginning of its id; default: {default}."
+        where = "Its head, where it is reached otherwise from here."
+        function = click.option("--job", metavar="ID", help=which)(function)
+        return click.option("--address", metavar="URL", help=where)(function)
+
+    return add
 
 
 @click.command(short_help="Send the sweep to a cluster as a Ray job; this machine may go.")
@@ -62,7 +67,8 @@ def submit(
     """Run the sweep on a cluster, from its head: `lawsweep run SWEEP executor=ray_cluster` there.
 
     It is planned and checked here first.  A copy of the working folder goes along, without hidden
-    files, virtual environments, results and links to folders.  Results go where both see them.
+    files, virtual environments, results (of any name) and links to folders.  Results go where both
+    see them.
     """
     from lawsweep import api
 
@@ -73,7 +79,7 @@ def submit(
     if as_json:
         say(_as_json(sent))
     else:
-        _print_sent(sent, sweep, overrides)
+        _print_sent(sent)
     if follow and sent.job is not None:
         return _follow(api.find_job(sent.results_dir, loaded.name, sent.job), sent.results_dir)
     return 0
@@ -111,6 +117,7 @@ def _as_json(sent: Submitted) -> dict[str, Any]:
         "results_dir": sent.results_dir,
         "planned": sent.n_planned,
         "missing": sent.n_missing,
+        "search": sent.search,
         "shipped": None
         if going is None
         else {"files": len(going.files), "bytes": going.n_bytes, "left_out": list(going.left_out)},
@@ -118,12 +125,15 @@ def _as_json(sent: Submitted) -> dict[str, Any]:
     }
 
 
-def _print_sent(sent: Submitted, name: str, overrides: tuple[str, ...]) -> None:
+def _print_sent(sent: Submitted) -> None:
     warn(sent.notes)
     if sent.job is None:
-        click.echo("nothing to run: every planned run is in the table already (--again sends it)")
+        done = "every planned run is in the table already"
+        done = done if sent.search is None else f"the search has ended ({sent.search})"
+        click.echo(f"nothing to run: {done} (--again sends it)")
         return
-    click.echo(f"job {sent.job}: {sent.n_missing:,} of {sent.n_planned:,} runs, to {sent.address}")
+    what = f"{sent.n_missing:,} of {sent.n_planned:,} runs"
+    click.echo(f"job {sent.job}: {sent.search or what}, to {sent.address}")
     click.echo(f"command: {sent.command}")
     if sent.shipment is not None:
         left = sent.shipment.left_out
@@ -133,14 +143,12 @@ def _print_sent(sent: Submitted, name: str, overrides: tuple[str, ...]) -> None:
             f"of {sent.shipment.folder}" + (f"; left out: {shown}" if left else "")
         )
     click.echo(f"results: {sent.results_dir}")
-    where = tuple(o for o in overrides if o.startswith("results_dir="))
-    again = printing.typed(name, where)
-    click.echo(f"follow:  lawsweep attach {again}  (or logs, status, cancel)")
+    click.echo(f"follow:  lawsweep attach {sent.called}  (or logs, status, cancel)")
 
 
 @click.command()
 @sweep_arguments
-@job_options
+@job_options("the latest")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job ends, with its exit code.")
 def logs(
     sweep: str, overrides: tuple[str, ...], job: str | None, address: str | None, follow: bool
@@ -158,20 +166,21 @@ def logs(
 
 @click.command()
 @sweep_arguments
-@job_options
+@job_options("the one that has not ended, needed where several have not")
 @json_option
 def cancel(
     sweep: str, overrides: tuple[str, ...], job: str | None, address: str | None, as_json: bool
 ) -> int:
     """Stop a job of the sweep; what had finished is in the table."""
     from lawsweep import api
+    from lawsweep.api.job_end import job_to_cancel
 
     results, name = _place(sweep, overrides)
-    before = api.find_job(results, name, job, address=address) if job else None
-    found = api.cancel(results, name, job, address=address)
+    before = job_to_cancel(results, name, job, address=address)
+    found = before if before.ended else api.cancel(results, name, before.id, address=address)
     if as_json:
         say(job_as_json(found))
-    elif found.state == "STOPPED" and not (before and before.ended):
+    elif found.state == "STOPPED" and not before.ended:
         click.echo(f"job {found.id}: STOPPED; what had finished is in the table")
     else:
         click.echo(f"job {found.id} had ended already: {found.state}")
@@ -180,7 +189,7 @@ def cancel(
 
 @click.command(short_help="Follow a job: its log, how far it is, and at its end its exit code.")
 @sweep_arguments
-@job_options
+@job_options("the latest")
 def attach(sweep: str, overrides: tuple[str, ...], job: str | None, address: str | None) -> int:
     """Follow a job until it ends; Ctrl-C detaches, and the job goes on."""
     from lawsweep import api
@@ -196,6 +205,8 @@ def _place(text: str, overrides: tuple[str, ...]) -> tuple[str, str]:
     where = tuple(o for o in overrides if o.partition("=")[0] == "results_dir")
     try:
         loaded = load(text, overrides)
+        if len(where) < len(overrides):
+            loaded.plan()  # which checks the names and values that load takes as they come
     except UnknownNameError:
         if len(where) < len(overrides):
             raise  # it is this sweep that its overrides are about

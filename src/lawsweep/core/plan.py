@@ -21,7 +21,8 @@ class Plan:
     """All runs of a sweep, point-major: run ``i`` is point ``i // n_seeds``, seed ``i % n_seeds``.
 
     ``params`` holds a column for each param that was given (others are at their default),
-    ``extra`` the axes that are no params; both have one entry a point.
+    ``extra`` the axes that are no params; both have one entry a point, as has ``grid``: which grid
+    of a union the point is of, as a place in ``derives``, the expressions of each grid.
     """
 
     experiment: Experiment
@@ -30,6 +31,8 @@ class Plan:
     n_points: int
     seeds: tuple[int, ...]
     run_ids: list[str]
+    grid: np.ndarray
+    derives: tuple[Mapping[str, str], ...]
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -90,7 +93,17 @@ def make_plan(
     ids = run_ids(experiment, points.params, points.n, chosen)
     if len(set(ids)) < len(ids):
         points, ids = _distinct(points, ids, len(chosen))
-    return Plan(experiment, points.params, points.extra, points.n, chosen, ids, points.notes)
+    return Plan(
+        experiment,
+        points.params,
+        points.extra,
+        points.n,
+        chosen,
+        ids,
+        points.grid,
+        points.derives,
+        points.notes,
+    )
 
 
 def _distinct(points: Points, ids: list[str], n_seeds: int) -> tuple[Points, list[str]]:
@@ -104,6 +117,8 @@ def _distinct(points: Points, ids: list[str], n_seeds: int) -> tuple[Points, lis
         {n: c[keep] for n, c in points.extra.items()},
         len(keep),
         (*points.notes, note),
+        points.grid[keep],
+        points.derives,
     )
     return kept, [ids[i * n_seeds + k] for i in keep.tolist() for k in range(n_seeds)]
 

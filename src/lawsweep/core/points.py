@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import graphlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,9 @@ class Points:
     extra: Columns
     n: int
     notes: tuple[str, ...] = ()
+    # The grid of the union that each point is of, and what each grid derives.
+    grid: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int32))
+    derives: tuple[Mapping[str, str], ...] = ({},)
 
 
 def make_points(
@@ -57,8 +60,8 @@ def make_points(
             f"The axes span {count:,} points, more than the limit of {max_points:,}. "
             f"Narrow an axis, or set max_points={count} if you mean it."
         )
-    parts = [_Filler(experiment, specs, grid).points() for grid in grids]
-    parts = [p for p in parts if p.n]
+    filled = [(_Filler(experiment, specs, grid).points(), grid.derive) for grid in grids]
+    parts = [p for p, _ in filled if p.n]
     if not parts:
         shown = " and ".join(repr(w) for g in grids for w in g.where)
         raise EmptyPlanError(
@@ -68,7 +71,9 @@ def make_points(
     extra = list(dict.fromkeys(n for p in parts for n in p.extra))
     joined = {n: np.concatenate([_column(p, n, specs[n]) for p in parts]) for n in names}
     beside = {n: _joined_extra(parts, n) for n in extra}
-    return Points(joined, beside, sum(p.n for p in parts), tuple(reader.notes))
+    grid = np.repeat(np.arange(len(parts), dtype=np.int32), [p.n for p in parts])
+    derives = tuple(derive for p, derive in filled if p.n)
+    return Points(joined, beside, len(grid), tuple(reader.notes), grid, derives)
 
 
 def _column(points: Points, name: str, spec: FieldSpec) -> np.ndarray:

@@ -16,7 +16,11 @@ Arrays = Mapping[str, "np.ndarray"]
 
 
 class Executor(Protocol):
-    """Runs tasks somewhere.  Serial and Ray obey the same contract (tests/contracts)."""
+    """Runs tasks somewhere.  Serial and Ray obey the same contract (tests/contracts).
+
+    One whose tasks may need different amounts also has ``needs_of(plan, runs)``: for each point a
+    number, (n_points,), which those share that may share a task, or None where all may.
+    """
 
     name: str
     in_process: bool  # runs are executed inside ``poll``: only an exception ends one early

@@ -18,7 +18,9 @@ class SearchSpec:
     """Find where ``event`` stops being true as ``axis`` grows (``rising``: where it becomes true).
 
     ``axis`` is swept, and its planned values are the candidates; the other axes span the cells.
-    ``event`` is a yes/no expression over params and metrics.  A cell is resolved when the half
+    ``event`` is a yes/no expression over params and metrics.  A comparison with a NaN is false (and
+    ``!=`` true), so write it such that false is what a run that diverged should count as: ``loss <
+    1``, not ``not loss > 1``.  A cell is resolved when the half
     width of its interval, which holds the threshold with probability ``confidence``, is at most
     ``tolerance`` times the threshold (of an axis that reaches 0 or below: times its span); it is
     given up after ``max_runs`` runs.  ``batch`` runs of

@@ -125,6 +125,7 @@ class Posterior:
         self._edges = lattice.m[0] + lattice.step * (np.arange(len(lattice.m) + 1) - 0.5)
         self._cdf = np.linspace(0.0, 1.0, len(lattice.m) + 1)
         self._widths = np.full(len(lattice.s), 1 / len(lattice.s))
+        self.log_evidence = 0.0  # log of the answers' probability, over the prior
 
     def add(self, answers: Mapping[int, tuple[int, int]]) -> None:
         """Take in answers: of each candidate how many times the event happened, and did not."""
@@ -136,6 +137,7 @@ class Posterior:
         for candidate in sorted(self._counts):
             log += self.lattice.log_likelihood(candidate, *self._counts[candidate])
         weights = np.exp(log - log.max())
+        self.log_evidence = float(log.max() + np.log(weights.mean()))
         weights /= weights.sum()
         self._cdf = np.concatenate([[0.0], np.cumsum(weights.sum((1, 2)))])
         self._widths = weights.sum((0, 2))

@@ -28,6 +28,11 @@ HEAD_S = 10.0  # a dashboard that has just started knows of no node yet
 STOP_WAIT_S = 60  # from SIGTERM to SIGKILL; Ray's own 3 s are short for a flush to an object store
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 OURS = "RAY_API_SERVER_ADDRESS", "RAY_ADDRESS"
+_ANY_HEAD = ("auto", "local")  # Ray's words for whichever head it finds here
+_NAME_IT = (
+    f"Give --address http://HEAD:{PORT} (http://127.0.0.1:{PORT} for a head of yours on this "
+    "machine), or set RAY_API_SERVER_ADDRESS to that."
+)
 _QUIET = (
     "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk",
     "ray._private.runtime_env.packaging",
@@ -58,17 +63,27 @@ class Look:
 
 
 def job_server_address(given: str | None, environ: Mapping[str, str]) -> str:
-    """The URL of the job server: ``given``, else the environment's, else this machine's.
+    """The URL of the job server: ``given``, else RAY_API_SERVER_ADDRESS, else RAY_ADDRESS.
 
-    ``RAY_API_SERVER_ADDRESS`` names it; ``RAY_ADDRESS`` may, and as a bare ``host:port`` names
-    Ray's own port of a head whose job server then is looked for at 8265.  Raises
-    InvalidValueError for what is no such address.
+    Nothing is guessed: a job runs code as whoever owns the head, and who owns the one that listens
+    at 8265 of this machine, or of the host of Ray's own ``host:port``, cannot be known.  Raises
+    InvalidValueError where no head is named, and for what is no address of a job server.
     """
-    for source, text in (("--address", given), *((name, environ.get(name)) for name in OURS)):
-        found = (text or "").strip()
-        if found and not (source == "RAY_ADDRESS" and found in ("auto", "local")):
+    if given is not None:
+        if given.strip() in ("", *_ANY_HEAD):
+            raise InvalidValueError(
+                f"--address names no head, got {given!r} (is a variable not set?). {_NAME_IT}"
+            )
+        return _url(given.strip(), "--address")
+    for source in OURS:
+        found = (environ.get(source) or "").strip()
+        if found and found not in _ANY_HEAD:
+            if source == "RAY_ADDRESS" and "://" not in found:
+                raise InvalidValueError(
+                    f"RAY_ADDRESS is {found!r}, Ray's own port and not the job server's. {_NAME_IT}"
+                )
             return _url(found, source)
-    return f"http://127.0.0.1:{PORT}"
+    raise InvalidValueError(f"No head is named to send the job to. {_NAME_IT}")
 
 
 def _url(text: str, source: str) -> str:
@@ -90,8 +105,6 @@ def _url(text: str, source: str) -> str:
             f"{source} has a name or password in it, and addresses are kept in the results folder. "
             "Leave it out; a cluster's token is found by itself (~/.ray/auth_token)."
         )
-    if source == "RAY_ADDRESS" and not has_scheme:
-        port = PORT
     host = f"[{host}]" if ":" in host else host
     if port is None and scheme == "http":
         port = PORT

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from lawsweep.core.errors import InvalidValueError, unknown_name
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.expressions import Expression
 from lawsweep.core.outcome import RunSpec
+from lawsweep.core.plan import Plan
 
 Given = float | str
+
+
+class Kind(NamedTuple):
+    """What tasks of one kind need, and a point that is of it, to name in a message."""
+
+    cpus: float
+    gpus: float
+    point: str
 
 
 class Needs:
     """``executor.cpus_per_task`` and ``gpus_per_task``: numbers, or expressions over the params.
 
-    An expression is asked for every run; a task of several runs gets the largest answer.  ``cpus``
-    and ``gpus`` are those of the task asked about last (1 before, where there is an expression):
-    runs come longest first, so the next task needs about as much.
+    An expression is asked for every run; a task of several runs gets the largest answer, and its
+    runs are chosen so that they agree (``over``).  ``cpus`` and ``gpus`` are those of the task
+    asked about last (1 before, where there is an expression): like runs come one after the other,
+    so the next task needs about as much.
     """
 
     def __init__(self, cpus: Given, gpus: Given):
@@ -51,6 +63,57 @@ class Needs:
             found[option] = max(_checked(option, rule, values) for values in full)
         self.cpus, self.gpus = float(found["cpus_per_task"]), float(found["gpus_per_task"])
         return self.cpus, self.gpus
+
+    def over(self, plan: Plan, runs: Iterable[int]) -> tuple[np.ndarray, list[Kind]]:
+        """The kind of each point, (n_points,), and what each kind needs, the greediest first.
+
+        Points of which no run is in ``runs`` are not asked about, and of kind 0.  Raises
+        UnknownNameError, and InvalidValueError for an odd answer.
+        """
+        self.bind(plan.experiment)
+        points = np.unique(np.fromiter(runs, dtype=np.int64) // len(plan.seeds))
+        if not len(points):
+            return np.zeros(plan.n_points, dtype=np.int64), []
+        columns = {n: c if c.ndim == 0 else c[points] for n, c in plan.over_points().items()}
+        each = []
+        for option, given in self.given.items():
+            rule = self._rules.get(option)
+            found = np.asarray(given if rule is None else rule.evaluate(columns))
+            each.append(np.broadcast_to(found, points.shape))
+            if rule is not None:
+                _check_all(option, rule, each[-1], columns)
+        needs = np.stack([c.astype(np.float64) for c in each], axis=1)
+        distinct, first, number = np.unique(needs, axis=0, return_index=True, return_inverse=True)
+        kinds = np.zeros(plan.n_points, dtype=np.int64)
+        kinds[points] = len(distinct) - 1 - number.ravel()
+        names = sorted({n for rule in self._rules.values() for n in rule.names})
+        found_kinds = [
+            Kind(float(cpus), float(gpus), _spelt({n: columns[n] for n in names}, int(i)))
+            for (cpus, gpus), i in zip(distinct, first, strict=True)
+        ]
+        return kinds, found_kinds[::-1]
+
+
+def _spelt(columns: dict[str, np.ndarray], i: int) -> str:
+    return ", ".join(f"{n}={_plain(c, i)!r}" for n, c in columns.items()) or "every point"
+
+
+def _check_all(
+    option: str, rule: Expression, found: np.ndarray, columns: dict[str, np.ndarray]
+) -> None:
+    """Raise as ``_checked`` does, for the first point that gives an odd answer."""
+    good = np.zeros(found.shape, dtype=bool)
+    if found.dtype.kind in "iuf":
+        whole = (found <= 1) | (found == np.floor(found))
+        good = (found > 0) & (whole | (option != "gpus_per_task"))
+    if not good.all():
+        i = int(np.argmin(good))
+        _checked(option, rule, {n: _plain(columns[n], i) for n in rule.names})
+
+
+def _plain(column: np.ndarray, i: int) -> Any:
+    value = column[()] if column.ndim == 0 else column[i]
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _checked(option: str, rule: Expression, values: dict[str, Any]) -> float:

@@ -13,15 +13,15 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from lawsweep.core.errors import ExecutorError
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.outcome import Event, Task
 from lawsweep.core.protocols import MAX_FUSED
 from lawsweep.executors import sharded
-from lawsweep.executors.ray_needs import Needs
+from lawsweep.executors.ray_needs import Kind, Needs
 from lawsweep.executors.ray_nodes import room_of
 from lawsweep.executors.ray_session import (
     deaf_to_interrupts,
@@ -33,6 +33,11 @@ from lawsweep.executors.ray_session import (
 )
 from lawsweep.executors.ray_worker import run_batch
 from lawsweep.executors.reaper import MARK, Reaper
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lawsweep.core.plan import Plan
 
 DRAIN_S = 1.0  # how long outcomes that are there are taken in when no time is given to wait
 LEAST_MEMORY = 2.0**30  # bytes; tasks that need less are placed by their CPUs alone
@@ -71,6 +76,7 @@ class RayExecutor:
         self._shards = shards
         self.n_cpus, self.n_gpus = n_cpus, n_gpus
         self._needs = Needs(cpus_per_task, gpus_per_task)
+        self._kinds: list[Kind] = []
         self.address, self.fuse, self.max_fused = address, fuse, max_fused
         self.runtime_env = dict(runtime_env or {})
         self.device = "cuda" if self._needs.gpus > 0 else "cpu"
@@ -117,17 +123,39 @@ class RayExecutor:
         }
         self._remote = ray.remote(**options)(run_batch)
         self._experiment = ray.put(experiment)
-        if not self._needs.by_point:
-            self._check_room()
+        if self._needs.by_point:
+            self._check_room(self._kinds)
+        else:
+            self._check_room([Kind(self._needs.cpus, self._needs.gpus, "")])
 
-    def _check_room(self) -> None:
-        if self.n_slots < 1:
-            found = self._ray.cluster_resources()
-            raise ExecutorError(
-                f"No node of this Ray can hold a task of {self._needs.cpus:g} CPUs and "
-                f"{self._needs.gpus:g} GPUs (all together have {found.get('CPU', 0):g} and "
-                f"{found.get('GPU', 0):g}). Lower executor.cpus_per_task or gpus_per_task."
-            )
+    def needs_of(self, plan: Plan, runs: Iterable[int]) -> np.ndarray | None:
+        """For each point a number, (n_points,): those that share it may share a task.
+
+        None where all runs need the same.  Raises a LawsweepError where an expression gives an odd
+        answer for one of ``runs``; where one fits on no node, here or in ``start``, whichever
+        comes last: in the middle of a launch it would end it.
+        """
+        if not self._needs.by_point:
+            return None
+        kinds, self._kinds = self._needs.over(plan, runs)
+        if self._ray is not None:
+            self._check_room(self._kinds)
+        return kinds
+
+    def _check_room(self, kinds: Iterable[Kind]) -> None:
+        """Raise ExecutorError for what no node can hold.  Only before anything runs: a node that
+        goes later may come back, and what it alone can hold waits for it.
+        """
+        nodes = self._ray.nodes()
+        for kind in kinds:
+            if room_of(nodes, kind.cpus, kind.gpus).n_slots < 1:
+                found = self._ray.cluster_resources()
+                where = f", which {kind.point} needs" if kind.point else ""
+                raise ExecutorError(
+                    f"No node of this Ray can hold a task of {kind.cpus:g} CPUs and "
+                    f"{kind.gpus:g} GPUs{where} (all together have {found.get('CPU', 0):g} and "
+                    f"{found.get('GPU', 0):g}). Lower executor.cpus_per_task or gpus_per_task."
+                )
 
     def _init(self, ray: Any) -> None:
         quiet = {"log_to_driver": False, "logging_level": "ERROR"}
@@ -190,11 +218,16 @@ class RayExecutor:
         if now - self._slots_at > SLOTS_FOR_S:
             self._check_head()
             self._room = room_of(self._ray.nodes(), self._needs.cpus, self._needs.gpus)
-            slots = self._room.n_slots
+            slots = self._room.n_slots or self._slots_of_others()
             # Shards may span nodes.  At least one: too small a Ray is said by the run itself.
             self._slots = max(min(slots, 1), slots // self._n_shards)
             self._slots_at = now
         return self._slots
+
+    def _slots_of_others(self) -> int:
+        """Where the node is gone that the last task needs: it waits there, others need not."""
+        nodes = self._ray.nodes() if self._kinds else ()
+        return max((room_of(nodes, k.cpus, k.gpus).n_slots for k in self._kinds), default=0)
 
     @property
     def slot_memory_bytes(self) -> float:
@@ -261,7 +294,6 @@ class RayExecutor:
         cpus, gpus = self._needs.of(task.runs)
         if (cpus, gpus) != before:
             self._slots_at = float("-inf")
-            self._check_room()
         return {"num_cpus": cpus, "num_gpus": gpus, "runtime_env": self._task_env()}
 
     def _whole_node(self) -> dict[str, Any]:

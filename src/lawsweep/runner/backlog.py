@@ -23,8 +23,9 @@ FINEST_S = 0.1  # at the end no group is cut into pieces shorter than this: nobo
 MAX_BATCH = 500
 FIRST_BATCH = 4  # while nothing is known of the cost
 Z_90 = 1.645  # two-sided 90 % of a normal
-# So many runs that wait for a node of their own have their turn at once: nodes are emptied for
-# them, which costs something, and a sweep of which all runs need it must not end before it is seen.
+# Runs that wait for a node of their own go last: nodes are emptied for them, and slots idle.  But
+# where no run got by without, so many have their turn at once: a sweep that fits nowhere must not
+# be gone through to its end before that is seen.
 ALONE_AT = 8
 
 
@@ -52,7 +53,8 @@ class Cut:
 class Backlog:
     """Runs to do, by expected seconds; ``take`` cuts the next batch.
 
-    With ``max_fused`` above 1 like runs stay together, so many at most.
+    With ``max_fused`` above 1 like runs stay together, so many at most.  ``kinds`` has a number for
+    each point, (n_points,): a batch has runs of one kind (they need the same CPUs and GPUs).
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Backlog:
         todo: Iterable[int],
         attempts: Mapping[int, int],
         max_fused: int = 1,
+        kinds: np.ndarray | None = None,
     ):
         self.plan, self.costs, self.attempts = plan, costs, dict(attempts)
         self.max_fused = max_fused
@@ -72,11 +75,15 @@ class Backlog:
         if max_fused > 1:
             self._kin = kin_of(plan)
             order = _together(self._kin[runs // len(plan.seeds)], order)
+        self._kinds = kinds
+        if kinds is not None and max_fused == 1:
+            order = _by_kind(kinds[runs // len(plan.seeds)], seconds, order)
         # An array and a place in it: of a million runs, 8 bytes each.
         self._order, self._at = runs[order], 0
         self._again: deque[tuple[RunSpec, ...]] = deque()
         self._alone: deque[RunSpec] = deque()
-        self._emptying = False
+        self._were_apart: set[int] = set()
+        self._emptying = self._some_fit = False
         self._left = self._work_of(runs)
 
     def _work_of(self, runs: np.ndarray) -> dict[int, list[float]]:
@@ -100,6 +107,8 @@ class Backlog:
 
     def add(self, runs: Sequence[int]) -> None:
         """Runs that came to be wanted meanwhile; they wait behind the others."""
+        if not len(runs):  # most outcomes of a search ask for nothing
+            return
         more = np.asarray(runs, dtype=np.int64)
         self._order, self._at = np.concatenate([self._order[self._at :], more]), 0
         for b, sums in self._work_of(more).items():
@@ -108,6 +117,7 @@ class Backlog:
 
     def finished(self, run: int) -> None:
         """Take a finished run out of the work that is left."""
+        self._some_fit = self._some_fit or run not in self._were_apart
         point = run // len(self.plan.seeds)
         prior = float(self.costs.prior_s[point])
         sums = self._left[int(self.costs.bins[point])]
@@ -121,6 +131,7 @@ class Backlog:
     def put_apart(self, run: RunSpec) -> None:
         """Return a run that ran out of memory: it is to have a node to itself."""
         self._alone.append(run)
+        self._were_apart.add(run.index)
 
     def work_left(self) -> WorkLeft:
         """Seconds of all unfinished work, by bins: a few operations whatever the number of runs."""
@@ -136,7 +147,7 @@ class Backlog:
 
     def take(self, n_slots: int, slot_memory_bytes: float = math.inf) -> Cut:
         """The next batch: about TARGET_S of work, less where that would leave slots idle."""
-        if self._alone and self._turn_of_alone():
+        if self.turn_of_alone():
             return Cut((self._alone.popleft(),), whole_node=True)
         if self._again:
             # Alone even where they were fused: the fused form may be what cost the worker (all
@@ -152,17 +163,22 @@ class Backlog:
         n, seconds = 0, 0.0
         while n < self._n_fresh and n < most:
             seconds += self.costs.seconds(self._ahead(n))
-            if n and seconds > TARGET_S:
+            if n and (seconds > TARGET_S or self._kind(n) != self._kind(0)):
                 break
             n += 1
         return Cut(self._next(n))
 
-    def _turn_of_alone(self) -> bool:
-        """Last of all, or when they have become many: then all of them."""
-        self._emptying = self._emptying or len(self._alone) >= ALONE_AT
-        turn = self._emptying or not (self._n_fresh or self._again)
-        self._emptying = self._emptying and len(self._alone) > 1
-        return turn
+    def turn_of_alone(self) -> bool:
+        """Whether runs that are to have a node to themselves go next (see ALONE_AT)."""
+        many = len(self._alone) >= ALONE_AT and not self._some_fit
+        self._emptying = bool(self._alone) and (self._emptying or many)
+        return self._emptying or bool(self._alone and not (self._n_fresh or self._again))
+
+    def _kind(self, n: int) -> int:
+        """What the run that stands ``n`` places behind the next one is to share a batch with."""
+        return (
+            0 if self._kinds is None else int(self._kinds[self._ahead(n) // len(self.plan.seeds)])
+        )
 
     def _ahead(self, n: int) -> int:
         """The run that stands ``n`` places behind the next one."""
@@ -174,8 +190,8 @@ class Backlog:
         most = MAX_BATCH if self.costs.n_measured else FIRST_BATCH
         runs: list[RunSpec] = []
         groups: list[int] = []
-        seconds = 0.0
-        while self._n_fresh:
+        seconds, kind = 0.0, self._kind(0) if self._n_fresh else 0
+        while self._n_fresh and self._kind(0) == kind:
             n, cost = self._kindred(slot_memory_bytes), self.costs.seconds(self._ahead(0))
             if groups and (len(runs) + n > most or seconds + n * cost > min(TARGET_S, share_s)):
                 break
@@ -193,6 +209,8 @@ class Backlog:
         most = min(self.max_fused, self.costs.most_fused(first, slot_memory_bytes))
         kin, n = self._kin[first // n_seeds], 1
         while n + 1 <= most and n < self._n_fresh and self._kin[self._ahead(n) // n_seeds] == kin:
+            if self._kind(n) != self._kind(0):
+                break
             n += 1
         return n
 
@@ -215,3 +233,13 @@ def _together(kin: np.ndarray, order: np.ndarray) -> np.ndarray:
     first = np.full(group.max(initial=-1) + 1, len(order), dtype=np.int64)
     np.minimum.at(first, group, place)
     return np.lexsort((place, first[group]))
+
+
+def _by_kind(kinds: np.ndarray, seconds: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """``order`` (longest first) with the runs that share batches brought together by kind.
+
+    Runs longer than a batch keep their places: moved behind another kind they might start last.
+    """
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    return np.lexsort((place, np.where(seconds > TARGET_S, -1, kinds)))

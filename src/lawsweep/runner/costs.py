@@ -134,8 +134,13 @@ class CostModel:
             self.memory.learn(point, peak_memory_bytes)
 
     def ran_out(self, run: int, had_bytes: float) -> None:
-        """Take in that a run alone ran out of memory where it had so much."""
+        """Take in that the worker of a run was killed for memory where it had so much."""
         self.memory.ran_out(run // self._n_seeds, had_bytes)
+
+    def was_refused(self, run: int, peak_memory_bytes: int | None) -> None:
+        """Take in that a run was refused memory, and lived to say what it held until then."""
+        if peak_memory_bytes is not None:
+            self.memory.reached(run // self._n_seeds, peak_memory_bytes)
 
     def learn_table(
         self,

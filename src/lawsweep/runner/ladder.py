@@ -25,7 +25,7 @@ class Ladder:
 
     def __init__(self, max_attempts: int):
         self._max_attempts = max_attempts
-        self._losses: Counter[int] = Counter()
+        self._crashes: Counter[int] = Counter()
         self._node_losses: Counter[int] = Counter()
         self._apart: set[int] = set()
 
@@ -38,13 +38,16 @@ class Ladder:
         if reason.startswith("node"):
             self._node_losses[run] += 1
             return self._once_more(run) if self._node_losses[run] <= NODE_LOSSES else "failed"
-        self._losses[run] += 1
-        return self._once_more(run) if self._losses[run] < self._max_attempts else "failed"
+        self._crashes[run] += 1
+        return self._once_more(run) if self._crashes[run] < self._max_attempts else "failed"
 
     def after_oom(self, run: int) -> Again | Status:
-        """It ran out of memory, with or without its worker."""
-        self._losses[run] += 1
-        if run in self._apart or self._losses[run] >= self._max_attempts:
+        """It ran out of memory, with or without its worker.
+
+        Once it is tried apart, whatever else befell it before: that its workers crashed says
+        nothing of whether it fits.
+        """
+        if run in self._apart or self._max_attempts < 2:
             return "oom"
         self._apart.add(run)
         return "apart"

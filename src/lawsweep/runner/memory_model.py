@@ -18,14 +18,15 @@ class MemoryModel:
 
     ``stated`` are the bytes a run takes by its experiment's cost function, (n_points,); ``bins``
     groups points of like size.  The largest ratio of measured to stated speaks for its bin, since
-    too little is worse than too much.  Without a cost function all points look alike, and one that
-    ran out says something of its own seeds alone.
+    too little is worse than too much.  Only what was measured does: that a run ran out says that
+    more is needed and not how much, and taken for a ratio it would have its whole bin wait for
+    memory that nobody uses.  So it is a floor for the seeds of its own point.
     """
 
     def __init__(self, run_bytes: np.ndarray, bins: np.ndarray, *, stated: bool):
         self._run_bytes, self._bins, self.stated = run_bytes, bins, stated
         self._ratios: dict[int, float] = {}
-        self._points: dict[int, float] = {}  # bytes of points that ran out, if nothing is stated
+        self._points: dict[int, float] = {}  # bytes of points that ran out
 
     def learn(self, point: int, peak_bytes: float) -> None:
         """A run of this point reached so much."""
@@ -37,13 +38,16 @@ class MemoryModel:
             self._points[point] = MEMORY_MARGIN * peak_bytes
 
     def ran_out(self, point: int, had_bytes: float) -> None:
-        """A run of this point, alone in its worker, did not get by with so much."""
-        if not 0 < had_bytes < float("inf"):
-            return
-        if self.stated:
-            self.learn(point, GROWTH * had_bytes / MEMORY_MARGIN)
-        else:
-            self._points[point] = max(self._points.get(point, 0.0), GROWTH * had_bytes)
+        """The worker of a run of this point, alone in it, was killed for memory at so much."""
+        if 0 < had_bytes < float("inf"):
+            self._at_least(point, GROWTH * had_bytes)
+
+    def reached(self, point: int, peak_bytes: float) -> None:
+        """A run of this point was refused memory when it held so much."""
+        self._at_least(point, MEMORY_MARGIN * peak_bytes)
+
+    def _at_least(self, point: int, n_bytes: float) -> None:
+        self._points[point] = max(self._points.get(point, 0.0), n_bytes)
 
     def bytes_of(self, points: np.ndarray, n_fused: int = 1) -> np.ndarray:
         """Expected bytes for each point, ``n_fused`` runs of it at once."""

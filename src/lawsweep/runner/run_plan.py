@@ -72,15 +72,20 @@ class Launch:
         self.costs.learn_table(plan, known, device, kind.get("n_threads"))
         fuses = plan.experiment.fused is not None and executor.fuse
         self.costs.fusing = fuses and executor.max_fused > 1
-        self.backlog = Backlog(plan, self.costs, todo, attempts, executor.max_fused if fuses else 1)
+        # Only where runs need different amounts; it refuses a point that fits nowhere.
+        needs_of = getattr(executor, "needs_of", None)
+        kinds = needs_of(plan, again) if needs_of else None
+        most = executor.max_fused if fuses else 1
+        self.backlog = Backlog(plan, self.costs, todo, attempts, most, kinds)
         self._fusing = FusingPolicy(plan.experiment.name)
         self.committer = Committer(table, plan, launch_id, every_s=commit_every_s, clock=clock)
         before = len(known) - (len(todo) if retry else 0)
         self.report = RunReport(planned=len(plan), done_before=before)
         if search is not None:
-            self.report = RunReport(planned=search.n_expected, done_before=search.n_before)
+            self.report = RunReport(planned=search.n_planned, done_before=search.n_done)
         self.watcher = watcher
         self._flights: dict[int, _Flight] = {}
+        self._emptying: set[int] = set()  # those that wait for a node of their own
         self._next_task = 0
         self._ladder = Ladder(on_failure.max_attempts)
         self._first_failures: Counter[str] = Counter()
@@ -138,10 +143,15 @@ class Launch:
         # One task more than slots waits at the executor, so that a free slot never waits for us.
         n_slots = self.executor.n_slots
         while self.backlog and len(self._flights) < n_slots + 1:
+            # A node is emptied only if nothing new is sent to it.
+            if self._emptying and not self.backlog.turn_of_alone():
+                break
             cut = self.backlog.take(n_slots, self.executor.slot_memory_bytes)
             task = self._task(cut)
             self._next_task += 1
             self._flights[task.id] = _Flight(task, self._clock())
+            if task.whole_node:
+                self._emptying.add(task.id)
             self.executor.submit(task)
 
     def _task(self, cut: Cut) -> Task:
@@ -161,12 +171,13 @@ class Launch:
             return  # news of a task that was given up
         flight.last_news = self._clock()
         flight.heard = True
+        self._emptying.discard(event.task_id)
         for outcome in event.outcomes:
             run = flight.waiting.pop(outcome.index, None)
             if run is None:
                 continue
             self._heed_group(outcome)
-            if outcome.status != "oom" or not self._has_gone_apart(run, flight):
+            if outcome.status != "oom" or not self._has_gone_apart(run, outcome, flight):
                 self._record(outcome)
         if event.lost is not None or event.done:
             del self._flights[event.task_id]
@@ -187,8 +198,10 @@ class Launch:
             self.backlog.put_back(runs[middle:])
             return
         for run in runs:
-            if reason.startswith("oom"):
-                self._ran_out(run, flight)
+            # The memory model learns of it; not from a run that had all of a node.
+            if reason.startswith("oom") and not flight.whole_node and self._on_cpu:
+                had = max(flight.memory_bytes, self.executor.slot_memory_bytes)
+                self.costs.ran_out(run.index, had)
             verdict = self._ladder.after_loss(run.index, reason)
             if verdict == "again":
                 self.backlog.put_back([dataclasses.replace(run, attempt=run.attempt + 1)])
@@ -205,19 +218,14 @@ class Launch:
                     )
                 )
 
-    def _has_gone_apart(self, run: RunSpec, flight: _Flight) -> bool:
+    def _has_gone_apart(self, run: RunSpec, outcome: Outcome, flight: _Flight) -> bool:
         """A run ran out of memory, and its worker lives: whether it is tried once more."""
-        self._ran_out(run, flight)
+        if self._on_cpu and not flight.whole_node:
+            self.costs.was_refused(run.index, outcome.peak_memory_bytes)
         if self._ladder.after_oom(run.index) != "apart":
             return False
         self.backlog.put_apart(dataclasses.replace(run, attempt=run.attempt + 1))
         return True
-
-    def _ran_out(self, run: RunSpec, flight: _Flight) -> None:
-        """The memory model learns of it; not from a run that had all of a node."""
-        if not flight.whole_node and self._on_cpu:
-            had = max(flight.memory_bytes, self.executor.slot_memory_bytes)
-            self.costs.ran_out(run.index, had)
 
     def _heed_group(self, outcome: Outcome) -> None:
         """Its group gave answers, or gave none."""
@@ -240,8 +248,10 @@ class Launch:
         self.backlog.finished(outcome.index)
         if self.search is not None:
             self.backlog.add(self.search.next(outcome))
-            self.report.planned = self.search.n_expected
         self.report.statuses[outcome.status] += 1
+        if self.search is not None:  # it may come to ask for runs that had a row before
+            self.report.planned = self.search.n_planned
+            self.report.done_before = self.search.n_done - sum(self.report.statuses.values())
         if outcome.status == "ok":
             self.costs.learn(
                 outcome.index, outcome.wall_s, outcome.peak_memory_bytes, outcome.n_fused
@@ -316,7 +326,7 @@ class Launch:
         left, slots = self.backlog.work_left(), max(1.0, self.executor.n_slots)
         if self.search is not None:  # what it will come to want is like what it wants now
             unfinished = self.report.planned - self.report.done_before - finished
-            slots *= len(self.search.wanted()) / max(1, unfinished) or 1.0
+            slots *= self.search.n_wanted / max(1, unfinished) or 1.0
         return left.expected_s / slots, left.low_s / slots, left.high_s / slots
 
 
