@@ -94,14 +94,14 @@ def test_the_token_is_found_where_ray_looks(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("results", "seen", "expected"),
     [
-        ("results", True, "/work/place/results"),
-        ("../shared", True, "/work/shared"),
+        ("results", True, "/home/ada/place/results"),
+        ("../shared", True, "/home/ada/shared"),
         ("/shared/x", False, "/shared/x"),
         ("s3://bucket/prefix?region=a", False, "s3://bucket/prefix?region=a"),
     ],
 )
 def test_the_driver_is_told_a_results_folder_it_can_find(results, seen, expected):
-    found = shipping.job_results_dir(results, Path("/work/place"), seen=seen, head="H")
+    found = shipping.job_results_dir(results, Path("/home/ada/place"), seen=seen, head="H")
     assert found == expected
 
 
