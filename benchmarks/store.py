@@ -23,8 +23,8 @@ import numpy as np
 from environment import RESULTS, environment, rounded, save, show
 
 from lawsweep import experiment
-from lawsweep.store.folder import Folder
 from lawsweep.store.parquet import ParquetTable
+from lawsweep.store.places import open_folder
 
 SUPPORT = Path(__file__).parent.parent / "tests" / "support"
 N_ROWS, BATCH = 1_000_000, 20_000  # the committer writes at most so many rows at a time
@@ -167,7 +167,7 @@ def main() -> None:
 
             os.environ |= KEYS
             with s3_server() as endpoint:
-                url = (Folder.at(make_bucket(endpoint)) / "tables").url
+                url = (open_folder(make_bucket(endpoint)) / "tables").url
                 figures["drivers_s3"] = drivers(url, scratch)
     for title, row in figures.items():
         show(title, [rounded(row)])

@@ -21,7 +21,7 @@ from lawsweep.store import array_values, part_writer
 from lawsweep.store import arrays as arrays_module
 from lawsweep.store.array_values import decode
 from lawsweep.store.arrays import ArrayTable, encode
-from lawsweep.store.folder import LocalFolder
+from lawsweep.store.local_folder import LocalFolder
 from lawsweep.store.parquet import ParquetTable
 
 

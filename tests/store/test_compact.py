@@ -24,7 +24,7 @@ from lawsweep.core.schema import MISSING, Field, FieldSpec
 from lawsweep.store import compact as compact_module
 from lawsweep.store.bits import row_classes, same_values
 from lawsweep.store.compact import compact, merge, remove_covered
-from lawsweep.store.folder import LocalFolder
+from lawsweep.store.local_folder import LocalFolder
 from lawsweep.store.parquet import ParquetTable
 from lawsweep.store.parts import PART, encode, part_name
 
@@ -302,7 +302,7 @@ LOOP = """
 import os, signal, sys
 from pathlib import Path
 sys.path[:0] = {paths!r}
-from lawsweep.store.folder import LocalFolder
+from lawsweep.store.local_folder import LocalFolder
 from lawsweep.store.compact import compact
 from lawsweep.store.parquet import ParquetTable
 from test_compact import spectral

@@ -13,12 +13,13 @@ from object_store import KEYS, free_port
 from lawsweep.core.errors import StoreError, UnknownNameError
 from lawsweep.core.sweep import Url, results_place
 from lawsweep.store import objects
-from lawsweep.store.folder import Folder, safe_name, write_file
+from lawsweep.store.folder import safe_name
+from lawsweep.store.places import open_folder, write_file
 
 
 @pytest.fixture
 def folder(root):
-    return Folder.at(root) / "deep"
+    return open_folder(root) / "deep"
 
 
 def test_what_is_written_is_read_whole_and_listed(folder):
@@ -52,10 +53,10 @@ def test_a_missing_file_is_file_not_found_and_deleting_it_is_fine(folder):
 
 def test_a_folder_opens_again_from_its_url(folder):
     folder.write("a", b"x")
-    again = Folder.at(folder.url)
+    again = open_folder(folder.url)
     assert again == folder
     assert again.read("a") == b"x"
-    assert Folder.at(folder) is folder
+    assert open_folder(folder) is folder
     assert (folder.parent / "deep") == folder
     assert folder.name == "deep"
 
@@ -67,7 +68,7 @@ def test_probing_leaves_no_file(folder):
 
 def test_an_object_of_many_parts_is_whole(s3_url):
     data = os.urandom(2**20) * 23
-    folder = Folder.at(s3_url)
+    folder = open_folder(s3_url)
     folder.write("large", data)
     assert folder.read("large") == data
 
@@ -85,23 +86,23 @@ def test_no_name_leads_out_of_the_folder(folder, name):
 
 
 def test_a_path_stays_as_it_was_given(tmp_path):
-    assert str(Folder.at("results") / "tables") == "results/tables"
-    assert Folder.at("results").url == "results"
-    assert Folder.at(tmp_path).is_local
+    assert str(open_folder("results") / "tables") == "results/tables"
+    assert open_folder("results").url == "results"
+    assert open_folder(tmp_path).is_local
     assert results_place("results") / "tables" == Path("results/tables")
 
 
 def test_a_url_keeps_its_options_and_people_see_it_without():
     url = "s3://bucket/a/b?endpoint_override=localhost:9000&scheme=http"
-    folder = Folder.at(url) / "tables"
+    folder = open_folder(url) / "tables"
     assert folder.url == "s3://bucket/a/b/tables?endpoint_override=localhost:9000&scheme=http"
     assert str(folder) == "s3://bucket/a/b/tables"
     assert not folder.is_local
-    assert Folder.at(results_place(url) / "tables") == folder
+    assert open_folder(results_place(url) / "tables") == folder
     assert Url("s3://bucket/") / "x" == "s3://bucket/x"
-    assert str(Folder.at("s3://bucket")) == "s3://bucket"
-    assert str(Folder.at("s3://bucket") / "x") == "s3://bucket/x"
-    assert str(Folder.at("gs://bucket/a//b/")) == "gs://bucket/a/b"
+    assert str(open_folder("s3://bucket")) == "s3://bucket"
+    assert str(open_folder("s3://bucket") / "x") == "s3://bucket/x"
+    assert str(open_folder("gs://bucket/a//b/")) == "gs://bucket/a/b"
 
 
 @pytest.mark.parametrize(
@@ -119,12 +120,12 @@ def test_a_url_keeps_its_options_and_people_see_it_without():
 )
 def test_a_url_that_is_none_is_one_sentence(url, error, message):
     with pytest.raises(error, match=message) as caught:
-        Folder.at(url)
+        open_folder(url)
     assert "secret" not in str(caught.value)
 
 
 def test_a_bucket_that_is_missing_is_one_sentence(s3_endpoint, s3_url):
-    other = Folder.at(s3_url.replace("bucket-", "no-bucket-"))
+    other = open_folder(s3_url.replace("bucket-", "no-bucket-"))
     for act in (other.names, other.check_writable, lambda: other.write("a", b"")):
         with pytest.raises(StoreError, match="There is no bucket s3://no-bucket-"):
             act()
@@ -133,7 +134,7 @@ def test_a_bucket_that_is_missing_is_one_sentence(s3_endpoint, s3_url):
 @pytest.mark.parametrize("options", ["scheme=ftp", "anonymous=maybe"])
 def test_options_are_checked(s3_url, options):
     with pytest.raises(StoreError, match=r"got '(ftp|maybe)'"):
-        Folder.at(f"{s3_url.replace('scheme=http', 'scheme=https')}&{options}").names()
+        open_folder(f"{s3_url.replace('scheme=http', 'scheme=https')}&{options}").names()
 
 
 @pytest.mark.parametrize("kind", ["s3", "gs"])
@@ -142,7 +143,7 @@ def test_nobody_at_the_endpoint_is_one_sentence_soon(kind, monkeypatch):
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(objects, "FIRST_ANSWER_S", 1.0)
     url = f"{kind}://bucket/x?endpoint_override=127.0.0.1:{free_port()}&scheme=http"
-    folder = Folder.at(url + ("&anonymous=true" if kind == "gs" else ""))
+    folder = open_folder(url + ("&anonymous=true" if kind == "gs" else ""))
     start = time.monotonic()
     with pytest.raises(StoreError, match=rf"Cannot reach {kind}://bucket: .* Check") as caught:
         folder.names()
@@ -158,19 +159,19 @@ def test_a_server_that_says_nothing_is_one_sentence_soon(monkeypatch):
         port = mute.getsockname()[1]
         start = time.monotonic()
         with pytest.raises(StoreError, match="Cannot reach s3://bucket"):
-            Folder.at(f"s3://bucket/x?endpoint_override=127.0.0.1:{port}&scheme=http").names()
+            open_folder(f"s3://bucket/x?endpoint_override=127.0.0.1:{port}&scheme=http").names()
         assert time.monotonic() - start < 20
 
 
 def test_the_endpoint_may_come_from_the_environment(s3_endpoint, s3_url, monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{s3_endpoint}")
     bare = s3_url.partition("?")[0]
-    Folder.at(bare).write("a", b"x")
-    assert Folder.at(s3_url).read("a") == b"x"
+    open_folder(bare).write("a", b"x")
+    assert open_folder(s3_url).read("a") == b"x"
 
 
 def test_trouble_after_the_first_contact_is_a_store_error(s3_url, monkeypatch):
-    folder = Folder.at(s3_url)
+    folder = open_folder(s3_url)
     folder.write("a", b"x")
 
     class Broken:
@@ -199,7 +200,7 @@ def test_a_file_goes_to_a_path_or_a_url(tmp_path, s3_url):
     write_file(tmp_path / "x" / "a.csv", b"1")
     assert (tmp_path / "x" / "a.csv").read_bytes() == b"1"
     write_file(Url(s3_url) / "x" / "a.csv", b"2")
-    assert (Folder.at(s3_url) / "x").read("a.csv") == b"2"
+    assert (open_folder(s3_url) / "x").read("a.csv") == b"2"
 
 
 def test_strange_entries_of_a_local_folder(tmp_path, monkeypatch):
@@ -209,7 +210,7 @@ def test_strange_entries_of_a_local_folder(tmp_path, monkeypatch):
     (tmp_path / ".tmp-x").write_bytes(b"half")
     (tmp_path / "inner").mkdir()
     os.mkfifo(tmp_path / "pipe")
-    folder = Folder.at(tmp_path)
+    folder = open_folder(tmp_path)
     assert folder.names() == [".tmp-x", "gone", "loop", "pipe"]
     assert folder.folders() == ["inner"]
     with pytest.raises(StoreError, match="loop"):
@@ -231,7 +232,7 @@ def test_strange_entries_of_a_local_folder(tmp_path, monkeypatch):
 
 
 def test_a_vanished_folder_is_not_made_again(tmp_path):
-    folder = Folder.at(tmp_path / "mount" / "tables")
+    folder = open_folder(tmp_path / "mount" / "tables")
     folder.write("a", b"x")
     (tmp_path / "mount").rename(tmp_path / "away")
     with pytest.raises(StoreError, match="has vanished"):
@@ -249,5 +250,5 @@ def test_the_local_store_is_not_pyarrows(tmp_path, monkeypatch):
         raise AssertionError
 
     monkeypatch.setattr(pafs, "LocalFileSystem", refuse)
-    Folder.at(tmp_path).write("a", b"x")
-    assert Folder.at(tmp_path).read("a") == b"x"
+    open_folder(tmp_path).write("a", b"x")
+    assert open_folder(tmp_path).read("a") == b"x"

@@ -14,8 +14,8 @@ from toys import toy
 from lawsweep.core.plan import make_plan
 from lawsweep.core.schema import MISSING, Field, FieldSpec
 from lawsweep.store.compact import compact
-from lawsweep.store.folder import LocalFolder
 from lawsweep.store.gc import gc
+from lawsweep.store.local_folder import LocalFolder
 from lawsweep.store.parquet import ParquetTable
 from lawsweep.store.parts import PART, encode, part_name
 from lawsweep.store.sweep_folder import SweepFolder

@@ -22,10 +22,10 @@ import lawsweep
 from lawsweep.cli.main import run_command
 from lawsweep.core.errors import IncompatibleTableError, StoreError
 from lawsweep.store import objects
-from lawsweep.store.folder import Folder
 from lawsweep.store.parquet import ParquetTable
 from lawsweep.store.part_writer import MERGE
 from lawsweep.store.patient import PatientTable
+from lawsweep.store.places import open_folder
 
 SWEEP = """
 experiment: toys:toy
@@ -56,7 +56,7 @@ def command(folder, s3_url, capsys, monkeypatch):
 
 @pytest.mark.slow
 def test_a_study_in_a_bucket_from_run_to_report(command, folder, s3_url):
-    results = Folder.at(s3_url)
+    results = open_folder(s3_url)
     code, out, err = command("run", "toys", "axes.n=[10,20]")
     assert code == 0, err
     assert "ran 4 in" in out
@@ -110,7 +110,7 @@ def test_results_dir_on_the_command_line_and_in_python(command, s3_url, monkeypa
     assert lawsweep.show(frame["run_id"][0], s3_url)["launch"]["sweep"] == "toys"
     url = f"{s3_url.partition('?')[0]}/copy.csv?{s3_url.partition('?')[2]}"
     assert lawsweep.export(sweep, url) == 8
-    assert Folder.at(s3_url).read("copy.csv").count(b"\n") == 9
+    assert open_folder(s3_url).read("copy.csv").count(b"\n") == 9
 
 
 @pytest.mark.parametrize("verb", ["run", "plan", "status", "export"])
@@ -202,7 +202,7 @@ def test_a_server_that_stops_answering_for_a_while_is_waited_for(monkeypatch):
 @pytest.mark.slow
 def test_four_drivers_at_once_lose_nothing_and_double_nothing(root, tmp_path):
     """On local disk and on the S3 server; they also do some of the same runs."""
-    place = Folder.at(root) / "tables"
+    place = open_folder(root) / "tables"
     outputs = [tmp_path / f"driver{i}.txt" for i in range(4)]
     with contextlib.ExitStack() as stack:
         drivers = [

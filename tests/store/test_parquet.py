@@ -16,10 +16,11 @@ from toys import pair, toy
 from lawsweep.api.tables import read_attempts
 from lawsweep.core.errors import IncompatibleTableError, StoreError
 from lawsweep.store import parquet, parts
-from lawsweep.store.folder import Folder, LocalFolder
+from lawsweep.store.local_folder import LocalFolder
 from lawsweep.store.lookup import find_rows
 from lawsweep.store.parquet import ParquetTable
 from lawsweep.store.part_writer import MERGE
+from lawsweep.store.places import open_folder
 from lawsweep.store.plain import plain
 from lawsweep.store.schema import table_schema
 from lawsweep.store.skipping import SkippedFileWarning
@@ -327,7 +328,7 @@ def test_a_reader_follows_parts_that_were_merged_away(table, monkeypatch):
     monkeypatch.setattr(LocalFolder, "names", stale)
     assert reader.read().num_rows == 3
     left[0] = 2  # and the reader that does not know the experiment
-    assert read_attempts(Folder.at(reader.folder.path.parent.parent), "toy").num_rows == 3
+    assert read_attempts(open_folder(reader.folder.path.parent.parent), "toy").num_rows == 3
     left[0] = 10**6
     with pytest.raises(StoreError, match="keep changing"):
         reader.read()

@@ -19,7 +19,7 @@ from toys import faulty, toy
 from lawsweep.cli.main import run_command
 from lawsweep.core.errors import StoreError
 from lawsweep.store import patient
-from lawsweep.store.folder import LocalFolder
+from lawsweep.store.local_folder import LocalFolder
 from lawsweep.store.parquet import ParquetTable
 from lawsweep.store.patient import PatientTable
 

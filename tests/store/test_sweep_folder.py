@@ -10,7 +10,7 @@ from toys import pair
 from lawsweep.cli.compose import load_sweep
 from lawsweep.core.errors import LawsweepError
 from lawsweep.core.plan import make_plan
-from lawsweep.store.folder import Folder
+from lawsweep.store.places import open_folder
 from lawsweep.store.sweep_folder import SweepFolder, find_launch
 
 
@@ -35,7 +35,7 @@ def test_the_plan_is_frozen_as_a_readable_table(tmp_path):
 
 
 def test_launch_records_and_signs_of_life(root):
-    results = Folder.at(root)
+    results = open_folder(root)
     folder = SweepFolder(results / "sweeps" / "s")
     folder.write_launch("L1", {"command": "x"})
     folder.beat("L1", {"running": 3})

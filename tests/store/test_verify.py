@@ -19,10 +19,11 @@ from lawsweep.core.identity import run_id
 from lawsweep.core.plan import make_plan
 from lawsweep.core.schema import MISSING, Field, FieldSpec
 from lawsweep.store.compact import compact
-from lawsweep.store.folder import Folder, LocalFolder
 from lawsweep.store.gc import gc
+from lawsweep.store.local_folder import LocalFolder
 from lawsweep.store.parquet import ParquetTable
 from lawsweep.store.parts import PART, encode, part_name
+from lawsweep.store.places import open_folder
 from lawsweep.store.sweep_folder import SweepFolder
 from lawsweep.store.verify import verify
 from lawsweep.store.verify_rows import check_ids
@@ -313,7 +314,7 @@ def test_after_gc_and_compaction_a_neglected_table_is_sound(table, tmp_path):
 
 
 def test_all_tools_work_in_a_bucket_as_on_a_disk(root):
-    results = Folder.at(root)
+    results = open_folder(root)
     table = ParquetTable(results / "tables", spectral)
     SweepFolder(results / "sweeps" / "s").write_launch("L1", {"command": "x"})
     for n in range(1, 5):

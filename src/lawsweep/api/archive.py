@@ -137,12 +137,12 @@ def _entries(opened: Study, said: str, notes: list[str]) -> Iterator[Entry]:
 
     from lawsweep.api.searching import threshold_table
     from lawsweep.api.tables import array_names
-    from lawsweep.store.folder import Folder
     from lawsweep.store.parts import encode
+    from lawsweep.store.places import open_folder
     from lawsweep.store.sweep_folder import plan_table
 
     sweep, experiment = opened.sweep, opened.plan.experiment
-    results = Folder.at(sweep.results_dir)
+    results = open_folder(sweep.results_dir)
     own = f"results/sweeps/{sweep.name}"
     rows, parts = _row_part(results, experiment.name, opened.plan.run_ids)
     launches = _launches(results, sweep.name, rows)
@@ -226,7 +226,7 @@ def _pictures(opened: Study, own: str, notes: list[str]) -> Iterator[Entry]:
     """Figures and report, made anew so that they show the rows that are here."""
     from lawsweep.analysis.specs import parse_figures
     from lawsweep.api.reading import report
-    from lawsweep.store.folder import Folder
+    from lawsweep.store.places import open_folder
 
     sweep = opened.sweep
     try:
@@ -234,7 +234,7 @@ def _pictures(opened: Study, own: str, notes: list[str]) -> Iterator[Entry]:
     except LawsweepError as error:
         notes.append(f"the archive has no report and figures of these rows: {error}")
         return
-    folder = Folder.at(sweep.folder)
+    folder = open_folder(sweep.folder)
     stems = {
         spec.name for spec in parse_figures(list(sweep.figures), opened.columns, cells=opened.cells)
     }

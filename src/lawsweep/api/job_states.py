@@ -258,9 +258,9 @@ def find_job(
 
 
 def _no_jobs(results_dir: str, sweep: str) -> UnknownNameError:
-    from lawsweep.store.folder import Folder
+    from lawsweep.store.places import open_folder
 
-    sweeps = Folder.at(results_place(results_dir)) / "sweeps"
+    sweeps = open_folder(results_place(results_dir)) / "sweeps"
     names = [n for n in sweeps.folders() if (sweeps / n / "jobs").names()]
     if names and sweep not in sweeps.folders():
         return unknown_name("sweep", sweep, names, f"the jobs of {results_dir}")

@@ -86,9 +86,9 @@ def _each(
 
 def _names(experiment: str | None, results_dir: str | Path) -> Sequence[str]:
     from lawsweep.api.tables import table_names
-    from lawsweep.store.folder import Folder
+    from lawsweep.store.places import open_folder
 
-    there = table_names(Folder.at(results_dir))
+    there = table_names(open_folder(results_dir))
     if experiment is None:
         return there
     if ":" not in experiment and experiment not in there:
@@ -118,10 +118,10 @@ def find_for_table(name: str, results_dir: str | Path) -> Experiment:
 
 def _asked(name: str, results_dir: str | Path) -> Iterator[str]:
     """How launches called the experiment, each way once."""
-    from lawsweep.store.folder import Folder
+    from lawsweep.store.places import open_folder
     from lawsweep.store.sweep_folder import SweepFolder
 
-    sweeps, seen = Folder.at(results_dir) / "sweeps", set()
+    sweeps, seen = open_folder(results_dir) / "sweeps", set()
     for sweep in sweeps.folders():
         for record in SweepFolder(sweeps / sweep).launch_records():
             config = record.get("config")

@@ -145,11 +145,11 @@ def _local(place: Path | Url) -> Iterator[Path]:
 
 def _shelve(path: Path, folder: Path | Url) -> Path | Url:
     """Where a drawn file stays: where it is, or, put under its name, in the object store."""
-    from lawsweep.store.folder import Folder
+    from lawsweep.store.places import open_folder
 
     if isinstance(folder, Path):
         return path
-    Folder.at(folder).write(path.name, path.read_bytes())
+    open_folder(folder).write(path.name, path.read_bytes())
     return folder / path.name
 
 
@@ -171,7 +171,7 @@ def report(sweep: Sweep, typed: str | None = None) -> Path | Url:
     ``typed`` is the sweep as it was asked for, with its overrides; suggested commands end in it.
     """
     from lawsweep.analysis.report import render
-    from lawsweep.store.folder import Folder
+    from lawsweep.store.places import open_folder
     from lawsweep.store.sweep_folder import SweepFolder
 
     typed = typed or " ".join([sweep.name, *sweep.overrides])
@@ -192,7 +192,7 @@ def report(sweep: Sweep, typed: str | None = None) -> Path | Url:
         )
         for path in figures:
             _shelve(path, sweep.folder / "figures")
-    Folder.at(sweep.folder).write("report.html", page.encode())
+    open_folder(sweep.folder).write("report.html", page.encode())
     return sweep.folder / "report.html"
 
 

@@ -183,10 +183,10 @@ def threshold_table(opened: Study, search: Search | None = None) -> pa.Table:
 
 def write_thresholds(opened: Study, search: Search | None = None) -> str:
     """Write ``thresholds.parquet`` into the sweep's folder; where it is."""
-    from lawsweep.store.folder import Folder
     from lawsweep.store.parts import encode
+    from lawsweep.store.places import open_folder
 
-    Folder.at(opened.sweep.folder).write(
+    open_folder(opened.sweep.folder).write(
         "thresholds.parquet", encode(threshold_table(opened, search))
     )
     return str(opened.sweep.folder / "thresholds.parquet")

@@ -64,9 +64,9 @@ def _views(results_dir: str | Path, query: str) -> dict[str, pa.Table]:
         read_rows,
         table_names,
     )
-    from lawsweep.store.folder import Folder
+    from lawsweep.store.places import open_folder
 
-    results, views = Folder.at(results_dir), {}
+    results, views = open_folder(results_dir), {}
     for name in table_names(results):
         arrays = {f"{name}__{a}": a for a in array_names(results, name)}
         named = {v for v in (name, *arrays) if _names(query, v)}

@@ -23,6 +23,7 @@ from lawsweep.store.parts import (
     steady_look,
     use_part,
 )
+from lawsweep.store.places import open_folder
 from lawsweep.store.skipping import tell_skipped
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def arrays_of_row(
     results_dir: str | Path, experiment: str, row: Mapping[str, Any]
 ) -> dict[str, np.ndarray]:
     """The arrays that one row came with."""
-    results, found = Folder.at(results_dir), {}
+    results, found = open_folder(results_dir), {}
     keys = pa.Table.from_pylist([{n: row[n] for n in _ATTEMPT}])
     for name in array_names(results, experiment):
         for value in read_arrays(results, experiment, name, keys).to_pylist():
@@ -134,7 +135,7 @@ def arrays_of_row(
 
 def meanings(results_dir: str | Path, experiment: str) -> dict[str, tuple[str, str]]:
     """(unit, meaning) of every column and array, as the newest parts tell them."""
-    results = Folder.at(results_dir)
+    results = open_folder(results_dir)
     told = {f.name: f.metadata or {} for f in empty_rows(results, experiment).schema}
     for name in array_names(results, experiment):
         folder = results / "arrays" / experiment / name

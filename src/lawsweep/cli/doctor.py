@@ -60,10 +60,10 @@ def _devices() -> Check:
 
 
 def _store(results_dir: str) -> Check:
-    from lawsweep.store.folder import Folder
+    from lawsweep.store.places import open_folder
 
     try:
-        Folder.at(results_dir).check_writable()
+        open_folder(results_dir).check_writable()
     except StoreError as error:
         return Check("store", False, str(error), error.exit_code)
     return Check("store", True, f"{results_dir} is writable")

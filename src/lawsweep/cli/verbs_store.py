@@ -132,7 +132,7 @@ def _is_table(name: str, overrides: tuple[str, ...]) -> bool:
     """Whether a name that is no sweep's is that of a table in the results folder."""
     from lawsweep.api.tables import table_names
     from lawsweep.cli.compose import sweep_names
-    from lawsweep.store.folder import Folder
+    from lawsweep.store.places import open_folder
 
     if (
         name in sweep_names()
@@ -140,7 +140,7 @@ def _is_table(name: str, overrides: tuple[str, ...]) -> bool:
         or not all(o.startswith("results_dir=") for o in overrides)
     ):
         return False
-    return name in table_names(Folder.at(results_dir(overrides)))
+    return name in table_names(open_folder(results_dir(overrides)))
 
 
 def _sweep_or_experiment(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -11,33 +11,41 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lawsweep.core.errors import StoreError
-from lawsweep.store.arrays import KEYS, ArrayTable
+from lawsweep.store.folder import Folder
 from lawsweep.store.parts import LOOKS
 
+KEYS = ["run_id", "attempt", "started_at"]  # of the row that a value belongs to
 CACHE_BYTES = 64 * 2**20
 
 
 class ArrayValues(Mapping[str, np.ndarray]):
     """Run id to float64 array, read when it is asked for.
 
-    Iterates in the order in which the values are stored, so that a loop reads each part once.
-    Every access returns a new array.
+    ``index`` looks at the parts in ``folder``: a table of KEYS, ``part`` and ``row``, one row a
+    value, and the parts' names.  Values that belong to none of ``rows`` (which has KEYS) are left
+    out.  Iterates in the order in which the values are stored, so that a loop reads each part
+    once.  Every access returns a new array.
     """
 
-    def __init__(self, table: ArrayTable, rows: pa.Table | None):
-        self._table, self._rows = table, rows
+    def __init__(
+        self,
+        folder: Folder,
+        index: Callable[[], tuple[pa.Table, list[str]]],
+        rows: pa.Table | None,
+    ):
+        self._folder, self._index, self._rows = folder, index, rows
         self._cache: OrderedDict[tuple[str, int], pa.Table] = OrderedDict()
         self._held = 0
         self._look()
 
     def _look(self) -> None:
-        found, self._names = self._table.index()
+        found, self._names = self._index()
         self._footers: dict[int, pq.FileMetaData] = {}
         if self._rows is not None:
-            kinds = {n: self._table.schema.field(n).type for n in KEYS}
+            kinds = {n: found.schema.field(n).type for n in KEYS}
             wanted = pa.table({n: self._rows[n].cast(t) for n, t in kinds.items()})
             wanted = wanted.group_by(KEYS).aggregate([])
-            found = found.drop_columns("shape").join(wanted, KEYS, join_type="inner")
+            found = found.select([*KEYS, "part", "row"]).join(wanted, KEYS, join_type="inner")
         # Sorted so that the value to keep comes last for its run; ties fall to the later part.
         order = [(n, "ascending") for n in ("attempt", "started_at", "part", "row")]
         found = found.sort_by(order)
@@ -61,7 +69,7 @@ class ArrayValues(Mapping[str, np.ndarray]):
                 return self._value(part, row)
             except FileNotFoundError:
                 self._look()  # merged away since: the value is in a newer part
-        raise StoreError(f"The parts in {self._table.folder} keep changing; try again.")
+        raise StoreError(f"The parts in {self._folder} keep changing; try again.")
 
     def _value(self, part: int, row: int) -> np.ndarray:
         footer, group = self._footer(part), 0
@@ -91,7 +99,7 @@ class ArrayValues(Mapping[str, np.ndarray]):
 
     @contextmanager
     def _open(self, part: int, footer: pq.FileMetaData | None) -> Iterator[pq.ParquetFile]:
-        folder, name = self._table.folder, self._names[part]
+        folder, name = self._folder, self._names[part]
         try:
             with folder.open(name) as source:
                 yield pq.ParquetFile(source, metadata=footer, page_checksum_verification=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from lawsweep.core.errors import unknown_name
 from lawsweep.core.experiment import Experiment
+from lawsweep.store.array_values import KEYS, ArrayValues
 from lawsweep.store.folder import Folder
 from lawsweep.store.part_writer import PartWriter
 from lawsweep.store.parts import (
@@ -28,12 +29,9 @@ from lawsweep.store.parts import (
     steady_look,
     use_part,
 )
+from lawsweep.store.places import open_folder
 from lawsweep.store.schema import FORMAT
 
-if TYPE_CHECKING:
-    from lawsweep.store.array_values import ArrayValues
-
-KEYS = ["run_id", "attempt", "started_at"]
 PART_BYTES = 128 * 2**20  # of values in one part
 GROUP_BYTES = 2**20  # of values in one row group: what is read to get at one value
 GROUP_ROWS = 65_536
@@ -122,7 +120,7 @@ class ArrayTable:
         known = [s.name for s in self.experiment.arrays]
         if self.name not in known:
             raise unknown_name("array", self.name, known, f"experiment {self.experiment.name}")
-        self.folder = Folder.at(self.root) / self.experiment.name / self.name
+        self.folder = open_folder(self.root) / self.experiment.name / self.name
         self.schema = array_schema(self.experiment, self.name)
         self._writer = PartWriter(self.folder, self._whole, parquet_bytes, MERGE_BYTES)
         self._written: set[str] = set()  # digests of the parts of the append before
@@ -192,9 +190,7 @@ class ArrayTable:
         ``rows`` has ``run_id``, ``attempt`` and ``started_at``; a value belongs to a row when all
         three are equal, so that it is of the attempt that the row reports.
         """
-        from lawsweep.store.array_values import ArrayValues
-
-        return ArrayValues(self, rows)
+        return ArrayValues(self.folder, self.index, rows)
 
 
 class ArrayStore:

@@ -12,7 +12,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from lawsweep.core.errors import unknown_name
-from lawsweep.store.folder import write_file
+from lawsweep.store.places import write_file
 
 FORMATS = ("parquet", "csv", "json")
 

@@ -18,11 +18,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lawsweep.core.errors import StoreError
-from lawsweep.store.arrays import KEYS, parquet_bytes
+from lawsweep.store.array_values import KEYS
+from lawsweep.store.arrays import parquet_bytes
 from lawsweep.store.compact import load_part, merge, remove_covered
 from lawsweep.store.files import TEMPORARY
 from lawsweep.store.folder import Folder
 from lawsweep.store.parts import SkippedPart, part_name, part_names, use_part
+from lawsweep.store.places import open_folder
 
 OLDER_S = 3600.0
 DEPTH = 4  # results/sweeps/<sweep>/launches; a loop of links ends here
@@ -63,7 +65,7 @@ def gc(
     With ``orphans`` the rows of no known sweep are listed too; they are never removed.
     Raises StoreError when the folder cannot be read or written.
     """
-    root, before = Folder.at(results), now() - older_s
+    root, before = open_folder(results), now() - older_s
     found = list(_leftovers(root, before, dry))
     tables, arrays = root / "tables", root / "arrays"
     for name in tables.folders():

@@ -16,6 +16,7 @@ from lawsweep.store.parts import (
     steady_look,
     use_part,
 )
+from lawsweep.store.places import open_folder
 from lawsweep.store.skipping import tell_skipped
 
 _COLUMNS = {"run_id", "status", "attempt", "started_at", "launch_id"}
@@ -23,9 +24,9 @@ _COLUMNS = {"run_id", "status", "attempt", "started_at", "launch_id"}
 
 def find_rows(tables: Path | str | Folder, prefix: str) -> Iterator[dict[str, Any]]:
     """The row of each run whose id begins with ``prefix``: latest successful attempt."""
-    for name in Folder.at(tables).folders():
+    for name in open_folder(tables).folders():
         best: dict[str, dict[str, Any]] = {}
-        for row in _steady(Folder.at(tables) / name, name, prefix):
+        for row in _steady(open_folder(tables) / name, name, prefix):
             old = best.get(row["run_id"])
             if old is None or _rank(row) >= _rank(old):
                 best[row["run_id"]] = row

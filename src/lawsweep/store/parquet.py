@@ -34,6 +34,7 @@ from lawsweep.store.parts import (
     read_schema,
     steady_look,
 )
+from lawsweep.store.places import open_folder
 from lawsweep.store.plain import no_collection, plain
 from lawsweep.store.schema import changed_defaults, conflicts, defaults, table_schema
 
@@ -63,7 +64,7 @@ class ParquetTable:
     skipped: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.folder = Folder.at(self.root) / self.experiment.name
+        self.folder = open_folder(self.root) / self.experiment.name
         self.schema = table_schema(self.experiment)
         self._writer = PartWriter(self.folder, self._whole, encode, MERGE_BYTES)
         self._lock = Lock()  # two threads of one program may append to it
@@ -234,4 +235,4 @@ def _part_or_reason(read: Callable[[Folder, str], T], folder: Folder, name: str)
 
 def experiment_folders(root: Path | str | Folder) -> list[str]:
     """Names of the experiments that have a table under ``root``."""
-    return Folder.at(root).folders()
+    return open_folder(root).folders()

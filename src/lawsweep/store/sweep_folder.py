@@ -17,6 +17,7 @@ from lawsweep.core.errors import StoreError
 from lawsweep.core.plan import Plan
 from lawsweep.store.folder import Folder
 from lawsweep.store.parts import encode
+from lawsweep.store.places import open_folder
 from lawsweep.store.schema import arrow_type
 
 
@@ -29,7 +30,7 @@ class SweepFolder:
     @property
     def folder(self) -> Folder:
         """Where the plan, the sweep and the figures are."""
-        return Folder.at(self.at)
+        return open_folder(self.at)
 
     @property
     def launches(self) -> Folder:
@@ -120,7 +121,7 @@ def find_launch(results: Path | str | Folder, launch_id: str) -> dict[str, Any] 
 
     The id is compared with the names that are there: one read from a row opens no other file.
     """
-    sweeps = Folder.at(results) / "sweeps"
+    sweeps = open_folder(results) / "sweeps"
     for name in sweeps.folders():
         launches = sweeps / name / "launches"
         if f"{launch_id}.json" in launches.names():

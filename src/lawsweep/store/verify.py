@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 from lawsweep.core.errors import StoreError
 from lawsweep.core.outcome import FAILURES, STATUSES
 from lawsweep.core.plan import Plan
-from lawsweep.store.arrays import KEYS, ArrayTable
+from lawsweep.store.array_values import KEYS
+from lawsweep.store.arrays import ArrayTable
 from lawsweep.store.compact import is_whole, remove_covered, said_digest
 from lawsweep.store.files import TEMPORARY
 from lawsweep.store.folder import Folder
