@@ -10,11 +10,10 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from lawsweep.analysis import curves, heatmaps
+from lawsweep.analysis import heatmaps
+from lawsweep.analysis.figure_kinds import KINDS, parse_figures
 from lawsweep.analysis.figures import draw, plain_log_ticks
 from lawsweep.analysis.frames import Columns
-from lawsweep.analysis.points import read_points
-from lawsweep.analysis.specs import parse_figures
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
 
 CURVE = {"kind": "curve", "x": "width**2", "y": "edge", "by": "n"}
@@ -47,14 +46,10 @@ def spec_of(frame, **entry):
 
 
 def painted(frame, **entry):
-    """The axes after painting, the notes for the footer, and the points that were read."""
+    """The axes after painting, and the notes for the footer."""
     spec = spec_of(frame, **entry)
-    columns = Columns(frame)
-    points = read_points(columns, spec)
     axes = Figure().add_subplot()
-    painter = heatmaps.paint if spec.kind == "heatmap" else curves.paint
-    notes = painter(axes, columns, spec, points)
-    return axes, [*points.notes, *notes]
+    return axes, KINDS[spec.kind].paint(axes, Columns(frame), spec, None)
 
 
 def legend_of(axes):
@@ -379,7 +374,7 @@ def test_drawing_imports_no_pyplot_and_leaves_no_global_state(tmp_path):
     code = (
         "import sys, matplotlib, pandas as pd\nfrom pathlib import Path\n"
         "from lawsweep.analysis.figures import draw\n"
-        "from lawsweep.analysis.specs import parse_figures\n"
+        "from lawsweep.analysis.figure_kinds import parse_figures\n"
         # Reading the backend would choose one, and import pyplot to do so.
         "def state():\n"
         "    keys = set(matplotlib.rcParams) - {'backend', 'backend_fallback'}\n"

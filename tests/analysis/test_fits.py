@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lawsweep.analysis.fit_specs import FitSpec, parse_fits
 from lawsweep.analysis.fits import fit
-from lawsweep.analysis.specs import FitSpec, parse_fits
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
 
 # sqrt(p (1 - p) / n) of a coverage estimated from n trials; four of them are passed by chance

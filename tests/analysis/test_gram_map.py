@@ -4,9 +4,9 @@ import pytest
 from matplotlib.figure import Figure
 
 from lawsweep.analysis import gram_map
+from lawsweep.analysis.figure_kinds import parse_figures
 from lawsweep.analysis.figures import draw
 from lawsweep.analysis.frames import Columns
-from lawsweep.analysis.specs import parse_figures
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
 
 COLUMNS = ["run_id", "seed", "d", "status", "converged"]

@@ -3,7 +3,9 @@ import sys
 
 import pytest
 
-from lawsweep.analysis.specs import FitSpec, LineSpec, parse_figures, parse_fits
+from lawsweep.analysis.figure_kinds import COMMON, KINDS, parse_figures
+from lawsweep.analysis.figure_specs import LineSpec
+from lawsweep.analysis.fit_specs import FitSpec, parse_fits
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
 
 COLUMNS = ["n_samples", "input_dim", "seed", "lambda_min", "gap", "status", "predicted_gap"]
@@ -128,8 +130,41 @@ def test_a_mapping_in_place_of_the_list_is_refused():
 
 def test_parsing_and_completeness_import_nothing_heavy():
     code = (
-        "import sys, lawsweep.analysis.specs, lawsweep.analysis.completeness\n"
+        "import sys\n"
+        "from lawsweep.analysis import completeness, figure_kinds, fit_specs\n"
         "print({'pandas', 'scipy', 'matplotlib', 'pyarrow', 'torch'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+def test_a_kind_of_figure_takes_its_keys_and_no_other(kind):
+    values = {"by": ["n"], "array": "a", "band": "sem", "lines": [{"y": "1"}], "threshold": "n > 1"}
+    values |= dict.fromkeys(("fit", "logx", "logy", "logz"), True)
+    values |= dict.fromkeys(("x", "z"), "n") | dict.fromkeys(("title", "xlabel", "zlabel"), "t")
+    values |= {"y": "2 * n_star", "where": "n > 1"}
+    known = {"columns": ["n", "n_star"], "arrays": ["a"], "cells": ["n", "n_star"]}
+    taken = (*kind.keys, *COMMON)
+    entry = {"kind": kind.name} | {k: v for k, v in values.items() if k in taken}
+    (spec,) = parse_figures([entry], **known)
+    read = {k: getattr(spec, k) for k in entry}
+    read |= {"by": list(spec.by), "lines": [{"y": line.y} for line in spec.lines]}
+    assert {k: read[k] for k in entry} == entry
+    for key in set(values) - set(taken):
+        with pytest.raises(InvalidValueError, match=f"kind {kind.name} takes no {key}"):
+            parse_figures([entry | {key: values[key]}], **known)
+
+
+def test_text_where_a_number_belongs_is_refused_before_anything_runs():
+    for place, entry in (("x", {**CURVE, "x": "status"}), ("y", {**CURVE, "y": " status "})):
+        with pytest.raises(
+            InvalidValueError, match=rf"\[0\]\.{place} must be a number, and status"
+        ):
+            parse_figures([entry], COLUMNS, texts={"status"})
+    with pytest.raises(InvalidValueError, match=r"lines\[0\].y must be a number, and status holds"):
+        parse_figures([{**CURVE, "lines": [{"y": "status"}]}], COLUMNS, texts={"status"})
+    with pytest.raises(InvalidValueError, match=r"fits\[0\]\.x must be a number, and status holds"):
+        parse_fits([{**POWER, "x": "status"}], COLUMNS, texts={"status"})
+    told_apart = {**CURVE, "by": "status", "where": "status == 'ok'"}
+    assert parse_figures([told_apart], COLUMNS, texts={"status"})[0].by == ("status",)

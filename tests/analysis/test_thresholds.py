@@ -9,9 +9,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from lawsweep.analysis.figure_kinds import parse_figures
 from lawsweep.analysis.figures import draw
 from lawsweep.analysis.frames import Columns
-from lawsweep.analysis.specs import parse_figures
 from lawsweep.analysis.threshold_fits import answers_of, edge_of_rows, rises
 from lawsweep.core.errors import InvalidValueError
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 from toys import toy
 
 from lawsweep import Sweep, api
@@ -18,3 +19,22 @@ def test_a_plan_says_that_it_takes_one_cpu_where_an_expression_gives_more(tmp_pa
     assert view("4 if n > 2 else 1").n_slots == 8
     assert view("4 if n > 2 else 1", "gpus=8:H100").plan.notes == ()
     assert (view(2).n_slots, view(2).plan.notes) == (4, ())
+
+
+def test_a_plan_of_a_search_waits_for_its_rounds(tmp_path):
+    """More slots than a search asks for at a time are of no use, and the plan says so."""
+    sweep = Sweep(
+        name="s", experiment="search_toys:memory", results_dir=str(tmp_path),
+        axes={"d": [20, 40], "n": "range(100, 2000, 50)"}, seeds=40, executor={"kind": "serial"},
+        search={"axis": "n", "event": "loss < 1"},
+    )  # fmt: skip
+    few, many = (api.view_plan(sweep, f"cpus={n}") for n in (2, 64))
+    assert few.plan.notes == ()
+    assert many.plan.notes == (
+        "a search asks for its runs round by round: at most 8 at once, fewer than the 64 slots",
+    )
+    assert len(many.todo) == 56  # of both cells, 7 rounds of 4
+    one = many.schedule.longest_s  # nothing is known of the runs: they count alike
+    assert many.schedule.work_s == pytest.approx(56 * one)
+    assert many.schedule.makespan_s == many.schedule.bound_s == pytest.approx(7 * one)
+    assert few.schedule.makespan_s == pytest.approx(28 * one)

@@ -15,10 +15,12 @@ import pytest
 
 import lawsweep
 from lawsweep import Sweep, api
+from lawsweep.analysis.figure_kinds import parse_figures
+from lawsweep.analysis.fit_specs import parse_fits
 from lawsweep.analysis.frames import Columns
-from lawsweep.analysis.specs import parse_figures, parse_fits
 from lawsweep.analysis.threshold_fits import ends_of, fit_thresholds
 from lawsweep.cli.main import run_command
+from lawsweep.cli.search_lines import counts_as_json
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
 from lawsweep.core.search import SearchSpec
 
@@ -239,6 +241,32 @@ def test_thresholds_need_a_search(edges):
         api.plan(dataclasses.replace(plain, fits=edges.fits))
     with pytest.raises(UnknownNameError, match="tolerance"):
         dataclasses.replace(edges, search={**SEARCH, "tolerence": 0.1})
+
+
+def test_a_fit_of_thresholds_and_of_runs_at_once_is_refused_before_anything_runs(edges):
+    def planned(**fit):
+        return api.plan(dataclasses.replace(edges, fits=({"law": "power", **fit},), figures=()))
+
+    with pytest.raises(InvalidValueError, match=r"is one of thresholds, and 'loss' is a column of"):
+        planned(x="d", y="n_star", where="loss < 1")
+    with pytest.raises(InvalidValueError, match=r"is one of runs, and 'n_visited' is a column of"):
+        planned(x="d", y="loss", by=["n_visited"])
+    assert planned(x="d", y="loss", by=["ratio"])
+    assert planned(x="d", y="n_star", by=["state"])
+
+
+def test_a_search_that_stopped_early_counts_its_runs_as_status_does(edges):
+    faulty = dataclasses.replace(edges, params={"fault": "always"}, on_failure={"stop_after": 3},
+                                 fits=(), figures=())  # fmt: skip
+    report = lawsweep.run(faulty)
+    assert report.stopped == "same_failure"
+    found = api.status(faulty)
+    ran = sum(report.statuses.values())
+    assert report.planned > found.planned >= 12  # a round of 4 at least in each of 3 cells
+    told = counts_as_json(faulty, report, found)
+    assert told == {"planned": found.planned, "done_before": 0}
+    assert told["planned"] == told["done_before"] + ran + found.missing
+    assert counts_as_json(dataclasses.replace(faulty, search=None), report, found) == {}
 
 
 def cells(x, y, relative, state="resolved"):

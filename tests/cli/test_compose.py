@@ -210,6 +210,8 @@ def test_bad_command_lines(toy_sweep, words, error, message):
         ("- a\n- b\n", "must be a mapping"),
         ("experimnt: toys:toy\n", "Did you mean 'experiment'"),
         ("experiment: toys:toy\npresets: {a: {axs: {}}}\npreset: a\n", "Did you mean 'axes'"),
+        ("experiment: toys:toy\npresets: {a: {}, b: {axs: {}}}\n", "in preset b .* mean 'axes'"),
+        ("experiment: toys:toy\npresets: {a: {preset: b}, b: }\n", "a of .* another preset"),
         ("experiment: toys:toy\nparams: ${nowhere}\n", "Cannot compose sweep bad"),
         ("experiment: toys:toy\naxes: {n: [1]}\naxes: {n: [2]}\n", "duplicate key axes"),
         ("experiment: toys:toy\nparams: [1]\n", "params of the sweep file .* must be a mapping"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -189,3 +190,22 @@ def test_an_empty_results_folder_is_no_error_of_sql(lawsweep, folder):
     assert code == 11
     assert "There are no tables here" in err
     assert run_command(["sql", "SELECT 1"]) == 0
+
+
+def test_a_figure_that_cannot_be_drawn_costs_the_others_and_the_fits_nothing(lawsweep, toy_sweep):
+    bad = "figures=[{kind: curve, x: n, y: y, where: 'n > 1000'}, {kind: scatter, x: n, y: y}]"
+    code, out, err = lawsweep("run", "toys", bad)
+    assert code == 0
+    assert "fit:    y ~ n^" in out
+    (note,) = [line for line in err.splitlines() if "as asked" in line]
+    assert note.startswith(
+        "note: the rows are safe, but they cannot be read as asked: Figure curve_y"
+    )
+    place = Path("results/sweeps/toys")
+    assert sorted(p.name for p in (place / "figures").iterdir()) == [
+        "scatter_y.pdf",
+        "scatter_y.png",
+    ]
+    code, _, err = lawsweep("report", "toys", bad)
+    assert (code, err.count("curve_y needs at least one ok row")) == (11, 1)
+    assert (place / "report.html").read_text().count("data:image/png") == 1

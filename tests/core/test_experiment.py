@@ -169,14 +169,17 @@ def test_found_by_name(folder):
         ("nowhere:f", UnknownNameError, "Cannot find the module 'nowhere'"),
         ("toys:tyo", UnknownNameError, "Did you mean 'toy'"),
         ("toys:Params", InvalidValueError, "decorate it with @experiment"),
-        ("broken:f", InvalidValueError, "Importing 'broken' .* ZeroDivisionError: division"),
+        ("broken:f", InvalidValueError, "failed at line 2 of helper.py: ZeroDivisionError"),
+        ("lacking:f", UnknownNameError, "'nowhere' that is imported at line 1 of lacking.py for"),
         (None, InvalidValueError, "experiment must be a name"),
         ("leaver:f", InvalidValueError, "Importing 'leaver' .* SystemExit: 3. Mend"),
         ("copycat:compression", InvalidValueError, "as an installed experiment is"),
     ],
 )
 def test_what_cannot_be_found_is_explained(folder, name, error, message):
-    (folder / "broken.py").write_text("x = 1 / 0\n")
+    (folder / "broken.py").write_text("import helper\n")
+    (folder / "helper.py").write_text("\nx = 1 / 0\n")
+    (folder / "lacking.py").write_text("import nowhere\n")
     (folder / "leaver.py").write_text("import sys; sys.exit(3)\n")
     (folder / "copycat.py").write_text(
         "from toys import *\n@experiment(version=1)\n"

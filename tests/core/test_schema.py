@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -98,5 +99,8 @@ def test_unsupported_types_are_refused_at_definition():
 
     with pytest.raises(TypeError, match=r"Bad\.x has the unsupported type"):
         field_specs(Bad)
-    with pytest.raises(TypeError, match="frozen dataclass"):
+    wrong = dataclasses.make_dataclass("Wrong", [("n", int, None)])
+    with pytest.raises(InvalidValueError, match=r"default of Wrong\.n does not fit: n must be int"):
+        field_specs(wrong)
+    with pytest.raises(TypeError, match=r"must be a dataclass; .*frozen=True"):
         field_specs(int)

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from lawsweep import Infeasible
-from lawsweep.analysis.specs import parse_figures, parse_fits
+from lawsweep.analysis.figure_kinds import parse_figures
+from lawsweep.analysis.fit_specs import parse_fits
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.sweep import Sweep
 from lawsweep.experiments.compression import compression
@@ -213,7 +214,10 @@ def test_an_exact_fit_has_no_negative_loss(d, n, m, tol):
         ({"activation": "softmax"}, "activation must be one of relu"),
         ({"activation": "tanh"}, "needs a homogeneous activation, got 'tanh'; choose trained"),
         ({"n_outputs": 2}, "n_outputs 2 needs student_outputs trained or fixed"),
-        ({"negative_slope": 0.3}, "negative_slope is leaky_relu's, got 0.3 with 'relu'"),
+        (
+            {"negative_slope": 0.3},
+            "negative_slope is that of activation 'leaky_relu', got 0.3 with 'relu'",
+        ),
         ({"student_outputs": "trained", "compare_frames": True}, "compare_frames false"),
         ({"student_outputs": "trained", "objective": "reduced"}, "needs objective population"),
         ({"student_outputs": "fixed", "start": "reduced"}, "start and signs left out"),

@@ -10,7 +10,7 @@ import pytest
 from lawsweep import LawsweepError
 from lawsweep.core.execute import execute_run
 from lawsweep.core.outcome import RunSpec
-from lawsweep.experiments import _ntk_inputs
+from lawsweep.experiments import _ntk_inputs, _ntk_params
 from lawsweep.experiments.ntk_min_eig import Params, ntk_min_eig
 
 POINT = {"n_samples": 12, "input_dim": 5, "width": 9, "depth": 3, "activation": "tanh"}
@@ -44,7 +44,7 @@ def saved(folder, rows, suffix):
     return f"file:{path}"
 
 
-@pytest.mark.parametrize("law", _ntk_inputs.LAWS)
+@pytest.mark.parametrize("law", _ntk_params.LAWS)
 def test_every_law_runs_and_a_larger_sample_extends_a_smaller_one(law):
     d = 64 if law == "digits" else 5
     small, large = samples(data=law, input_dim=d), samples(data=law, input_dim=d, n_samples=20)
@@ -53,7 +53,7 @@ def test_every_law_runs_and_a_larger_sample_extends_a_smaller_one(law):
     row = run(data=law, input_dim=d)
     assert row.converged
     assert (row.data_digest is None) == (law != "digits")
-    assert (row.lambda_min_limit is None) == (law not in _ntk_inputs.DRAWN)
+    assert (row.lambda_min_limit is None) == (law not in _ntk_inputs.ROW_LAWS)
 
 
 def test_laws_take_their_params():

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -18,53 +17,28 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rows import parts, row, spectral, write_part
 from toys import toy
 
-from lawsweep.core.schema import MISSING, Field, FieldSpec
 from lawsweep.store import compact as compact_module
 from lawsweep.store.bits import row_classes, same_values
 from lawsweep.store.compact import compact, merge, remove_covered
 from lawsweep.store.local_folder import LocalFolder
 from lawsweep.store.parquet import ParquetTable
-from lawsweep.store.parts import PART, encode, part_name
-
-SPECTRUM = FieldSpec("spectrum", "array", True, False, None, MISSING, Field("eigenvalues"))
-spectral = dataclasses.replace(toy, arrays=(SPECTRUM,))
-
-
-def row(run_id, status="ok", y=1.0, attempt=1, second=0, **more):
-    return {
-        "run_id": run_id, "experiment": "toy", "version": 1, "n": 3, "scale": 1.0, "mode": "ok",
-        "seed": 0, "status": status, "y": y if status == "ok" else None,
-        "draws": 3 if status == "ok" else None, "wall_s": 0.5, "attempt": attempt,
-        "device": "cpu", "host": "h", "n_threads": 1, "launch_id": "L",
-        "started_at": datetime(2026, 1, 1, 0, 0, second, tzinfo=UTC), **more,
-    }  # fmt: skip
-
-
-def parts(folder):
-    return [n for n in folder.names() if PART.match(n)]
-
-
-def write(table, rows):
-    """A part of its own: ``append`` would merge some of them already."""
-    columns = [pa.array([r.get(f.name) for r in rows], type=f.type) for f in table.schema]
-    data = encode(pa.Table.from_arrays(columns, schema=table.schema))
-    name = part_name(data)
-    table.folder.write(name, data, durable=False)
-    return name
 
 
 def fill(root):
     """A table with a past: attempts, failures, NaN, repeats, an older schema, arrays."""
     table = ParquetTable(root / "tables", spectral)
     older = dataclasses.replace(toy, params=toy.params[:1])
-    write(ParquetTable(root / "tables", older), [row("old1"), row("old2", y=math.nan)])
-    write(table, [row("a", "failed", error="boom", traceback="t"), row("b", y=math.nan)])
-    write(table, [row("a", y=-0.0, attempt=2, second=5), row("c", y=None), row("d", y=math.inf)])
-    write(table, [row("b", y=math.nan), row("c", y=None)])  # exactly what is there already
-    write(table, [row("d", y=5.0, second=9), row("e", "infeasible", error="n > p")])
-    write(ParquetTable(root / "tables", older), [row("old3"), row("old1", y=2.0, second=7)])
+    write_part(ParquetTable(root / "tables", older), [row("old1"), row("old2", y=math.nan)])
+    write_part(table, [row("a", "failed", error="boom", traceback="t"), row("b", y=math.nan)])
+    write_part(
+        table, [row("a", y=-0.0, attempt=2, second=5), row("c", y=None), row("d", y=math.inf)]
+    )
+    write_part(table, [row("b", y=math.nan), row("c", y=None)])  # exactly what is there already
+    write_part(table, [row("d", y=5.0, second=9), row("e", "infeasible", error="n > p")])
+    write_part(ParquetTable(root / "tables", older), [row("old3"), row("old1", y=2.0, second=7)])
     for i in range(4):
         table.append([row(f"s{i}")], [{"spectrum": np.full((2, i), float(i))}])
     return table
@@ -131,7 +105,7 @@ def test_rows_are_sorted_so_that_a_row_group_tells_which_runs_it_holds(tmp_path,
     ids = [f"{i:04x}" for i in range(512)]
     random.Random(0).shuffle(ids)
     for i in range(0, 512, 64):
-        write(table, [row(r) for r in ids[i : i + 64]])
+        write_part(table, [row(r) for r in ids[i : i + 64]])
     monkeypatch.setattr("lawsweep.store.parts.ROW_GROUP", 128)
     compact(table)
     (name,) = parts(table.folder)
@@ -143,7 +117,7 @@ def test_rows_are_sorted_so_that_a_row_group_tells_which_runs_it_holds(tmp_path,
 def test_parts_are_bounded_in_rows_and_settled_ones_stay(tmp_path):
     table = ParquetTable(tmp_path / "tables", toy)
     for i in range(10):
-        write(table, [row(f"{i}{j}") for j in range(10)])
+        write_part(table, [row(f"{i}{j}") for j in range(10)])
     before = seen_rows(table)
     compact(table, target_rows=40)
     sizes = sorted(pq.read_metadata(table.folder.path / n).num_rows for n in parts(table.folder))
@@ -157,7 +131,7 @@ def test_parts_are_bounded_in_rows_and_settled_ones_stay(tmp_path):
 def test_parts_are_bounded_in_bytes(tmp_path):
     table = ParquetTable(tmp_path / "tables", toy)
     for i in range(10):
-        write(table, [row(f"{i}")])
+        write_part(table, [row(f"{i}")])
     one = table.folder.size(parts(table.folder)[0])
     compact(table, target_bytes=3 * one)
     assert len(parts(table.folder)) == 4  # 3 + 3 + 3 + 1
@@ -443,7 +417,7 @@ def test_any_history_reads_the_same_after_merging(tmp_path_factory, history):
     """Also where attempt and time agree and the values do not: the later part wins, as before."""
     table = ParquetTable(tmp_path_factory.mktemp("t") / "tables", toy)
     for rows in history:
-        write(table, rows)
+        write_part(table, rows)
     before, kept = seen_rows(table), attempts(table)
     compact(table)
     assert seen_rows(table) == before
@@ -454,7 +428,7 @@ def test_of_rows_that_tie_the_one_that_a_reader_takes_stays_the_same(tmp_path):
     """Same run, attempt and time: the later part wins, also where an earlier one says the same."""
     table = ParquetTable(tmp_path / "tables", toy)
     for y in (1.0, 2.0, 1.0):
-        write(table, [row("a", y=y)])
+        write_part(table, [row("a", y=y)])
     assert table.read()["y"].to_pylist() == [1.0]
     (report,) = compact(table)
     assert report.n_duplicates_dropped == 1
@@ -463,9 +437,9 @@ def test_of_rows_that_tie_the_one_that_a_reader_takes_stays_the_same(tmp_path):
 
 def test_a_compacted_part_stands_where_its_newest_source_stood(tmp_path):
     table = ParquetTable(tmp_path / "tables", toy)
-    write(table, [row("a", y=1.0)])
-    settled = write(table, [row("a", y=2.0), *(row(f"{i}") for i in range(50))])
-    write(table, [row("a", y=3.0)])
+    write_part(table, [row("a", y=1.0)])
+    settled = write_part(table, [row("a", y=2.0), *(row(f"{i}") for i in range(50))])
+    write_part(table, [row("a", y=3.0)])
     compact(table, target_rows=100)
     assert len(parts(table.folder)) == 2
     assert parts(table.folder)[0] == settled

@@ -9,8 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import random
-import subprocess
-import sys
+import signal
 import time
 
 import driver
@@ -41,10 +40,8 @@ class Faults:
     def __init__(self, monkeypatch, mode="", at=-1):
         self.mode, self.at, self.n, self.is_dead, self.is_on = mode, at, 0, False, False
         self.seen = []
-        # A sync is counted and not done: nothing here cuts the power, and disks are slow.
-        reals = {step: getattr(os, step) for step in STEPS} | {"fsync": lambda handle: None}
-        for step, real in reals.items():
-            monkeypatch.setattr(os, step, self.wrap(step, real))
+        for step in STEPS:
+            monkeypatch.setattr(os, step, self.wrap(step, getattr(os, step)))
 
     def wrap(self, step, real):
         def stepped(*given, **options):
@@ -101,8 +98,9 @@ def write_all(root, faults):
 def check(root, acknowledged, attempted, where):
     """A fresh reader finds every acknowledged row once, as it was, and nothing torn."""
     table = ParquetTable(root, toy)
-    found = {r["run_id"]: r["y"] for r in table.read().to_pylist()}
-    assert table.read().num_rows == len(found), where
+    rows = table.read().to_pylist()
+    found = {r["run_id"]: r["y"] for r in rows}
+    assert len(rows) == len(found), where
     assert not table.skipped, where
     wanted = {r["run_id"]: r["y"] for k in acknowledged for r in batch(k)}
     possible = {r["run_id"]: r["y"] for k in attempted for r in batch(k)}
@@ -114,31 +112,43 @@ def small_merges(monkeypatch):
     monkeypatch.setattr(part_writer, "MERGE", 3)
 
 
-def n_steps(tmp_path):
+def steps_of(tmp_path):
+    """The steps of the sequence when nothing goes wrong."""
     with pytest.MonkeyPatch.context() as patch:
         faults = Faults(patch)
         assert write_all(tmp_path / "whole", faults) == list(range(N_APPENDS))
     assert set(faults.seen) == set(STEPS)
-    return faults.n
+    return faults.seen
+
+
+def distinct_faults(mode, steps):
+    """Where the mode is a fault of its own.
+
+    Only a write can be half done; and death after a step is death before the next.
+    """
+    if mode == "die_half":
+        return [at for at, step in enumerate(steps) if step == "write"]
+    return [len(steps) - 1] if mode == "die_after" else list(range(len(steps)))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["raise", "raise_after", "die", "die_half", "die_after"])
 def test_a_fault_at_every_step(tmp_path, small_merges, mode):
-    total = n_steps(tmp_path)
-    assert total > 70
-    for at in range(total):
+    steps = steps_of(tmp_path)
+    assert len(steps) > 70
+    for k, at in enumerate(distinct_faults(mode, steps)):
         root, where = tmp_path / f"{at}", f"{mode} at step {at}"
         with pytest.MonkeyPatch.context() as patch:
             faults = Faults(patch, mode, at)
             acknowledged = write_all(root, faults)
         assert faults.n > at, where
-        where += f" ({faults.seen[at]})"
+        assert faults.seen[at] == steps[at], where
+        where += f" ({steps[at]})"
         if mode.startswith("raise"):
             assert acknowledged == list(range(N_APPENDS)), where
         attempted = [*acknowledged, len(acknowledged)]
         check(root, acknowledged, attempted, where)
-        if at % 3 == 0:  # what is left behind is no hindrance later on
+        if k % 3 == 0:  # what is left behind is no hindrance later on
             later = ParquetTable(root, toy)
             later.check_writable()
             for k in (20, 21, 22):  # with a merge of its own
@@ -164,32 +174,23 @@ N_KILLS = 30
 def test_processes_killed_at_random_moments(tmp_path):
     """One table, many writers; each is killed while it appends or merges."""
     chance, known, root = random.Random(5), set(), tmp_path / "tables"
-    nursery = subprocess.Popen(
-        [sys.executable, driver.__file__, "--nursery"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
-    )  # fmt: skip
-
-    def ask(words):
-        nursery.stdin.write(f"{words}\n")
-        return nursery.stdout.readline().strip()
-
-    with nursery:
+    with driver.drivers() as ask:
         for i in range(N_KILLS):
             output = tmp_path / f"writer{i}.txt"
             output.touch()
-            pid = ask(f"start {root} writer{i} {output}")
+            pid = ask("start", root, f"writer{i}", output, 60)
             while i % 3 and b"\n" not in output.read_bytes():  # some die in their first append
                 time.sleep(0.002)
             time.sleep(chance.uniform(0.0, 0.2))
-            assert ask(f"kill {pid}") == pid
-            said = output.read_text().rpartition("\n")[0].splitlines()
-            known.update(run_id for line in said for run_id in line.split())
+            assert ask("kill", pid) == signal.SIGKILL
+            known |= driver.acknowledged([output])
             table = ParquetTable(root, toy)
             ids = table.read()["run_id"].to_pylist()
             assert len(ids) == len(set(ids))
             assert known <= set(ids), f"lost after kill {i}"
             assert not table.skipped
-        nursery.stdin.close()
+            if i % 6 == 5:  # else reading what all of them left takes the longest
+                compact(table)
     ParquetTable(root, toy).append([row("last")])
     before = set(ParquetTable(root, toy).done())
     compact(ParquetTable(root, toy))

@@ -155,6 +155,7 @@ def test_nobody_at_the_endpoint_is_one_sentence_soon(kind, monkeypatch):
 def test_a_server_that_says_nothing_is_one_sentence_soon(monkeypatch):
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(objects, "FIRST_ANSWER_S", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         port = mute.getsockname()[1]
         start = time.monotonic()

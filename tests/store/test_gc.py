@@ -1,43 +1,20 @@
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 import time
-from datetime import UTC, datetime
 
 import numpy as np
-import pyarrow as pa
 import pytest
+from rows import parts, row, spectral, write_part
 from toys import toy
 
 from lawsweep.core.plan import make_plan
-from lawsweep.core.schema import MISSING, Field, FieldSpec
 from lawsweep.store.compact import compact
 from lawsweep.store.gc import gc
 from lawsweep.store.local_folder import LocalFolder
 from lawsweep.store.parquet import ParquetTable
-from lawsweep.store.parts import PART, encode, part_name
 from lawsweep.store.sweep_folder import SweepFolder
-
-SPECTRUM = FieldSpec("spectrum", "array", True, False, None, MISSING, Field("eigenvalues"))
-spectral = dataclasses.replace(toy, arrays=(SPECTRUM,))
-
-
-def row(run_id, status="ok", y=1.0, attempt=1, second=0, **more):
-    return {
-        "run_id": run_id, "experiment": "toy", "version": 1, "n": 3, "scale": 1.0, "mode": "ok",
-        "seed": 0, "status": status, "y": y, "attempt": attempt, "launch_id": "L",
-        "started_at": datetime(2026, 1, 1, 0, 0, second, tzinfo=UTC), **more,
-    }  # fmt: skip
-
-
-def write(table, rows):
-    columns = [pa.array([r.get(f.name) for r in rows], type=f.type) for f in table.schema]
-    data = encode(pa.Table.from_arrays(columns, schema=table.schema))
-    name = part_name(data)
-    table.folder.write(name, data)
-    return name
 
 
 def age(root, hours=2.0):
@@ -49,10 +26,6 @@ def age(root, hours=2.0):
 
 def files(root):
     return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file())
-
-
-def parts(folder):
-    return [n for n in folder.names() if PART.match(n)]
 
 
 @pytest.fixture
@@ -90,7 +63,7 @@ def test_temporary_files_and_dead_launches_go_when_they_are_old(table, tmp_path)
 
 
 def test_what_an_interrupted_compaction_left_goes(table, tmp_path, monkeypatch):
-    write(table, [row("c")])
+    write_part(table, [row("c")])
     before = table.read().sort_by("run_id")
     with monkeypatch.context() as patched:
         patched.setattr(LocalFolder, "delete", lambda *_: None)
@@ -104,12 +77,12 @@ def test_what_an_interrupted_compaction_left_goes(table, tmp_path, monkeypatch):
 
 
 def test_a_part_whose_rows_are_elsewhere_goes_and_the_last_copy_stays(table, tmp_path):
-    first = write(table, [row("x", y=math.nan), row("y")])
-    write(table, [row("y"), row("x", y=math.nan)])
-    write(table, [row("x", y=math.nan), row("y"), row("z")])
-    almost = write(table, [row("x", y=math.nan), row("y", y=1.0000000000000002)])
+    first = write_part(table, [row("x", y=math.nan), row("y")])
+    write_part(table, [row("y"), row("x", y=math.nan)])
+    write_part(table, [row("x", y=math.nan), row("y"), row("z")])
+    almost = write_part(table, [row("x", y=math.nan), row("y", y=1.0000000000000002)])
     for _ in range(2):
-        write(table, [row("w")])
+        write_part(table, [row("w")])
     age(tmp_path)
     before = {repr(r) for r in table.attempts().to_pylist()}
     said = [r.where for r in gc(tmp_path)]
@@ -126,7 +99,7 @@ def test_values_without_rows_go_and_those_with_rows_stay(table, tmp_path):
     array = table.array_store.table("spectrum")
     # One part holds a value that a row acknowledges, and one whose writer died.
     array.append([row("p", second=1), row("q", second=1)], [np.full(2, 3.0), np.full(2, 4.0)])
-    write(table, [row("p", second=1)])
+    write_part(table, [row("p", second=1)])
     array.append([row("r", second=2)], [np.full(2, 5.0)])
     assert gc(tmp_path, dry=False) == []  # its row may be on its way
     age(tmp_path)
@@ -155,7 +128,7 @@ def test_values_stay_while_their_rows_may_be_in_a_file_that_cannot_be_read(table
 def test_rows_of_no_sweep_are_listed_when_asked_and_never_removed(table, tmp_path):
     plan = make_plan(toy, params={"n": 3})
     SweepFolder(tmp_path / "sweeps" / "s").freeze(plan, {}, "L1")
-    write(table, [row(plan.run_ids[0])])
+    write_part(table, [row(plan.run_ids[0])])
     age(tmp_path)
     before = files(tmp_path)
     assert gc(tmp_path, dry=False) == []
@@ -177,7 +150,7 @@ def test_no_row_goes_whatever_dies_on_the_way(tmp_path, monkeypatch):
         table = ParquetTable(root / "tables", spectral)
         table.append([row("a"), row("b")], [{"spectrum": np.ones(2)}, None])
         table.array_store.table("spectrum").append([row("a"), row("q")], [np.ones(2)] * 2)
-        write(table, [row("a"), row("b"), row("c")])
+        write_part(table, [row("a"), row("b"), row("c")])
         age(root)
         calls = [0]
 

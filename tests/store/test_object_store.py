@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import signal
-import subprocess
-import sys
 import threading
 import time
 
@@ -204,29 +201,21 @@ def test_four_drivers_at_once_lose_nothing_and_double_nothing(root, tmp_path):
     """On local disk and on the S3 server; they also do some of the same runs."""
     place = open_folder(root) / "tables"
     outputs = [tmp_path / f"driver{i}.txt" for i in range(4)]
-    with contextlib.ExitStack() as stack:
-        drivers = [
-            subprocess.Popen(
-                [sys.executable, driver.__file__, place.url, p.stem, "4"],
-                stdout=stack.enter_context(p.open("wb")),
-            )
-            for p in outputs
-        ]
+    for output in outputs:
+        output.touch()
+    with driver.drivers() as ask:
+        pids = [ask("start", place.url, p.stem, p, 2) for p in outputs]
         reader, looks = ParquetTable(place, toy), 0
-        while any(d.poll() is None for d in drivers):
-            known = acknowledged(outputs)
+        ended = dict.fromkeys(pids)
+        while None in ended.values():
+            known = driver.acknowledged(outputs)
             assert known <= reader.done().keys()  # a reader in the midst of it
             assert not reader.skipped
             looks += 1
-    assert [d.returncode for d in drivers] == [0] * 4
+            ended |= {pid: ask("ended", pid) for pid in pids if ended[pid] is None}
+    assert list(ended.values()) == [0] * 4
     rows = reader.read()["run_id"].to_pylist()
     assert len(rows) == len(set(rows))
-    assert set(rows) == acknowledged(outputs)
+    assert set(rows) == driver.acknowledged(outputs)
     assert len(rows) > 40
     assert looks > 1
-
-
-def acknowledged(outputs):
-    """The ids in whole lines of what the drivers have said."""
-    lines = [line for p in outputs for line in p.read_text().rpartition("\n")[0].splitlines()]
-    return {run_id for line in lines for run_id in line.split()}

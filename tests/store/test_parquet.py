@@ -170,6 +170,21 @@ def test_a_default_changed_without_a_new_version_is_refused(table):
     ParquetTable(table.root, dataclasses.replace(moved_default, version=2)).check_writable()
 
 
+def test_rows_of_a_namesake_are_told_apart_from_ones_own(table):
+    """Two files may each have an experiment of one name: their runs have the same ids."""
+
+    def toy_copied(params, seed):
+        raise AssertionError("never called")
+
+    table.append([row("a")])
+    assert not table.notes()
+    copied = dataclasses.replace(toy, function=toy_copied)
+    (note,) = ParquetTable(table.root, copied).notes()
+    assert "were made by toys:toy, and toy is " in note
+    assert "call it otherwise" in note
+    assert not ParquetTable(table.root, dataclasses.replace(copied, version=2)).notes()
+
+
 def test_older_parts_gain_new_columns_with_their_defaults(table):
     lean = dataclasses.replace(toy, params=toy.params[:1], metrics=toy.metrics[:1])
     ParquetTable(table.root, lean).append([row("old")])

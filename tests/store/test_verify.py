@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rows import parts, write_part
 from toys import pair, toy
 
 from lawsweep.core.identity import run_id
@@ -22,7 +23,6 @@ from lawsweep.store.compact import compact
 from lawsweep.store.gc import gc
 from lawsweep.store.local_folder import LocalFolder
 from lawsweep.store.parquet import ParquetTable
-from lawsweep.store.parts import PART, encode, part_name
 from lawsweep.store.places import open_folder
 from lawsweep.store.sweep_folder import SweepFolder
 from lawsweep.store.verify import verify
@@ -40,18 +40,6 @@ def row(n=3, seed=0, status="ok", y=1.0, attempt=1, second=0, experiment=toy, **
         "attempt": attempt, "device": "cpu", "host": "h", "n_threads": 1, "launch_id": "L1",
         "started_at": datetime(2026, 1, 1, 0, 0, second, tzinfo=UTC), **more,
     }  # fmt: skip
-
-
-def write(table, rows):
-    columns = [pa.array([r.get(f.name) for r in rows], type=f.type) for f in table.schema]
-    data = encode(pa.Table.from_arrays(columns, schema=table.schema))
-    name = part_name(data)
-    table.folder.write(name, data)
-    return name
-
-
-def parts(folder):
-    return [n for n in folder.names() if PART.match(n)]
 
 
 @pytest.fixture
@@ -134,7 +122,7 @@ def test_skipped_files_come_with_their_reason(table):
 
 
 def test_what_an_interrupted_compaction_left_is_a_note(table, monkeypatch):
-    write(table, [row(11, second=1, status="failed")])
+    write_part(table, [row(11, second=1, status="failed")])
     with monkeypatch.context() as patched:
         patched.setattr(LocalFolder, "delete", lambda *_: None)
         compact(table)
@@ -143,15 +131,15 @@ def test_what_an_interrupted_compaction_left_is_a_note(table, monkeypatch):
 
 
 def test_rows_that_stand_twice_are_a_note(table):
-    write(table, [row(1), row(2)])
+    write_part(table, [row(1), row(2)])
     finding = only(verify(table), "note", "repeats")
     assert finding.n == 2
     assert "equal in every bit" in finding.message
 
 
 def test_a_run_that_gives_another_value_the_second_time_is_a_problem(table):
-    write(table, [row(1, second=5, y=1.0 + 1e-15), row(2, second=5), row(3, second=5, y=None)])
-    write(table, [row(4, second=5, status="failed", y=None)])  # a failure is no other answer
+    write_part(table, [row(1, second=5, y=1.0 + 1e-15), row(2, second=5), row(3, second=5, y=None)])
+    write_part(table, [row(4, second=5, status="failed", y=None)])  # a failure is no other answer
     found = [f for f in bad(verify(table)) if f.check == "repeats"]
     (finding,) = found
     assert (finding.severity, finding.n) == ("problem", 2)
@@ -163,8 +151,8 @@ def test_a_run_that_gives_another_value_the_second_time_is_a_problem(table):
 def test_nan_again_is_the_same_answer(tmp_path):
     table = ParquetTable(tmp_path / "tables", toy)
     SweepFolder(tmp_path / "sweeps" / "s").write_launch("L1", {})
-    write(table, [row(1, y=math.nan), row(2, y=math.nan)])
-    write(table, [row(1, y=math.nan, second=5), row(2, y=0.0, second=5)])
+    write_part(table, [row(1, y=math.nan), row(2, y=math.nan)])
+    write_part(table, [row(1, y=math.nan, second=5), row(2, y=0.0, second=5)])
     finding = only(verify(table), "problem", "repeats")
     assert finding.run_ids == (row(2)["run_id"],)
 
@@ -172,14 +160,14 @@ def test_nan_again_is_the_same_answer(tmp_path):
 def test_rounding_between_two_machines_is_a_note(tmp_path):
     table = ParquetTable(tmp_path / "tables", toy)
     SweepFolder(tmp_path / "sweeps" / "s").write_launch("L1", {})
-    write(table, [row(1), row(2)])
-    write(table, [row(1, y=1.0 + 1e-12, second=5, host="g"), row(2, second=5, host="g")])
+    write_part(table, [row(1), row(2)])
+    write_part(table, [row(1, y=1.0 + 1e-12, second=5, host="g"), row(2, second=5, host="g")])
     finding = only(verify(table), "note", "repeats")
     assert "between two machines" in finding.message
-    write(table, [row(2, y=1.0 + 1e-6, second=6, host="f")])
+    write_part(table, [row(2, y=1.0 + 1e-6, second=6, host="f")])
     problems = [f for f in verify(table) if f.severity == "problem"]
     assert [f.run_ids for f in problems] == [(row(2)["run_id"],)]
-    write(table, [row(1, draws=4, second=7, host="e")])  # a count is not rounded
+    write_part(table, [row(1, draws=4, second=7, host="e")])  # a count is not rounded
     problems = [f for f in verify(table) if f.severity == "problem"]
     assert problems[0].n == 2
 
@@ -196,7 +184,7 @@ def test_a_row_whose_params_are_not_its_ids_is_found(tmp_path, change, n_others)
     """By both ways to compute ids: row by row, and by seed where there are many rows."""
     table = ParquetTable(tmp_path / "tables", toy)
     SweepFolder(tmp_path / "sweeps" / "s").write_launch("L1", {})
-    write(table, [row(i + 10) for i in range(n_others)] + [{**row(3), **change}])
+    write_part(table, [row(i + 10) for i in range(n_others)] + [{**row(3), **change}])
     finding = only(verify(table), "problem", "run_id")
     assert (finding.n, finding.run_ids) == (1, (row(3)["run_id"],))
 
@@ -214,11 +202,11 @@ def test_every_kind_of_param_gives_its_id_again(tmp_path):
          "status": "ok", "width": 3, "attempt": 1, "started_at": 0, **plan.params_of(i)}
         for i in range(len(plan))
     ]  # fmt: skip
-    write(table, rows)
+    write_part(table, rows)
     found = list(check_ids(table.attempts(), pair))
     assert [(f.severity, f.n) for f in found] == [("ok", len(plan))]
     changed = [{**r, "widths": (9,)} if i == 5 else r for i, r in enumerate(rows)]
-    write(table, changed)
+    write_part(table, changed)
     assert [f.n for f in check_ids(table.attempts(), pair) if f.severity == "problem"] == [1]
 
 
@@ -232,13 +220,13 @@ def test_every_kind_of_param_gives_its_id_again(tmp_path):
 def test_both_ways_to_compute_ids_agree(tmp_path_factory, runs, many):
     table = ParquetTable(tmp_path_factory.mktemp("t") / "tables", toy)
     rows = [{**row(n, seed), "seed": seed + 1} if odd else row(n, seed) for n, seed, odd in runs]
-    write(table, rows + [row(n) for n in range(5, 300 if many else 6)])
+    write_part(table, rows + [row(n) for n in range(5, 300 if many else 6)])
     wrong = [f.n for f in check_ids(table.attempts(), toy) if f.severity == "problem"]
     assert wrong == ([sum(odd for *_, odd in runs)] if any(odd for *_, odd in runs) else [])
 
 
 def test_rows_of_another_version_are_not_judged(table):
-    write(table, [{**row(20), "version": 2, "run_id": "f" * 32}])
+    write_part(table, [{**row(20), "version": 2, "run_id": "f" * 32}])
     found = bad(verify(table))
     assert ("note", "run_id", 1) in [(f.severity, f.check, f.n) for f in found]
     assert not [f for f in found if f.severity == "problem" and f.check == "run_id"]
@@ -247,13 +235,13 @@ def test_rows_of_another_version_are_not_judged(table):
 def test_rows_of_another_experiment_are_a_problem(tmp_path):
     table = ParquetTable(tmp_path / "tables", toy)
     SweepFolder(tmp_path / "sweeps" / "s").write_launch("L1", {})
-    write(table, [row(1), {**row(2), "experiment": "other"}])
+    write_part(table, [row(1), {**row(2), "experiment": "other"}])
     assert only(verify(table), "problem", "run_id").run_ids == (row(2)["run_id"],)
 
 
 def test_a_value_without_a_row_is_a_note_and_a_row_without_its_value_a_problem(table):
     table.array_store.append([row(50)], [{"spectrum": np.ones(2)}])
-    write(table, [row(60), row(61, status="failed"), row(62, device="imported")])
+    write_part(table, [row(60), row(61, status="failed"), row(62, device="imported")])
     found = {f.severity: f for f in bad(verify(table))}
     assert set(found) == {"note", "problem"}
     assert "1 values of spectrum have no row" in found["note"].message
@@ -275,7 +263,7 @@ def test_an_array_that_the_experiment_has_no_more_is_a_note(table):
 
 
 def test_rows_without_a_launch_record_are_a_problem(table):
-    write(
+    write_part(
         table, [row(30, status="failed", launch_id="L9"), row(31, status="failed", launch_id=None)]
     )
     messages = [f.message for f in bad(verify(table)) if f.check == "launches"]
@@ -285,13 +273,13 @@ def test_rows_without_a_launch_record_are_a_problem(table):
 
 
 def test_an_unknown_status_is_a_problem(table):
-    write(table, [row(30, status="fine")])
+    write_part(table, [row(30, status="fine")])
     assert only(verify(table), "problem", "status").run_ids == (row(30)["run_id"],)
 
 
 def test_the_plan_against_the_rows(table):
     plan = make_plan(toy, axes={"n": [1, 2, 11, 12]})
-    write(table, [row(12, status="oom")])
+    write_part(table, [row(12, status="oom")])
     notes = [f.message for f in bad(verify(table, plan=plan))]
     assert len(notes) == 3
     assert any("1 of 4 planned runs have no row yet" in m for m in notes)
@@ -300,7 +288,7 @@ def test_the_plan_against_the_rows(table):
 
 
 def test_after_gc_and_compaction_a_neglected_table_is_sound(table, tmp_path):
-    write(table, [row(1), row(2)])
+    write_part(table, [row(1), row(2)])
     table.array_store.append([row(50)], [{"spectrum": np.ones(2)}])
     (table.folder.path / ".tmp-1").write_bytes(b"half")
     assert bad(verify(table))
@@ -318,10 +306,10 @@ def test_all_tools_work_in_a_bucket_as_on_a_disk(root):
     table = ParquetTable(results / "tables", spectral)
     SweepFolder(results / "sweeps" / "s").write_launch("L1", {"command": "x"})
     for n in range(1, 5):
-        write(table, [row(n)])
+        write_part(table, [row(n)])
         table.array_store.append([row(n)], [{"spectrum": np.full((2, n), math.nan)}])
     table.array_store.append([row(50)], [{"spectrum": np.ones(2)}])
-    write(table, [row(4)])
+    write_part(table, [row(4)])
     before = sorted(map(repr, table.read().to_pylist()))
     assert {f.check for f in bad(verify(table))} == {"repeats", "arrays"}
     later = time.time() + 7200
@@ -338,6 +326,6 @@ def test_all_tools_work_in_a_bucket_as_on_a_disk(root):
 
 
 def test_findings_are_plain_values(table):
-    write(table, [row(1)])
+    write_part(table, [row(1)])
     text = json.dumps([dataclasses.asdict(f) for f in verify(table)])
     assert '"severity": "note"' in text

@@ -1,13 +1,11 @@
-"""Processes that append rows of ``toy`` in a loop and say which are durable.
-
-``URL NAME SECONDS``: be such a process.  ``--nursery``: start and kill them on demand, in no time:
-``start URL NAME OUTPUT`` and ``kill PID`` on stdin are answered by the pid on stdout.
-"""
+"""Processes that append rows of ``toy`` in a loop and say which are durable, on demand."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -28,25 +26,52 @@ def drive(url, name, seconds):
         i += 3
 
 
-def nursery():
-    for line in sys.stdin:
-        word, *rest = line.split()
-        if word == "kill":
-            os.kill(int(rest[0]), signal.SIGKILL)
-            os.waitpid(int(rest[0]), 0)
-            print(rest[0], flush=True)
-            continue
-        url, name, output = rest
+def acknowledged(outputs):
+    """The ids in whole lines of what drivers have said."""
+    lines = [line for p in outputs for line in p.read_text().rpartition("\n")[0].splitlines()]
+    return {run_id for line in lines for run_id in line.split()}
+
+
+@contextlib.contextmanager
+def drivers():
+    """Gives ``ask``: ``ask("start", url, name, output, seconds)`` is a driver's pid, at once.
+
+    ``ask("kill", pid)`` kills it, ``ask("ended", pid)`` is its exit status, None while it runs.
+    One process has imported all that a driver needs, and forks.
+    """
+    nursery = subprocess.Popen(
+        [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        bufsize=1,
+    )  # fmt: skip
+
+    def ask(*words):
+        print(*words, file=nursery.stdin)
+        answer = nursery.stdout.readline().strip()
+        return int(answer) if answer else None
+
+    with nursery:
+        yield ask
+        nursery.stdin.close()
+
+
+def answer(word, *rest):
+    if word == "start":
+        url, name, output, seconds = rest
         pid = os.fork()  # nothing has started a thread by now
         if pid == 0:
             sys.stdout = open(output, "w", encoding="utf-8")  # noqa: PTH123, SIM115
-            drive(url, name, 60.0)
+            drive(url, name, float(seconds))
+            sys.stdout.flush()
             os._exit(0)
-        print(pid, flush=True)
+        return pid
+    pid = int(rest[0])
+    if word == "kill":
+        os.kill(pid, signal.SIGKILL)
+        return -os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    ended, status = os.waitpid(pid, os.WNOHANG)
+    return os.waitstatus_to_exitcode(status) if ended else ""
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "--nursery":
-        nursery()
-    else:
-        drive(sys.argv[1], sys.argv[2], float(sys.argv[3]))
+    for line in sys.stdin:
+        print(answer(*line.split()), flush=True)

@@ -13,11 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from lawsweep.analysis import labels
-from lawsweep.analysis.arrays_of import ArraySource, arrays_of, rows_with
-from lawsweep.analysis.curves import _colour, _legend
+from lawsweep.analysis.arrays_of import ArraySource, kept
+from lawsweep.analysis.figure_specs import FigureSpec
 from lawsweep.analysis.frames import Array, Columns
+from lawsweep.analysis.look import colour, group_label, legend, scales
 from lawsweep.analysis.results import count
-from lawsweep.analysis.specs import FigureSpec
 from lawsweep.core.errors import InvalidValueError
 
 
@@ -28,35 +28,24 @@ def paint(axes: Axes, columns: Columns, spec: FigureSpec, arrays: ArraySource | 
     that ends in one is counted.  Raises InvalidValueError where no run has the array, or one is
     not of shape (2, K).
     """
-    assert spec.array is not None
-    found = arrays_of(arrays, spec.array)
-    planned = columns.where(spec.where)
-    rows = rows_with(found, columns, planned[columns.statuses(planned) == "ok"])
-    if not len(rows):
-        raise InvalidValueError(
-            f"Figure {spec.name} needs runs that kept the array {spec.array}, got none of "
-            f"{len(planned)} rows. Set the param that keeps it, or change the figure's where."
-        )
+    found, rows, n_planned = kept(arrays, columns, spec)
     logx, logy = spec.logx is not False, spec.logy is not False
-    axes.set_xscale("log" if logx else "linear")
-    axes.set_yscale("log" if logy else "linear")
-    axes.grid(True, which="major", color="0.9", linewidth=0.6)
+    scales(axes, logx=logx, logy=logy)
     axes.set_xlabel(spec.xlabel or "x")
-    axes.set_ylabel(spec.ylabel or labels.name(spec.array))
+    axes.set_ylabel(spec.ylabel or labels.name(spec.array or ""))
     groups = columns.groups(spec.by, rows)
     run_ids, n_lost, n_empty = columns["run_id"], 0, 0
     handles: list[Any] = []
     for k, (values, members) in enumerate(groups):
-        colour = _colour(k, len(groups))
+        ink = colour(k, len(groups))
         for row in members:
             x, y, ends_well = _drawable(spec, np.asarray(found[run_ids[row]]), logx, logy)
             n_lost += not ends_well
             n_empty += not len(x)
-            axes.plot(x, y, color=colour, linewidth=1.0, alpha=_alpha(len(members)))
-        name = ", ".join(labels.value(v) for v in values.values())
-        handles.append(Line2D([], [], color=colour, linewidth=1.6, label=name or "runs"))
-    _legend(axes, handles if spec.by else [], ", ".join(labels.name(name) for name in spec.by))
-    return _notes(len(rows), len(planned), n_lost, n_empty)
+            axes.plot(x, y, color=ink, linewidth=1.0, alpha=_alpha(len(members)))
+        handles.append(Line2D([], [], color=ink, linewidth=1.6, label=group_label(values, None)))
+    legend(axes, spec, handles if spec.by else [])
+    return _notes(len(rows), n_planned, n_lost, n_empty)
 
 
 def _drawable(spec: FigureSpec, values: Array, logx: bool, logy: bool) -> tuple[Array, Array, bool]:

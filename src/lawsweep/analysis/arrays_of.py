@@ -16,24 +16,35 @@ from lawsweep.core.errors import InvalidValueError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from lawsweep.analysis.figure_specs import FigureSpec
     from lawsweep.analysis.frames import Columns
 
 Arrays = Mapping[str, "NDArray[np.float64]"]
 ArraySource = Callable[[str], Arrays]
 
 
-def arrays_of(results: ArraySource | None, name: str) -> Arrays:
-    """Run id to array ``name``, read when it is asked for.  Raises InvalidValueError for None."""
+def kept(
+    results: ArraySource | None, columns: Columns, spec: FigureSpec
+) -> tuple[Arrays, NDArray[Any], int]:
+    """The array of a figure by run id, the ok rows within ``where`` that have it, rows planned.
+
+    It is read when it is asked for.  Raises InvalidValueError where there is nothing to read it
+    from, or no such row.
+    """
+    assert spec.array is not None
     if results is None:
         raise InvalidValueError(
-            f"A figure of the array {name} needs the arrays beside the rows, got rows alone. "
+            f"A figure of the array {spec.array} needs the arrays beside the rows, got rows alone. "
             "Draw it with lawsweep plot, or give draw(..., arrays=...)."
         )
-    return results(name)
-
-
-def rows_with(found: Arrays, columns: Columns, rows: NDArray[Any]) -> NDArray[Any]:
-    """Of ``rows`` (indices) those whose run came with the array."""
+    found = results(spec.array)
+    planned = columns.where(spec.where)
+    ok = planned[columns.statuses(planned) == "ok"]
     held = set(found)
-    there = np.array([i in held for i in columns["run_id"][rows].tolist()], dtype=bool)
-    return np.asarray(rows[there])
+    rows = ok[np.array([i in held for i in columns["run_id"][ok].tolist()], dtype=bool)]
+    if not len(rows):
+        raise InvalidValueError(
+            f"Figure {spec.name} needs a run that kept the array {spec.array}, got none of "
+            f"{len(planned)} rows. Set the param that keeps it, or change the figure's where."
+        )
+    return found, rows, len(planned)

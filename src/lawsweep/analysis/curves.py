@@ -5,49 +5,52 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from lawsweep.analysis import labels
+from lawsweep.analysis.figure_specs import FigureSpec
 from lawsweep.analysis.fits import fit_columns
 from lawsweep.analysis.frames import Array, Columns, distinct, means
-from lawsweep.analysis.points import Points, log_x, log_y
-from lawsweep.analysis.results import FitResult, count
-from lawsweep.analysis.specs import FigureSpec, FitSpec
+from lawsweep.analysis.look import (
+    LINE_STYLES,
+    REFERENCE,
+    axis_labels,
+    colour,
+    group_label,
+    group_look,
+    legend,
+    log_x,
+    log_y,
+    power_law,
+    power_laws,
+    scales,
+)
+from lawsweep.analysis.points import Points, read_points
+from lawsweep.analysis.results import count
 
-# Okabe and Ito's palette (distinct under the common colour-vision deficiencies), its yellow left
-# out: too pale for a line on white.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-LINE_STYLES: tuple[Any, ...] = ((0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (8, 3)))
-REFERENCE = "0.25"  # of a line that is no group's own
-LEGEND_INSIDE = 7  # entries; more stand beside the axes
-LEGEND_KEY, LEGEND_CHARACTER = 0.5, 0.07  # inches that a legend beside the axes takes
 LEGEND_GROUPS = 14  # entries that fit beside the axes; more groups are named here and there
 
 
-def paint(axes: Axes, columns: Columns, spec: FigureSpec, points: Points) -> list[str]:
-    """Draw the groups, fits and reference lines on ``axes``; notes for the footer."""
-    axes.set_xscale("log" if log_x(spec) else "linear")
-    axes.set_yscale("log" if log_y(spec) else "linear")
-    axes.grid(True, which="major", color="0.9", linewidth=0.6)
+def paint(axes: Axes, columns: Columns, spec: FigureSpec, *, averaged: bool) -> list[str]:
+    """Draw the groups (means over rows, or each row), fits and reference lines; footer notes."""
+    points = read_points(columns, spec, averaged=averaged)
+    scales(axes, logx=log_x(spec), logy=log_y(spec))
     axes.margins(x=0.03)
     groups = columns.groups(spec.by, points.rows)
-    fits = _fits(columns, spec)
+    fits = power_laws(columns, spec, fit_columns)
     notes: list[str] = []
     handles: list[Any] = []
+    mark = _means if averaged else _marks
     for k, (values, rows) in enumerate(groups):
         at = np.searchsorted(points.rows, rows)
-        look = {"color": _colour(k, len(groups)), "marker": MARKERS[k % len(MARKERS)]}
-        mark = _marks if spec.kind == "scatter" else _means
+        look = group_look(k, len(groups))
         handle = mark(axes, points.x[at], points.y[at], spec, look, notes)
         found = fits.get(tuple(values.values()))
         if found is not None:
-            _fit_line(axes, found, points.x[at], look["color"], notes)
-        handle.set_label(_group_label(values, found))
+            power_law(axes, found, points.x[at], look["color"], notes)
+        handle.set_label(group_label(values, found) or "data")
         if spec.by or found is not None:
             handles.append(handle)
     if len(handles) > LEGEND_GROUPS:
@@ -55,10 +58,11 @@ def paint(axes: Axes, columns: Columns, spec: FigureSpec, points: Points) -> lis
         handles = [handles[k] for k in chosen]
         notes.append(f"legend names {len(handles)} of {len(groups)} groups")
     handles += _reference_lines(axes, columns, spec, points, groups)
-    _legend(axes, handles, ", ".join(labels.name(name) for name in spec.by))
-    if spec.kind == "curve":
+    legend(axes, spec, handles)
+    axis_labels(axes, spec)
+    if averaged:
         notes += _caveats(columns, spec, points, groups)
-    return notes
+    return [*points.notes, *notes]
 
 
 def _means(
@@ -126,37 +130,6 @@ def _marks(
     return line
 
 
-def _fits(columns: Columns, spec: FigureSpec) -> dict[tuple[Any, ...], FitResult]:
-    if not spec.fit:
-        return {}
-    law = FitSpec(name=spec.name, law="power", x=spec.x, y=spec.y, by=spec.by, where=spec.where)
-    return {tuple(found.group.values()): found for found in fit_columns(columns, law)}
-
-
-def _fit_line(axes: Axes, found: FitResult, x: Array, colour: Any, notes: list[str]) -> None:
-    place = f"{found.label()}: " if found.group else ""
-    if found.reason is not None:
-        notes.append(f"{place}no fit: {found.reason}")
-        return
-    notes += [f"{place}{text}" for text in found.warnings]
-    ends = np.geomspace(x[x > 0].min(), x.max(), 2)
-    axes.plot(
-        ends,
-        found["C"].estimate * ends ** found["exponent"].estimate,
-        color=colour,
-        linewidth=1.2,
-        zorder=1.9,
-    )
-
-
-def _group_label(values: Mapping[str, Any], found: FitResult | None) -> str:
-    name = ", ".join(labels.value(v) for v in values.values())
-    if found is None or found.reason is not None:
-        return name or "data"
-    slope = f"slope {found['exponent'].interval()}"
-    return f"{name}: {slope}" if name else slope
-
-
 def _reference_lines(
     axes: Axes,
     columns: Columns,
@@ -174,8 +147,8 @@ def _reference_lines(
         ]
         common = _one_function(found)
         for k, (x, y) in enumerate([common] if common is not None else found):
-            colour = REFERENCE if common is not None else _colour(k, len(groups))
-            axes.plot(x, y, color=colour, linestyle=style, linewidth=1.2, zorder=1.8)
+            ink = REFERENCE if common is not None else colour(k, len(groups))
+            axes.plot(x, y, color=ink, linestyle=style, linewidth=1.2, zorder=1.8)
         label = line.label or labels.pretty(line.y)
         handles.append(Line2D([], [], color=REFERENCE, linestyle=style, linewidth=1.2, label=label))
     return handles
@@ -219,23 +192,3 @@ def _caveats(
             notes.append("some points average different settings: split them with by or where")
             break
     return notes
-
-
-def _legend(axes: Axes, handles: list[Any], title: str) -> None:
-    if not handles:
-        return
-    look: dict[str, Any] = {"title": title or None, "alignment": "left", "handlelength": 2.2}
-    figure = axes.figure
-    if len(handles) > LEGEND_INSIDE and isinstance(figure, Figure):
-        longest = max(len(str(handle.get_label())) for handle in handles)
-        figure.set_figwidth(figure.get_figwidth() + LEGEND_KEY + LEGEND_CHARACTER * longest)
-        figure.legend(handles=handles, loc="outside right upper", frameon=False, **look)
-    else:
-        axes.legend(handles=handles, loc="best", framealpha=0.85, edgecolor="0.85", **look)
-
-
-def _colour(k: int, n: int) -> Any:
-    """The palette while it lasts; then viridis, short of its palest end, from dark to light."""
-    if n <= len(PALETTE):
-        return PALETTE[k]
-    return matplotlib.colormaps["viridis"](0.92 * k / (n - 1))

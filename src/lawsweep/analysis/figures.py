@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import secrets
 import textwrap
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +17,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 
-from lawsweep.analysis import array_curves, curves, gram_map, heatmaps, labels, thresholds
 from lawsweep.analysis.arrays_of import ArraySource
+from lawsweep.analysis.figure_kinds import KINDS
+from lawsweep.analysis.figure_specs import FigureSpec
 from lawsweep.analysis.frames import Columns
-from lawsweep.analysis.points import read_points
-from lawsweep.analysis.specs import FigureSpec
 from lawsweep.core.errors import InvalidValueError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-ArrayPainter = Callable[[Axes, Columns, FigureSpec, ArraySource | None], list[str]]
 DPI = 150
 FOOTER_CHARACTERS = 19  # an inch, at 7 points
 # Metadata that would date the file, or tie its bytes to the library's version.
@@ -74,7 +71,7 @@ def draw(
     counted in the footer, after ``caption`` (how complete the sweep is).  Rows that did not
     converge ARE drawn, since whether they did may be the finding, and the footer counts them.
     Each file is written under a temporary name and renamed, so it is never half there.
-    ``arrays`` is what kinds of arrays read from (``arrays_of``).
+    ``arrays`` is what kinds of arrays read from (``arrays_of.kept``).
 
     Raises InvalidValueError where no row can be drawn or the kind of figure does not fit.
     """
@@ -83,10 +80,7 @@ def draw(
         figure = Figure(figsize=(5.6, 4.1), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
-        if spec.kind in ARRAY_PAINTERS:
-            notes = ARRAY_PAINTERS[spec.kind](axes, columns, spec, arrays)
-        else:
-            notes = _paint_points(axes, columns, spec)
+        notes = KINDS[spec.kind].paint(axes, columns, spec, arrays)
         plain_log_ticks(axes)
         if spec.title:
             axes.set_title(spec.title, loc="left")
@@ -97,30 +91,6 @@ def draw(
             raise InvalidValueError(
                 f"Figure {spec.name} cannot be drawn: {error}. Check the TeX in its labels."
             ) from None
-
-
-# Each draws an array beside the rows, labels its axes and returns notes for the footer.
-ARRAY_PAINTERS: dict[str, ArrayPainter] = {
-    "gram": gram_map.paint,
-    "loss_curves": array_curves.paint,
-    "threshold": thresholds.paint,
-}
-
-
-def _paint_points(axes: Axes, columns: Columns, spec: FigureSpec) -> list[str]:
-    points = read_points(columns, spec)
-    if not len(points.rows):
-        raise InvalidValueError(
-            f"Figure {spec.name} needs at least one ok row with finite {spec.x} and "
-            f"{spec.z or spec.y}, got none of {points.n_planned} rows"
-            f"{' (' + '; '.join(points.notes) + ')' if points.notes else ''}. "
-            "Run more of the sweep or change the figure's where."
-        )
-    painter = heatmaps.paint if spec.kind == "heatmap" else curves.paint
-    notes = painter(axes, columns, spec, points)
-    axes.set_xlabel(spec.xlabel or labels.pretty(spec.x))
-    axes.set_ylabel(spec.ylabel or labels.pretty(spec.y))
-    return [*points.notes, *notes]
 
 
 def _footer(figure: Figure, notes: list[str]) -> None:

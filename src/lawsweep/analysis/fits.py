@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lawsweep.analysis.fit_specs import FitSpec
 from lawsweep.analysis.frames import Array, Columns, distinct, means
 from lawsweep.analysis.local_slopes import LocalSlope, local_slopes
 from lawsweep.analysis.regress import Curvature, Regression, curvature, least_squares
 from lawsweep.analysis.results import FitResult, Parameter, count
-from lawsweep.analysis.specs import FitSpec
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,9 +12,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lawsweep.analysis.arrays_of import ArraySource, arrays_of, rows_with
+from lawsweep.analysis.arrays_of import ArraySource, kept
+from lawsweep.analysis.figure_specs import FigureSpec
 from lawsweep.analysis.frames import Array, Columns
-from lawsweep.analysis.specs import FigureSpec
 from lawsweep.core.errors import InvalidValueError
 
 WRITTEN = 12  # up to so many rows the entries are written into the cells
@@ -30,15 +30,7 @@ def paint(axes: Axes, columns: Columns, spec: FigureSpec, arrays: ArraySource | 
     Raises InvalidValueError where no run has the array, runs of several settings do, or the array
     is no square matrix.
     """
-    assert spec.array is not None
-    found = arrays_of(arrays, spec.array)
-    planned = columns.where(spec.where)
-    rows = rows_with(found, columns, planned[columns.statuses(planned) == "ok"])
-    if not len(rows):
-        raise InvalidValueError(
-            f"Figure {spec.name} needs a run that kept the array {spec.array}, got none of "
-            f"{len(planned)} rows. Set the param that keeps it, or change the figure's where."
-        )
+    found, rows, _ = kept(arrays, columns, spec)
     if columns.mixes_settings(rows, np.zeros(len(rows))):
         raise InvalidValueError(
             f"Figure {spec.name} is of one run, got {len(rows)} of several settings. Pin all "

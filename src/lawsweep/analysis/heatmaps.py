@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from lawsweep.analysis import labels
-from lawsweep.analysis.curves import LINE_STYLES
+from lawsweep.analysis.figure_specs import GUIDE_VARIABLE, FigureSpec
 from lawsweep.analysis.frames import Array, Columns, distinct, means
-from lawsweep.analysis.points import Points, log_x, log_y
-from lawsweep.analysis.specs import HEATMAP_VARIABLE, FigureSpec
+from lawsweep.analysis.look import LINE_STYLES, axis_labels, log_x, log_y, scales
+from lawsweep.analysis.points import read_points
 from lawsweep.analysis.threshold_fits import answers_of, edge_of_rows, rises
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.expressions import Expression
@@ -27,8 +27,9 @@ THRESHOLD_CONFIDENCE = 0.9
 MISSING: Any = {"facecolor": "0.93", "edgecolor": "0.72", "hatch": "////", "linewidth": 0.0}
 
 
-def paint(axes: Axes, columns: Columns, spec: FigureSpec, points: Points) -> list[str]:
+def paint(axes: Axes, columns: Columns, spec: FigureSpec) -> list[str]:
     """Mean of z over the rows of each cell, missing cells hatched, lines above; footer notes."""
+    points = read_points(columns, spec)
     assert points.z is not None
     logx, logy = log_x(spec), log_y(spec)
     on_axes = ((points.planned_x > 0) | (not logx)) & ((points.planned_y > 0) | (not logy))
@@ -62,9 +63,13 @@ def paint(axes: Axes, columns: Columns, spec: FigureSpec, points: Points) -> lis
             frameon=False,
             handlelength=2.2,
         )
+    axis_labels(axes, spec)
+    notes = list(points.notes)
     if columns.mixes_settings(points.rows, cell):
-        return ["some cells average different settings: split them with where"]
-    return ["cells: mean over seeds"] if len(points.rows) > len(filled) else []
+        notes.append("some cells average different settings: split them with where")
+    elif len(points.rows) > len(filled):
+        notes.append("cells: mean over seeds")
+    return notes
 
 
 def edges(centres: Array, log: bool) -> Array:
@@ -83,8 +88,7 @@ def edges(centres: Array, log: bool) -> Array:
 
 
 def _mesh(axes: Axes, spec: FigureSpec, x: Array, y: Array, grid: Array) -> None:
-    axes.set_xscale("log" if log_x(spec) else "linear")
-    axes.set_yscale("log" if log_y(spec) else "linear")
+    scales(axes, logx=log_x(spec), logy=log_y(spec), grid=False)
     for side in ("top", "right"):
         axes.spines[side].set_visible(True)
     mesh = axes.pcolormesh(
@@ -156,7 +160,7 @@ def _lines(axes: Axes, spec: FigureSpec) -> list[Any]:
     halo = [patheffects.Stroke(linewidth=3.2, foreground="white"), patheffects.Normal()]
     handles: list[Any] = []
     for j, line in enumerate(spec.lines):
-        y = Expression(line.y).evaluate({HEATMAP_VARIABLE: x}, len(x), finite=False)
+        y = Expression(line.y).evaluate({GUIDE_VARIABLE: x}, len(x), finite=False)
         handles += axes.plot(
             x,
             np.where(np.isfinite(y), y, np.nan),

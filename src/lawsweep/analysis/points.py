@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lawsweep.analysis.figure_specs import FigureSpec
 from lawsweep.analysis.frames import Array, Columns
+from lawsweep.analysis.look import log_x, log_y
 from lawsweep.analysis.results import count
-from lawsweep.analysis.specs import FigureSpec
+from lawsweep.core.errors import InvalidValueError
 
 
 @dataclass(frozen=True)
@@ -23,14 +25,17 @@ class Points:
     x: Array
     y: Array
     z: Array | None
-    n_planned: int
     planned_x: Array
     planned_y: Array
     notes: tuple[str, ...]
 
 
-def read_points(columns: Columns, spec: FigureSpec) -> Points:
-    """Evaluate the figure's expressions over the rows within ``where``."""
+def read_points(columns: Columns, spec: FigureSpec, *, averaged: bool = False) -> Points:
+    """Evaluate the figure's expressions over the rows within ``where``.
+
+    ``averaged``: means of y will be drawn, which may be positive though a replicate is not.
+    Raises InvalidValueError where no row can be drawn.
+    """
     planned = columns.where(spec.where)
     ok = columns.statuses(planned) == "ok"
     rows = planned[ok]
@@ -45,8 +50,7 @@ def read_points(columns: Columns, spec: FigureSpec) -> Points:
     if n_lost:
         notes.append(f"{n_lost} of {len(rows)} ok rows without a finite value, not drawn")
     on_log = np.ones(len(rows), dtype=bool)
-    # A curve draws the mean over replicates, which may be positive though a replicate is not.
-    for value, log in ((x, log_x(spec)), (y, log_y(spec) and spec.kind != "curve"), (z, spec.logz)):
+    for value, log in ((x, log_x(spec)), (y, log_y(spec) and not averaged), (z, spec.logz)):
         if log and value is not None:
             on_log &= value > 0
     n_negative = int(np.sum(keep & ~on_log))
@@ -56,6 +60,13 @@ def read_points(columns: Columns, spec: FigureSpec) -> Points:
     n_unsure = int(np.sum(columns.not_converged(rows[keep])))
     if n_unsure:
         notes.append(f"{count(n_unsure, 'row')} drawn did not converge")
+    if not keep.any():
+        raise InvalidValueError(
+            f"Figure {spec.name} needs at least one ok row with finite {spec.x} and "
+            f"{spec.z or spec.y}, got none of {len(planned)} rows"
+            f"{' (' + '; '.join(notes) + ')' if notes else ''}. "
+            "Run more of the sweep or change the figure's where."
+        )
     px = columns.numbers_where_known(spec.x, planned, f"{spec.name}.x")
     py = columns.numbers_where_known(spec.y, planned, f"{spec.name}.y")
     known = np.isfinite(px) & np.isfinite(py)
@@ -64,18 +75,7 @@ def read_points(columns: Columns, spec: FigureSpec) -> Points:
         x=x[keep],
         y=y[keep],
         z=None if z is None else z[keep],
-        n_planned=len(planned),
         planned_x=px[known],
         planned_y=py[known],
         notes=tuple(notes),
     )
-
-
-def log_x(spec: FigureSpec) -> bool:
-    """Whether x is logarithmic: as asked, else where a power law is drawn."""
-    return spec.fit if spec.logx is None else spec.logx
-
-
-def log_y(spec: FigureSpec) -> bool:
-    """Whether y is logarithmic: as asked, else where a power law is drawn."""
-    return spec.fit if spec.logy is None else spec.logy

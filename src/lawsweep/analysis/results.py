@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from lawsweep.analysis.fit_specs import FitSpec
 from lawsweep.analysis.local_slopes import LocalSlope, shown_slopes
 from lawsweep.analysis.regress import Curvature
-from lawsweep.analysis.specs import FitSpec
 
 
 @dataclass(frozen=True)

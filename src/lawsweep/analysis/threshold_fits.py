@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import ndtri, stdtrit
 
+from lawsweep.analysis.fit_specs import FitSpec
 from lawsweep.analysis.fits import fit_columns
 from lawsweep.analysis.frames import Array, Columns, distinct
 from lawsweep.analysis.results import FitResult, Parameter, count
-from lawsweep.analysis.specs import FitSpec
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.expressions import Expression
 from lawsweep.core.threshold import Lattice, Posterior
@@ -32,6 +32,26 @@ def reads_cells(spec: FitSpec, names: Iterable[str]) -> bool:
     texts = [t for t in (spec.y, spec.x, *spec.terms) if t is not None]
     measured = set(MEASURED) - set(names)
     return any(set(Expression(text).names) & measured for text in texts)
+
+
+def check_sources(specs: Iterable[FitSpec], rows: Collection[str], cells: Collection[str]) -> None:
+    """Refuse a fit of a search that takes columns of thresholds and of runs alike.
+
+    ``rows`` and ``cells`` are the columns of each.  Raises InvalidValueError.
+    """
+    for spec in specs:
+        texts = [t for t in (spec.y, spec.x, *spec.terms, spec.where) if t is not None]
+        ours, what, other = (
+            (cells, "thresholds", "runs")
+            if reads_cells(spec, rows)
+            else (rows, "runs", "thresholds")
+        )
+        for name in dict.fromkeys([*(n for t in texts for n in Expression(t).names), *spec.by]):
+            if name not in ours:
+                raise InvalidValueError(
+                    f"The fit {spec.name} is one of {what}, and {name!r} is a column of {other} "
+                    f"alone. Leave it out, or take one of: {', '.join(sorted(ours))}."
+                )
 
 
 def fit_cells(cells: pd.DataFrame, spec: FitSpec) -> list[FitResult]:

@@ -224,7 +224,7 @@ def _launch_files(results: Folder, launches: dict[tuple[str, str], bytes]) -> It
 
 def _pictures(opened: Study, own: str, notes: list[str]) -> Iterator[Entry]:
     """Figures and report, made anew so that they show the rows that are here."""
-    from lawsweep.analysis.specs import parse_figures
+    from lawsweep.analysis.figure_kinds import parse_figures
     from lawsweep.api.reading import report
     from lawsweep.store.places import open_folder
 

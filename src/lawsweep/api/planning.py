@@ -26,6 +26,7 @@ from lawsweep.runner.simulate import (
     Schedule,
     read_machine,
     simulate,
+    simulate_rounds,
 )
 
 if TYPE_CHECKING:
@@ -63,8 +64,14 @@ class PlanView:
 
     @functools.cached_property
     def schedule(self) -> Schedule:
-        """The simulated schedule on ``n_slots``."""
-        return simulate(self.seconds, self.n_slots)
+        """The simulated schedule on ``n_slots``; of a search, with its rounds one by one."""
+        if self.search is None:
+            return simulate(self.seconds, self.n_slots)
+        rounds = self.search.rounds()
+        runs = [run for cell in rounds for round_ in cell for run in round_]
+        seconds = iter(self.costs.seconds_of(runs).tolist())
+        return simulate_rounds([[[next(seconds) for _ in r] for r in c] for c in rounds],
+                               self.n_slots)  # fmt: skip
 
     def too_large(self) -> list[int]:
         """Runs to do whose expected memory exceeds ``memory_bytes``."""
@@ -96,7 +103,10 @@ def view_plan(sweep: Sweep, on: str | None = None) -> PlanView:
     frozen = SweepFolder(sweep.folder).frozen_run_ids()
     planned = set(made.run_ids)
     per_task = _per_task(sweep, machine.kind)
-    notes = tuple(_one_slot_each(option) for option in by_point if option.startswith(machine.kind))
+    notes = tuple(opened.table.differences())
+    notes += tuple(_one_slot_each(option) for option in by_point if option.startswith(machine.kind))
+    n_slots = max(1, int(machine.n / per_task))
+    notes += _in_rounds(search, n_slots)
     return PlanView(
         plan=dataclasses.replace(made, notes=(*made.notes, *notes)) if notes else made,
         states=_states(made, known, todo),
@@ -104,7 +114,7 @@ def view_plan(sweep: Sweep, on: str | None = None) -> PlanView:
         todo=todo,
         costs=costs,
         device=machine.device,
-        n_slots=max(1, int(machine.n / per_task)),
+        n_slots=n_slots,
         memory_bytes=facts["memory_bytes"],
         search=search,
     )
@@ -144,6 +154,18 @@ def _one_slot_each(option: str) -> str:
     return (
         f"executor.{option} is an expression; the times here take 1 {kind} for every run, so a "
         "launch whose runs need more takes longer than they say"
+    )
+
+
+def _in_rounds(search: Search | None, n_slots: int) -> tuple[str, ...]:
+    """Where a search cannot make use of all slots."""
+    rounds = [] if search is None else search.rounds()
+    at_once = sum(max(len(runs) for runs in cell) for cell in rounds)
+    if not rounds or at_once >= n_slots:
+        return ()
+    return (
+        f"a search asks for its runs round by round: at most {at_once:,} at once, fewer than the "
+        f"{n_slots:,} slots",
     )
 
 

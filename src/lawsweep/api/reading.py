@@ -15,7 +15,7 @@ from lawsweep.api.progress import certificate, status
 from lawsweep.api.searching import found as told
 from lawsweep.api.searching import seen, thresholds
 from lawsweep.api.study import study
-from lawsweep.core.errors import InvalidValueError, UnknownNameError
+from lawsweep.core.errors import InvalidValueError, LawsweepError, UnknownNameError
 from lawsweep.core.sweep import Sweep, Url, results_place
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ def fit(sweep: Sweep, frame: pd.DataFrame | None = None) -> list[FitResult]:
 
     A fit of ``n_star`` is one of the thresholds that a search found.
     """
+    from lawsweep.analysis.fit_specs import parse_fits
     from lawsweep.analysis.fits import fit as fit_one
-    from lawsweep.analysis.specs import parse_fits
     from lawsweep.analysis.threshold_fits import fit_cells, reads_cells
 
     frame = load(sweep) if frame is None else frame
@@ -100,27 +100,30 @@ def plot(sweep: Sweep, frame: pd.DataFrame | None = None) -> list[Path | Url]:
 
 @contextmanager
 def _drawn(sweep: Sweep, frame: pd.DataFrame) -> Iterator[list[Path]]:
-    """The figures as local files: in the sweep's folder, or on their way to an object store."""
+    """The figures as local files: in the sweep's folder, or on their way to an object store.
+
+    One that cannot be drawn costs the others nothing: its error is raised when the block is done.
+    """
+    from lawsweep.analysis.figure_kinds import KINDS, parse_figures
     from lawsweep.analysis.figures import draw
-    from lawsweep.analysis.specs import parse_figures
     from lawsweep.api.arrays import load_arrays
 
     cells = _cells(sweep)
     specs = parse_figures(list(sweep.figures), list(frame.columns), cells=cell_names(cells))
     arrays = functools.partial(load_arrays, sweep)
     caption = certificate(Counter(frame["status"].to_list()), len(frame))
+    paths: list[Path] = []
+    errors: list[LawsweepError] = []
     with _local(sweep.folder / "figures") as folder:
-        yield [
-            p
-            for s in specs
-            for p in draw(
-                cells if cells is not None and s.kind == "threshold" else frame,
-                s,
-                folder / s.name,
-                caption,
-                arrays,
-            )
-        ]
+        for spec in specs:
+            rows = cells if cells is not None and KINDS[spec.kind].of_cells else frame
+            try:
+                paths += draw(rows, spec, folder / spec.name, caption, arrays)
+            except LawsweepError as error:
+                errors.append(error)
+        yield paths
+    if errors:
+        raise errors[0]
 
 
 def _cells(sweep: Sweep) -> pd.DataFrame | None:
@@ -192,7 +195,7 @@ def report(sweep: Sweep, typed: str | None = None) -> Path | Url:
         )
         for path in figures:
             _shelve(path, sweep.folder / "figures")
-    open_folder(sweep.folder).write("report.html", page.encode())
+        open_folder(sweep.folder).write("report.html", page.encode())
     return sweep.folder / "report.html"
 
 

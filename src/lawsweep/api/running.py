@@ -72,6 +72,7 @@ def run(
     folder.drop_dead(before=time.time() - 100 * LIVE_S)
     with contextlib.closing(worker):
         worker.start(made.experiment)
+        launch.begin()  # workers take half a second to start: the records are written meanwhile
         folder.freeze(made, sweep.record(), launch_id)
         record = launch_record(launch_id, sweep, made, command, worker.describe())
         record |= {"job": job} if job else {}

@@ -7,48 +7,17 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from lawsweep.api.cells import COLUMNS, cell_columns
+from lawsweep.api.study import Study, study
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.outcome import FAILURES
 from lawsweep.core.sweep import Sweep
 from lawsweep.core.threshold import STATES
 from lawsweep.runner.search import Search
-from lawsweep.runner.search_cells import chains_of, find_cells
-from lawsweep.runner.search_event import Event
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
-
-    from lawsweep.api.study import Study
-
-# Columns of the table of thresholds besides the cell's own params.
-COLUMNS: Mapping[str, tuple[str, str]] = {
-    "n_star": ("", "posterior median of the threshold; missing where it is beyond the grid"),
-    "low": (
-        "",
-        "lower end of its interval; of a threshold above the grid, the grid's end; missing where "
-        "the interval reaches below the grid",
-    ),
-    "high": (
-        "",
-        "upper end of its interval; of a threshold below the grid, the grid's end; missing where "
-        "the interval reaches above the grid",
-    ),
-    "transition_width": (
-        "",
-        "posterior median of s: the event's probability falls from 3/4 to 1/4 over 2.2 s; relative "
-        "where the candidates are all positive, else in units of the axis",
-    ),
-    "state": ("", "resolved, open, unresolved, below_grid or above_grid"),
-    "reason": ("", "why the search of an unresolved cell ended"),
-    "n_runs": ("", "runs that the threshold rests on, those without an answer included"),
-    "n_unanswered": ("", "runs of them that gave no answer: failed, or without the metric"),
-    "n_visited": ("", "candidates that were run"),
-    "n_candidates": ("", "candidates of the cell"),
-    "confidence": ("", "probability that the interval holds the threshold"),
-}
 
 
 def open_search(opened: Study, *, retry: bool = False) -> Search | None:
@@ -75,21 +44,6 @@ def open_search(opened: Study, *, retry: bool = False) -> Search | None:
     return Search(plan, spec, known, again)
 
 
-def check_search(opened: Study) -> None:
-    """Raise a LawsweepError where the search does not fit its sweep; no row is read."""
-    spec = opened.sweep.search_spec
-    if spec is not None:
-        Event(opened.plan, spec)
-        find_cells(opened.plan, spec.axis)
-        columns = {**opened.plan.params, **opened.plan.extra}
-        for name in _told_by(opened):
-            if name in COLUMNS and len(set(columns.get(name, np.zeros(1)).tolist())) > 1:
-                raise InvalidValueError(
-                    f"{name!r} is a column of the table of thresholds, and here also the name of "
-                    "a param or an axis: a search cannot tell them apart. Call it otherwise."
-                )
-
-
 def seen(opened: Study, known: Mapping[str, Any]) -> list[int] | None:
     """Runs that a search has asked for or that have a row; None for an ordinary sweep.
 
@@ -102,34 +56,12 @@ def seen(opened: Study, known: Mapping[str, Any]) -> list[int] | None:
     return sorted(have | set(search.asked()))
 
 
-def threshold_columns(opened: Study) -> tuple[str, ...]:
-    """Names of the columns of the table of thresholds; none for an ordinary sweep."""
-    spec = opened.sweep.search_spec
-    if spec is None:
-        return ()
-    return (*_cell_columns(opened), *COLUMNS)
-
-
-def _cell_columns(opened: Study) -> list[str]:
-    return [n for n in _told_by(opened) if n not in COLUMNS]
-
-
-def _told_by(opened: Study) -> list[str]:
-    """Params and axes that tell cells apart, or might."""
-    spec, plan = opened.sweep.search_spec, opened.plan
-    assert spec is not None
-    moving = frozenset.intersection(*(c.moving for c in chains_of(plan, spec.axis).values()))
-    return [n for n in (*(s.name for s in plan.experiment.params), *plan.extra) if n not in moving]
-
-
 def thresholds(sweep: Sweep) -> pd.DataFrame:
     """The table of thresholds: one row a cell of a sweep with a ``search`` block.
 
     Columns: the cell's params, then ``COLUMNS``.  Raises InvalidValueError for another sweep.
     """
     import pandas as pd
-
-    from lawsweep.api.study import study
 
     opened = study(sweep)
     frame: pd.DataFrame = threshold_table(opened).to_pandas(types_mapper=pd.ArrowDtype)
@@ -153,7 +85,7 @@ def threshold_table(opened: Study, search: Search | None = None) -> pa.Table:
     rows = plan_table(opened.plan).take(pa.array(firsts, type=pa.int64()))
     # By name: a table without columns would have no rows either.
     fields, values = [], []
-    for name in _cell_columns(opened):
+    for name in cell_columns(opened.plan, search.spec.axis):
         fields.append(rows.schema.field(name))
         moves = pa.array([name in cell.moving for cell in search.cells])
         values.append(pc.if_else(moves, pa.scalar(None, rows[name].type), rows[name]))
@@ -194,7 +126,6 @@ def write_thresholds(opened: Study, search: Search | None = None) -> str:
 
 def export_thresholds(sweep: Sweep, path: str) -> str | None:
     """Write the thresholds of a search beside an exported table, as NAME.thresholds.csv."""
-    from lawsweep.api.study import study
     from lawsweep.store.export import write_table
 
     if sweep.search_spec is None:
@@ -219,7 +150,7 @@ def lines(opened: Study, search: Search, limit: int = 20) -> list[str]:
     derived = set.intersection(*(set(derive) for derive in plan.derives))
     told = [
         n
-        for n in _cell_columns(opened)
+        for n in cell_columns(opened.plan, search.spec.axis)
         if n in columns and n not in derived and len(set(columns[n].tolist())) > 1
     ]
     found = []
@@ -254,8 +185,6 @@ def lines(opened: Study, search: Search, limit: int = 20) -> list[str]:
 
 def found(sweep: Sweep, limit: int = 20) -> list[str]:
     """What a search found so far, as lines: a count, then a cell each; none of another sweep."""
-    from lawsweep.api.study import study
-
     opened = study(sweep)
     search = open_search(opened)
     return [] if search is None else [summary(search), *lines(opened, search, limit)]

@@ -31,16 +31,28 @@ class Study:
         return tuple(dict.fromkeys((*fields, *self.plan.extra, *sorted(RESERVED))))
 
     @property
+    def texts(self) -> frozenset[str]:
+        """Those of the columns that hold text, or lists."""
+        kinds = {f.name: str(f.type) for f in self.table.schema}
+        strings = {n for n, k in kinds.items() if k.startswith(("string", "list"))}
+        axes = {n: next((v for v in c if v is not None), None) for n, c in self.plan.extra.items()}
+        return frozenset(strings | {n for n, value in axes.items() if isinstance(value, str)})
+
+    @property
     def cells(self) -> tuple[str, ...]:
         """Columns of the table of thresholds, of a sweep with a search; else none."""
-        from lawsweep.api.searching import threshold_columns
+        spec = self.sweep.search_spec
+        if spec is None:
+            return ()
+        from lawsweep.api.cells import threshold_columns
 
-        return threshold_columns(self)
+        return threshold_columns(self.plan, spec)
 
 
 def study(sweep: Sweep) -> Study:
     """Plan a sweep and open its table.  Checks everything, writes nothing."""
-    from lawsweep.analysis.specs import parse_figures, parse_fits
+    from lawsweep.analysis.figure_kinds import parse_figures
+    from lawsweep.analysis.fit_specs import parse_fits
     from lawsweep.executors.make import make_executor
     from lawsweep.store.parquet import ParquetTable
 
@@ -53,12 +65,17 @@ def study(sweep: Sweep) -> Study:
     made = sweep.plan()
     opened = Study(sweep, made, ParquetTable(sweep.tables, made.experiment))
     if sweep.search_spec is not None:
-        from lawsweep.api.searching import check_search
+        from lawsweep.api.cells import check_search
 
-        check_search(opened)
-    parse_fits(list(sweep.fits), tuple(dict.fromkeys((*opened.columns, *opened.cells))))
+        check_search(made, sweep.search_spec)
+    columns, texts = tuple(dict.fromkeys((*opened.columns, *opened.cells))), opened.texts
+    fits = parse_fits(list(sweep.fits), columns, texts)
+    if fits and opened.cells:
+        from lawsweep.analysis.threshold_fits import check_sources
+
+        check_sources(fits, opened.columns, opened.cells)
     arrays = [s.name for s in made.experiment.arrays]
-    parse_figures(list(sweep.figures), opened.columns, arrays, opened.cells)
+    parse_figures(list(sweep.figures), opened.columns, arrays, opened.cells, texts)
     return opened
 
 

@@ -143,13 +143,16 @@ def _choice(parsed: Sequence[Override], key: str, otherwise: Any) -> Any:
 def _preset(presets: Any, name: Any, path: Path) -> dict[str, Any]:
     if not isinstance(presets, Mapping):
         raise InvalidValueError(f"presets in {path} must map names to parts of a sweep.")
+    for one, part in presets.items():  # of them all: a slip in one is told before it is wanted
+        place = f"preset {one} of {path}"
+        _check_part(part or {}, place)
+        if (part or {}).get("preset") is not None:
+            raise InvalidValueError(f"The {place} cannot choose another preset; write it out.")
     if name is None:
         return {}
     if not isinstance(name, str) or name not in presets:
         raise unknown_name("preset", str(name), map(str, presets), f"sweep file {path}")
-    chosen = presets[name] or {}
-    _check_part(chosen, f"preset {name} of {path}")
-    return dict(chosen)
+    return dict(presets[name] or {})
 
 
 def _check_part(content: Mapping[str, Any], place: str) -> None:

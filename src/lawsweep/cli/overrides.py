@@ -11,9 +11,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lawsweep.core.axes import GENERATORS, as_list
+from lawsweep.core.axes import as_list
 from lawsweep.core.errors import InvalidValueError, LawsweepError, unknown_name
 from lawsweep.core.expressions import Expression
+from lawsweep.core.ranges import GENERATORS
 from lawsweep.core.sweep import KEYS
 
 _AXIS_TEXT = re.compile(r"\+{0,2}((?:params|axes)\.[A-Za-z_]\w*)=(.*)\Z", re.DOTALL)

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from lawsweep.api.progress import Status
     from lawsweep.core.sweep import Sweep
+    from lawsweep.runner.run_plan import RunReport
     from lawsweep.runner.search import Search
 
 
@@ -49,3 +51,14 @@ def thresholds_as_json(sweep: Sweep) -> dict[str, Any]:
     from lawsweep.api.study import study
 
     return {"thresholds": threshold_table(study(sweep)).to_pylist()}
+
+
+def counts_as_json(sweep: Sweep, report: RunReport, found: Status) -> dict[str, int]:
+    """The counts of a launch of a search, as ``status`` has them; of another sweep the report's.
+
+    The report also counts runs that the search was expected to ask for, and did not.
+    """
+    if sweep.search_spec is None:
+        return {}
+    ran = sum(report.statuses.values())
+    return {"planned": found.planned, "done_before": found.planned - found.missing - ran}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -105,6 +105,7 @@ def _launch(
 
         answer = {
             **describe_report(report),
+            **search_lines.counts_as_json(sweep, report, found),
             "table": str(opened.table.folder),
             "statuses": dict(found.statuses),
             "missing": found.missing,
@@ -126,23 +127,30 @@ def _exit_code(report: RunReport, statuses: Any) -> int:
 def _analyse(sweep: Sweep, report: RunReport, as_json: bool) -> dict[str, Any]:
     """Fits and figures at the end of a run: a trouble there never hides that the rows are safe."""
     from lawsweep import api
-    from lawsweep.core.errors import LawsweepError
 
     if not (sweep.fits or sweep.figures) or report.stopped is not None:
         return _NOTHING_READ
-    try:
-        frame = api.load(sweep)
-        if not (frame["status"] == "ok").any():
-            return _NOTHING_READ
-        fits, figures = api.fit(sweep, frame), api.plot(sweep, frame)
-    except LawsweepError as error:
-        click.echo(f"note: the rows are safe, but they cannot be read as asked: {error}", err=True)
+    frame = _tried(api.load, sweep)
+    if frame is None or not (frame["status"] == "ok").any():
         return _NOTHING_READ
+    fits = _tried(api.fit, sweep, frame) or []
+    figures = _tried(api.plot, sweep, frame) or []
     if not as_json:
         printing.print_fits(fits)
         for path in figures:
             click.echo(f"figure: {path}")
     return {"fits": [f.to_dict() for f in fits], "figures": [str(p) for p in figures]}
+
+
+def _tried(read: Callable[..., Any], *given: Any) -> Any:
+    """What ``read`` answers; None, and a note, where the rows cannot be read as asked."""
+    from lawsweep.core.errors import LawsweepError
+
+    try:
+        return read(*given)
+    except LawsweepError as error:
+        click.echo(f"note: the rows are safe, but they cannot be read as asked: {error}", err=True)
+        return None
 
 
 @click.command(short_help="What a run would do, and the time it would take.")

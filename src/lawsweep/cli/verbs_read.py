@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from lawsweep.cli import printing
+from lawsweep.cli import printing, printing_read
 from lawsweep.cli.options import json_option, load, results_dir, say, sweep_arguments
 from lawsweep.core.errors import InvalidValueError
 
@@ -36,8 +36,8 @@ def show(run_id: str, overrides: tuple[str, ...], with_meanings: bool, as_json: 
             answer["meanings"] = {n: {"unit": u, "meaning": m} for n, (u, m) in told.items()}
         say(answer)
         return 0
-    printing.print_row(row, arrays, told if with_meanings else {})
-    printing.print_launch(launch)
+    printing_read.print_row(row, arrays, told if with_meanings else {})
+    printing_read.print_launch(launch)
     return 0
 
 
@@ -175,9 +175,9 @@ def compare(
     b = load(named[0] if named else sweep, (*shared, *against))
     found = compare_sweeps(a, b, ignore)
     if as_json:
-        say(printing.comparison_as_json(found))
+        say(printing_read.comparison_as_json(found))
     else:
-        printing.print_comparison(found, (a.name, b.name))
+        printing_read.print_comparison(found, (a.name, b.name))
     return 0
 
 
@@ -210,5 +210,5 @@ def sql(
     elif output is not None:
         click.echo(f"{output}: {answer.num_rows:,} rows")
     else:
-        printing.print_table(answer, limit)
+        printing_read.print_table(answer, limit)
     return 0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lawsweep.cli import printing
+from lawsweep.cli import printing_replay
 from lawsweep.cli.options import EXIT_NOT_REPRODUCED, json_option, load, results_dir, say
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def replay(
     if as_json:
         say({**dataclasses.asdict(done), "reproduced": done.reproduced})
     else:
-        printing.print_replay(done)
+        printing_replay.print_replay(done)
     return 0 if done.reproduced else EXIT_NOT_REPRODUCED
 
 
@@ -70,7 +70,7 @@ def _audit(
 
     def tell(done: Any) -> None:
         if not as_json and not done.reproduced:
-            printing.print_replay(done)
+            printing_replay.print_replay(done)
 
     found = audit(sweep, rows, tolerance=tolerance, device=device, watcher=tell)
     if as_json:
@@ -86,7 +86,7 @@ def _audit(
             }
         )
     else:
-        printing.print_audit(sweep.name, found, n_ok, tolerance)
+        printing_replay.print_audit(sweep.name, found, n_ok, tolerance)
     return 0 if not found.n_differ else EXIT_NOT_REPRODUCED
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lawsweep.cli import printing
+from lawsweep.cli import printing, printing_store
 from lawsweep.cli.options import (
     EXIT_PROBLEMS,
     json_option,
@@ -97,7 +97,7 @@ def import_(
     if as_json:
         say(dataclasses.asdict(done))
     else:
-        printing.print_import(done)
+        printing_store.print_import(done)
     return 0
 
 
@@ -187,7 +187,7 @@ def compact(words: tuple[str, ...], as_json: bool) -> int:
         return 0
     for found in done.values():
         for report in found:
-            printing.print_compacted(report)
+            printing_store.print_compacted(report)
     warn(f"left alone {n}: {reason}" for n, reason in left.items())
     if not done and not left:
         click.echo("there are no tables here")
@@ -235,7 +235,7 @@ def _verify_tables(name: str | None, overrides: tuple[str, ...], as_json: bool) 
         say({"tables": found, "not_checked": left})
     else:
         for table, findings in done.items():
-            printing.print_findings(table, findings)
+            printing_store.print_findings(table, findings)
         warn(f"not checked {n}: {reason}" for n, reason in left.items())
         if not done and not left:
             click.echo("there are no tables here")
@@ -256,5 +256,5 @@ def gc(overrides: tuple[str, ...], delete: bool, orphans: bool, as_json: bool) -
     if as_json:
         say([dataclasses.asdict(f) for f in found])
     else:
-        printing.print_rubbish(found, overrides)
+        printing_store.print_rubbish(found, overrides)
     return 0

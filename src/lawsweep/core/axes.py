@@ -29,7 +29,7 @@ import numpy as np
 
 from lawsweep.core.designs import design
 from lawsweep.core.errors import EmptyPlanError, InvalidValueError, unknown_name
-from lawsweep.core.expressions import FUNCTIONS, Expression
+from lawsweep.core.ranges import MAX_AXIS, spread, values_of
 from lawsweep.core.schema import INT64_MAX, FieldSpec
 
 Columns = dict[str, np.ndarray]
@@ -158,9 +158,9 @@ class AxesReader:
         cube = design(str(spec.get("method", "sobol")), n, len(box), seed)
         columns = {}
         for name, ends, unit in zip(box, box.values(), cube.T, strict=True):
-            spread = _spread(str(name), ends, unit)
+            values = spread(str(name), ends, unit)
             columns[str(name)] = self._cast(
-                str(name), self.specs.get(str(name)), spread.tolist(), rounds=True
+                str(name), self.specs.get(str(name)), values.tolist(), rounds=True
             )
         return [Grid([columns])]
 
@@ -219,7 +219,7 @@ class AxesReader:
         if hasattr(value, "tolist"):  # a numpy array or scalar, from Python
             value = value.tolist()
         if isinstance(value, str) and not (spec and spec.kind == "str"):
-            values, spaced = self._spaced(name, value)
+            values, spaced = values_of(name, value)
         else:
             is_list = isinstance(value, Sequence) and not isinstance(value, str)
             values = list(value) if is_list else [value]
@@ -244,31 +244,6 @@ class AxesReader:
                 f"{' after rounding' if spaced else ''}; {len(kept)} are left"
             )
         return kept
-
-    def _spaced(self, name: str, text: str) -> tuple[list[Any], bool]:
-        """Values of an axis expression, and whether they may be rounded to whole numbers."""
-        try:
-            expression = Expression(text, GENERATORS)
-        except InvalidValueError as error:
-            if text.count("(") == text.count(")"):
-                raise
-            raise InvalidValueError(
-                f"{error} In a YAML list or mapping in braces, put it in quotes: its commas end "
-                "the value otherwise."
-            ) from None
-        if expression.names:
-            raise InvalidValueError(
-                f"The axis {name!r} is {text!r}, which names {expression.names[0]!r}; "
-                "an axis stands alone. Put an expression over params under derive."
-            )
-        values = np.atleast_1d(expression.evaluate({}))
-        if values.dtype.kind == "f":
-            # 15 figures: linspace(0.1, 0.5, 5) holds 0.3 and not 0.30000000000000004, which would
-            # be another run.
-            values = FUNCTIONS["signif"](values, 15)
-        if values.ndim != 1:
-            raise InvalidValueError(f"The axis {name!r} must be one-dimensional, got {text!r}.")
-        return values.tolist(), bool(expression.functions & {"linspace", "logspace"})
 
     def _cast(
         self, name: str, spec: FieldSpec | None, values: list[Any], *, rounds: bool
@@ -295,61 +270,6 @@ class AxesReader:
                 self.notes.append(f"axis {name}: values rounded to whole numbers")
             values = rounded
         return to_column([spec.cast(v) for v in values], spec)
-
-
-def _spread(name: str, ends: Any, unit: np.ndarray) -> np.ndarray:
-    """Coordinates in [0, 1) spread over [low, high], in the logarithm where asked."""
-    log = isinstance(ends, Sequence) and len(ends) == 3 and ends[2] == "log"
-    numbers = list(ends[:2]) if isinstance(ends, Sequence) and (log or len(ends) == 2) else []
-    good = len(numbers) == 2 and all(
-        isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x) for x in numbers
-    )
-    if not good or numbers[0] > numbers[1] or (log and numbers[0] <= 0):
-        raise InvalidValueError(
-            f"{name} in the box of sample must be [low, high] or [low, high, log] with "
-            f"low <= high (above 0 for log), got {ends!r}."
-        )
-    low, high = map(float, numbers)
-    return low * (high / low) ** unit if log else low + (high - low) * unit
-
-
-def _linspace(a: Any, b: Any, n: Any) -> np.ndarray:
-    return np.linspace(float(a), float(b), _count(n))
-
-
-def _logspace(a: Any, b: Any, n: Any) -> np.ndarray:
-    if float(a) <= 0 or float(b) <= 0:
-        raise ValueError(f"logspace({a}, {b}, {n}) needs positive ends (the values themselves)")
-    return np.geomspace(float(a), float(b), _count(n))
-
-
-def _range(*ends: Any) -> np.ndarray:
-    if not 1 <= len(ends) <= 3:
-        raise ValueError("range takes (b), (a, b) or (a, b, step)")
-    if len(ends) == 3 and ends[2] == 0:
-        raise ValueError("range needs a step that is not 0")
-    size = abs(ends[-1 if len(ends) == 1 else 1] - (ends[0] if len(ends) > 1 else 0))
-    if size / abs(ends[2] if len(ends) == 3 else 1) > MAX_AXIS:
-        raise ValueError(f"range{ends} has more than {MAX_AXIS:,} values")
-    if all(np.asarray(e).dtype.kind in "iu" for e in ends):
-        return np.arange(*ends)
-    a, b = (0.0, ends[0]) if len(ends) == 1 else ends[:2]
-    step = ends[2] if len(ends) == 3 else 1.0
-    # numpy's count of a float range may be one too many: 1, 1.1, 1.2 and then 1.3000000000000003.
-    count = max(0, math.ceil((float(b) - float(a)) / float(step) - 1e-9))
-    return float(a) + float(step) * np.arange(count)
-
-
-MAX_AXIS = 10_000_000
-
-
-def _count(n: Any) -> int:
-    if float(n) != int(n) or not 1 <= int(n) <= MAX_AXIS:
-        raise ValueError(f"the number of values must be a whole number from 1, got {n}")
-    return int(n)
-
-
-GENERATORS = {"linspace": _linspace, "logspace": _logspace, "range": _range}
 
 
 def as_list(value: Any) -> list[str]:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from lawsweep.core.cost import Cost
 from lawsweep.core.errors import InvalidValueError, unknown_name
-from lawsweep.core.expressions import CONSTANTS, Expression
+from lawsweep.core.expressions import Expression
+from lawsweep.core.functions import CONSTANTS
 from lawsweep.core.schema import FieldSpec, field_specs
 
 if TYPE_CHECKING:

@@ -1,6 +1,7 @@
 """Expressions over params: parsed to a whitelisted syntax tree, evaluated over whole columns.
 
-Arithmetic, comparisons, ``and or not``, ``in (..)``, ``a if c else b`` and the functions below.
+Arithmetic, comparisons, ``and or not``, ``in (..)``, ``a if c else b`` and the functions of
+``core/functions.py``.
 Nothing else parses: no attributes, no subscripts, no keywords, so an expression in a YAML file
 can compute and nothing more.  Columns are numpy arrays, so a million points cost milliseconds.
 An error names the expression, and the first point that offends.
@@ -9,100 +10,15 @@ An error names the expression, and the first point that offends.
 from __future__ import annotations
 
 import ast
-import math
-import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from lawsweep.core.errors import InvalidValueError, unknown_name
+from lawsweep.core.functions import ARITHMETIC, ARITY, COMPARE, CONSTANTS, FUNCTIONS, arithmetic
 
 Columns = Mapping[str, Any]
-
-
-def _whole(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A rounding function that returns integers (and leaves integers alone)."""
-
-    def rounded(x: Any) -> Any:
-        x = np.asarray(x)
-        if x.dtype.kind in "iub":
-            return x
-        y = function(x)
-        if np.any(~np.isfinite(y)) or np.any(np.abs(y) >= 2.0**63):
-            raise OverflowError("a value does not fit a 64-bit integer")
-        return y.astype(np.int64)
-
-    return rounded
-
-
-def _signif(x: Any, digits: Any) -> np.ndarray:
-    """``x`` rounded to so many significant figures, by way of its decimal spelling."""
-    places = int(digits) - 1
-    if places < 0 or places > 16:
-        raise ValueError(f"signif takes 1 to 17 digits, got {digits}")
-    x = np.asarray(x, dtype=np.float64)
-    rounded = [float(f"{v:.{places}e}") for v in x.ravel().tolist()]
-    return np.array(rounded).reshape(x.shape)
-
-
-FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "round": _whole(np.rint),
-    "floor": _whole(np.floor),
-    "ceil": _whole(np.ceil),
-    "int": _whole(np.trunc),
-    "float": lambda x: np.asarray(x, dtype=np.float64),
-    "signif": _signif,
-    "sqrt": np.sqrt,
-    "cbrt": np.cbrt,
-    "log": np.log,
-    "log2": np.log2,
-    "log10": np.log10,
-    "exp": np.exp,
-    "abs": np.abs,
-    "sin": np.sin,
-    "cos": np.cos,
-    "min": lambda *xs: _fold(np.minimum, xs),
-    "max": lambda *xs: _fold(np.maximum, xs),
-}
-CONSTANTS = {"pi": np.pi}
-# How many values a function takes, where it is not one.  Checked here, because numpy would take
-# a second one as the array to write its result into.
-_ARITY: dict[str, tuple[int, float]] = {
-    "signif": (2, 2),
-    "min": (1, math.inf),
-    "max": (1, math.inf),
-    "linspace": (3, 3),
-    "logspace": (3, 3),
-    "range": (1, 3),
-}
-
-_ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: np.add,
-    ast.Sub: np.subtract,
-    ast.Mult: np.multiply,
-    ast.Div: np.true_divide,
-    ast.FloorDiv: np.floor_divide,
-    ast.Mod: np.mod,
-    ast.Pow: np.power,
-}
-_COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-}
-
-
-def _fold(function: Callable[[Any, Any], Any], xs: tuple[Any, ...]) -> Any:
-    if not xs:
-        raise ValueError("min and max need at least one value")
-    result = xs[0]
-    for x in xs[1:]:
-        result = function(result, x)
-    return result
 
 
 class Expression:
@@ -139,7 +55,7 @@ class Expression:
                 return []
             case ast.Name(id=name):
                 return [] if name in CONSTANTS else [name]
-            case ast.BinOp(left=a, op=op, right=b) if type(op) in _ARITHMETIC:
+            case ast.BinOp(left=a, op=op, right=b) if type(op) in ARITHMETIC:
                 return self._check(a) + self._check(b)
             case ast.UnaryOp(op=ast.USub() | ast.UAdd() | ast.Not(), operand=a):
                 return self._check(a)
@@ -154,7 +70,7 @@ class Expression:
             case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
                 if name not in self._functions:
                     raise unknown_name("function", name, self._functions, repr(self.text))
-                least, most = _ARITY.get(name, (1, 1))
+                least, most = ARITY.get(name, (1, 1))
                 if not least <= len(args) <= most:
                     several = f"{least}" if least == most else f"{least} or more"
                     several = "1 to 3" if name == "range" else several
@@ -171,7 +87,7 @@ class Expression:
     def _check_comparand(self, op: ast.cmpop, node: ast.AST) -> list[str]:
         if isinstance(op, ast.In | ast.NotIn) and isinstance(node, ast.Tuple | ast.List):
             return [n for e in node.elts for n in self._check(e)]
-        if type(op) not in _COMPARE:
+        if type(op) not in COMPARE:
             raise InvalidValueError(
                 f"The expression {self.text!r} may use 'in' only with a list, "
                 "for example activation in ('relu', 'tanh')."
@@ -193,9 +109,11 @@ class Expression:
         try:
             with np.errstate(all="ignore"):
                 value = np.asarray(self._value(self._tree, columns))
-        except (TypeError, ValueError, OverflowError, np.exceptions.DTypePromotionError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             at = self._example(columns, 0)
-            reason = str(error).rstrip(".")
+            # numpy's own words for it speak of ufuncs and loops.
+            mixed = "it has text or null where a number belongs"
+            reason = mixed if isinstance(error, TypeError) else str(error).rstrip(".")
             raise InvalidValueError(
                 f"The expression {self.text!r} cannot be computed: {reason}{at or '.'}"
             ) from None
@@ -228,7 +146,7 @@ class Expression:
             case ast.Name(id=name):
                 return _typed(np.asarray(columns[name] if name in columns else CONSTANTS[name]))
             case ast.BinOp(left=a, op=op, right=b):
-                return _arithmetic(op, self._value(a, columns), self._value(b, columns))
+                return arithmetic(op, self._value(a, columns), self._value(b, columns))
             case ast.UnaryOp(op=ast.Not(), operand=a):
                 return np.logical_not(self._value(a, columns))
             case ast.UnaryOp(op=op, operand=a):
@@ -289,7 +207,7 @@ class Expression:
                 holds = np.logical_not(found) if isinstance(op, ast.NotIn) else found
             else:
                 b = self._value(node, columns)
-                holds = _COMPARE[type(op)](a, b)
+                holds = COMPARE[type(op)](a, b)
             result = np.logical_and(result, holds)
             a = b
         return result
@@ -308,20 +226,3 @@ def _typed(column: np.ndarray) -> np.ndarray:
     if not values or not all(isinstance(v, bool | int | float) for v in values):
         return column
     return np.array(values).reshape(column.shape)
-
-
-def _arithmetic(op: ast.operator, a: Any, b: Any) -> Any:
-    """numpy arithmetic that refuses what int64 would silently wrap around."""
-    function = _ARITHMETIC[type(op)]
-    a, b = (x.astype(np.int64) if x.dtype == np.bool_ else x for x in map(np.asarray, (a, b)))
-    if isinstance(op, ast.Pow) and a.dtype.kind in "iu" and b.dtype.kind in "iu" and np.any(b < 0):
-        a = a.astype(np.float64)
-    if isinstance(op, ast.FloorDiv | ast.Mod) and np.any(b == 0):
-        raise ValueError("division by zero")
-    result = function(a, b)
-    wraps = isinstance(op, ast.Add | ast.Sub | ast.Mult | ast.Pow)
-    if wraps and np.asarray(result).dtype.kind in "iu":
-        exact = function(a.astype(np.float64), b.astype(np.float64))
-        if np.any(np.abs(exact) >= 2.0**63):
-            raise OverflowError("a whole number exceeds 64 bits")
-    return result

@@ -128,8 +128,11 @@ def read_seeds(seeds: Any) -> tuple[int, ...]:
     if hasattr(seeds, "tolist"):  # numpy's, from Python
         seeds = seeds.tolist()
     if isinstance(seeds, int) and not isinstance(seeds, bool):
-        if seeds > MAX_POINTS:
-            raise InvalidValueError(f"seeds must be at most {MAX_POINTS:,}, got {seeds}.")
+        if not 0 <= seeds <= MAX_POINTS:
+            raise InvalidValueError(
+                f"seeds must be a count from 1 to {MAX_POINTS:,}, or a list of integers, got "
+                f"{seeds}."
+            )
         seeds = range(seeds)
     if not isinstance(seeds, Sequence | range) or isinstance(seeds, str):
         raise InvalidValueError(f"seeds must be a count or a list of integers, got {seeds!r}.")

@@ -17,7 +17,8 @@ from lawsweep.core.errors import (
     unknown_name,
 )
 from lawsweep.core.experiment import RESERVED, Experiment
-from lawsweep.core.expressions import CONSTANTS, Expression
+from lawsweep.core.expressions import Expression
+from lawsweep.core.functions import CONSTANTS
 from lawsweep.core.schema import FieldSpec
 
 MAX_POINTS = 5_000_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import sys
+import traceback
 from pathlib import Path
 
 from lawsweep.core.errors import InvalidValueError, UnknownNameError, unknown_name
@@ -39,8 +40,10 @@ def find_experiment(name: str, folder: Path | None = None) -> Experiment:
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
+        its_own = error.name == module_name or module_name.startswith(f"{error.name}.")
+        asked = "of" if its_own else f"that is imported{_line(error, place)} for"
         raise UnknownNameError(
-            f"Cannot find the module {error.name!r} of experiment {name!r}; "
+            f"Cannot find the module {error.name!r} {asked} experiment {name!r}; "
             f"looked in {place} and the installed packages."
         ) from None
     except KeyboardInterrupt:
@@ -48,7 +51,8 @@ def find_experiment(name: str, folder: Path | None = None) -> Experiment:
     except BaseException as error:
         reason = f"{type(error).__name__}: {error}".rstrip(".: ")
         raise InvalidValueError(
-            f"Importing {module_name!r} of experiment {name!r} failed: {reason}. Mend the file."
+            f"Importing {module_name!r} of experiment {name!r} failed{_line(error, place)}: "
+            f"{reason}. Mend the file."
         ) from error
     found = {k: v for k, v in vars(module).items() if isinstance(v, Experiment)}
     if attribute not in found:
@@ -64,6 +68,15 @@ def find_experiment(name: str, folder: Path | None = None) -> Experiment:
             "its table. Call it otherwise: @experiment(version=1, name=...)."
         )
     return chosen
+
+
+def _line(error: BaseException, place: str) -> str:
+    """Where in the user's own files it was raised; a SyntaxError says it itself."""
+    frames = [] if isinstance(error, SyntaxError) else traceback.extract_tb(error.__traceback__)
+    for frame in reversed(frames):
+        if frame.filename.startswith(place) and "site-packages" not in frame.filename:
+            return f" at line {frame.lineno} of {Path(frame.filename).relative_to(place)}"
+    return ""
 
 
 def installed_elsewhere(name: str, module: str) -> bool:

@@ -205,6 +205,8 @@ class FieldSpec:
         """The error for a value that is no ``type_name``, with the nearest choice."""
         close = nearest(str(value), map(str, self.choices or ()))
         hint = f" Did you mean {close[0]!r}?" if close else ""
+        if self.kind == "int" and isinstance(value, int) and abs(value) > INT64_MAX:
+            hint = " Whole numbers have at most 64 bits; a float param takes larger ones."
         shown = type(value).__name__
         return InvalidValueError(
             f"{self.name} must be {self.type_name}, got {value!r} ({shown}).{hint}"
@@ -219,7 +221,8 @@ def printable(text: str) -> str:
 def field_specs(cls: type) -> tuple[FieldSpec, ...]:
     """The resolved fields of a dataclass, in order.  Raises TypeError for what is unsupported."""
     if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
-        raise TypeError(f"{cls!r} must be a frozen dataclass; decorate it with @dataclass.")
+        shown = cls.__qualname__ if isinstance(cls, type) else repr(cls)
+        raise TypeError(f"{shown} must be a dataclass; decorate it with @dataclass(frozen=True).")
     hints = typing.get_type_hints(cls, include_extras=True)
     return tuple(_resolve(f, hints[f.name], cls) for f in dataclasses.fields(cls))
 
@@ -255,7 +258,10 @@ def _resolve(f: dataclasses.Field[Any], hint: Any, cls: type) -> FieldSpec:
         default = f.default_factory()
     spec = FieldSpec(f.name, kind, optional, is_tuple, choices, default, info)
     if default is not MISSING:
-        spec = dataclasses.replace(spec, default=spec.cast(default))
+        try:
+            spec = dataclasses.replace(spec, default=spec.cast(default))
+        except InvalidValueError as error:
+            raise InvalidValueError(f"The default of {where} does not fit: {error}") from None
     return spec
 
 

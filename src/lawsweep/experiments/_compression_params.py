@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from lawsweep import Field
+from lawsweep.experiments._fields import InputDim, Precision
 
 C = "arXiv 2205.08199"
 # E a of each law of the target's output weights (biased_signs: ``output_bias``).  Where it is 0
@@ -15,13 +16,20 @@ ISOTROPIC = ("sphere", "gaussian")
 HOMOGENEOUS = ("relu", "leaky_relu", "abs")
 FROM_TARGET = ("simplified_target", "simplified_mean", "reduced")
 CLOSED_FORM = (*HOMOGENEOUS, "erf")
+# Params that only one choice of another reads.
+_OWNED = (
+    ("negative_slope", "activation", "leaky_relu"),
+    ("row_density", "target_rows", "sparse"),
+    ("output_bias", "target_outputs", "biased_signs"),
+    ("n_norm_pairs", "target_norm_method", "sample"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
     """A target (1/N) sum_i a_i sigma(<w_i, x>), x ~ N(0, I_d), and M nodes to fit it with."""
 
-    input_dim: Annotated[int, Field("input dimension d", ge=1)]
+    input_dim: InputDim
     n_target: Annotated[
         int | None, Field("nodes N of the target; null when objective is simplified", ge=1)
     ]
@@ -96,7 +104,7 @@ class Params:
             "standard error"
         ),
     ] = "exact"
-    dtype: Annotated[Literal["float64", "float32"], Field("precision")] = "float64"
+    dtype: Annotated[Precision, Field("precision")] = "float64"
     negative_slope: Annotated[
         float, Field("slope below zero of leaky_relu (no other activation)", ge=-1, lt=1)
     ] = 0.01
@@ -178,27 +186,14 @@ class Params:
 
     def _check_owned(self) -> None:
         """A param that its choice does not read would give one run a second id."""
-        if self.activation != "leaky_relu" and self.negative_slope != 0.01:
-            raise ValueError(
-                f"negative_slope is leaky_relu's, got {self.negative_slope} with "
-                f"{self.activation!r}; leave it out"
-            )
-        if self.target_rows != "sparse" and self.row_density != 0.1:
-            raise ValueError(
-                f"row_density is that of target_rows 'sparse', got {self.row_density} with "
-                f"{self.target_rows!r}; leave it out"
-            )
-        if self.target_outputs != "biased_signs" and self.output_bias != 0.5:
-            raise ValueError(
-                f"output_bias is that of target_outputs 'biased_signs', got {self.output_bias} "
-                f"with {self.target_outputs!r}; leave it out"
-            )
-        if self.target_norm_method != "sample" and self.n_norm_pairs != 1_000_000:
-            raise ValueError(
-                f"n_norm_pairs is that of target_norm_method 'sample', got {self.n_norm_pairs} "
-                f"with {self.target_norm_method!r}; leave it out"
-            )
-        if self.activation in CLOSED_FORM and self.quadrature_tol != 1e-9:
+        for name, owner, choice in _OWNED:
+            value, chosen = getattr(self, name), getattr(self, owner)
+            if chosen != choice and value != getattr(Params, name):
+                raise ValueError(
+                    f"{name} is that of {owner} {choice!r}, got {value} with {chosen!r}; leave it "
+                    "out"
+                )
+        if self.activation in CLOSED_FORM and self.quadrature_tol != Params.quadrature_tol:
             raise ValueError(
                 f"quadrature_tol is for activations without a closed form, got "
                 f"{self.quadrature_tol} with {self.activation!r}; leave it out"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ from torch import Tensor
 from lawsweep import stream
 from lawsweep.experiments._compression_metrics import Metrics
 from lawsweep.experiments._compression_params import ISOTROPIC, Params
-from lawsweep.experiments._compression_target import expected_scale, kernel_of
+from lawsweep.experiments._compression_target import Task, expected_scale, kernel_of
 from lawsweep.kernels.arccos import unit
 from lawsweep.kernels.compression import PopulationLoss
 from lawsweep.kernels.compression_frames import frame_losses, sphere_error
@@ -26,9 +26,6 @@ from lawsweep.kernels.compression_theory import (
     predicted_gap,
     sum_rounding,
 )
-
-if TYPE_CHECKING:
-    from lawsweep.experiments._compression_runs import Task
 
 N_SUP_STARTS = 24
 

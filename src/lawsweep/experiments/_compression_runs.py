@@ -6,7 +6,6 @@ All restarts of all seeds are minimised as one tensor; a single run is a batch o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,7 +14,13 @@ from lawsweep import Infeasible, stream
 from lawsweep.experiments._compression_metrics import Metrics
 from lawsweep.experiments._compression_params import FROM_TARGET, Params
 from lawsweep.experiments._compression_rows import row
-from lawsweep.experiments._compression_target import draw, expected_scale, kernel_of, tolerance
+from lawsweep.experiments._compression_target import (
+    Task,
+    draw,
+    expected_scale,
+    kernel_of,
+    tolerance,
+)
 from lawsweep.kernels.compression import PopulationLoss
 from lawsweep.kernels.compression_choice import dense_pays
 from lawsweep.kernels.compression_norm import sampled_target_norm, target_norm
@@ -41,19 +46,6 @@ from lawsweep.kernels.minimise import Result, Solver
 from lawsweep.kernels.sampling import DTYPES
 
 DENSE_REDUCED = 2000
-
-
-@dataclass(frozen=True)
-class Task:
-    """One run before it is minimised: starts (R, M, d) on the CPU, signs (R, M)."""
-
-    seed: int
-    w: Tensor
-    alpha: Tensor
-    moments: TargetMoments
-    scale: float
-    starts: Tensor
-    signs: Tensor
 
 
 def prepare(params: Params, seed: int, device: str) -> Task:

@@ -1,6 +1,8 @@
-"""What ``compression`` reads off its Params: target, kernel, tolerance, expected scale."""
+"""What ``compression`` is to minimise: target, kernel, tolerance, expected scale of a run."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -8,9 +10,22 @@ from torch import Tensor
 from lawsweep import stream
 from lawsweep.experiments._compression_params import Params
 from lawsweep.kernels.arccos import HomogeneousKernel
-from lawsweep.kernels.compression_theory import expected_norm
+from lawsweep.kernels.compression_theory import TargetMoments, expected_norm
 from lawsweep.kernels.sampling import DTYPES
 from lawsweep.kernels.target_rows import target_outputs, target_rows
+
+
+@dataclass(frozen=True)
+class Task:
+    """One run before it is minimised: starts (R, M, d) on the CPU, signs (R, M)."""
+
+    seed: int
+    w: Tensor
+    alpha: Tensor
+    moments: TargetMoments
+    scale: float
+    starts: Tensor
+    signs: Tensor
 
 
 def draw(params: Params, seed: int, device: str) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from lawsweep import Field
+from lawsweep.experiments._fields import Activation, InputDim, Precision, RowLaw, Samples
 
 SOURCE = "arXiv 2205.10217, Fig. 2"
 LM = "levenberg_marquardt"
@@ -15,26 +16,15 @@ LM = "levenberg_marquardt"
 class Params:
     """One network, its data and its training.  The defaults are the protocol of Fig. 2."""
 
-    n_samples: Annotated[int, Field("number of samples N", ge=1)]
-    input_dim: Annotated[int, Field("input dimension d", ge=1)]
+    n_samples: Samples
+    input_dim: InputDim
     width: Annotated[int, Field("units of each hidden layer", ge=1)]
     depth: Annotated[int, Field("number of weight matrices L", ge=1, source=SOURCE)] = 4
-    activation: Annotated[
-        Literal[
-            "relu",
-            "leaky_relu",
-            "sigmoid",
-            "tanh",
-            "gelu",
-            "silu",
-            "softplus",
-            "erf",
-            "linear",
-        ],
-        Field("activation of the hidden layers", source=SOURCE),
-    ] = "relu"
+    activation: Annotated[Activation, Field("activation of the hidden layers", source=SOURCE)] = (
+        "relu"
+    )
     data: Annotated[
-        Literal["gaussian", "sphere", "rademacher", "uniform"],
+        RowLaw,
         Field("law of the inputs, rows of mean 0 and covariance I", source=SOURCE),
     ] = "gaussian"
     targets: Annotated[
@@ -75,7 +65,7 @@ class Params:
         float,
         Field("best squared loss at or below which the data count as memorized", gt=0),
     ] = 1e-6
-    dtype: Annotated[Literal["float64", "float32"], Field("precision of the training")] = "float64"
+    dtype: Annotated[Precision, Field("precision of the training")] = "float64"
     n_classes: Annotated[int, Field("number of classes of targets=classes", ge=2)] = 2
     loss: Annotated[
         Literal["squared", "logistic"],

@@ -8,25 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lawsweep import stream
-from lawsweep.core.errors import unknown_name
+from lawsweep.experiments._fields import ROW_LAWS
+from lawsweep.experiments._ntk_params import FILE, Params
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from lawsweep.experiments._ntk_params import Params
-
-DRAWN = ("gaussian", "sphere", "rademacher", "uniform")  # mean 0 and covariance I
-LAWS = (*DRAWN, "mixture", "correlated", "digits")
-FILE = "file:"
-SUFFIXES = (".npy", ".parquet", ".csv")
-DIGITS_SHAPE = (1797, 64)
-# Which law each of these params belongs to, and the value that stands for "not given".
-_OWN = {
-    "n_clusters": ("mixture", 2),
-    "separation": ("mixture", 1.0),
-    "covariance_exponent": ("correlated", 1.0),
-    "covariance_spectrum": ("correlated", ()),
-}
 
 
 class Inputs(NamedTuple):
@@ -34,39 +20,6 @@ class Inputs(NamedTuple):
 
     x: Any
     digest: str | None
-
-
-def check_data(p: Params) -> None:
-    """ValueError where ``data`` names nothing, or a param of another law is set."""
-    if p.data.startswith(FILE):
-        path = p.data.removeprefix(FILE)
-        if not path.endswith(SUFFIXES):
-            raise ValueError(f"data={p.data!r} must end in {', '.join(SUFFIXES)}; convert the file")
-    elif p.data not in LAWS:
-        raise unknown_name("data", p.data, [*LAWS, "file:PATH"])
-    for name, (law, default) in _OWN.items():
-        if p.data != law and getattr(p, name) != default:
-            raise ValueError(f"{name} is a param of data={law!r}, got data={p.data!r}; drop it")
-    if p.data == "correlated":
-        _check_spectrum(p)
-    if p.data == "digits" and (p.n_samples > DIGITS_SHAPE[0] or p.input_dim != DIGITS_SHAPE[1]):
-        raise ValueError(
-            f"data='digits' has {DIGITS_SHAPE[0]} samples of input_dim={DIGITS_SHAPE[1]}, got "
-            f"n_samples={p.n_samples} and input_dim={p.input_dim}"
-        )
-
-
-def _check_spectrum(p: Params) -> None:
-    spectrum = p.covariance_spectrum
-    if not spectrum:
-        return
-    if p.covariance_exponent != _OWN["covariance_exponent"][1]:
-        raise ValueError("covariance_spectrum replaces covariance_exponent; drop one of them")
-    if len(spectrum) != p.input_dim or not all(0.0 <= v < float("inf") for v in spectrum):
-        raise ValueError(
-            f"covariance_spectrum must have input_dim={p.input_dim} finite eigenvalues of 0 or "
-            f"more, got {len(spectrum)} of them: {list(spectrum[:8])}"
-        )
 
 
 def inputs(p: Params, seed: int, dtype: Any, device: str) -> Inputs:
@@ -80,7 +33,7 @@ def inputs(p: Params, seed: int, dtype: Any, device: str) -> Inputs:
     from lawsweep.kernels import data, sampling
 
     rng, n, d = stream(seed, "data"), p.n_samples, p.input_dim
-    if p.data in DRAWN:
+    if p.data in ROW_LAWS:
         return Inputs(sampling.rows(p.data, rng, n, d, dtype, device), None)
     digest = None
     if p.data == "mixture":

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from lawsweep import Field
-from lawsweep.experiments._ntk_inputs import check_data
+from lawsweep.core.errors import unknown_name
+from lawsweep.experiments._fields import ROW_LAWS, Activation, Precision, Samples
 from lawsweep.experiments._ntk_network import (
     CONJUGATE,
     FULL,
@@ -16,22 +17,32 @@ from lawsweep.experiments._ntk_network import (
 )
 
 Shape = Literal["rectangle", "pyramid", "bottleneck"]
-MATRIX_FREE = ("matrix_free", "sharded")
+SHARDED = "sharded"
+MATRIX_FREE = ("matrix_free", SHARDED)
 Solver = Literal["auto", "dense", "cholesky_lanczos", "matrix_free", "sharded"]
+LAWS = (*ROW_LAWS, "mixture", "correlated", "digits")
+FILE = "file:"
+SUFFIXES = (".npy", ".parquet", ".csv")
+DIGITS_SHAPE = (1797, 64)
+# Which law each of these params belongs to, and the value that stands for "not given".
+_OWN = {
+    "n_clusters": ("mixture", 2),
+    "separation": ("mixture", 1.0),
+    "covariance_exponent": ("correlated", 1.0),
+    "covariance_spectrum": ("correlated", ()),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
     """The network, the data, which kernel, and how its eigenvalue is found."""
 
-    n_samples: Annotated[int, Field("number of samples N", ge=1)]
+    n_samples: Samples
     input_dim: Annotated[int, Field("input dimension d = n_0", ge=1)]
     width: Annotated[int, Field("units of the first hidden layer; of all, by default", ge=1)]
     depth: Annotated[int, Field("number of weight matrices L", ge=2)]
     activation: Annotated[
-        Literal[
-            "relu", "leaky_relu", "sigmoid", "tanh", "gelu", "silu", "softplus", "erf", "linear"
-        ],
+        Activation,
         Field("activation of the hidden layers"),
     ]
     bias: Annotated[bool, Field("biases are parameters too, 0 at initialisation")] = False
@@ -54,7 +65,7 @@ class Params:
         float, Field("scale of the weights, W_l ~ N(0, beta^2 / n_{l-1}), W_L ~ N(0, beta^2)", gt=0)
     ] = 1.0
     dtype: Annotated[
-        Literal["float64", "float32"],
+        Precision,
         Field("precision; float32 cannot tell a small lambda_min from 0"),
     ] = "float64"
     solver: Annotated[Solver, Field("how lambda_min is found; auto: by size, memory, device")] = (
@@ -93,7 +104,7 @@ class Params:
         hidden_widths(self.width, self.depth, self.shape, self.widths)
         layer_betas(self.beta, self.betas, self.depth)
         kernel_layers(self.kernel, self.depth)
-        check_data(self)
+        _check_data(self)
         if self.conjugate and self.parameterisation != "standard":
             raise ValueError(
                 "kernel='conjugate' has no scale, so it is the same in every parameterisation; "
@@ -129,3 +140,36 @@ class Params:
     def layer_betas(self) -> tuple[float, ...]:
         """(beta_1, ..., beta_L)."""
         return layer_betas(self.beta, self.betas, self.depth)
+
+
+def _check_data(p: Params) -> None:
+    """ValueError where ``data`` names nothing, or a param of another law is set."""
+    if p.data.startswith(FILE):
+        path = p.data.removeprefix(FILE)
+        if not path.endswith(SUFFIXES):
+            raise ValueError(f"data={p.data!r} must end in {', '.join(SUFFIXES)}; convert the file")
+    elif p.data not in LAWS:
+        raise unknown_name("data", p.data, [*LAWS, "file:PATH"])
+    for name, (law, default) in _OWN.items():
+        if p.data != law and getattr(p, name) != default:
+            raise ValueError(f"{name} is a param of data={law!r}, got data={p.data!r}; drop it")
+    if p.data == "correlated":
+        _check_spectrum(p)
+    if p.data == "digits" and (p.n_samples > DIGITS_SHAPE[0] or p.input_dim != DIGITS_SHAPE[1]):
+        raise ValueError(
+            f"data='digits' has {DIGITS_SHAPE[0]} samples of input_dim={DIGITS_SHAPE[1]}, got "
+            f"n_samples={p.n_samples} and input_dim={p.input_dim}"
+        )
+
+
+def _check_spectrum(p: Params) -> None:
+    spectrum = p.covariance_spectrum
+    if not spectrum:
+        return
+    if p.covariance_exponent != _OWN["covariance_exponent"][1]:
+        raise ValueError("covariance_spectrum replaces covariance_exponent; drop one of them")
+    if len(spectrum) != p.input_dim or not all(0.0 <= v < float("inf") for v in spectrum):
+        raise ValueError(
+            f"covariance_spectrum must have input_dim={p.input_dim} finite eigenvalues of 0 or "
+            f"more, got {len(spectrum)} of them: {list(spectrum[:8])}"
+        )

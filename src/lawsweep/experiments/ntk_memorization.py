@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from lawsweep import Cost, Field, experiment, stream
+from lawsweep.experiments._fields import Activation, InputDim, RowLaw, Samples
 
 _M = "arXiv 2205.10217"
 
@@ -16,26 +17,13 @@ _M = "arXiv 2205.10217"
 class Params:
     """A network at its initialisation, and data for a network of twice its widths to fit."""
 
-    n_samples: Annotated[int, Field("number of samples N", ge=1)]
-    input_dim: Annotated[int, Field("input dimension d", ge=1)]
+    n_samples: Samples
+    input_dim: InputDim
     width: Annotated[int, Field("units of each hidden layer, before doubling", ge=1)]
     depth: Annotated[int, Field("number of weight matrices L", ge=1, source=_M)] = 4
-    activation: Annotated[
-        Literal[
-            "relu",
-            "leaky_relu",
-            "sigmoid",
-            "tanh",
-            "gelu",
-            "silu",
-            "softplus",
-            "erf",
-            "linear",
-        ],
-        Field("activation of the hidden layers", source=_M),
-    ] = "relu"
+    activation: Annotated[Activation, Field("activation of the hidden layers", source=_M)] = "relu"
     data: Annotated[
-        Literal["gaussian", "sphere", "rademacher", "uniform"],
+        RowLaw,
         Field("law of the inputs, rows of mean 0 and covariance I"),
     ] = "gaussian"
     targets: Annotated[Literal["gaussian", "signs"], Field("law of the targets, variance 1")] = (

@@ -36,7 +36,14 @@ from lawsweep.store.parts import (
 )
 from lawsweep.store.places import open_folder
 from lawsweep.store.plain import no_collection, plain
-from lawsweep.store.schema import changed_defaults, conflicts, defaults, table_schema
+from lawsweep.store.schema import (
+    changed_defaults,
+    conflicts,
+    defaults,
+    function_name,
+    other_function,
+    table_schema,
+)
 
 if TYPE_CHECKING:
     from lawsweep.core.protocols import Arrays
@@ -105,20 +112,33 @@ class ParquetTable:
         self._is_there = bool(schemas)
 
     def notes(self) -> list[str]:
-        """What a person should know of the files in the folder before adding to them.
+        """What a person should know of the files in the folder before adding to them."""
+        older = self.differences()
+        return [*(f"skipped {self.folder}/{n}: {why}" for n, why in self.skipped.items()), *older]
 
-        Files that are skipped, and columns of older parts that the experiment has no more: they
-        stay in their files, and are not read.
+    def differences(self) -> list[str]:
+        """What was otherwise when parts of this version were written, and does no harm by itself.
+
+        Columns that the experiment has no more: they stay in their files, and are not read.  Rows
+        that a function of the same name made elsewhere: their ids are those of today's runs.
         """
         schemas, _ = self._schemas()
-        now = set(self.schema.names)
-        retired = Counter(n for schema in schemas.values() for n in schema.names if n not in now)
+        today = set(self.schema.names)
+        retired = Counter(n for schema in schemas.values() for n in schema.names if n not in today)
+        made = {other_function(self.experiment, schema) for schema in schemas.values()}
+        name, version = self.experiment.name, self.experiment.version
         return [
-            *(f"skipped {self.folder}/{name}: {why}" for name, why in self.skipped.items()),
             *(
-                f"the column {name} of {n} older parts is not one of {self.experiment.name}'s "
-                "any more: it stays in its files and is not read"
-                for name, n in sorted(retired.items())
+                f"the column {column} of {n} older parts is not one of {name}'s any more: it stays "
+                "in its files and is not read"
+                for column, n in sorted(retired.items())
+            ),
+            *(
+                f"rows of {name} version {version} here were made by {then}, and {name} is "
+                f"{function_name(self.experiment)} now: they count as done. If it is another "
+                "experiment, call it otherwise, @experiment(version=1, name=...), or raise its "
+                "version"
+                for then in sorted(filter(None, made))
             ),
         ]
 
@@ -159,7 +179,10 @@ class ParquetTable:
 
     def done(self, run_ids: Collection[str] | None = None) -> dict[str, Done]:
         """What is known of each run (of all, or of those asked for) that has a row."""
-        table = self._latest(self._read(_KEYS))
+        table = self._read(_KEYS)
+        if not table.num_rows:
+            return {}  # before what comes next has pyarrow import pandas
+        table = self._latest(table)
         ids = plain(table["run_id"])
         if run_ids is not None:
             wanted = set(run_ids)
@@ -199,7 +222,8 @@ class ParquetTable:
         fill = defaults(self.experiment)
         read = partial(_part_or_reason, partial(read_part, schema=schema, fill=fill), self.folder)
         tables = [t for _, t in self._each(read) if isinstance(t, pa.Table)]
-        return pa.concat_tables([schema.empty_table(), *tables])
+        # Not `schema.empty_table()`: that imports pandas, which takes 0.1 s.
+        return pa.concat_tables([pa.Table.from_batches([], schema=schema), *tables])
 
     def _each(self, read: Callable[[str], T | SkippedPart]) -> list[tuple[str, T | SkippedPart]]:
         """What ``read`` makes of each part; ``skipped`` has the reasons of those it passes over."""

@@ -81,9 +81,15 @@ def table_schema(experiment: Experiment) -> pa.Schema:
             "lawsweep.experiment": experiment.name,
             "lawsweep.version": str(experiment.version),
             "lawsweep.reference": experiment.reference,
+            "lawsweep.function": function_name(experiment),
             "lawsweep.defaults": canonical_json(dict(defaults(experiment))),
         },
     )
+
+
+def function_name(experiment: Experiment) -> str:
+    """Where the experiment's function is defined, ``module:function``."""
+    return f"{experiment.function.__module__}:{experiment.function.__qualname__}"
 
 
 def defaults(experiment: Experiment) -> Mapping[str, Any]:
@@ -105,6 +111,15 @@ def conflicts(schema: pa.Schema, part: pa.Schema) -> list[str]:
         if i >= 0 and not _widens(part.field(i).type, field.type):
             found.append(f"{field.name} is {part.field(i).type} there and {field.type} now")
     return found
+
+
+def other_function(experiment: Experiment, part: pa.Schema) -> str | None:
+    """The function that made a part of the same version, where it is not today's."""
+    told = {k.decode(): v.decode(errors="replace") for k, v in (part.metadata or {}).items()}
+    if told.get("lawsweep.version") != str(experiment.version):
+        return None
+    then = told.get("lawsweep.function")  # older parts do not say it
+    return None if then in (None, function_name(experiment)) else then
 
 
 def changed_defaults(experiment: Experiment, part: pa.Schema) -> list[str]:

@@ -1,0 +1,43 @@
+"""One entry of a sweep's ``figures``, read and checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+GUIDE_VARIABLE = "x"  # what a line that is no group's own is a function of
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineSpec:
+    """A reference line: over the columns in a curve or scatter, over ``x`` in other kinds."""
+
+    y: str
+    label: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FigureSpec:
+    """One figure; ``name`` is its file stem, None for a log switch or a label means: choose.
+
+    Its fields are the keys an entry may have; each kind takes some of them.
+    """
+
+    name: str
+    kind: str
+    x: str = ""
+    y: str = ""
+    z: str | None = None
+    by: tuple[str, ...] = ()
+    band: str = "sd"
+    logx: bool | None = None
+    logy: bool | None = None
+    logz: bool | None = None
+    lines: tuple[LineSpec, ...] = ()
+    title: str | None = None
+    xlabel: str | None = None
+    ylabel: str | None = None
+    zlabel: str | None = None
+    where: str | None = None
+    fit: bool = False
+    array: str | None = None
+    threshold: str | None = None  # over a heatmap: an event whose edge along y is drawn
