@@ -1,12 +1,25 @@
-"""Does the plan tell the truth?  ETA, makespan and its simulation on a heterogeneous grid.
+"""Does the plan tell the truth, and are the slots kept busy, on heterogeneous grids?
 
-200 runs whose seconds span a factor of 1000 and do not follow their stated flops closely: a true
-time of flops^0.85 with lognormal noise of 25 %.  Runs nap, so the figures are the engine's and not
-those of whatever else the machine is doing.
+    python benchmarks/schedule.py              ETA, makespan and its simulation
+    python benchmarks/schedule.py ntk [SEEDS]  efficiency on runs that compute
+
+The first: 200 runs whose seconds span a factor of 1000 and do not follow their stated flops
+closely: a true time of flops^0.85 with lognormal noise of 25 %.  Runs nap, so the figures are the
+engine's and not those of whatever else the machine is doing.
+
+The second: ntk_min_eig over sizes and widths, first run by run in one process with one thread on a
+machine that does nothing else (``solo``), then the same runs through ``run`` on all cores,
+alone and fused.  Efficiency is sum of solo times / (cores x makespan).  It is the product of two
+things, given too: how busy the slots were, and how much faster a run is while the other cores are
+idle (they share memory and clock).  Makespans are told twice: from the first task handed out, and
+of the whole command with the start of Ray.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -87,5 +100,83 @@ def main() -> None:
     save("schedule", environment(), figures)
 
 
+GRID = {"n_samples": [300, 600, 1200, 2400, 4000], "input_dim": [60, 120, 240, 480]}
+SEEDS = 8  # some 60 s of solo time on one core of 2.5 GHz or so
+WARM_UP = {"n_samples": [20], "input_dim": [10]}
+ALONE = {"kind": "serial", "fuse": False}
+WAYS: dict[str, dict[str, Any]] = {
+    "solo": ALONE,
+    "one_by_one": {"kind": "ray_local", "fuse": False},
+    "fused": {"kind": "ray_local", "fuse": True},
+}
+
+
+def ntk_sweep(way: str, axes: dict[str, Any], n_seeds: int, folder: str) -> Sweep:
+    return Sweep(
+        name=way,
+        experiment="ntk_min_eig",
+        params={"activation": "sigmoid", "depth": 3, "kernel": "full"},
+        axes=axes,
+        derive={"width": "input_dim"},
+        seeds=n_seeds,
+        executor=WAYS[way],
+        results_dir=f"{folder}/{way}",
+    )
+
+
+def one_way(way: str, n_seeds: int, folder: str) -> None:
+    """In a process of its own: the sweep, and what its rows say."""
+    if way == "solo":  # libraries are loaded outside of what is timed; on Ray within
+        api.run(ntk_sweep(way, WARM_UP, 1, f"{folder}/warm"))
+    sweep = ntk_sweep(way, GRID, n_seeds, folder)
+    report = api.run(sweep)
+    rows = api.load(sweep)
+    if set(rows["status"]) != {"ok"} or set(rows["n_threads"]) != {1}:
+        raise RuntimeError(f"expected rows that are ok, of one thread, got {report}")
+    seconds = rows["wall_s"].astype(float)
+    print(
+        json.dumps(
+            {
+                "runs": len(rows),
+                "launch_s": report.wall_s,
+                "sum_of_runs_s": float(seconds.sum()),
+                "longest_run_s": float(seconds.max()),
+                "shortest_run_s": float(seconds.min()),
+            }
+        )
+    )
+
+
+def ntk(n_seeds: int) -> None:
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    env = {**os.environ, **dict.fromkeys(names, "1")}
+    where, n_cores = environment(), len(os.sched_getaffinity(0))
+    figures: dict[str, Any] = {"n_cores": n_cores}
+    with tempfile.TemporaryDirectory() as folder:
+        for way in WAYS:
+            load, start = os.getloadavg()[0], time.monotonic()
+            command = [sys.executable, __file__, "way", way, str(n_seeds), folder]
+            done = subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, text=True)
+            found = json.loads(done.stdout.splitlines()[-1])
+            found["command_s"] = time.monotonic() - start
+            found["load_average_before"] = round(load, 2)
+            figures[way] = found
+    solo = figures["solo"]["sum_of_runs_s"]
+    for way in ("one_by_one", "fused"):
+        found = figures[way]
+        found["efficiency"] = solo / n_cores / found["launch_s"]
+        found["efficiency_of_command"] = solo / n_cores / found["command_s"]
+        found["slots_busy"] = found["sum_of_runs_s"] / n_cores / found["launch_s"]
+        found["solo_over_side_by_side"] = solo / found["sum_of_runs_s"]
+    print(json.dumps(figures, indent=1))
+    if n_seeds >= SEEDS:
+        save("schedule_ntk", where, figures)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    if sys.argv[1:2] == ["way"]:
+        one_way(sys.argv[2], int(sys.argv[3]), sys.argv[4])
+    elif sys.argv[1:2] == ["ntk"]:
+        ntk(int(sys.argv[2]) if len(sys.argv) > 2 else SEEDS)
+    else:
+        main()

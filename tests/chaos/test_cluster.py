@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import subprocess
-import sys
-import time
-from pathlib import Path
 
 import pytest
 from clusters import local_cluster
+from driving import Driver, n_done
 from toys import faulty
 
 from lawsweep.core.errors import ExecutorError
@@ -23,9 +19,11 @@ from lawsweep.store.parquet import ParquetTable
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster():
-    with local_cluster(num_cpus=1) as made:
+    """For the tests that leave it as it was.  A node that is gone is missed within seconds."""
+    watch = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300}
+    with local_cluster(num_cpus=1, _system_config=watch) as made:
         yield made
 
 
@@ -34,7 +32,7 @@ def cluster_executor(cluster, **options):
 
 
 def test_slots_are_counted_node_by_node(cluster):
-    cluster.add_node(num_cpus=1)
+    added = cluster.add_node(num_cpus=1)
     with contextlib.closing(cluster_executor(cluster)) as one:
         one.start(faulty)
         assert one.n_slots == 2
@@ -42,6 +40,7 @@ def test_slots_are_counted_node_by_node(cluster):
     message = "No node of this Ray can hold a task of 2 CPUs"
     with contextlib.closing(two), pytest.raises(ExecutorError, match=message):
         two.start(faulty)
+    cluster.remove_node(added)
 
 
 def test_a_lost_node_costs_no_run(cluster, tmp_path):
@@ -56,38 +55,27 @@ def test_a_lost_node_costs_no_run(cluster, tmp_path):
             if snapshot.finished >= 10 and not removed:
                 removed.append(snapshot.finished)
                 cluster.remove_node(lost, allow_graceful=False)
-                cluster.add_node(num_cpus=1)
+                removed.append(cluster.add_node(num_cpus=1))
 
         report = Launch(
             plan, table, made, launch_id="L", on_failure=OnFailure(max_attempts=2), watcher=watch
         ).run()
     assert removed
+    cluster.remove_node(removed[1])
     assert dict(report.statuses) == {"ok": 60}
     assert [r["y"] for r in table.read(plan.run_ids).to_pylist()] == [float(i) for i in range(60)]
 
 
-def test_losing_the_head_keeps_what_had_finished(cluster, folder):
+def test_losing_the_head_keeps_what_had_finished(folder):
     (folder / "sweep.yaml").write_text(
         "experiment: toys:faulty\naxes: {i: range(500)}\nparams: {pause_s: 0.05}\n"
     )
-    command = [
-        sys.executable, "-m", "lawsweep.cli.main", "run", "sweep.yaml", "executor=ray_cluster",
-        f"executor.address={cluster.address}", "store.commit_every_s=0.2",
-    ]  # fmt: skip
-    path = os.environ.get("PYTHONPATH", "")
-    support = Path(sys.modules["toys"].__file__).parent
-    driver = subprocess.Popen(
-        command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": f"{support}:{path}"},
-    )  # fmt: skip
-    parts = folder / "results/tables/faulty"
-    end = time.monotonic() + 180
-    while not list(parts.glob("part-*.parquet")):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    cluster.head_node.kill_gcs_server()
-    _, err = driver.communicate(timeout=180)
-    assert driver.returncode == 14, err
+    with local_cluster(num_cpus=1) as cluster:
+        words = ("executor=ray_cluster", f"executor.address={cluster.address}")
+        driver = Driver(folder, "sweep.yaml", *words, "store.commit_every_s=0.2")
+        driver.wait_until(lambda: n_done(folder, faulty) >= 1)
+        cluster.head_node.kill_gcs_server()
+        _, err = driver.ends(14)
     assert "Ray's head is gone" in err
     assert "run the same command to go on" in err
-    assert len(ParquetTable(folder / "results/tables", faulty).done()) >= 1
+    assert n_done(folder, faulty) >= 1

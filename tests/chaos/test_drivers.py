@@ -1,23 +1,21 @@
-"""Drivers on a Ray that was there before them: killed twenty times, and two at once."""
+"""Drivers on a Ray that was there before them: killed twenty times, told to end, two at once."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import json
+import signal
 import time
-from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 from clusters import local_cluster
-from toys import faulty
-
-from lawsweep.store.parquet import ParquetTable
+from driving import Driver, assert_gone, n_done, n_executed, table_of
+from toys import fusable
 
 pytestmark = pytest.mark.slow
 N_KILLS = 20
+FAILS_AT = 3  # of six seeds this one fails
+PER_N = 12
 _started = []
 
 
@@ -36,77 +34,94 @@ def cluster():
         yield made
 
 
-def driver_of(folder, cluster, n_runs, pause_s):
-    """Starts ``lawsweep run`` of so many runs of ``faulty``, some of which fail."""
+def driver_of(folder, cluster, *words):
+    words = ("sweep.yaml", "executor=ray_cluster", f"executor.address={cluster.address}", *words)
+    _started.append(Driver(folder, *words))
+    return _started[-1]
+
+
+def write_sweep(folder, n_runs, group_s):
+    """So many runs of ``fusable``, a sixth of which fail, four of them in ``group_s``."""
     (folder / "sweep.yaml").write_text(
-        f"experiment: toys:faulty\nparams: {{pause_s: {pause_s}, fault: raise, at: 7}}\n"
-        f"axes: {{i: 'range({n_runs})'}}\n"
+        f"experiment: toys:fusable\nparams: {{fault: raise, at: {FAILS_AT}, pause_s: {group_s}}}\n"
+        f"axes: {{n: 'range({n_runs // PER_N})', rate: [0.1, 0.2]}}\nseeds: {PER_N // 2}\n"
+        "executor: {max_fused: 4}\nstore: {commit_every_s: 0.02}\n"
     )
-    support = Path(sys.modules["toys"].__file__).parent
-    command = [
-        sys.executable, "-m", "lawsweep.cli.main", "run", "sweep.yaml", "executor=ray_cluster",
-        f"executor.address={cluster.address}", "store.commit_every_s=0.02", "--no-analysis",
-    ]  # fmt: skip
-    path = f"{support}:{os.environ.get('PYTHONPATH', '')}"
-    driver = subprocess.Popen(
-        command, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": path},
-    )  # fmt: skip
-    _started.append(driver)
-    return driver
-
-
-def table_of(folder):
-    return ParquetTable(folder / "results/tables", faulty)
-
-
-def times_executed(folder):
-    """How often a run was finished and its row kept: a run done twice has two starting times."""
-    found = table_of(folder).attempts()
-    return len(set(zip(*(found[n].to_pylist() for n in ("run_id", "started_at")), strict=True)))
 
 
 def check(folder, n_runs):
     """Exactly the planned runs, each with the value of an undisturbed one."""
-    rows = table_of(folder).read().to_pylist()
-    got = {(r["i"], r["status"], r["y"]) for r in rows}
+    rows = table_of(folder, fusable).read().to_pylist()
     assert len(rows) == n_runs
-    assert got == {(i, "failed", None) if i == 7 else (i, "ok", float(i)) for i in range(n_runs)}
-    assert table_of(folder).skipped == {}
+    found = {(r["n"], r["rate"], r["seed"]): (r["status"], r["y"]) for r in rows}
+    for n in range(n_runs // PER_N):
+        for rate in (0.1, 0.2):
+            for seed in range(PER_N // 2):
+                alone = fusable(n=n, rate=rate, seed=seed).y
+                expected = ("failed", None) if seed == FAILS_AT else ("ok", alone)
+                assert found[n, rate, seed] == expected
+    assert table_of(folder, fusable).skipped == {}
 
 
 def test_a_driver_killed_at_twenty_random_moments(folder, cluster):
-    """Half of them anywhere from its first second on, half while rows are coming in."""
-    n_runs, rng, moments = 1200, np.random.default_rng(20), []
+    """Half of them anywhere from its first second on, half while rows are coming in; groups and
+    single runs, a part every 20 ms, so that kills fall into writes and merges.
+    """
+    n_runs, rng, moments = 996, np.random.default_rng(20), []
+    write_sweep(folder, n_runs, 0.08)
     for kill in range(N_KILLS):
-        known = len(table_of(folder).done())
-        driver = driver_of(folder, cluster, n_runs, 0.02)
-        end = time.monotonic() + (120 if kill % 2 else rng.uniform(0.1, 4.0))
-        while time.monotonic() < end and (kill % 2 == 0 or len(table_of(folder).done()) == known):
-            assert driver.poll() is None, driver.communicate()[1]
-            time.sleep(0.02)
-        time.sleep(rng.uniform(0.0, 0.3) if kill % 2 else 0.0)
-        family = psutil.Process(driver.pid).children(recursive=True)
-        driver.kill()
-        driver.communicate()
-        _, alive = psutil.wait_procs(family, timeout=30)
-        assert not [p for p in alive if p.status() != psutil.STATUS_ZOMBIE], "orphans"
-        moments.append(len(table_of(folder).done()))
-        assert moments[-1] == times_executed(folder) >= known
+        known = n_done(folder, fusable)
+        driver = driver_of(folder, cluster, "--no-analysis")
+        if kill % 2:
+            driver.wait_until(lambda known=known: n_done(folder, fusable) > known)
+            time.sleep(rng.uniform(0.0, 0.3))
+        else:
+            end = time.monotonic() + rng.uniform(0.1, 3.0)
+            driver.wait_until(lambda end=end: time.monotonic() > end)
+        driver.kill_it()
+        moments.append(n_done(folder, fusable))
+        assert moments[-1] == n_executed(folder, fusable) >= known
     assert moments[-1] < n_runs, "it ended before it could be killed"
-    last = driver_of(folder, cluster, n_runs, 0.02)
-    out, err = last.communicate(timeout=300)
-    assert last.returncode == 3, err  # one run failed, as it does undisturbed
-    assert f"{n_runs} planned: {n_runs - 1} ok" in out
-    assert times_executed(folder) == n_runs, f"a finished run was done twice {moments}"
+    out, _ = driver_of(folder, cluster, "--no-analysis").ends(3)  # some fail, as undisturbed
+    n_failed = n_runs // 6
+    assert f"{n_runs} planned: {n_runs - n_failed} ok, {n_failed} failed" in out
+    assert n_executed(folder, fusable) == n_runs, f"a finished run was done twice {moments}"
     check(folder, n_runs)
 
 
 def test_two_drivers_on_one_table(folder, cluster):
     """Neither knows of the other: a run may be done by both, and is one row all the same."""
-    both = [driver_of(folder, cluster, 300, 0.01) for _ in range(2)]
+    write_sweep(folder, 300, 0.04)
+    both = [driver_of(folder, cluster, "--no-analysis") for _ in range(2)]
     for driver in both:
-        _, err = driver.communicate(timeout=300)
-        assert driver.returncode == 3, err
-    assert 300 <= times_executed(folder) <= 600
+        driver.ends(3)
+    assert 300 <= n_executed(folder, fusable) <= 600
     check(folder, 300)
+
+
+def test_a_driver_told_to_end_flushes_and_exits_with_130(folder, cluster):
+    """SIGTERM, as SLURM and Kubernetes send it; Ctrl-C has its test in test_sigkill."""
+    write_sweep(folder, 600, 0.08)
+    driver = driver_of(folder, cluster, "--no-analysis")
+    driver.wait_until(lambda: n_done(folder, fusable) >= 5)
+    family = driver.family()
+    driver.send_signal(signal.SIGTERM)
+    out, _ = driver.ends(130)
+    assert_gone(family)
+    assert "what had finished is in the table" in out
+    statuses = table_of(folder, fusable).read()["status"].to_pylist()
+    assert f"{statuses.count('ok')} ok" in out
+    assert 5 <= len(statuses) == n_executed(folder, fusable) < 600
+
+
+def test_a_worker_that_exits_inside_a_group_costs_no_run(folder, cluster):
+    """As a user would meet it: the command, its rows, its exit code, and the note it leaves."""
+    (folder / "sweep.yaml").write_text(
+        "experiment: toys:fusable\nparams: {fault: group_os_exit, at: 2}\n"
+        "axes: {n: [1, 2, 3]}\nseeds: 5\non_failure: {max_attempts: 1}\n"
+    )
+    out, _ = driver_of(folder, cluster, "--json").ends(0)
+    answer = json.loads(out)
+    assert answer["statuses"] == {"ok": 15}
+    assert "crashed: the worker process died" in answer["notes"][0]
+    assert set(table_of(folder, fusable).read()["attempt"].to_pylist()) == {1}

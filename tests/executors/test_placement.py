@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import importlib
+import time
 from collections import defaultdict
 
 import pytest
@@ -15,22 +17,65 @@ from engine_toys import placed
 
 from lawsweep import Cost
 from lawsweep.core.errors import ExecutorError
+from lawsweep.core.outcome import RunSpec, Task
 from lawsweep.core.plan import make_plan
 from lawsweep.core.sweep import OnFailure
 from lawsweep.executors.make import make_executor
+from lawsweep.executors.ray_manners import inherited
 from lawsweep.runner.run_plan import Launch
 from lawsweep.store.parquet import ParquetTable
 
 GIB = 2**30
 
 
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+HOME = """
+from dataclasses import dataclass
+from lawsweep import experiment
+from engine_toys import PlacedParams
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics:
+    node: str
+    threads: int
+
+@experiment(version=1)
+def at_home(params: PlacedParams, seed: int) -> Metrics:
+    import time, numpy, ray, threadpoolctl
+    time.sleep(params.pause_s)
+    pools = [p for p in threadpoolctl.threadpool_info() if p["user_api"] == "blas"]
+    here = ray.get_runtime_context().get_node_id()
+    return Metrics(node=here, threads=max(p["num_threads"] for p in pools))
+
+class Shard:
+    def __init__(self, index, n_shards):
+        self.index = index
+    def say(self):
+        return self.index
+
+@experiment(version=1)
+def in_shards(params: PlacedParams, seed: int) -> Metrics:
+    from lawsweep.core.shards import current
+    with current().open(Shard) as shards:
+        return Metrics(node="", threads=sum(shards.each("say")))
+"""
+
+
 @pytest.fixture(scope="module")
-def cluster():
-    """A head without GPUs, and two nodes of 2 GPUs, 8 CPUs and 8 GiB each."""
-    with local_cluster(num_cpus=1, memory=2 * GIB) as made:
-        for _ in range(2):
-            made.add_node(num_cpus=8, num_gpus=2, memory=8 * GIB)
-        made.wait_for_nodes()
+def cluster(tmp_path_factory):
+    """A head without GPUs, and two nodes of 2 GPUs, 8 CPUs and 8 GiB each.
+
+    Somebody set the nodes up for two threads, and the head's Python to load numpy by itself.
+    """
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "sitecustomize.py").write_text("import numpy\n", encoding="utf-8")
+    with contextlib.ExitStack() as stack:
+        with inherited(dict.fromkeys(THREADS, "2")):
+            with inherited({"PYTHONPATH": str(folder)}):
+                made = stack.enter_context(local_cluster(num_cpus=1, memory=2 * GIB))
+            for _ in range(2):
+                made.add_node(num_cpus=8, num_gpus=2, memory=8 * GIB)
+            made.wait_for_nodes()
         yield made
 
 
@@ -56,6 +101,34 @@ def most_at_once(rows, place):
         spans[place(row)].append((row["begun"], row["ended"]))
     return {where: max(sum(b <= at < e for b, e in found) for at, _ in found)
             for where, found in spans.items()}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_workers_that_were_there_before_get_path_and_threads(cluster, tmp_path, monkeypatch):
+    """From the function that comes to them; on the head it comes too late, and Ray has to."""
+    (tmp_path / "home_toy.py").write_text(HOME, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    home = importlib.import_module("home_toy")
+    at_home = home.at_home
+    plan = make_plan(at_home, axes={"i": range(8)}, params={"pause_s": 0.3})
+    for options, by_ray in (({"gpus_per_task": 1}, False), ({}, True)):
+        table = ParquetTable(tmp_path / f"{by_ray}", at_home)
+        with contextlib.closing(executor(cluster, **options)) as made:
+            made.start(at_home)
+            report = Launch(plan, table, made, launch_id="L", on_failure=OnFailure()).run()
+            assert made._by_ray == by_ray
+        assert dict(report.statuses) == {"ok": 8}
+        assert {r["threads"] for r in table.read(plan.run_ids).to_pylist()} == {1}
+    # Shards are actors that the task starts: they import as it does.
+    with contextlib.closing(executor(cluster, gpus_per_task=1, shards={"n": 3})) as made:
+        made.start(home.in_shards)
+        run = RunSpec(0, "0", {"i": 0}, 0)
+        made.submit(Task(0, (run,)))
+        found, end = [], time.monotonic() + 60
+        while not found:
+            assert time.monotonic() < end
+            found = [o for e in made.poll(0.5) for o in e.outcomes]
+    assert (found[0].error, found[0].metrics["threads"]) == (None, 0 + 1 + 2)
 
 
 @pytest.mark.slow
@@ -139,7 +212,7 @@ def test_points_that_need_memory_are_spread_by_it(cluster, tmp_path):
 @pytest.mark.slow
 def test_a_node_that_joins_is_used(cluster, tmp_path, monkeypatch):
     """Added in the middle of a sweep: more slots, and runs on it; it stays for the others."""
-    monkeypatch.setattr("lawsweep.executors.ray_tasks.SLOTS_FOR_S", 0.5)
+    monkeypatch.setattr("lawsweep.executors.ray_placement.SLOTS_FOR_S", 0.5)
     plan = make_plan(placed, axes={"i": range(120)}, params={"pause_s": 0.3})
     table, joined = ParquetTable(tmp_path, placed), []
     with contextlib.closing(executor(cluster, gpus_per_task=1)) as made:

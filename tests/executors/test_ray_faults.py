@@ -15,7 +15,7 @@ from lawsweep.core.outcome import RunSpec, Task
 from lawsweep.core.plan import make_plan
 from lawsweep.core.sweep import OnFailure
 from lawsweep.executors.make import make_executor
-from lawsweep.executors.ray_session import inherited
+from lawsweep.executors.ray_manners import inherited
 from lawsweep.runner.run_plan import Launch
 from lawsweep.store.parquet import ParquetTable
 
@@ -65,6 +65,14 @@ def test_a_worker_that_is_refused_memory_tries_again_with_a_node_to_itself(
 def test_who_starts_ray_gives_its_workers_their_environment_from_birth(ray_two_cpus, monkeypatch):
     """So the workers that Ray starts in advance serve: a runtime_env would ask for others."""
     assert ray_two_cpus._task_env() is None
+    for options, by_ray in (
+        ({}, False),
+        ({"cpus_per_task": 2}, True),
+        ({"shards": {"n": 2}}, False),
+    ):
+        with contextlib.closing(make_executor({"kind": "ray_local", **options})) as joined:
+            joined.start(placed)
+            assert (joined._task_env() is not None) == by_ray
     ray_two_cpus.start(placed)
     ray_two_cpus.submit(Task(0, (RunSpec(0, "0", {"i": 0, "pause_s": 0.0}, 0),)))
     (found,) = metrics_of(ray_two_cpus, 1).values()

@@ -8,6 +8,7 @@ from lawsweep.core.outcome import RunSpec, Task
 from lawsweep.core.plan import make_plan
 from lawsweep.executors.make import make_executor
 from lawsweep.executors.ray_needs import Needs
+from lawsweep.executors.ray_placement import Placement
 
 
 def runs(*points):
@@ -87,26 +88,27 @@ def test_a_point_that_fits_on_no_node_is_refused_before_anything_runs():
     plan = make_plan(placed, axes={"i": "range(10)"})
     made = make_executor({"kind": "ray_local", "cpus_per_task": "8 if i == 3 else 1"})
     assert made.needs_of(plan, range(10)).tolist() == [1, 1, 1, 0, 1, 1, 1, 1, 1, 1]
-    made._ray = SmallRay()
+    found = Placement(Needs("8 if i == 3 else 1", 0), 1, lambda: None)
+    found.bind(SmallRay())
     message = "hold a task of 8 CPUs and 0 GPUs, which i=3 needs .all together have 4 and 0"
     with pytest.raises(ExecutorError, match=message):
-        made.needs_of(plan, range(10))
-    assert made.needs_of(plan, range(4, 10)) is not None  # the run that does not fit is not asked
+        found.kinds_of(plan, range(10))
+    assert found.kinds_of(plan, range(4, 10)) is not None  # the run that does not fit is not asked
     assert make_executor("ray_local").needs_of(plan, range(10)) is None
 
 
 def test_when_the_large_node_goes_the_small_runs_go_on(monkeypatch):
     """Later is no time to refuse: what it alone can hold waits for it."""
-    monkeypatch.setattr("lawsweep.executors.ray_tasks.SLOTS_FOR_S", -1.0)
+    monkeypatch.setattr("lawsweep.executors.ray_placement.SLOTS_FOR_S", -1.0)
     plan = make_plan(placed, axes={"i": "range(10)"})
-    made = make_executor({"kind": "ray_local", "cpus_per_task": "8 if i == 3 else 1"})
-    made._ray = SmallRay()
-    made._ray.large = True
-    made.needs_of(plan, range(10))
-    made._by_point(Task(0, runs(3)))
+    made, ray = Placement(Needs("8 if i == 3 else 1", 0), 1, lambda: None), SmallRay()
+    made.bind(ray)
+    ray.large = True
+    made.kinds_of(plan, range(10))
+    assert made.options(Task(0, runs(3)))["num_cpus"] == 8
     assert made.n_slots == 2
-    made._ray.large = False
-    assert made._by_point(Task(1, runs(3)))["num_cpus"] == 8
+    ray.large = False
+    assert made.options(Task(1, runs(3)))["num_cpus"] == 8
     assert made.n_slots == 4
 
 

@@ -1,4 +1,4 @@
-"""Runs that spread over shards: on a real Ray of two CPUs and of three, inside its tasks."""
+"""Runs that spread over shards: on a real Ray of three CPUs, inside its tasks."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ def test_bad_options(options, message):
 
 
 @pytest.fixture(scope="module")
-def n_cpus(request):
-    """A Ray of that many CPUs; executors of the tests join it."""
+def n_cpus():
+    """A Ray of three CPUs; executors of the tests join it."""
     from lawsweep.executors.ray_tasks import RayExecutor
 
-    owner = RayExecutor("ray_local", n_cpus=request.param)
+    owner = RayExecutor("ray_local", n_cpus=3)
     owner.start(spread)
-    yield request.param
+    yield 3
     owner.close()
 
 
@@ -108,38 +108,38 @@ def wait_for_free_cpus(n, seconds=30):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n_cpus", [2, 3], indirect=True)
-def test_runs_side_by_side_do_not_wait_for_each_other_for_ever(n_cpus):
-    """More runs than fit, each as wide as the whole machine: one after the other they end."""
-    points = [{"i": i, "n_shards": n_cpus, "pause_s": 0.3} for i in range(3)]
+@pytest.mark.parametrize("n_shards", [2, 3])
+def test_runs_side_by_side_do_not_wait_for_each_other_for_ever(n_cpus, n_shards):
+    """Three runs that each hold a CPU at once and want more: one after the other they end."""
+    points = [{"i": i, "n_shards": n_shards, "pause_s": 0.3} for i in range(n_cpus)]
     found = outcomes_of(spread, points)
     assert [o.error for o in found] == [None] * 3
-    weight = sum(range(1, n_cpus + 1))
+    weight = sum(range(1, n_shards + 1))
     for outcome in found:
         assert outcome.metrics["total"] == weight * 29_999.0 * 30_000.0 / 2.0
-        assert outcome.metrics["n_processes"] == outcome.metrics["n_pools"] == n_cpus
+        assert outcome.metrics["n_processes"] == outcome.metrics["n_pools"] == n_shards
         assert outcome.metrics["n_threads_of_shards"] == 1
     wait_for_free_cpus(n_cpus)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n_cpus", [2, 3], indirect=True)
-def test_the_smallest_eigenvalue_is_that_of_one_process(n_cpus):
+@pytest.mark.parametrize("n_shards", [2, 3])
+def test_the_smallest_eigenvalue_is_that_of_one_process(n_cpus, n_shards):
     from lawsweep.kernels.eigmin_block import smallest_eigenvalue_block
 
     n, d = 80, 16
-    outcome = outcomes_of(sharded_eigenvalue, [{"n_samples": n, "width": d, "n_shards": n_cpus}])[0]
+    point = {"n_samples": n, "width": d, "n_shards": n_shards}
+    (outcome,) = outcomes_of(sharded_eigenvalue, [point])
     assert outcome.error is None
     assert outcome.metrics["converged"]
-    for n_shards in (1, n_cpus):
-        here = eigenvalue_problem(n, d, 0).in_process(n_shards)
+    for n_here in (1, n_shards):
+        here = eigenvalue_problem(n, d, 0).in_process(n_here)
         alone = smallest_eigenvalue_block(here, key=0, layers=(1, 2, 3), tol=1e-6)
         # A residual of 1e-6 leaves an error of about its square over the relative gap.
         assert outcome.metrics["value"] == pytest.approx(alone.value, rel=1e-9)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n_cpus", [2], indirect=True)
 def test_more_shards_than_there_is_room_for_is_a_row_that_says_so(n_cpus):
     outcome = outcomes_of(spread, [{"i": 0, "n_shards": n_cpus + 1}])[0]
     assert outcome.status == "failed"
@@ -150,7 +150,6 @@ def test_more_shards_than_there_is_room_for_is_a_row_that_says_so(n_cpus):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n_cpus", [2], indirect=True)
 @pytest.mark.parametrize(
     ("fault", "message"), [("raise", "a shard said no"), ("make", "this shard cannot be made")]
 )
@@ -162,7 +161,6 @@ def test_an_exception_in_a_shard_is_the_runs_own(n_cpus, fault, message):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n_cpus", [2], indirect=True)
 def test_a_lost_shard_fails_the_attempt_and_the_next_one_succeeds(n_cpus, tmp_path):
     with contextlib.closing(make_executor("ray_local")) as made:
         made.start(spread)
@@ -178,7 +176,6 @@ def test_a_lost_shard_fails_the_attempt_and_the_next_one_succeeds(n_cpus, tmp_pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n_cpus", [2], indirect=True)
 def test_a_lost_shard_is_named(n_cpus, tmp_path):
     with contextlib.closing(make_executor("ray_local")) as made:
         made.start(spread)
@@ -193,7 +190,6 @@ def test_a_lost_shard_is_named(n_cpus, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n_cpus", [2], indirect=True)
 def test_a_task_that_is_killed_gives_its_shards_room_back(n_cpus):
     with contextlib.closing(make_executor("ray_local")) as made:
         made.start(spread)

@@ -4,8 +4,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from toys import faulty, fusable, pair, toy
 
 from lawsweep import Cost, Sweep
@@ -18,7 +16,6 @@ from lawsweep.runner.columns import params_of
 from lawsweep.runner.committer import Committer
 from lawsweep.runner.costs import CostModel
 from lawsweep.runner.provenance import git_state, launch_record, new_launch_id
-from lawsweep.runner.simulate import read_machine, simulate
 
 
 def drain(backlog, n_slots=2):
@@ -202,21 +199,6 @@ def test_work_left_falls_to_nothing():
     for run in range(3):
         backlog.finished(run)
     assert backlog.work_left().expected_s == pytest.approx(0.0, abs=1e-12)
-
-
-@given(st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=60), st.integers(1, 8))
-def test_a_simulated_schedule_keeps_grahams_bound(seconds, n_slots):
-    found = simulate(np.array(seconds), n_slots)
-    assert found.work_s == pytest.approx(sum(seconds))
-    # Longest first is within 4/3 of the best (Graham 1969), which is at least the bound.
-    assert found.bound_s <= found.makespan_s * (1 + 1e-12)
-    assert found.makespan_s <= found.work_s / n_slots + found.longest_s * (1 + 1e-12)
-    assert simulate(np.array(seconds), 1).makespan_s == pytest.approx(sum(seconds))
-
-
-def test_a_schedule_of_nothing():
-    assert simulate(np.zeros(0), 4).makespan_s == 0.0
-    assert read_machine("gpus=2:a100").model == "A100"
 
 
 def test_params_of_many_runs_are_those_of_each():

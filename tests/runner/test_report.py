@@ -10,7 +10,7 @@ from toys import toy
 from lawsweep.core.outcome import Event, Outcome
 from lawsweep.core.plan import make_plan
 from lawsweep.core.sweep import OnFailure
-from lawsweep.runner import run_plan
+from lawsweep.runner import telling
 from lawsweep.runner.report import describe_snapshot, slot_name
 from lawsweep.runner.run_plan import Launch
 from lawsweep.store.parquet import ParquetTable
@@ -90,4 +90,4 @@ def test_busy_slots_and_the_slowest_runs_are_told(tmp_path):
     told = json.loads(json.dumps(describe_snapshot(waits[0])))
     assert told["slowest"][0]["params"]["n"] == waits[0].slowest[0].params["n"]
     assert told["finished"] == waits[0].finished
-    assert run_plan.TELL_S < 1.0
+    assert telling.TELL_S < 1.0

@@ -248,3 +248,20 @@ def test_snapshots_tell_the_story(plan, table):
     assert (last.planned, last.done_before, last.finished, last.running) == (6, 0, 6, 0)
     assert last.rate > 0
     assert last.eta_s == pytest.approx(0.0)
+
+
+def test_tasks_may_be_handed_out_before_the_launch_is_written_down(tmp_path):
+    """``begin`` is where its time starts, and hands out nothing twice."""
+    now = [0.0]
+    table, executor = ParquetTable(tmp_path, toy), SerialExecutor()
+    plan = make_plan(toy, axes={"n": [1, 2, 3]}, seeds=2)
+    executor.start(toy)
+    launch = Launch(
+        plan, table, executor, launch_id="L", on_failure=OnFailure(), clock=lambda: now[0]
+    )
+    launch.begin()
+    assert table.attempts().num_rows == 0
+    now[0] = 5.0
+    report = launch.run()
+    assert (dict(report.statuses), report.wall_s) == ({"ok": 6}, 5.0)
+    assert table.attempts().num_rows == 6

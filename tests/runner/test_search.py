@@ -237,6 +237,26 @@ def test_an_outcome_is_worked_into_its_own_cell_alone():
     assert found.n_expected == len(found.asked()) + len(found.outlook()) - len(found.wanted())
 
 
+def test_a_search_never_expects_more_runs_than_there_are(tmp_path):
+    """Six candidates with two seeds, and a tolerance that no answers satisfy."""
+    spec = SearchSpec("n", "loss < 1", tolerance=0.001, max_runs=500)
+    plan, search = make(axes={"d": 20, "ratio": "linspace(0.5, 1.0, 6)"}, spec=spec, seeds=2)
+    found = search()
+    most = []
+    while found.wanted():
+        most.append(found.n_expected)
+        assert found.n_most == len(plan) == 12 >= len(found.outlook())
+        (rounds,) = found.rounds()
+        assert rounds[0] == found.wanted()
+        assert sorted(found.outlook()) == sorted(run for r in rounds for run in r)
+        assert {len(r) for r in rounds[1:-1]} <= {spec.batch}
+        run = found.wanted()[0]
+        fits = plan.params_of(run)["n"] < 280
+        found.next(Outcome(index=run, status="ok", metrics={"loss": 0.0 if fits else 9.0}))
+    assert max(most) <= 12
+    assert (found.n_most, found.rounds()) == (found.n_asked, [])
+
+
 def test_rows_that_a_search_comes_to_count_on_are_told_as_done(tmp_path):
     plan, search = make()
     table = ParquetTable(tmp_path, memory)

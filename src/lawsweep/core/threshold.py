@@ -282,6 +282,11 @@ class CellSearch:
             reason="" if self._end is None else self._end[1],
         )
 
+    @property
+    def most(self) -> int:
+        """Runs that are asked for at most: every seed of every candidate, or ``max_runs``."""
+        return min(self.spec.max_runs, len(self.lattice.values) * self.n_seeds)
+
     def outlook(self) -> list[Run]:
         """Runs that the search may still need, the pending round included: a guess, for estimates.
 
@@ -294,7 +299,7 @@ class CellSearch:
         ratio = min(1e6, (high - low) / 2 / (self.spec.tolerance * self.lattice.scale(n_star)))
         # The first two rounds cut the grid into sections: no root of n yet.
         total = n * ratio**2 if self._n_told > 2 * self.spec.batch else self.spec.typical_runs
-        more = int(np.clip(total, n + self.spec.batch, self.spec.max_runs)) - self._n_told
+        more = int(np.clip(total, n + self.spec.batch, self.most)) - self._n_told
         more = max(more, len(self._round))
         targets = self.posterior.quantiles((np.arange(more) + 0.5) / more)
         nearest = [int(np.argmin(abs(self.lattice.u - t))) for t in targets]

@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lawsweep.core.errors import ExecutorError, InvalidValueError
-from lawsweep.executors.ray_session import probe
+from lawsweep.executors.ray_manners import probe
 
 PORT = 8265  # the dashboard's, which has the job server
 ANSWER_S = 60.0  # a head that listens and does not answer for so long is as good as gone

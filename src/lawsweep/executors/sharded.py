@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -173,12 +174,15 @@ class RayPool:
     def _actor(self, ray: Any) -> Any:
         threads = str(max(1, int(self._needs.get("CPU", 1.0))))
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+        env = dict.fromkeys(names, threads)
+        if "PYTHONPATH" in os.environ:  # what is sharded may be of a user's own module
+            env["PYTHONPATH"] = os.environ["PYTHONPATH"]
         options = {
             "num_cpus": self._needs.get("CPU", 0.0),
             "num_gpus": self._needs.get("GPU", 0.0),
             "memory": self._needs.get("memory"),
             "max_restarts": 0,
-            "runtime_env": {"env_vars": dict.fromkeys(names, threads)},
+            "runtime_env": {"env_vars": env},
         }
         return ray.remote(**options)(_Holder).remote()
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import time
-from collections import Counter, deque
 from collections.abc import Callable, Mapping
 
 from lawsweep.core.outcome import FAILURES, Event, Outcome, RunSpec, Task
@@ -16,6 +14,7 @@ from lawsweep.runner.backlog import Backlog, Cut
 from lawsweep.runner.calibrate import core_flops_per_s
 from lawsweep.runner.committer import Committer
 from lawsweep.runner.costs import CostModel
+from lawsweep.runner.flights import Flight, Flights
 from lawsweep.runner.fusing import FusingPolicy
 from lawsweep.runner.interrupts import Interrupts
 from lawsweep.runner.ladder import SHARE_AFTER_OOM, Ladder
@@ -23,11 +22,11 @@ from lawsweep.runner.report import RunReport as RunReport
 from lawsweep.runner.report import Snapshot as Snapshot
 from lawsweep.runner.report import Watcher as Watcher
 from lawsweep.runner.report import describe_report as describe_report
-from lawsweep.runner.report import slot_name, slowest
+from lawsweep.runner.same_failure import SameFailure
 from lawsweep.runner.search import Search
+from lawsweep.runner.telling import Teller
 
 TICK_S = 0.2
-TELL_S = 0.05  # a watcher is told no more often: a busy launch has news a thousand times a second
 KILL_GRACE_S = 10.0  # after its own deadline a worker has this long before it is killed
 
 
@@ -68,7 +67,6 @@ class Launch:
         kind = executor.describe()
         device = str(kind.get("device", "cpu")).partition(":")[0]
         self._on_cpu = device == "cpu"
-        self._slot = slot_name(kind)
         self.costs.learn_table(plan, known, device, kind.get("n_threads"))
         fuses = plan.experiment.fused is not None and executor.fuse
         self.costs.fusing = fuses and executor.max_fused > 1
@@ -83,15 +81,21 @@ class Launch:
         self.report = RunReport(planned=len(plan), done_before=before)
         if search is not None:
             self.report = RunReport(planned=search.n_planned, done_before=search.n_done)
-        self.watcher = watcher
-        self._flights: dict[int, _Flight] = {}
+        self._flights = Flights()
         self._emptying: set[int] = set()  # those that wait for a node of their own
         self._next_task = 0
         self._ladder = Ladder(on_failure.max_attempts)
-        self._first_failures: Counter[str] = Counter()
-        self._example: dict[str, str] = {}
-        self._news: deque[Outcome] = deque()
-        self._started, self._told = clock(), float("-inf")
+        self._same_failure = SameFailure(on_failure.stop_after)
+        self._teller = Teller(
+            watcher, self.report, self.backlog, self._flights, executor, search, clock
+        )
+        self._started, self._begun = clock(), False
+
+    def begin(self) -> None:
+        """Hand out the first tasks ahead of ``run``, on an executor that is started."""
+        self._started, self._begun = self._clock(), True
+        self._teller.begin(self._started)
+        self._submit()
 
     def run(self) -> RunReport:
         """Run to the end, on an executor that is started.
@@ -102,7 +106,8 @@ class Launch:
         """
         with Interrupts() as interrupts:
             try:
-                self._started = self._clock()
+                if not self._begun:
+                    self.begin()
                 self._loop(interrupts)
                 self.committer.flush()
                 interrupts.deliver()
@@ -116,11 +121,11 @@ class Launch:
                 self.committer.flush()
             self.report.wall_s = self._clock() - self._started
             self.report.notes = (*self._fusing.notes(), *self._ladder.notes())
-            self._tell(last=True)
+            self._teller.tell(last=True)
         return self.report
 
     def _loop(self, interrupts: Interrupts) -> None:
-        self._tell()
+        self._teller.tell()
         while (self.backlog or self._flights) and self.report.stopped is None:
             self._submit()
             for event in self._poll(interrupts):
@@ -131,7 +136,7 @@ class Launch:
             self._kill_late()
             if self.committer.due():
                 self.committer.flush()
-            self._tell()
+            self._teller.tell()
 
     def _poll(self, interrupts: Interrupts) -> list[Event]:
         if not self.executor.in_process:
@@ -149,7 +154,7 @@ class Launch:
             cut = self.backlog.take(n_slots, self.executor.slot_memory_bytes)
             task = self._task(cut)
             self._next_task += 1
-            self._flights[task.id] = _Flight(task, self._clock())
+            self._flights[task.id] = Flight(task, self._clock())
             if task.whole_node:
                 self._emptying.add(task.id)
             self.executor.submit(task)
@@ -186,7 +191,7 @@ class Launch:
             reason = event.lost or "ended without an answer"
             self._lost(list(flight.waiting.values()), reason, flight)
 
-    def _lost(self, runs: list[RunSpec], reason: str, flight: _Flight) -> None:
+    def _lost(self, runs: list[RunSpec], reason: str, flight: Flight) -> None:
         """A worker died.  Only a run that was alone in its batch is to blame for it.
 
         A batch reports now and then, so which of its unanswered runs was under way is not known:
@@ -218,7 +223,7 @@ class Launch:
                     )
                 )
 
-    def _has_gone_apart(self, run: RunSpec, outcome: Outcome, flight: _Flight) -> bool:
+    def _has_gone_apart(self, run: RunSpec, outcome: Outcome, flight: Flight) -> bool:
         """A run ran out of memory, and its worker lives: whether it is tried once more."""
         if self._on_cpu and not flight.whole_node:
             self.costs.was_refused(run.index, outcome.peak_memory_bytes)
@@ -256,26 +261,11 @@ class Launch:
             self.costs.learn(
                 outcome.index, outcome.wall_s, outcome.peak_memory_bytes, outcome.n_fused
             )
-        elif outcome.status in FAILURES and self.watcher is not None:
-            self._news.append(outcome)
-        self._check_same_failure(outcome)
-
-    def _check_same_failure(self, outcome: Outcome) -> None:
-        k = self.policy.stop_after
-        finished = sum(self.report.statuses.values())
-        if k == 0 or finished > k:
-            return
-        if outcome.status in FAILURES:
-            # Alike but for numbers: "n=12 is bad at 0x7f..." is one failure, not many.
-            first_line = "".join((outcome.error or outcome.status).splitlines()[:1])
-            alike = re.sub(r"0x[0-9a-f]+|\d+", "#", first_line)
-            self._first_failures[alike] += 1
-            self._example.setdefault(alike, first_line)
-        if finished == k and max(self._first_failures.values(), default=0) == k:
-            self.report.stopped = "same_failure"
-            self.report.message = (
-                f"the first {k} runs all failed alike: {next(iter(self._example.values()))}"
-            )
+        elif outcome.status in FAILURES:
+            self._teller.failed(outcome)
+        alike = self._same_failure.after(outcome)
+        if alike is not None:
+            self.report.stopped, self.report.message = "same_failure", alike
 
     def _kill_late(self) -> None:
         """Kill tasks that are silent far past their deadline (a call that never returns)."""
@@ -283,59 +273,6 @@ class Launch:
         if limit is None:
             return
         now = self._clock()
-        for task_id, flight in list(self._flights.items()):
-            # A task that has not said that it began waits for a slot: it is not late.
-            if flight.heard and now - flight.last_news > limit * flight.longest + KILL_GRACE_S:
-                flight.last_news = now
-                self.executor.kill(task_id)
-
-    def _tell(self, *, last: bool = False) -> None:
-        now = self._clock()
-        if self.watcher is None or (now - self._told < TELL_S and not last):
-            return
-        self._told = now
-        elapsed = max(now - self._started, 1e-9)
-        finished = sum(self.report.statuses.values())
-        news, self._news = tuple(self._news), deque()
-        eta, low, high = self._eta(finished)
-        flying = [f for f in self._flights.values() if f.waiting and f.heard]
-        begun = [(f.last_news, next(iter(f.waiting.values()))) for f in flying]
-        self.watcher(
-            Snapshot(
-                planned=self.report.planned,
-                done_before=self.report.done_before,
-                statuses=dict(self.report.statuses),
-                running=sum(1 for f in self._flights.values() if f.waiting),
-                elapsed_s=elapsed,
-                rate=finished / elapsed,
-                eta_s=eta,
-                eta_low_s=low,
-                eta_high_s=high,
-                new_failures=news,
-                n_slots=self.executor.n_slots,
-                n_busy=len(begun),
-                slot=self._slot,
-                slowest=slowest(begun, now),
-            )
-        )
-
-    def _eta(self, finished: int) -> tuple[float | None, float | None, float | None]:
-        """Expected seconds to the end and a 90 % interval; None while nothing is known."""
-        if not finished and not self.costs.n_measured:
-            return None, None, None
-        left, slots = self.backlog.work_left(), max(1.0, self.executor.n_slots)
-        if self.search is not None:  # what it will come to want is like what it wants now
-            unfinished = self.report.planned - self.report.done_before - finished
-            slots *= self.search.n_wanted / max(1, unfinished) or 1.0
-        return left.expected_s / slots, left.low_s / slots, left.high_s / slots
-
-
-class _Flight:
-    """A task at the executor: which of its runs have not answered, and when it last did."""
-
-    def __init__(self, task: Task, now: float):
-        self.waiting = {run.index: run for run in task.runs}
-        self.longest = max(task.groups, default=1)  # runs that answer together
-        self.memory_bytes, self.whole_node = task.memory_bytes, task.whole_node
-        self.last_news = now
-        self.heard = False
+        for task_id, flight in self._flights.late(now, limit, KILL_GRACE_S):
+            flight.last_news = now
+            self.executor.kill(task_id)

@@ -73,6 +73,7 @@ class Search:
         self._again -= under_way
         self._ended_again.difference_update(asked)
         n_expected = len(search.asked) + max(0, len(search.outlook()) - len(pending))
+        n_expected = min(n_expected, search.most)
         self.n_asked += len(asked)
         self.n_expected += n_expected - self._n_expected[i]
         self._n_pending += len(pending) - len(before)
@@ -115,7 +116,7 @@ class Search:
     @property
     def n_most(self) -> int:
         """Runs that the search asks for at most."""
-        return sum(len(s.asked) if s.state != "open" else self.spec.max_runs for s in self.searches)
+        return sum(len(s.asked) if s.state != "open" else s.most for s in self.searches)
 
     def asked(self) -> list[int]:
         """Runs asked for so far, in plan order."""
@@ -127,6 +128,19 @@ class Search:
         for i, search in enumerate(self.searches):
             found += [self._run(i, at) for at in search.outlook()[len(self._pending[i]) :]]
         return found
+
+    def rounds(self) -> list[list[list[int]]]:
+        """``outlook`` in the order of a search: of each cell the rounds, each after the one before.
+
+        A failed run that is tried again waits for nothing: it is a cell of its own here.
+        """
+        found, k = [], self.spec.batch
+        for i, search in enumerate(self.searches):
+            present = sorted(self._pending[i])
+            more = [self._run(i, at) for at in search.outlook()[len(present) :]]
+            cell = [present, *(more[j : j + k] for j in range(0, len(more), k))]
+            found.append([runs for runs in cell if runs])
+        return [cell for cell in found if cell] + [[[run]] for run in sorted(self._again)]
 
     def results(self) -> list[Threshold]:
         """What is known of each cell."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,17 +43,21 @@ def read_machine(text: str) -> Machine:
 
 @dataclass(frozen=True)
 class Schedule:
-    """A simulated schedule: its makespan, the work in it and the least that could be."""
+    """A simulated schedule: its makespan, the work in it and the least that could be.
+
+    ``chain_s`` is the longest that runs which wait for one another take.
+    """
 
     makespan_s: float
     work_s: float
     longest_s: float
     n_slots: int
+    chain_s: float = 0.0
 
     @property
     def bound_s(self) -> float:
-        """No schedule is shorter: all slots always busy, and the longest run is whole."""
-        return max(self.work_s / self.n_slots, self.longest_s)
+        """No schedule is shorter: all slots always busy, and the longest run (chain) is whole."""
+        return max(self.work_s / self.n_slots, self.longest_s, self.chain_s)
 
     @property
     def device_hours(self) -> float:
@@ -70,3 +75,38 @@ def simulate(seconds: np.ndarray, n_slots: int) -> Schedule:
     for one in order.tolist():
         heapq.heapreplace(free, free[0] + one)
     return Schedule(max(free), work, longest, n_slots)
+
+
+Chain = Sequence[Sequence[float]]  # seconds of the runs of each round
+
+
+def simulate_rounds(chains: Sequence[Chain], n_slots: int) -> Schedule:
+    """As ``simulate``, of runs in rounds: one of a chain begins when the one before has ended."""
+    if n_slots < 1:
+        raise InvalidValueError(f"A schedule needs at least one slot, got {n_slots}.")
+    coming = [[list(r) for r in reversed(chain) if len(r)] for chain in chains]
+    each = [s for chain in coming for r in chain for s in r]
+    ready: list[tuple[float, int]] = []  # longest first
+    running: list[tuple[float, int]] = []
+    n_left = [0] * len(coming)
+    now = 0.0
+
+    def begin(chain: int) -> None:
+        if coming[chain]:
+            round_ = coming[chain].pop()
+            n_left[chain] = len(round_)
+            for seconds in round_:
+                heapq.heappush(ready, (-seconds, chain))
+
+    longest_chain = max((sum(max(r) for r in chain) for chain in coming), default=0.0)
+    for chain in range(len(coming)):
+        begin(chain)
+    while ready or running:
+        while ready and len(running) < n_slots:
+            negative, chain = heapq.heappop(ready)
+            heapq.heappush(running, (now - negative, chain))
+        now, chain = heapq.heappop(running)
+        n_left[chain] -= 1
+        if not n_left[chain]:
+            begin(chain)
+    return Schedule(now, sum(each), max(each, default=0.0), n_slots, longest_chain)

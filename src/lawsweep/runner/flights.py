@@ -1,0 +1,45 @@
+"""Tasks at the executor: which of their runs have not answered, and when each was last heard of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lawsweep.core.outcome import RunSpec, Task
+
+
+class Flight:
+    """A task on its way, handed out at ``now``.
+
+    ``waiting`` are its runs without an answer, by index; ``longest`` is how many of them answer
+    together at most.  ``heard``: the worker said that it began.
+    """
+
+    def __init__(self, task: Task, now: float):
+        self.waiting = {run.index: run for run in task.runs}
+        self.longest = max(task.groups, default=1)
+        self.memory_bytes, self.whole_node = task.memory_bytes, task.whole_node
+        self.last_news = now
+        self.heard = False
+
+
+class Flights(dict[int, Flight]):
+    """All of them, by the id of the task."""
+
+    @property
+    def n_waiting(self) -> int:
+        """Tasks of which not all runs have answered."""
+        return sum(1 for flight in self.values() if flight.waiting)
+
+    def begun(self) -> list[tuple[float, RunSpec]]:
+        """Of each task that a worker is at: when it was last heard of, and its next run."""
+        flying = [f for f in self.values() if f.waiting and f.heard]
+        return [(f.last_news, next(iter(f.waiting.values()))) for f in flying]
+
+    def late(self, now: float, limit_s: float, grace_s: float) -> Iterator[tuple[int, Flight]]:
+        """Those silent far past the deadline of a run.
+
+        A task that has not said that it began waits for a slot: it is not late.
+        """
+        for task_id, flight in list(self.items()):
+            if flight.heard and now - flight.last_news > limit_s * flight.longest + grace_s:
+                yield task_id, flight
