@@ -1,14 +1,17 @@
-"""A full-batch Adam step of the training kernel: against its floor, torch.optim, and many seeds.
+"""Training: a full-batch Adam step against its floor, torch.optim and many seeds; and to a fit.
 
 What many seeds at once gain is measured by the wall clock, with one and with two threads of torch,
 and by two processes of one thread each, as a sweep runs on two cores: the best of short windows
-taken in turns, since nobody else may hold a core meanwhile.
+taken in turns, since nobody else may hold a core meanwhile.  So is the wall time to a mean squared
+loss of 1e-12 by Adam under the paper's protocol and by Levenberg-Marquardt.  (One argument of
+``step``, ``fused`` or ``fit`` measures that alone, and writes nothing.)
 """
 
 from __future__ import annotations
 
 import math
 import multiprocessing
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -20,9 +23,10 @@ from environment import compare, environment, matmul, one_thread, save, show
 from lawsweep import stream
 from lawsweep.kernels import networks, sampling
 from lawsweep.kernels.activations import activation
+from lawsweep.kernels.levenberg_marquardt import levenberg_marquardt
 from lawsweep.kernels.train import flops_per_step, train
 
-DEPTH, STEPS = 4, 600
+DEPTH, STEPS, SOME_STEPS = 4, 600, 100
 WINDOW, FUSED = 300, 10  # steps of a window; seeds at once
 RELU = activation("relu")
 
@@ -44,7 +48,12 @@ def bare_products(x: torch.Tensor, weights: list[torch.Tensor]) -> Callable[[], 
 
 
 def by_torch(
-    x: torch.Tensor, y: torch.Tensor, weights: list[torch.Tensor], rate: float, **options: Any
+    x: torch.Tensor,
+    y: torch.Tensor,
+    weights: list[torch.Tensor],
+    rate: float,
+    steps: int = STEPS,
+    **options: Any,
 ) -> Callable[[], float]:
     """torch.optim.Adam on autograd's gradient; no loss is looked at before the end."""
 
@@ -57,7 +66,7 @@ def by_torch(
     def run() -> float:
         leaves = [w.clone().requires_grad_() for w in weights]
         optimizer = torch.optim.Adam(leaves, lr=rate, **options)
-        for _ in range(STEPS):
+        for _ in range(steps):
             loss = (output(leaves) - y).square().mean()
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -206,14 +215,76 @@ def fused_times(n: int, d: int, seconds: float) -> dict[str, Any]:
     }
 
 
+def fit_times(n: int, d: int, target: float, seconds: float) -> dict[str, Any]:
+    """Wall milliseconds until the loss is at most ``target``, on one thread and on two."""
+    x = sampling.rows("gaussian", stream(0, "data"), n, d)
+    y = sampling.rows("gaussian", stream(0, "targets"), n, 1)
+    weights = networks.init_weights(networks.layer_widths(d, d, DEPTH), stream(0, "weights"))
+    rate = 1.0 / (10.0 * math.sqrt(n))
+    found: dict[str, Any] = {}
+
+    def adam() -> None:
+        stacked = [w[None] for w in weights]
+        found["adam"] = train(x[None], y.T, stacked, RELU, learning_rate=rate, target_loss=target)
+
+    def least_squares(exact: bool) -> Callable[[], None]:
+        def run() -> None:
+            found[f"lm_{exact}"] = levenberg_marquardt(
+                x, y[:, 0], weights, RELU, target_loss=target, exact=exact
+            )
+
+        return run
+
+    contestants: dict[str, tuple[int, Callable[[], Any]]] = {}
+    for threads in (1, 2):
+        contestants |= {
+            f"adam_{threads}": (threads, adam),
+            f"lm_{threads}": (threads, least_squares(False)),
+            f"lm_exact_{threads}": (threads, least_squares(True)),
+            f"torch_{threads}": (threads, by_torch(x, y, weights, rate, SOME_STEPS)),
+        }
+    best = windows(contestants, seconds)
+    adam_steps, lm = int(found["adam"].n_steps[0]), found["lm_False"]
+    for threads in (1, 2):  # torch.optim takes the same steps, without looking at the loss
+        best[f"torch_{threads}"] *= adam_steps / SOME_STEPS
+    reached = [float(found["adam"].final_loss[0]), lm.best_loss, found["lm_True"].best_loss]
+    assert max(reached) <= target, reached
+    return {
+        "N": n,
+        "d": d,
+        "adam_steps": adam_steps,
+        "lm_steps": lm.n_steps,
+        "lm_products": lm.n_products,
+        "lm_factors": lm.n_factorised,
+        **{f"{name}_ms": 1e3 * s for name, s in best.items()},
+        **{f"gain_{t}": best[f"adam_{t}"] / best[f"lm_{t}"] for t in (1, 2)},
+        **{f"gain_over_torch_{t}": best[f"torch_{t}"] / best[f"lm_{t}"] for t in (1, 2)},
+    }
+
+
+def measured(part: str) -> list[dict[str, Any]]:
+    """The rows of one part, shown."""
+    if part == "step":
+        rows = [step_times(400, 22), step_times(1600, 54)]
+        show(f"A step of full-batch Adam, L = {DEPTH}, ReLU, widths d, float64", rows)
+    elif part == "fused":
+        rows = [fused_times(400, 22, 20.0), fused_times(1600, 54, 20.0)]
+        show(f"{FUSED} seeds at once against one, microseconds a seed and step", rows)
+    else:
+        rows = [fit_times(1600, 54, 1e-12, 30.0)]
+        show("To a loss of 1e-12 by Adam and by Levenberg-Marquardt, wall", rows)
+    return rows
+
+
 def main() -> None:
     one_thread()
     where = environment()
-    steps = [step_times(400, 22), step_times(1600, 54)]
-    show(f"A step of full-batch Adam, L = {DEPTH}, ReLU, widths d, float64", steps)
-    fused = [fused_times(400, 22, 20.0), fused_times(1600, 54, 20.0)]
-    show(f"{FUSED} seeds at once against one, microseconds a seed and step", fused)
-    save("memorization", where, {"step": steps, "fused": fused})
+    parts = ("step", "fused", "fit")
+    if len(sys.argv) > 1:
+        for part in sys.argv[1:]:
+            measured(part)
+        return
+    save("memorization", where, {part: measured(part) for part in parts})
 
 
 if __name__ == "__main__":

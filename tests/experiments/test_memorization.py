@@ -222,8 +222,12 @@ def test_cost_knows_least_squares_the_kernel_and_classes():
         )
     )
     assert cost.flops[1] < cost.flops[0] / 2
-    # 12 steps at least, each a Cholesky and half of the Gram's products.
-    assert cost.flops[1] >= 12 * (1600**3 / 3 + 1600**2 * 7 * 54)
+    # More than the 82 products with J J^T that a fit takes, and less than 12 Choleskys and Grams.
+    assert cost.flops[1] >= 82 * 4 * 1600 * (3 * 54**2 + 54) / 2
+    assert cost.flops[1] <= 12 * (1600**3 / 3 + 1600**2 * 7 * 54)
+    # Where there are more samples than weights: 60 steps at least, each a Cholesky of J^T J.
+    over = {"input_dim": 20, "width": 20, "n_samples": 3000, "optimizer": ["levenberg_marquardt"]}
+    assert memorization.cost(columns(1, **over)).flops[0] >= 60 * 3000 * 1220**2
     assert cost.memory_bytes[1] >= 2 * 8 * 1600**2
     assert cost.memory_bytes[2] >= 3 * 8 * 1600**2
     assert cost.flops[2] > cost.flops[0]

@@ -11,6 +11,7 @@ from lawsweep.experiments._memorization_params import LM
 
 CALLS = 4e6  # flops done while the calls of a first-order step are made, some 60 us
 SYSTEM_CALLS = 4e7  # the same for a step of Levenberg-Marquardt
+PREPARATION = 2e8  # and where it is solved by iteration
 SOLVE_FACTOR = 10.0  # a flop of a triangular solve over one of a matrix product
 LANCZOS_STEPS = 70.0
 
@@ -61,15 +62,21 @@ def _first_order(p: Any) -> Any:
 
 
 def _least_squares(p: Any) -> Any:
-    """Levenberg-Marquardt: N^2 sum_l (n_{l-1} + n_l) + N^3 / 3 flops a step where p >= N.
+    """Levenberg-Marquardt: N^2 sum_l (n_{l-1} + n_l) + N^3 / 3 flops a step by a factor if p >= N.
 
-    N p^2 + p^3 / 3 else.  Steps, measured at widths 22 to 54, depth 4, ReLU: 12 at N = 0.1 p, 15
-    at p / 4, 25 at p / 2, 60 at 0.8 p, and 90 to 150 near p and beyond, until it stalls.
+    N p^2 + p^3 / 3 else.  By iteration, where that is less: 6 + 40 N / p products of 4 N p flops,
+    in float32, and what prepares them; from N = p / 2 on a factor in float32 with it more and more
+    often.  Steps, measured at widths 22 to 54, depth 4, ReLU: 12 at N = 0.1 p, 15 at p / 4, 25 at
+    p / 2, 60 at 0.8 p, and 90 to 150 near p and beyond, until it stalls.
     """
     n, hidden, _, weights = _sizes(p)
     columns = 2.0 * hidden + p.input_dim + 1.0
+    load = n / weights
     by_gram = n**2 * columns + n**3 / 3.0 + 4.0 * n * weights
+    factored = np.clip((load - 0.5) / 0.3, 0.0, 1.0)
+    by_products = n * weights * (2.0 * (6.0 + 40.0 * load) + 12.0) + PREPARATION
+    by_products = by_products + factored * by_gram / 2.0
     by_normal = n * weights**2 + weights**3 / 3.0
-    cube = (n / weights) ** 3
-    steps = np.minimum(12.0 + 130.0 * cube / (0.6 + cube), p.max_steps)
-    return steps * (np.where(weights >= n, by_gram, by_normal) + SYSTEM_CALLS)
+    steps = np.minimum(12.0 + 130.0 * load**3 / (0.6 + load**3), p.max_steps)
+    over = np.minimum(by_gram, by_products)
+    return steps * (np.where(weights >= n, over, by_normal) + SYSTEM_CALLS)

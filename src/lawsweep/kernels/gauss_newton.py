@@ -37,20 +37,15 @@ class State:
 
     def __init__(self, weights: list[Tensor], x: Tensor, y: Tensor, act: Activation) -> None:
         self.weights, self.x, self.y, self.act = weights, x, y, act
-        features, _ = forward(x, weights, act)
-        self.residual = features[-1].squeeze(-1) - y
-        self.loss = float(self.residual @ self.residual) / len(y)
-        self._lin: Linearisation | None = None
-
-    @property
-    def lin(self) -> Linearisation | None:
+        self.lin: Linearisation | None = None
         """The factors F_{l-1}, B_l; None where they leave the floating-point range."""
-        if self._lin is None:
-            try:
-                self._lin = linearise(self.x, self.weights, self.act)
-            except OutOfRangeError:
-                return None
-        return self._lin
+        try:  # at once: nearly every state's Jacobian is wanted, and its features give the output
+            self.lin = linearise(x, weights, act)
+            output = self.lin.features[-1] @ weights[-1]
+        except OutOfRangeError:
+            output = forward(x, weights, act)[0][-1]
+        self.residual = output.squeeze(-1) - y
+        self.loss = float(self.residual @ self.residual) / len(y)
 
     @property
     def in_range(self) -> bool:
@@ -74,7 +69,7 @@ class State:
     def n_dead(self) -> int:
         """Samples that have a layer of exact zeros: output and gradient are 0."""
         features = self._factors().features
-        return int((features[-1] == 0).all(1).sum()) if len(features) > 1 else 0
+        return int((features[-1].abs().amax(1) == 0).sum()) if len(features) > 1 else 0
 
     def rounding_level(self) -> float:
         """The mean squared residual that rounding alone leaves, to first order.
@@ -118,11 +113,19 @@ def norm(parts: Sequence[Tensor]) -> float:
 class Step:
     """A damped Gauss-Newton step: a tensor a layer; ``promised``: the linear model's decrease.
 
-    ``promised`` is |r|^2 - |r + J delta|^2, as the solve gives it.
+    ``promised`` is |r|^2 - |r + J delta|^2, as the solve gives it.  ``residual`` is that of the
+    linear system, relative to its right-hand side, where it was solved by iteration; None where
+    by a factor, to rounding.
     """
 
     parts: list[Tensor]
     promised: float
+    residual: float | None = None
+
+
+def promised(residual: Tensor, image: Tensor) -> float:
+    """|r|^2 - |r - ``image``|^2 without cancellation, image = -J delta."""
+    return float(image @ (2.0 * residual - image))
 
 
 class GramSystem:

@@ -30,10 +30,11 @@ from lawsweep.kernels.activations import Activation
 from lawsweep.kernels.train_losses import LossName, head
 from lawsweep.kernels.train_threads import VECTOR, OneThread, evenly_shared, parts
 
-# Bytes of features and errors in a block, for each thread.  Measured at N = 400, widths 22 (0.5 MB
-# a seed), ten seeds, on a core with 2 MB of L2: a step of a seed takes 0.80 of its time alone with
-# this, 0.91 with a block for each seed, 0.84 with 8 MB.
-BLOCK_BYTES = 3 * 2**19
+# Bytes of features and errors in a block, for each thread.  Measured at N = 400, widths 22 (0.42 MB
+# a seed), ten seeds, on a core with 2 MB of L2: 96 us a seed and step with blocks of five seeds as
+# with blocks of two, 108 with one, 104 with ten; 62 of them are products, at 0.6 of a large one's
+# rate.
+BLOCK_BYTES = 2**21
 # A step of one seed whose largest product has fewer operations is no faster by two threads than by
 # one (measured: at 4e5, 0.8 times as fast; at 1.2e6, 1.03 times).
 SMALL_PRODUCT = 1e6
@@ -56,12 +57,15 @@ def blocks(
     """
     n_seeds, n_samples, _ = x.shape
     widths = [w.shape[-1] for w in weights]
-    # Features and errors of a hidden layer each; the outputs, which become errors where they lie.
-    a_seed = n_samples * (2 * sum(widths[:-1]) + widths[-1]) * x.element_size()
-    size = _seeds_a_block(a_seed, n_seeds) if x.device.type == "cpu" else n_seeds
     alone = n_seeds == 1 and torch.get_num_threads() > 1  # then ``_gradient_groups`` gains by it
-    features = _Room(x, size, widths, x.shape[-1] if alone else 0)
-    errors = _Room(x, size, widths[:-1], 0)
+    features = _Room(widths, x.shape[-1] if alone else 0, apart=len(widths))
+    # The outputs become errors where they lie.  Of the others only a layer's and the next one's
+    # are ever needed together, unless their products are put off to be made in groups.
+    errors = _Room(widths[:-1], 0, apart=len(widths) if alone else 2)
+    a_seed = n_samples * (features.columns + errors.columns) * x.element_size()
+    size = _seeds_a_block(a_seed, n_seeds) if x.device.type == "cpu" else n_seeds
+    features.make(x, size)
+    errors.make(x, size)
     found = []
     for start in range(0, n_seeds, size):
         at = slice(start, min(start + size, n_seeds))
@@ -83,35 +87,46 @@ def blocks(
 
 
 def _seeds_a_block(bytes_a_seed: int, n_seeds: int) -> int:
-    """As many as the caches hold, and as many for each thread."""
+    """As many as the caches hold, as many for each thread, and in no more blocks about as many."""
     threads = int(torch.get_num_threads())
-    return min(n_seeds, threads * max(1, BLOCK_BYTES // bytes_a_seed))
+    most = min(n_seeds, threads * max(1, BLOCK_BYTES // bytes_a_seed))
+    return -(-n_seeds // -(-n_seeds // most))
 
 
 class _Room:
-    """Memory for the layers of a block, one after the other, and before them one for the data."""
+    """Memory for the layers of a block, one after the other, and before them one for the data.
 
-    def __init__(self, like: Tensor, n_seeds: int, widths: Sequence[int], data_width: int) -> None:
-        self._rows, self._widths, self._data_width = like.shape[1], list(widths), data_width
-        columns = data_width + sum(widths)
-        self._flat = like.new_empty(n_seeds * self._rows * columns)
+    ``apart``: how many successive layers must not share memory.  Fewer than there are: layer l lies
+    where layer l + ``apart`` does.
+    """
 
-    def _take(self, start: int, n_seeds: int, width: int) -> tuple[Tensor, int]:
-        shape = (n_seeds, self._rows, width)
+    def __init__(self, widths: Sequence[int], data_width: int, apart: int) -> None:
+        self._widths, self._data_width, self._apart = list(widths), data_width, apart
+        most = max(widths, default=0)
+        places = range(min(apart, len(widths)))
+        shared = apart < len(widths)
+        self._sizes = [most if shared else widths[k] for k in places]  # of places, in columns
+        self.columns = data_width + sum(self._sizes)
+
+    def make(self, like: Tensor, n_seeds: int) -> None:
+        """Take the memory: for ``n_seeds`` seeds of ``like``'s samples, type and device."""
+        self._rows = like.shape[1]
+        self._flat = like.new_empty(n_seeds * self._rows * self.columns)
+
+    def _at(self, column: int, n_seeds: int, width: int) -> Tensor:
+        start = n_seeds * self._rows * column
         end = start + n_seeds * self._rows * width
-        return self._flat[start:end].view(shape), end
+        return self._flat[start:end].view(n_seeds, self._rows, width)
 
     def first(self, x: Tensor) -> Tensor:
         """A copy of the data that lies right before the layers."""
-        return self._take(0, len(x), self._data_width)[0].copy_(x)
+        return self._at(0, len(x), self._data_width).copy_(x)
 
     def layers(self, n_seeds: int) -> list[Tensor]:
         """One (n_seeds, N, n_l) a layer."""
-        found, start = [], n_seeds * self._rows * self._data_width
-        for width in self._widths:
-            layer, start = self._take(start, n_seeds, width)
-            found.append(layer)
-        return found
+        starts = [self._data_width + sum(self._sizes[:k]) for k in range(len(self._sizes))]
+        places = [starts[k % self._apart] for k in range(len(self._widths))]
+        return [self._at(at, n_seeds, w) for at, w in zip(places, self._widths, strict=True)]
 
 
 class Block:
@@ -219,7 +234,11 @@ class Block:
                     torch.bmm(f_t, self._b[layer], out=self._grads[layer])
             if layer == 0:
                 return
-            below = torch.bmm(self._b[layer], self._wt[layer], out=self._b[layer - 1])
+            below = self._b[layer - 1]
+            if self._wt[layer].shape[1] == 1:  # an outer product: one multiplication an entry
+                torch.mul(self._b[layer], self._wt[layer], out=below)
+            else:
+                torch.bmm(self._b[layer], self._wt[layer], out=below)
             g = self._g[layer - 1]
             if self._relu:
                 # below o (G > 0) in one pass; as two calls it takes four times as long.
