@@ -5,7 +5,6 @@ import math
 import subprocess
 import sys
 import typing
-import weakref
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,9 +15,9 @@ from reference_ntk import FUNCTIONS, jacobians
 
 from lawsweep import Infeasible, LawsweepError, stream
 from lawsweep.core.shards import HerePool, installed
-from lawsweep.experiments import _ntk_cost, _ntk_inputs, _ntk_network, _ntk_run, _ntk_solve
+from lawsweep.experiments import _ntk_choice, _ntk_cost, _ntk_inputs, _ntk_network, _ntk_run
 from lawsweep.experiments.ntk_min_eig import Metrics, Params, cost, ntk_min_eig
-from lawsweep.kernels import networks, sampling
+from lawsweep.kernels import networks, ntk, ntk_operator, sampling
 from lawsweep.kernels.activations import ACTIVATIONS
 
 POINT = {"n_samples": 80, "input_dim": 15, "width": 15, "depth": 3, "activation": "sigmoid"}
@@ -35,7 +34,7 @@ def choices(field):
 
 def test_choices_are_those_of_the_kernels():
     assert choices("activation") == set(ACTIVATIONS)
-    assert set(_ntk_inputs.DRAWN) == set(sampling.ROW_LAWS)
+    assert set(_ntk_inputs.ROW_LAWS) == set(sampling.ROW_LAWS)
     assert choices("parameterisation") == set(networks.PARAMETERISATIONS)
     assert choices("shape") == set(_ntk_network.SHAPES)
     assert choices("dtype") == set(sampling.DTYPES)
@@ -332,16 +331,16 @@ def test_matrix_free_names_exact_zeros_and_refuses_spectra():
 
 
 def test_auto_leaves_out_the_matrix_where_it_does_not_fit(monkeypatch):
-    monkeypatch.setattr(_ntk_solve, "_free_bytes", lambda device: 1e9)
+    monkeypatch.setattr(_ntk_choice, "_free_bytes", lambda device: 2e9)
     params = Params(**{**POINT, "n_samples": 50_000})
-    here = SimpleNamespace(x=torch.zeros(1, dtype=torch.float64))
-    assert _ntk_solve.chosen_solver(params, here) == "matrix_free"
-    monkeypatch.setattr(_ntk_solve, "_free_bytes", lambda device: 1e7)
+    assert _ntk_choice.chosen_solver(params, "cpu") == "matrix_free"
+    assert _ntk_choice.is_stored(params, "matrix_free", "cpu")
+    monkeypatch.setattr(_ntk_choice, "_free_bytes", lambda device: 1e7)
     with pytest.raises(MemoryError, match="take more shards"):
-        _ntk_solve.chosen_solver(params, here)
-    monkeypatch.setattr(_ntk_solve, "_free_bytes", lambda device: 1e11)
-    assert _ntk_solve.chosen_solver(params, here) == "auto"
-    assert _ntk_solve._free_bytes(torch.device("cpu")) > 0
+        _ntk_choice.chosen_solver(params, "cpu")
+    monkeypatch.setattr(_ntk_choice, "_free_bytes", lambda device: 1e11)
+    assert _ntk_choice.chosen_solver(params, "cpu") == "auto"
+    assert _ntk_choice._free_bytes(torch.device("cpu")) > 0
     assert run().solver_used == "dense"
 
 
@@ -435,23 +434,45 @@ def test_room_is_a_part_of_this_machine():
     assert 1e8 < _ntk_cost._room() < psutil.virtual_memory().total
 
 
-def test_a_matrix_free_solve_holds_no_other_network(monkeypatch):
-    """Features and backprops of the first passes are gone before it makes its own."""
-    held, taken = [], _ntk_run.Prepared.take
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"activation": "relu", "bias": True, "parameterisation": "ntk"},
+        {"activation": "tanh", "kernel": "conjugate", "n_samples": 9},
+        {"data": "mixture", "dtype": "float32"},
+    ],
+)
+def test_a_matrix_free_run_never_holds_the_whole_network(monkeypatch, changes):
+    """Blocks of rows at a time, from the draw to the operator, and all the same is known."""
+    whole = _ntk_run.prepare(Params(**{**POINT, **changes}), 0, "cpu")
+    real, rows = ntk.linearise, []
 
-    def take(prepared):
-        held.append(weakref.ref(prepared.lin))
-        return taken(prepared)
+    def linearise(x, *args):
+        rows.append(len(x))
+        return real(x, *args)
 
-    def solve(*_args, **_options):
-        assert held[0]() is None
-        raise ValueError("seen")
-
-    monkeypatch.setattr(_ntk_run.Prepared, "take", take)
-    monkeypatch.setattr("lawsweep.kernels.eigmin_block.smallest_eigenvalue_block", solve)
-    with pytest.raises(ValueError, match="seen"):
-        run(solver="matrix_free")
-    prepared = _ntk_run.prepare(Params(**POINT), 0, "cpu")
-    taken(prepared)
+    monkeypatch.setattr(ntk, "linearise", linearise)
+    monkeypatch.setattr(ntk_operator, "linearise", linearise)
+    monkeypatch.setattr(ntk_operator, "TILE_CPU", 7)
+    params = Params(**{**POINT, **changes, "solver": "matrix_free"})
+    lean = _ntk_run.prepare(params, 0, "cpu")
+    assert (lean.lin, lean.zero, lean.layers) == (None, whole.zero, whole.layers)
+    eps = float(torch.finfo(lean.x.dtype).eps)
+    for name, value in whole.facts.items():
+        near = None if value is None else pytest.approx(value, rel=POINT["n_samples"] * eps)
+        assert lean.facts[name] == near, name
+    ntk_min_eig(params, 0)
+    assert max(rows) == 7
     with pytest.raises(ValueError, match="taken before; prepare the run again"):
-        taken(prepared)
+        lean.take()
+
+
+def test_a_lean_run_that_does_not_fit_stores_nothing(monkeypatch):
+    params = Params(**{**POINT, "solver": "matrix_free"})
+    stored = ntk_min_eig(params, 0)
+    monkeypatch.setattr(_ntk_choice, "SMALL_BYTES", 0.0)
+    monkeypatch.setattr(_ntk_choice, "_free_bytes", lambda device: 1.0)
+    assert not _ntk_choice.is_stored(params, "matrix_free", "cpu")
+    again = ntk_min_eig(params, 0)
+    assert again.lambda_min == pytest.approx(stored.lambda_min, rel=1e-9)

@@ -304,7 +304,12 @@ def test_a_size_where_it_matters(n, d):
 
 
 def test_the_solver_is_the_first_that_fits():
-    from lawsweep.kernels.eigmin_choice import choose_solver, matrix_bytes, matrix_free_bytes
+    from lawsweep.kernels.eigmin_choice import (
+        choose_solver,
+        matrix_bytes,
+        matrix_free_bytes,
+        stores,
+    )
 
     widths = (300, 300, 300, 1)
     assert choose_solver(5000, widths, 2e9) == "auto"
@@ -314,5 +319,9 @@ def test_the_solver_is_the_first_that_fits():
     assert matrix_free_bytes(50_000, widths, store=False) < matrix_free_bytes(50_000, widths)
     assert choose_solver(50_000, widths, 6e9) == "matrix_free"
     assert choose_solver(50_000, widths, 4e8, n_shards=4) == "sharded"
+    # Rather without the network's values than not at all; rather sharded than without them.
+    assert not stores(50_000, widths, 7e8)
+    assert choose_solver(50_000, widths, 7e8) == "matrix_free"
+    assert choose_solver(50_000, widths, 7e8, n_shards=2) == "sharded"
     with pytest.raises(MemoryError, match=r"on each of 2 shards.*take more shards"):
-        choose_solver(50_000, widths, 4e8, n_shards=2)
+        choose_solver(50_000, widths, 2e8, n_shards=2)

@@ -18,6 +18,10 @@ SOLVE_FACTOR = 10.0
 # take more.  Within a factor of 3 either way, as N / p and the activation have it.
 PRODUCTS, GROWTH = 900.0, 0.35
 PRODUCT_FACTOR = 1.6  # what a step takes beside its product, and products below the full rate
+ANEW = 3.0  # a product where the network's values are made anew for either half of it
+# Samples whose passes are held at a time where no matrix is formed: three blocks of 2048, as one
+# is let go when the next is made, and a product has its own.
+BLOCK_ROWS = 3 * 2048
 
 
 def cost(p: Any) -> Cost:
@@ -25,7 +29,8 @@ def cost(p: Any) -> Cost:
 
     Gram: N^2 sum_l (n_{l-1} + n_l) by symmetry; passes: 4 N p; two factorisations of N^3 / 3,
     and about 70 steps of two triangular solves, N^2 each; a dense solve 9 N^3.  Matrix-free:
-    4 N p a product with K and no N^2 memory.  ``auto`` forms K where it does on this machine.
+    4 N p a product with K and no N^2 memory, three times as much and the inputs alone where even
+    the network's values do not fit.  ``auto`` forms K where it does on this machine.
     """
     from lawsweep.kernels.eigmin_choice import MATRICES
 
@@ -36,39 +41,41 @@ def cost(p: Any) -> Cost:
     solver, small = np.asarray(p.solver), n < 500
     dense = (solver == "dense") | asks_for_all | ((n_lowest > 0) & small)
     free = (solver == "matrix_free") | (solver == "sharded")
-    free = (free | ((solver == "auto") & (MATRICES * item * n**2 > _room()))) & ~dense
+    passes = item * (n * units + 2.0 * n_params)
+    free = (free | ((solver == "auto") & (MATRICES * item * n**2 + passes > _room()))) & ~dense
     free &= n_lowest == 0
+    stored, matrix_free = _matrix_free(p, n, item, columns, n_params)
     solve = (2.0 / 3.0) * n**3 + LANCZOS_STEPS * 2.0 * SOLVE_FACTOR * n**2
     solve = np.where(dense, 9.0 * n**3, solve) + columns * n**2
-    products = PRODUCTS * (n / 3000.0) ** GROWTH
+    products = np.where(stored, 1.0, ANEW) * PRODUCTS * (n / 3000.0) ** GROWTH
     solve = np.where(free, PRODUCT_FACTOR * products * 4.0 * n * n_params, solve)
     squares = item * np.where(dense, 4.0, MATRICES) * n**2
     limit = (np.asarray(p.infinite_width_up_to) >= n) * (n**3 + 600.0 * n**2)
     skipped = (n > n_rank) & ~asks_for_all & (n_lowest == 0)
     flops = 4.0 * n * n_params + np.where(skipped, 0.0, solve) + limit
-    passes = item * (n * units + 2.0 * n_params)
-    # The network's values are let go before a matrix-free solve makes its own.
-    matrix_free = np.maximum(passes, _matrix_free_bytes(p, n, item, columns, n_params))
-    solving = np.where(free, matrix_free, passes + squares)
+    by_blocks = item * np.minimum(n, BLOCK_ROWS) * units
+    solving = np.where(free, matrix_free + by_blocks, passes + squares)
+    passes = np.where(free, item * n * np.asarray(p.input_dim) + by_blocks, passes)
     memory = np.where(skipped, passes, solving)
     return Cost(flops=flops, memory_bytes=memory + (limit > 0) * 8.0 * 6.0 * n**2 + 2e7)
 
 
-def _matrix_free_bytes(p: Any, n: Any, item: Any, columns: Any, n_params: Any) -> Any:
-    """``eigmin_choice.matrix_free_bytes`` over points, and the inputs in their first copy."""
+def _matrix_free(p: Any, n: Any, item: Any, columns: Any, n_params: Any) -> tuple[Any, Any]:
+    """Whether the network's values are kept, and bytes: ``eigmin_choice``'s over points."""
     from lawsweep.kernels.eigmin_choice import VECTORS
 
     rank = np.minimum(columns, n / 8.0)
-    inputs = 8.0 * n * np.asarray(p.input_dim, dtype=np.float64)
-    rows = n * (item * (columns + VECTORS) + 4.0 * rank)
-    return inputs + rows + 8.0 * (4.0 * n_params + 3.0 * rank**2)
+    beside = n * (item * VECTORS + 4.0 * rank) + 8.0 * (4.0 * n_params + 3.0 * rank**2)
+    kept = beside + item * n * columns
+    stored = kept <= _room()
+    return stored, np.where(stored, kept, beside + item * n * np.asarray(p.input_dim))
 
 
 def _room() -> float:
     """Bytes up to which ``auto`` forms K: of this machine's memory, as a plan knows no other."""
     import psutil
 
-    from lawsweep.experiments._ntk_solve import SHARE
+    from lawsweep.experiments._ntk_choice import SHARE
 
     return SHARE * float(psutil.virtual_memory().total)
 

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from lawsweep import Infeasible, stream
-from lawsweep.experiments._ntk_inputs import DRAWN, Inputs, inputs
-from lawsweep.experiments._ntk_params import Params
+from lawsweep.experiments._fields import ROW_LAWS
+from lawsweep.experiments._ntk_choice import chosen_solver
+from lawsweep.experiments._ntk_inputs import Inputs, inputs
+from lawsweep.experiments._ntk_params import MATRIX_FREE, Params
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from lawsweep.kernels.ntk import Linearisation
     from lawsweep.kernels.ntk_rank import RankReport, ZeroReason
+
+    # The linearisation, the rank report, the trace and least entry of the diagonal, the error.
+    Known = tuple[Linearisation | None, RankReport, tuple[float, float], float]
 
 # A lambda_min of the infinite-width kernel whose error is a larger part of it is no number.
 LIMIT_TOLERANCE = 1e-3
@@ -24,10 +32,12 @@ LIMIT_TOLERANCE = 1e-3
 class Prepared:
     """A run before its eigenvalues: ``lin`` and ``layers`` are what ``ntk.gram`` takes.
 
-    ``zero`` names why lambda_min is exactly 0, if it is; ``facts`` are metrics that no solver
-    changes; ``x`` and ``weights`` are what ``lin`` was made from.
+    ``solver``: the way it takes.  Where that forms no matrix, ``lin`` of all samples is never made:
+    it is None.  ``zero`` names why lambda_min is exactly 0, if it is; ``facts`` are metrics that no
+    solver changes; ``x`` and ``weights`` are what ``lin`` was made from.
     """
 
+    solver: str
     lin: Linearisation | None
     layers: tuple[int, ...] | None
     zero: ZeroReason | None
@@ -66,32 +76,58 @@ def prepare(params: Params, seed: int, device: str) -> Prepared:
     underflow made is no zero of K.
     """
     from lawsweep.kernels import ntk
-    from lawsweep.kernels.activations import activation
 
+    solver = chosen_solver(params, device)
     given, weights = draw(params, seed, device)
     biases = [w.new_zeros(w.shape[1]) for w in weights] if params.bias else None
+    known = _by_blocks if solver in MATRIX_FREE else _at_once
     try:
-        lin = ntk.linearise(given.x, weights, activation(params.activation), biases)
-        return _prepared(params, lin, given, weights)
+        lin, report, diagonal, gram_error = known(params, given.x, weights, biases)
     except ntk.OutOfRangeError as error:
         raise Infeasible(str(error)) from error
+    facts = {**facts_of(params, report, *diagonal, gram_error), **of_data(params, given)}
+    layers = (params.depth,) if params.conjugate else params.layers
+    return Prepared(solver, lin, layers, report.zero, facts, given.x, weights)
 
 
-def _prepared(params: Params, lin: Linearisation, given: Inputs, weights: list[Any]) -> Prepared:
+def _at_once(params: Params, x: Tensor, weights: Sequence[Tensor], biases: Any) -> Known:
+    """What is known of the kernel, and the linearisation that it takes."""
     from lawsweep.kernels import ntk, ntk_rank
     from lawsweep.kernels.activations import activation
 
-    lin, layers = of_kernel(params, lin)
+    act = activation(params.activation)
+    lin, layers = of_kernel(params, ntk.linearise(x, weights, act, biases))
     # Scales do not change what is exactly 0, so the reasons are read off the features themselves.
-    report = ntk_rank.rank_report(lin, activation(params.activation), layers)
+    report = ntk_rank.rank_report(lin, act, layers)
     lin = in_parameters(params, lin)
     diagonal = ntk.diagonal(lin, layers)
-    error = ntk.gram_error_bound(lin, layers, trace=float(diagonal.sum()))
-    facts = {
-        **facts_of(params, report, float(diagonal.sum()), float(diagonal.min()), error),
-        **of_data(params, given),
-    }
-    return Prepared(lin, layers, report.zero, facts, given.x, weights)
+    trace = float(diagonal.sum())
+    error = ntk.gram_error_bound(lin, layers, trace=trace)
+    return lin, report, (trace, float(diagonal.min())), error
+
+
+def _by_blocks(params: Params, x: Tensor, weights: Sequence[Tensor], biases: Any) -> Known:
+    """The same without a linearisation: one block of rows after the other, and no N^2 or N n."""
+    from lawsweep.kernels import ntk
+    from lawsweep.kernels.activations import activation
+    from lawsweep.kernels.ntk_operator import TILE_CPU, TILE_GPU
+    from lawsweep.kernels.ntk_survey import Survey
+
+    act = activation(params.activation)
+    survey = Survey(act, (params.depth,) if params.conjugate else params.layers)
+    traces, least = [], math.inf
+    for rows in x.split(TILE_CPU if x.device.type == "cpu" else TILE_GPU):
+        lin, layers = of_kernel(params, ntk.linearise(rows, weights, act, biases))
+        survey.add(lin)
+        lin = in_parameters(params, lin)
+        diagonal = ntk.diagonal(lin, layers)
+        traces.append(float(diagonal.sum()))
+        least = min(least, float(diagonal.min()))
+    trace = math.fsum(traces)
+    if not math.isfinite(trace):
+        raise ntk.OutOfRangeError(f"the kernel's trace leaves the range of {params.dtype}")
+    error = ntk.gram_error_bound(lin, layers, trace=trace)
+    return None, survey.report(), (trace, least), error
 
 
 def of_kernel(params: Params, lin: Linearisation) -> tuple[Linearisation, tuple[int, ...] | None]:
@@ -147,7 +183,7 @@ def in_parameters(params: Params, lin: Linearisation) -> Linearisation:
 def _limit(params: Params) -> float | None:
     """The sum of the layers' limits; None where the derivation says nothing."""
     last = params.layers == (params.depth,)
-    if params.data not in DRAWN or params.conjugate or last:
+    if params.data not in ROW_LAWS or params.conjugate or last:
         return None
     limits = _layer_limits(
         params.layer_widths, params.activation, params.layer_betas, params.parameterisation

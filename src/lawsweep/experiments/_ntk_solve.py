@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lawsweep import stream
+from lawsweep.experiments._fields import ROW_LAWS
+from lawsweep.experiments._ntk_choice import is_stored
 from lawsweep.experiments._ntk_metrics import Metrics
-from lawsweep.experiments._ntk_params import MATRIX_FREE, Params
+from lawsweep.experiments._ntk_params import MATRIX_FREE, SHARDED, Params
 from lawsweep.experiments._ntk_run import Prepared
 
-SHARE = 0.7  # of the free memory that a run may take
-SMALL_BYTES = 1e9  # what every machine has
 TOLERANCE = 1e-3  # of the residual that a matrix-free solve is asked for, relative to its value
 
 if TYPE_CHECKING:
@@ -27,17 +27,13 @@ def finished(params: Params, seed: int, run: Prepared) -> Metrics:
     facts = run.facts
     if run.zero is not None and not (params.n_lowest or params.full_spectrum):
         return exact_zero(run.zero, facts)
-    solver = chosen_solver(params, run)
-    lin = run.take()
-    if solver in MATRIX_FREE:
-        del lin  # its shards make their own, row by row
-        return row(_matrix_free(params, seed, run, solver), facts)
-    matrix = ntk.gram(lin, run.layers)
-    del lin
+    if run.solver in MATRIX_FREE:
+        return row(_matrix_free(params, seed, run), facts)
+    matrix = ntk.gram(run.take(), run.layers)
     facts = {**facts, **_spectra(params, seed, matrix)}
     if run.zero is not None:
         return exact_zero(run.zero, facts)
-    return _solved(matrix, solver, seed, facts)
+    return _solved(matrix, run.solver, seed, facts)
 
 
 def exact_zero(zero: ZeroReason, facts: dict[str, Any]) -> Metrics:
@@ -108,41 +104,7 @@ def dense_start(n_samples: int) -> Any:
     return torch.from_numpy(stream(0, "lanczos").standard_normal(n_samples))
 
 
-def chosen_solver(params: Params, run: Prepared) -> str:
-    """``auto`` as it is where K and a factor of it fit the device, else matrix_free or sharded."""
-    from lawsweep.core.memory import memory_share
-    from lawsweep.core.shards import current
-    from lawsweep.kernels.eigmin_choice import choose_solver, matrix_bytes
-
-    asks_for_matrix = params.n_lowest or params.full_spectrum
-    # The question costs a system call; a small problem is not worth one.
-    size = run.x.element_size()
-    small = matrix_bytes(params.n_samples, size) < SMALL_BYTES
-    if params.solver != "auto" or asks_for_matrix or small:
-        return params.solver
-    return choose_solver(
-        params.n_samples,
-        params.layer_widths,
-        SHARE * memory_share() * _free_bytes(run.x.device),
-        itemsize=size,
-        n_shards=current().n_shards,
-    )
-
-
-def _free_bytes(device: Any) -> float:
-    if device.type == "cuda":
-        import torch
-
-        return float(torch.cuda.mem_get_info(device)[0])
-    import psutil
-
-    from lawsweep.kernels import workspace
-
-    workspace.release()
-    return float(psutil.virtual_memory().available)
-
-
-def _matrix_free(params: Params, seed: int, run: Prepared, solver: str) -> Any:
+def _matrix_free(params: Params, seed: int, run: Prepared) -> Any:
     """Davidson on K = J J^T; ``sharded``: over the shards of where this runs, one if it has none.
 
     The residual asked for is TOLERANCE times the value, which puts the value within about
@@ -151,8 +113,9 @@ def _matrix_free(params: Params, seed: int, run: Prepared, solver: str) -> Any:
     from lawsweep.core.shards import HerePool, current
     from lawsweep.kernels.eigmin_block import smallest_eigenvalue_block
     from lawsweep.kernels.networks import ntk_scales
-    from lawsweep.kernels.row_shard import GivenRows, NtkShards
+    from lawsweep.kernels.row_shard import NtkShards
 
+    solver, device = run.solver, run.weights[0].device
     weights = [w.cpu().double().numpy() for w in run.weights]
     scales = None
     if params.parameterisation == "ntk" and not params.conjugate:
@@ -161,14 +124,15 @@ def _matrix_free(params: Params, seed: int, run: Prepared, solver: str) -> Any:
     biased = params.bias and not params.conjugate
     make = NtkShards(
         params.n_samples,
-        GivenRows(run.x.cpu().double().numpy()),
+        _rows(params, seed, run),
         weights,
         params.activation,
         [np.zeros(w.shape[1]) for w in weights] if biased else None,
         layers,
         scales,
         params.dtype,
-        str(run.x.device),
+        str(device),
+        store=is_stored(params, solver, device),
     )
     pool = current() if solver == "sharded" else HerePool()
     with pool.open(make) as shards:
@@ -180,6 +144,20 @@ def _matrix_free(params: Params, seed: int, run: Prepared, solver: str) -> Any:
             n_starts=2,
             solver=solver,
         )
+
+
+def _rows(params: Params, seed: int, run: Prepared) -> Any:
+    """What gives the shards their inputs: those at hand in this process, elsewhere drawn anew.
+
+    Inputs of other processes travel only where no law draws them.
+    """
+    from lawsweep.kernels.row_shard import DrawnRows, GivenRows
+
+    if run.solver != SHARDED:
+        return GivenRows(run.x)
+    if params.data in ROW_LAWS:
+        return DrawnRows(params.data, stream(seed, "data"), params.input_dim)
+    return GivenRows(run.x.cpu().double().numpy())
 
 
 def _spectra(params: Params, seed: int, matrix: Any) -> dict[str, Any]:

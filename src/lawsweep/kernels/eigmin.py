@@ -85,13 +85,13 @@ def smallest_eigenvalue(
     finite, and for an unknown solver.
     """
     matrix, norm, scale = scaled(checked(matrix, solver))
-    vector = start_vector(matrix, norm, start)
+    vector, image = start_vector(matrix, norm, start)
     tol = default_tol(matrix.dtype) if tol is None else tol
     facts = Facts.of(matrix, norm)
     pair = None
     if solver not in ("auto", "dense") or (solver == "auto" and facts.n >= DENSE_BELOW):
         work = workspace.empty(matrix, matrix.shape)
-        plan = _Plan(matrix, facts, vector, tol, max_iterations, work)
+        plan = _Plan(matrix, facts, vector, image, tol, max_iterations, work)
         if certify and matrix.dtype is torch.float64:
             # On a GPU a solve costs as much in either type, and the factorisation little in both.
             on_cpu = matrix.device.type == "cpu"
@@ -107,11 +107,15 @@ def smallest_eigenvalue(
 
 @dataclass(frozen=True, eq=False)
 class _Plan:
-    """What every iterative way needs: ``work`` (N, N) holds one factor after the other."""
+    """What every iterative way needs: ``work`` (N, N) holds one factor after the other.
+
+    ``image``: K ``start``.
+    """
 
     matrix: Tensor
     facts: Facts
     start: Tensor
+    image: Tensor
     tol: float
     max_iterations: int
     work: Tensor
@@ -120,7 +124,9 @@ class _Plan:
     def top(self) -> Ritz:
         """The largest eigenpair, for lambda_max to nearly all digits: no reason to go further."""
         tol = max(self.tol, math.sqrt(torch.finfo(self.matrix.dtype).eps))
-        return lanczos_largest(lambda v: self.matrix @ v, self.start, tol, self.max_iterations)
+        return lanczos_largest(
+            lambda v: self.matrix @ v, self.start, tol, self.max_iterations, image=self.image
+        )
 
     def slack(self, value: float) -> float:
         """How far above lambda_min an estimate may lie for the proof below it to be tried.
@@ -191,7 +197,7 @@ def _estimate(plan: _Plan) -> Estimate | None:
         plan.start,
         plan.tol,
         plan.max_iterations,
-        lambda t: 2.0 * plan.slack(1.0 / t) * t**2,
+        lambda t: plan.slack(1.0 / t) * t**2,
     )
     if not found.converged:
         return None

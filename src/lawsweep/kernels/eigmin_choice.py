@@ -32,6 +32,30 @@ def matrix_free_bytes(
     return float(n_samples) * per_sample + 8.0 * (4 * n_params + 3 * rank**2)
 
 
+def network_bytes(n_samples: int, widths: Sequence[int], itemsize: int = 8) -> float:
+    """What a forward and a backward pass of so many samples hold at their peak.
+
+    Features, preactivations and backprops, and one more in work.
+    """
+    hidden = widths[1:-1]
+    return float(itemsize) * n_samples * (widths[0] + 3 * sum(hidden) + max(hidden, default=0))
+
+
+def stores(
+    n_samples: int,
+    widths: Sequence[int],
+    memory_bytes: float,
+    *,
+    itemsize: int = 8,
+    n_shards: int = 1,
+) -> bool:
+    """Whether a matrix-free solve keeps features and backprops: where they fit.
+
+    Else it makes them anew from the inputs at every product, which takes three times as long.
+    """
+    return matrix_free_bytes(n_samples, widths, itemsize) / n_shards <= memory_bytes
+
+
 def choose_solver(
     n_samples: int,
     widths: Sequence[int],
@@ -42,17 +66,20 @@ def choose_solver(
 ) -> str:
     """``auto`` (of ``eigmin``, which forms K), ``matrix_free`` or ``sharded``.
 
-    The first that fits: a solve that forms K is certified, so it goes first wherever K and a
-    factor of it fit in ``memory_bytes`` (of one device).  Past that the matrix-free solve, on one
-    device if it fits there, else over ``n_shards`` of them.  Raises MemoryError where nothing fits.
+    The first that fits: a solve that forms K is certified, so it goes first wherever the network's
+    values, K and a factor of it fit in ``memory_bytes`` (of one device).  Past that the matrix-free
+    solve, on one device or else over ``n_shards`` of them; both first with what ``stores`` asks of,
+    then without.  Raises MemoryError where nothing fits.
     """
-    if matrix_bytes(n_samples, itemsize) <= memory_bytes:
+    formed = matrix_bytes(n_samples, itemsize) + network_bytes(n_samples, widths, itemsize)
+    if formed <= memory_bytes:
         return "auto"
-    need = matrix_free_bytes(n_samples, widths, itemsize)
-    if need <= memory_bytes:
-        return "matrix_free"
-    if need / n_shards <= memory_bytes:
-        return "sharded"
+    for store in (True, False):
+        need = matrix_free_bytes(n_samples, widths, itemsize, store=store)
+        if need <= memory_bytes:
+            return "matrix_free"
+        if n_shards > 1 and need / n_shards <= memory_bytes:
+            return "sharded"
     raise MemoryError(
         f"N = {n_samples} needs {need / n_shards:.3g} bytes on each of {n_shards} shards, "
         f"there are {memory_bytes:.3g}; take more shards"

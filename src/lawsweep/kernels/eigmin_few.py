@@ -73,7 +73,7 @@ def smallest_eigenvalues(
     n = len(matrix)
     if not 1 <= k <= n:
         raise ValueError(f"k must be from 1 to N={n}, got {k}")
-    vector = start_vector(matrix, norm, start)
+    vector, _ = start_vector(matrix, norm, start)
     facts = Facts.of(matrix, norm)
     tol = default_tol(matrix.dtype) if tol is None else tol
     work = workspace.empty(matrix, matrix.shape)

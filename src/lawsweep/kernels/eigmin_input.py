@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.crew import Crew
+
 # Inverse iteration squares numbers up to 1 / lambda_min, so entries are held within this power of
 # the largest number of their type (1e-77 .. 1e77 in float64, 2e-10 .. 4e9 in float32).
 SAFE_RANGE = 0.25
+NORM_ROWS = 512  # torch takes the norm of a whole matrix with one thread: a thread takes so many
 SOLVERS = ("auto", "dense", "cholesky_lanczos", "mixed")
 
 
@@ -46,7 +50,7 @@ def scaled(matrix: Tensor) -> tuple[Tensor, float, float]:
     float32) after scaling, of no account beside the largest, about 1.
     """
     high = torch.finfo(matrix.dtype).max ** SAFE_RANGE
-    norm = float(torch.linalg.norm(matrix))  # finite only if every entry is: no N^2 temporary
+    norm = _norm(matrix)  # finite only if every entry is: no N^2 temporary
     if 1.0 / high <= norm <= high:
         return matrix, norm, 1.0
     least, most = torch.aminmax(matrix)
@@ -59,11 +63,25 @@ def scaled(matrix: Tensor) -> tuple[Tensor, float, float]:
     # 2^-exponent may not be a number of this type (for subnormal entries): two factors are.
     half = exponent // 2
     matrix = (matrix * 2.0**-half).mul_(2.0 ** (half - exponent))
-    return matrix, float(torch.linalg.norm(matrix)), 2.0**exponent
+    return matrix, _norm(matrix), 2.0**exponent
 
 
-def start_vector(matrix: Tensor, norm: float, start: np.random.Generator | Tensor) -> Tensor:
-    """The start vector, of unit norm; ValueError for a bad one or a matrix it shows lopsided."""
+def _norm(matrix: Tensor) -> float:
+    parts = matrix.split(NORM_ROWS if matrix.device.type == "cpu" else len(matrix))
+    norms = matrix.new_empty(len(parts))
+    with Crew(min(torch.get_num_threads(), len(parts))) as crew:
+        pairs = zip(parts, norms, strict=True)
+        crew.run(partial(torch.linalg.vector_norm, part, out=norm) for part, norm in pairs)
+    return float(norms.norm())
+
+
+def start_vector(
+    matrix: Tensor, norm: float, start: np.random.Generator | Tensor
+) -> tuple[Tensor, Tensor]:
+    """The start vector v, of unit norm, and K v.
+
+    ValueError for a bad one or a matrix that it shows lopsided.
+    """
     n = matrix.shape[0]
     if isinstance(start, np.random.Generator):
         start = torch.from_numpy(start.standard_normal(n))
@@ -74,7 +92,8 @@ def start_vector(matrix: Tensor, norm: float, start: np.random.Generator | Tenso
     vector = vector / vector.norm()
     # K v = K^T v for one vector tells a non-symmetric matrix apart without an N^2 temporary.
     # Either product is off by at most gamma_N | |K| |v| | <= gamma_N ||K||_F |v|.
-    gap = float((matrix @ vector - vector @ matrix).norm())
+    image = matrix @ vector
+    gap = float((image - vector @ matrix).norm())
     if gap > 2.0 * gamma(n, matrix.dtype) * norm:
         raise ValueError("the matrix is not symmetric; pass (K + K.T) / 2 if that is meant")
-    return vector
+    return vector, image

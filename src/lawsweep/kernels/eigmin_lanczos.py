@@ -12,6 +12,12 @@ from torch import Tensor
 # The Ritz values are looked at every step at first (an isolated eigenvalue is found in a few),
 # then at every fourth: a look costs m^3 of a small m.
 CHECK_ALL, CHECK_EVERY = 8, 4
+# How many times the error that ``allowed`` permits the two estimates of it may be: the one that
+# rests on the residual alone is cautious by a factor of 10 to 20 (NTKs, Wishart matrices, spaced
+# spectra); the one that the rise of theta has calibrated was right within a factor of 2 on the
+# same, and is trusted no further than the first lets it.
+CAUTIOUS, CALIBRATED, TRUSTED = 2.0, 0.5, 40.0
+LOOKBACK = 2  # looks
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,14 +43,17 @@ def lanczos_largest(
     allowed: Callable[[float], float] | None = None,
     *,
     count: int = 1,
+    image: Tensor | None = None,
 ) -> Ritz:
     """Largest eigenvalue of the symmetric operator ``apply`` on R^N, from ``start`` (N,).
 
     Stops when |beta_m s_m|, which in exact arithmetic is the residual ||A y - theta y||, is at
     most ``tol`` |theta|; the eigenvalue's error is of that squared over the gap.  With ``allowed``
-    it also stops where that estimate of the error, the gap taken between the two largest Ritz
-    values, is at most ``allowed(theta)``.  With ``count`` each of the so many largest pairs must
-    meet ``tol``.  An invariant subspace ends the iteration with the exact answer on that subspace.
+    it also stops where the error of theta is estimated at ``allowed(theta)`` or less: by that
+    estimate, the gap taken between the two largest Ritz values, or by what theta still rose.  With
+    ``count`` each of the so many largest pairs must meet ``tol``.  ``image``: ``apply(start)``,
+    where it is known and ``start`` of unit norm.  An invariant subspace ends the iteration with
+    the exact answer on that subspace.
     The basis is kept and every new vector is orthogonalised against it twice, which keeps the
     Ritz values free of copies (Parlett, "The symmetric eigenvalue problem", section 13.8): 8 N m
     flops a step.
@@ -54,10 +63,11 @@ def lanczos_largest(
     basis = start.new_empty((limit, n))
     alphas: list[float] = []
     betas: list[float] = []
+    looks: list[tuple[float, float]] = []
     q = start / start.norm()
     for m in range(1, limit + 1):
         basis[m - 1] = q
-        w = apply(q)
+        w = image if m == 1 and image is not None else apply(q)
         alphas.append(float(w @ q))
         active = basis[:m]
         for _ in range(2):
@@ -73,8 +83,9 @@ def lanczos_largest(
             errors = last * vectors[-1, -count:].abs()
             done = m >= min(count, n) or invariant
             done = done and bool((errors <= tol * thetas[-count:].abs()).all())
+            looks.append((theta, estimate**2))
             if allowed is not None and m > 1:
-                done = done or estimate**2 <= allowed(theta) * float(thetas[-1] - thetas[-2])
+                done = done or _settled(looks, float(thetas[-1] - thetas[-2]), allowed(theta))
             # A NaN ends it as well: nothing after it would be a number.
             if done or m == limit or math.isnan(estimate):
                 break
@@ -83,6 +94,23 @@ def lanczos_largest(
     coefficients = s.to(device=start.device, dtype=start.dtype)
     vector = coefficients @ active
     return Ritz(theta, vector / vector.norm(), estimate, m, done, active)
+
+
+def _settled(looks: list[tuple[float, float]], gap: float, allowed: float) -> bool:
+    """Whether the last of ``looks`` (theta, squared residual) is right to ``allowed``.
+
+    theta's error falls as the squared residual does, so by what theta rose between two looks it is
+    known how many times the one the other is.
+    """
+    theta, square = looks[-1]
+    if square <= CAUTIOUS * allowed * gap:
+        return True
+    if len(looks) <= LOOKBACK or square > TRUSTED * allowed * gap:
+        return False
+    before, larger = looks[-1 - LOOKBACK]
+    if larger < 4.0 * square:
+        return False
+    return (theta - before) * square / (larger - square) <= CALIBRATED * allowed
 
 
 def _ritz(alphas: list[float], betas: list[float]) -> tuple[Tensor, Tensor]:

@@ -11,9 +11,11 @@ steps, with lambda_max) is taken out before rounding,
 which moves no other eigenpair of K and leaves a small condition number.
 
 1. Lanczos on M^{-1} in float64 vectors: a basis V of its Krylov space, cheap by the step.
-2. Rayleigh-Ritz of K itself on V: the value is right to the square of M's error.
-3. Davidson's steps, V <- V + M^{-1} r, until r^T M^{-1} r, which estimates how far the quotient
-   lies above the eigenvalue, is small (E. R. Davidson, J. Comput. Phys. 17, 1975).
+2. Rayleigh-Ritz of K itself on its lowest Ritz vector, after one inverse step more, and on u, of
+   which rounding left some in it: the value is right to the square of M's error.
+3. Where r^T M^{-1} r, which estimates how far the quotient lies above the eigenvalue, is not small
+   yet: the same on all of V, and Davidson's steps, V <- V + M^{-1} r (E. R. Davidson, J. Comput.
+   Phys. 17, 1975).
 
 Nothing here is a proof.  The caller proves a lower bound by a float64 factorisation and takes
 the vector through it; where this estimate was wrong, that fails, and the slow way is gone.
@@ -23,7 +25,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -73,14 +75,21 @@ def mixed_estimate(
     def inverse(v: Tensor) -> Tensor:
         return solve(factor, v).mul_(scale)
 
-    # An error of slack in lambda is one of slack / lambda^2 in theta = 1 / lambda.  The estimate
-    # of it is cautious (by a factor of 10 to 20 on an NTK): two may pass for one.
+    # An error of slack in lambda is one of slack / lambda^2 in theta = 1 / lambda.
     found = lanczos_largest(
-        inverse, start, TOLERANCE, max_iterations, lambda t: 2.0 * slack(1.0 / t) * t**2
+        inverse, start, TOLERANCE, max_iterations, lambda t: slack(1.0 / t) * t**2
     )
     if not found.converged:
         return None
-    return _davidson(matrix, inverse, found.basis, slack, max_iterations)
+    count = found.n_iterations
+    # In K's quotient an error along large eigenvalues counts for more than in the inverse's, by
+    # which the vector was found: hence one inverse step.
+    pair = torch.stack([inverse(found.vector), top.vector], dim=1)
+    estimate = _davidson(matrix, inverse, torch.linalg.qr(pair)[0].mT.contiguous(), slack, 0)
+    if estimate is not None:
+        return replace(estimate, n_iterations=count)
+    most = min(MAX_DAVIDSON, max_iterations - count)
+    return _davidson(matrix, inverse, found.basis, slack, most)
 
 
 def _factor32(matrix: Tensor, top: Ritz, factor: Tensor) -> float | None:
@@ -106,11 +115,14 @@ def _davidson(
     inverse: Callable[[Tensor], Tensor],
     basis: Tensor,
     slack: Callable[[float], float],
-    max_iterations: int,
+    n_steps: int,
 ) -> Estimate | None:
-    """Rayleigh-Ritz of K on ``basis`` (m, N), which M^{-1} r extends until the value settles."""
+    """Rayleigh-Ritz of K on ``basis`` (m, N), which M^{-1} r extends until the value settles.
+
+    None where it has not after ``n_steps``.
+    """
     m = len(basis)
-    most = max(m, min(m + MAX_DAVIDSON, max_iterations, len(matrix)))
+    most = max(m, min(m + n_steps, len(matrix)))
     v, image = (basis.new_empty((most, basis.shape[1])) for _ in range(2))
     v[:m] = basis
     torch.mm(basis, matrix, out=image[:m])

@@ -16,7 +16,7 @@ Shapes may have leading batch dimensions throughout; N is the number of samples.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,13 +25,13 @@ from torch import Tensor
 from lawsweep.kernels import workspace
 from lawsweep.kernels.activations import Activation
 from lawsweep.kernels.networks import forward
+from lawsweep.kernels.ntk_tiles import fill_symmetric
 
 # Most rows of a tile.  On a CPU the products of smaller tiles run below the full rate, and the
 # elementwise passes over larger ones miss the cache (750 to 1200 measured within 4 %; 512 and
 # 1500 some 10 % slower).  A GPU wants fewer, larger launches.
 TILE_CPU, TILE_GPU = 1024, 4096
 KINKED = frozenset({"relu", "leaky_relu"})  # activations whose derivative jumps at 0
-SMALLEST_CUT = 256  # below this many rows the price of a call exceeds that of the wasted half
 
 
 class OutOfRangeError(ValueError):
@@ -96,7 +96,8 @@ def gram(
     """K, shape (..., N, N), summed over ``layers`` (numbers 1..L; None for all).
 
     Exactly symmetric: only tiles on or below the diagonal are computed, then mirrored.
-    N^2 sum_l (n_{l-1} + n_l) flops to leading order, N^2 numbers and three tiles of memory.
+    N^2 sum_l (n_{l-1} + n_l) flops to leading order, N^2 numbers and three tiles of memory a
+    thread.
     Raises ValueError for a layer that does not exist or a tile below 1.
     """
     chosen = check_layers(layers, lin.depth)
@@ -108,23 +109,9 @@ def gram(
     elif tile < 1:
         raise ValueError(f"tile must be at least 1 row, got {tile}; leave it out for the default")
     tile = max(1, min(tile, n))
-    batch = first.shape[:-2]
     factors = [_factors(lin, layer) for layer in chosen]
-    out = workspace.empty(first, (*batch, n, n))
-    tiles = list(_lower_tiles(0, n, tile))
-    largest = max((r.stop - r.start) * (c.stop - c.start) for r, c in tiles)
-    # Reused scratch: fresh pages for each product would cost more than the product's last pass.
-    scratch = workspace.empty(first, (3, math.prod(batch) * largest))
-    for rows, cols in tiles:
-        block = _sum_of_products(factors, rows, cols, scratch)
-        if rows != cols:
-            out[..., rows, cols] = block
-            out[..., cols, rows] = block.mT
-        else:
-            # A matrix product need not round (i, j) and (j, i) alike: their mean, in fewer passes
-            # than a copy of one half.
-            block *= 0.5
-            torch.add(block, block.mT, out=out[..., rows, cols])
+    out = workspace.empty(first, (*first.shape[:-2], n, n))
+    fill_symmetric(out, factors, tile)
     return out
 
 
@@ -264,48 +251,3 @@ def _factors(lin: Linearisation, layer: int) -> tuple[Tensor, Tensor | None]:
     if lin.bias:
         left = torch.cat([left, torch.ones_like(left[..., :1])], dim=-1)
     return left, None if layer == lin.depth else lin.backprops[layer - 1]
-
-
-def _lower_tiles(begin: int, end: int, tile: int) -> Iterator[tuple[slice, slice]]:
-    """Tiles that cover the lower triangle of [begin, end)^2, each once.
-
-    Half of a tile on the diagonal is wasted work, so those are halved again and again: the squares
-    below the diagonal that appear are whole work.
-    """
-    for i in range(begin, end, tile):
-        rows = slice(i, min(i + tile, end))
-        for j in range(begin, i, tile):
-            yield rows, slice(j, j + tile)
-        size = rows.stop - i
-        if size >= SMALLEST_CUT:
-            yield from _lower_tiles(i, rows.stop, -(-size // 2))
-        else:
-            yield rows, rows
-
-
-def _sum_of_products(
-    factors: Sequence[tuple[Tensor, Tensor | None]], rows: slice, cols: slice, scratch: Tensor
-) -> Tensor:
-    """Sum over factors of (left left^T) o (right right^T), at the given rows, columns.
-
-    Summed up in ``scratch``, of which a view is returned: K's own memory, where a row of the tile
-    is far from the next, is written once.
-    """
-    left = factors[0][0]
-    shape = (*left.shape[:-2], rows.stop - rows.start, cols.stop - cols.start)
-    total, one, two = (s[: math.prod(shape)].view(shape) for s in scratch)
-    # Layers with a second factor first, so that the last one can be added by its own product.
-    ordered = sorted(factors, key=lambda pair: pair[1] is None)
-    for count, (left, right) in enumerate(ordered):
-        a, b = left[..., rows, :], left[..., cols, :].mT
-        if right is None and count and len(shape) == 2:
-            total.addmm_(a, b)
-            continue
-        first = one if count else total
-        torch.matmul(a, b, out=first)
-        if right is not None:
-            torch.matmul(right[..., rows, :], right[..., cols, :].mT, out=two)
-            total.mul_(two) if count == 0 else total.addcmul_(one, two)
-        elif count:
-            total.add_(one)
-    return total

@@ -105,7 +105,7 @@ def rank_report(
     widths = [f.shape[1] for f in lin.features] + [1]
     bound = rank_bound(widths, act.name, bias=lin.bias, layers=chosen)
     if act.name == "relu":
-        bound = min(bound, _live_bound(lin, chosen))
+        bound = min(bound, live_bound(live_parts(lin, chosen), chosen, lin.bias))
     return RankReport(bound, _zero_reason(lin, act, chosen, bound))
 
 
@@ -129,16 +129,26 @@ def rank_reports(
     return [rank_report(member(lin, i), act, chosen) for i in range(x.shape[0])]
 
 
-def _live_bound(lin: Linearisation, chosen: tuple[int, ...]) -> int:
-    """The ReLU rank bound from the columns of J that are not 0 on these samples."""
-    bound = 0
+def live_parts(lin: Linearisation, chosen: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
+    """For each layer k: which units of k-1 and k are on together for some sample, which of k are.
+
+    Shapes (n_{k-1}, n_k) and (n_k,); of several blocks of samples, either is the union.
+    """
+    parts = []
     for k in chosen:
         above = lin.backprops[k - 1] != 0
         below = lin.features[k - 1] != 0
         dtype = lin.features[0].dtype
-        bound += int((below.to(dtype).T @ above.to(dtype) > 0).sum())  # on together at least once
-        units = int(above.any(0).sum())
-        bound += units * lin.bias - (units if k + 1 in chosen else 0)
+        parts.append((below.to(dtype).T @ above.to(dtype) > 0, above.any(0)))
+    return parts
+
+
+def live_bound(parts: Sequence[tuple[Tensor, Tensor]], chosen: Sequence[int], bias: bool) -> int:
+    """The ReLU rank bound from the columns of J that are not 0 on these samples."""
+    bound = 0
+    for k, (together, above) in zip(chosen, parts, strict=True):
+        units = int(above.sum())
+        bound += int(together.sum()) + units * bias - (units if k + 1 in chosen else 0)
     return bound
 
 
@@ -147,21 +157,21 @@ def _zero_reason(
 ) -> ZeroReason | None:
     if lin.n_samples > bound:
         return ZeroReason.RANK
-    if bool(_zero_gradients(lin, act, chosen).any()):
+    if bool(zero_gradients(lin, act, chosen).any()):
         return ZeroReason.ZERO_GRADIENT
     x = lin.features[0]
     if _has_equal_rows(x):
         return ZeroReason.DUPLICATE
-    if act.name in ODD and not lin.bias and _has_equal_rows(_up_to_sign(x)):
+    if act.name in ODD and not lin.bias and _has_equal_rows(up_to_sign(x)):
         return ZeroReason.ANTIPODAL
-    if act.name == "relu" and any(int(off.sum()) > 1 for off in _off(lin)):
+    if act.name == "relu" and any(int(off.sum()) > 1 for off in samples_off(lin)):
         return ZeroReason.EQUAL_DEAD
     if act.name in HOMOGENEOUS and _fullest_region(lin) > x.shape[1] + lin.bias:
         return ZeroReason.CROWDED_REGION
     return None
 
 
-def _off(lin: Linearisation) -> list[Tensor]:
+def samples_off(lin: Linearisation) -> list[Tensor]:
     """For each hidden layer, which samples have all of its units at 0."""
     return [(f == 0).all(1) for f in lin.features[1:]]
 
@@ -174,7 +184,7 @@ def _fullest_region(lin: Linearisation) -> int:
     return int(torch.unique(pattern, dim=0, return_counts=True)[1].max())
 
 
-def _zero_gradients(lin: Linearisation, act: Activation, chosen: tuple[int, ...]) -> Tensor:
+def zero_gradients(lin: Linearisation, act: Activation, chosen: tuple[int, ...]) -> Tensor:
     """Which samples have no gradient, shape (N,).
 
     Only exact causes count: a smooth activation whose derivative underflows is no zero.
@@ -212,7 +222,7 @@ def _shares_first(x: Tensor) -> Tensor:
     return torch.zeros_like(either).scatter_(-1, order, either)
 
 
-def _up_to_sign(x: Tensor) -> Tensor:
+def up_to_sign(x: Tensor) -> Tensor:
     """Rows with the sign of their first nonzero entry made positive."""
     first = (x != 0).to(torch.int8).argmax(1, keepdim=True)
     return x * torch.where(x.gather(1, first) < 0, -torch.ones_like(x[:, :1]), 1.0)

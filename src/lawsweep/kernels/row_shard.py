@@ -195,12 +195,13 @@ class RowShard:
 class NtkShards:
     """How to make the shards of a network's Jacobian, anywhere: pickled, then called there.
 
-    ``rows(begin, end)`` gives inputs as a float64 array (end - begin, n_0); ``weights`` and
-    ``biases`` are float64 arrays; the others as in ``NtkRows``.
+    ``rows(begin, end)`` gives inputs (end - begin, n_0), a float64 array or a tensor, which is not
+    copied where it has the type and device asked for; ``weights`` and ``biases`` are float64
+    arrays; the others as in ``NtkRows``.
     """
 
     n_samples: int
-    rows: Callable[[int, int], Array]
+    rows: Callable[[int, int], Array | Tensor]
     weights: Sequence[Array]
     activation: str
     biases: Sequence[Array] | None = None
@@ -221,7 +222,7 @@ class NtkShards:
         end = (index + 1) * self.n_samples // n_shards
         biases = None if self.biases is None else [self._tensor(b) for b in self.biases]
         rows = NtkRows(
-            self._tensor(self.rows(begin, end)),
+            self._inputs(begin, end),
             [self._tensor(w) for w in self.weights],
             activation(self.activation),
             biases,
@@ -234,6 +235,13 @@ class NtkShards:
     def in_process(self, n_shards: int = 1) -> InProcess:
         """All shards in this process."""
         return InProcess([self(index, n_shards) for index in range(n_shards)])
+
+    def _inputs(self, begin: int, end: int) -> Tensor:
+        given = self.rows(begin, end)
+        if isinstance(given, np.ndarray):
+            # An array from another process may be read-only memory.
+            given = torch.from_numpy(given if given.flags.writeable else given.copy())
+        return given.to(self.device, sampling.DTYPES[self.dtype])
 
     def _tensor(self, array: Array) -> Tensor:
         return torch.tensor(
@@ -265,11 +273,11 @@ class DrawnRows:
 
 @dataclass(frozen=True, eq=False)
 class GivenRows:
-    """Inputs that are at hand, (N, n_0): ``rows(begin, end)`` of ``NtkShards``."""
+    """Inputs that are at hand, (N, n_0): ``rows(begin, end)`` of ``NtkShards``, as a view."""
 
-    x: Array
+    x: Array | Tensor
 
-    def __call__(self, begin: int, end: int) -> Array:
+    def __call__(self, begin: int, end: int) -> Array | Tensor:
         """Rows ``begin .. end``."""
         return self.x[begin:end]
 

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+BLOCK = 2**22  # numbers that are drawn at a time: what a law needs beside its rows stays small
+
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 
 
@@ -48,4 +50,11 @@ def rows(
         draw = _ROWS[law]
     except KeyError:
         raise ValueError(f"unknown row law {law!r}; valid: {', '.join(_ROWS)}") from None
-    return torch.from_numpy(np.ascontiguousarray(draw(rng, n, d))).to(device=device, dtype=dtype)
+    if n * d <= BLOCK:
+        return torch.from_numpy(np.ascontiguousarray(draw(rng, n, d))).to(device, dtype)
+    out = torch.empty(n, d, dtype=dtype, device=device)
+    step = max(1, BLOCK // d)
+    for begin in range(0, n, step):
+        block = draw(rng, min(step, n - begin), d)
+        out[begin : begin + len(block)] = torch.from_numpy(np.ascontiguousarray(block))
+    return out
