@@ -167,9 +167,12 @@ def test_cpus_may_be_what_is_scarce_and_threads_follow_them(cluster, tmp_path):
 
 @pytest.mark.slow
 def test_cpus_and_gpus_may_be_given_by_point(cluster, tmp_path):
-    """Four runs hold four CPUs and a GPU each; the others one CPU and half a GPU."""
+    """Four runs hold four CPUs and a GPU each; the others one CPU and half a GPU.
+
+    A run lasts longer than its worker takes to start, or none would meet on a GPU.
+    """
     rows, _ = rows_of(
-        tmp_path, cluster, 16, cpus_per_task="4 if i < 4 else 1",
+        tmp_path, cluster, 16, pause_s=1.5, cpus_per_task="4 if i < 4 else 1",
         gpus_per_task="1 if i < 4 else 0.5",
     )  # fmt: skip
     for row in rows:
