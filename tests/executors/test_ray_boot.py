@@ -18,10 +18,12 @@ print("numpy" in sys.modules, "lawsweep" in sys.modules, sys.path[:2])
 print(os.environ["OMP_NUM_THREADS"], os.environ["MKL_NUM_THREADS"], os.environ["PYTHONPATH"])
 import numpy
 print(list(pickle.loads(other)(b"", b"")), os.environ["OMP_NUM_THREADS"])
+boot = pickle.loads(first)
+os.environ["OMP_NUM_THREADS"] = "9"  # as Ray does, for a task that holds nine CPUs
 try:
-    next(pickle.loads(first)(b"", b""))
+    next(boot(b"", b""))
 except EOFError:
-    print("goes on to unpack the task")
+    print("goes on to unpack the task", os.environ["OMP_NUM_THREADS"])
 """
 
 
@@ -40,5 +42,5 @@ def test_it_is_set_before_libraries_load_or_not_at_all():
         "False False ['/a', '/b']",  # this package may be in those folders alone
         "3 3 /a:/b:/theirs",
         "[None] 3",  # too late: the driver is told, and nothing is changed
-        "goes on to unpack the task",
+        "goes on to unpack the task 3",
     ]

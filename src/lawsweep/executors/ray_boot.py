@@ -20,13 +20,17 @@ def booted(variables: Mapping[str, str]) -> Callable[..., Iterator[Any]]:
     package only in the folders that come with it.
     """
     arrived = _Arriving(variables)
+    threads = {name: value for name, value in variables.items() if name != "PYTHONPATH"}
 
     def boot(experiment: bytes, task: bytes) -> Iterator[Any]:
+        import os
         import pickle
 
         if not arrived:
             yield None
             return
+        # Ray sets OMP_NUM_THREADS anew for each task, from the CPUs that it holds.
+        os.environ.update(threads)
         from lawsweep.executors.ray_worker import run_batch
 
         yield from run_batch(pickle.loads(experiment), *pickle.loads(task))
