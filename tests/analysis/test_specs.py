@@ -166,5 +166,8 @@ def test_text_where_a_number_belongs_is_refused_before_anything_runs():
         parse_figures([{**CURVE, "lines": [{"y": "status"}]}], COLUMNS, texts={"status"})
     with pytest.raises(InvalidValueError, match=r"fits\[0\]\.x must be a number, and status holds"):
         parse_fits([{**POWER, "x": "status"}], COLUMNS, texts={"status"})
+    with pytest.raises(InvalidValueError, match=r"\[0\]\.y must be a number, and status holds"):
+        parse_figures([{**CURVE, "y": "2 * log(status)"}], COLUMNS, texts={"status"})
+    parse_figures([{**CURVE, "y": "1 if status == 'ok' else 0"}], COLUMNS, texts={"status"})
     told_apart = {**CURVE, "by": "status", "where": "status == 'ok'"}
     assert parse_figures([told_apart], COLUMNS, texts={"status"})[0].by == ("status",)

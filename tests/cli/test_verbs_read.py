@@ -193,14 +193,17 @@ def test_an_empty_results_folder_is_no_error_of_sql(lawsweep, folder):
 
 
 def test_a_figure_that_cannot_be_drawn_costs_the_others_and_the_fits_nothing(lawsweep, toy_sweep):
-    bad = "figures=[{kind: curve, x: n, y: y, where: 'n > 1000'}, {kind: scatter, x: n, y: y}]"
+    bad = (
+        "figures=[{kind: curve, x: n, y: y, where: 'n > 1000'}, {kind: scatter, x: n, y: y}, "
+        "{kind: curve, name: third, x: n, y: y, where: 'n < 0'}]"
+    )
     code, out, err = lawsweep("run", "toys", bad)
     assert code == 0
     assert "fit:    y ~ n^" in out
-    (note,) = [line for line in err.splitlines() if "as asked" in line]
-    assert note.startswith(
-        "note: the rows are safe, but they cannot be read as asked: Figure curve_y"
-    )
+    (note,) = [line for line in err.splitlines() if line.startswith("note: Figure")]
+    assert "Figure curve_y needs" in note
+    assert "Figure third needs" in note
+    assert "figure: results/sweeps/toys/figures/scatter_y.png" in out
     place = Path("results/sweeps/toys")
     assert sorted(p.name for p in (place / "figures").iterdir()) == [
         "scatter_y.pdf",

@@ -123,3 +123,18 @@ def test_measured_data_may_be_nan():
     value = Expression("y * 2").evaluate({"y": np.array([np.nan, 1.0])}, finite=False)
     assert np.isnan(value[0])
     assert value[1] == 2.0
+
+
+def test_a_wrong_kind_of_value_is_told_of_the_column_that_has_it():
+    columns = {"n": np.array([1, 2]), "flag": np.array([True, False]), "law": np.array(["a", "b"])}
+    assert Expression("-flag").evaluate(columns).tolist() == [-1, 0]
+    assert Expression("-(n > 1)").evaluate(columns).tolist() == [0, -1]
+    with pytest.raises(InvalidValueError, match="law has text or null where a number belongs"):
+        Expression("sqrt(law) + n").evaluate(columns)
+    with pytest.raises(InvalidValueError, match="cannot be computed: it does with these values"):
+        Expression("sqrt(n)").evaluate({"n": 10**30})
+
+
+def test_names_that_are_but_compared_are_not_computed_with():
+    text = "n * (law == 'a') + (2 * m if mode in ['x', other] else sqrt(k)) + (3 < j + i)"
+    assert Expression(text).computed_with == {"n", "m", "k", "i", "j"}

@@ -7,6 +7,7 @@ from toys import toy
 
 from lawsweep.core.errors import ExecutorError
 from lawsweep.executors.make import make_executor
+from lawsweep.executors.ray_session import RaySession
 from lawsweep.executors.reaper import MARK
 
 
@@ -29,3 +30,20 @@ def test_a_ray_that_does_not_come_up_is_one_sentence(monkeypatch):
     made.close()
     assert os.environ["OMP_NUM_THREADS"] == "11"
     assert MARK not in os.environ
+
+
+def test_a_sigterm_while_ray_starts_is_an_interrupt(monkeypatch):
+    """Ray answers it by leaving the process, with an exit code of its own."""
+
+    def leave(environment):
+        raise SystemExit(15)
+
+    import ray
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    session = RaySession("ray_local", None, 1, None)
+    monkeypatch.setattr(session, "_start", leave)
+    with pytest.raises(KeyboardInterrupt):
+        session.open({})
+    session.close(keep_logs=False)

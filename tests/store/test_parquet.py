@@ -16,6 +16,7 @@ from toys import pair, toy
 from lawsweep.api.tables import read_attempts
 from lawsweep.core.errors import IncompatibleTableError, StoreError
 from lawsweep.store import parquet, parts
+from lawsweep.store.compact import compact
 from lawsweep.store.local_folder import LocalFolder
 from lawsweep.store.lookup import find_rows
 from lawsweep.store.parquet import ParquetTable
@@ -183,6 +184,19 @@ def test_rows_of_a_namesake_are_told_apart_from_ones_own(table):
     assert "were made by toys:toy, and toy is " in note
     assert "call it otherwise" in note
     assert not ParquetTable(table.root, dataclasses.replace(copied, version=2)).notes()
+    ParquetTable(table.root, copied).append([row("b")])
+    compact(table)
+    assert len(table.parts()) == 1  # names both
+    assert len(ParquetTable(table.root, toy).notes()) == 1
+    assert len(ParquetTable(table.root, copied).notes()) == 1
+
+
+def test_what_a_notebook_ran_is_no_namesake_of_its_file(table, monkeypatch):
+    monkeypatch.setattr(toy.function, "__module__", "__main__")
+    table.append([row("a")])
+    assert ParquetTable(table.root, toy).schema.metadata[b"lawsweep.function"] == b"__main__:toy"
+    monkeypatch.undo()
+    assert not ParquetTable(table.root, toy).notes()
 
 
 def test_older_parts_gain_new_columns_with_their_defaults(table):

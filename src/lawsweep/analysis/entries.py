@@ -148,9 +148,9 @@ class Entry:
         for name in expression.names:
             if name not in names:
                 raise unknown_name("column", name, names, place)
-        if expression.text in self.texts:
+        for name in sorted(expression.computed_with & set(self.texts)):
             raise InvalidValueError(
-                f"{place} must be a number, and {expression.text} holds text. Choose a numeric "
+                f"{place} must be a number, and {name} holds text. Choose a numeric "
                 "expression, or tell its values apart with by."
             )
         return expression.text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,39 +19,6 @@ from lawsweep.core.threshold import Lattice, Posterior
 
 if TYPE_CHECKING:
     import pandas as pd
-
-# Columns that only the table of thresholds has, and that a law may be about.
-MEASURED = ("n_star", "low", "high", "transition_width")
-
-
-def reads_cells(spec: FitSpec, names: Iterable[str]) -> bool:
-    """Whether a fit of a search is one of thresholds, not of its rows, whose columns are ``names``.
-
-    A metric that is called ``low``, say, is meant where it is named.
-    """
-    texts = [t for t in (spec.y, spec.x, *spec.terms) if t is not None]
-    measured = set(MEASURED) - set(names)
-    return any(set(Expression(text).names) & measured for text in texts)
-
-
-def check_sources(specs: Iterable[FitSpec], rows: Collection[str], cells: Collection[str]) -> None:
-    """Refuse a fit of a search that takes columns of thresholds and of runs alike.
-
-    ``rows`` and ``cells`` are the columns of each.  Raises InvalidValueError.
-    """
-    for spec in specs:
-        texts = [t for t in (spec.y, spec.x, *spec.terms, spec.where) if t is not None]
-        ours, what, other = (
-            (cells, "thresholds", "runs")
-            if reads_cells(spec, rows)
-            else (rows, "runs", "thresholds")
-        )
-        for name in dict.fromkeys([*(n for t in texts for n in Expression(t).names), *spec.by]):
-            if name not in ours:
-                raise InvalidValueError(
-                    f"The fit {spec.name} is one of {what}, and {name!r} is a column of {other} "
-                    f"alone. Leave it out, or take one of: {', '.join(sorted(ours))}."
-                )
 
 
 def fit_cells(cells: pd.DataFrame, spec: FitSpec) -> list[FitResult]:

@@ -32,7 +32,7 @@ from lawsweep.api.packing import (
 )
 from lawsweep.api.progress import certificate, status
 from lawsweep.api.study import Study, study
-from lawsweep.core.errors import InvalidValueError, LawsweepError, StoreError
+from lawsweep.core.errors import FigureError, InvalidValueError, LawsweepError, StoreError
 from lawsweep.core.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -229,15 +229,18 @@ def _pictures(opened: Study, own: str, notes: list[str]) -> Iterator[Entry]:
     from lawsweep.store.places import open_folder
 
     sweep = opened.sweep
+    stems = {
+        spec.name for spec in parse_figures(list(sweep.figures), opened.columns, cells=opened.cells)
+    }
     try:
         report(sweep, sweep.name)
+    except FigureError as error:
+        notes.append(str(error))
+        stems = {str(path.name).rpartition(".")[0] for path in error.drawn}  # else older ones
     except LawsweepError as error:
         notes.append(f"the archive has no report and figures of these rows: {error}")
         return
     folder = open_folder(sweep.folder)
-    stems = {
-        spec.name for spec in parse_figures(list(sweep.figures), opened.columns, cells=opened.cells)
-    }
     for name in (folder / "figures").names():
         if name.rpartition(".")[0] in stems:
             yield f"{own}/figures/{name}", (folder / "figures").read(name)

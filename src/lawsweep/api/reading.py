@@ -15,7 +15,7 @@ from lawsweep.api.progress import certificate, status
 from lawsweep.api.searching import found as told
 from lawsweep.api.searching import seen, thresholds
 from lawsweep.api.study import study
-from lawsweep.core.errors import InvalidValueError, LawsweepError, UnknownNameError
+from lawsweep.core.errors import FigureError, InvalidValueError, LawsweepError, UnknownNameError
 from lawsweep.core.sweep import Sweep, Url, results_place
 
 if TYPE_CHECKING:
@@ -71,9 +71,9 @@ def fit(sweep: Sweep, frame: pd.DataFrame | None = None) -> list[FitResult]:
 
     A fit of ``n_star`` is one of the thresholds that a search found.
     """
-    from lawsweep.analysis.fit_specs import parse_fits
+    from lawsweep.analysis.fit_specs import parse_fits, reads_cells
     from lawsweep.analysis.fits import fit as fit_one
-    from lawsweep.analysis.threshold_fits import fit_cells, reads_cells
+    from lawsweep.analysis.threshold_fits import fit_cells
 
     frame = load(sweep) if frame is None else frame
     cells = _cells(sweep)
@@ -93,16 +93,22 @@ def fit(sweep: Sweep, frame: pd.DataFrame | None = None) -> list[FitResult]:
 
 
 def plot(sweep: Sweep, frame: pd.DataFrame | None = None) -> list[Path | Url]:
-    """Draw the sweep's figures, PNG and PDF, into its ``figures`` folder; where they are."""
-    with _drawn(sweep, load(sweep) if frame is None else frame) as paths:
-        return [_shelve(path, sweep.folder / "figures") for path in paths]
+    """Draw the sweep's figures, PNG and PDF, into its ``figures`` folder; where they are.
+
+    Raises FigureError, which has the files of the others, where some cannot be drawn.
+    """
+    with _drawn(sweep, load(sweep) if frame is None else frame) as (paths, errors):
+        kept = [_shelve(path, sweep.folder / "figures") for path in paths]
+    if errors:
+        raise FigureError(" ".join(errors), kept)
+    return kept
 
 
 @contextmanager
-def _drawn(sweep: Sweep, frame: pd.DataFrame) -> Iterator[list[Path]]:
-    """The figures as local files: in the sweep's folder, or on their way to an object store.
+def _drawn(sweep: Sweep, frame: pd.DataFrame) -> Iterator[tuple[list[Path], list[str]]]:
+    """The figures as local files, in the sweep's folder or on their way to an object store.
 
-    One that cannot be drawn costs the others nothing: its error is raised when the block is done.
+    And what is wrong with those that cannot be drawn: they cost the others nothing.
     """
     from lawsweep.analysis.figure_kinds import KINDS, parse_figures
     from lawsweep.analysis.figures import draw
@@ -113,17 +119,16 @@ def _drawn(sweep: Sweep, frame: pd.DataFrame) -> Iterator[list[Path]]:
     arrays = functools.partial(load_arrays, sweep)
     caption = certificate(Counter(frame["status"].to_list()), len(frame))
     paths: list[Path] = []
-    errors: list[LawsweepError] = []
+    errors: list[str] = []
     with _local(sweep.folder / "figures") as folder:
         for spec in specs:
             rows = cells if cells is not None and KINDS[spec.kind].of_cells else frame
             try:
                 paths += draw(rows, spec, folder / spec.name, caption, arrays)
             except LawsweepError as error:
-                errors.append(error)
-        yield paths
-    if errors:
-        raise errors[0]
+                named = str(error).startswith(f"Figure {spec.name} ")
+                errors.append(str(error) if named else f"Figure {spec.name}: {error}")
+        yield paths, errors
 
 
 def _cells(sweep: Sweep) -> pd.DataFrame | None:
@@ -172,6 +177,8 @@ def report(sweep: Sweep, typed: str | None = None) -> Path | Url:
     """Write ``report.html`` into the sweep's folder: certificate, fits, figures, provenance.
 
     ``typed`` is the sweep as it was asked for, with its overrides; suggested commands end in it.
+    What cannot be fitted is said there.  Raises FigureError, when all else is written, where some
+    figures cannot be drawn.
     """
     from lawsweep.analysis.report import render
     from lawsweep.store.places import open_folder
@@ -182,21 +189,29 @@ def report(sweep: Sweep, typed: str | None = None) -> Path | Url:
     has_rows = found.statuses.get("ok", 0) > 0
     frame = load(sweep)
     with ExitStack() as stack:
-        figures = stack.enter_context(_drawn(sweep, frame)) if has_rows else []
+        figures, errors = stack.enter_context(_drawn(sweep, frame)) if has_rows else ([], [])
         page = render(
             name=sweep.name,
             certificate=certificate(found.statuses, found.planned),
             gaps=found.gaps(typed),
-            fits=[*told(sweep), *(f.summary() for f in fit(sweep, frame))] if has_rows else [],
+            fits=[*told(sweep), *_summaries(sweep, frame)] if has_rows else [],
             figures=[p for p in figures if p.suffix == ".png"],
             columns=[(f.name, *_unit_and_meaning(f.metadata or {})) for f in table.schema],
             launches=SweepFolder(sweep.folder).launch_records(),
             command=f"lawsweep run {typed}",
         )
-        for path in figures:
-            _shelve(path, sweep.folder / "figures")
+        kept = [_shelve(path, sweep.folder / "figures") for path in figures]
         open_folder(sweep.folder).write("report.html", page.encode())
+    if errors:
+        raise FigureError(" ".join(errors), kept)
     return sweep.folder / "report.html"
+
+
+def _summaries(sweep: Sweep, frame: pd.DataFrame) -> list[str]:
+    try:
+        return [f.summary() for f in fit(sweep, frame)]
+    except LawsweepError as error:
+        return [f"no fits: {error}"]
 
 
 def _unit_and_meaning(metadata: Mapping[bytes, bytes]) -> tuple[str, str]:

@@ -52,7 +52,7 @@ class Study:
 def study(sweep: Sweep) -> Study:
     """Plan a sweep and open its table.  Checks everything, writes nothing."""
     from lawsweep.analysis.figure_kinds import parse_figures
-    from lawsweep.analysis.fit_specs import parse_fits
+    from lawsweep.analysis.fit_specs import check_sources, parse_fits
     from lawsweep.executors.make import make_executor
     from lawsweep.store.parquet import ParquetTable
 
@@ -71,8 +71,6 @@ def study(sweep: Sweep) -> Study:
     columns, texts = tuple(dict.fromkeys((*opened.columns, *opened.cells))), opened.texts
     fits = parse_fits(list(sweep.fits), columns, texts)
     if fits and opened.cells:
-        from lawsweep.analysis.threshold_fits import check_sources
-
         check_sources(fits, opened.columns, opened.cells)
     arrays = [s.name for s in made.experiment.arrays]
     parse_figures(list(sweep.figures), opened.columns, arrays, opened.cells, texts)

@@ -134,12 +134,24 @@ def _analyse(sweep: Sweep, report: RunReport, as_json: bool) -> dict[str, Any]:
     if frame is None or not (frame["status"] == "ok").any():
         return _NOTHING_READ
     fits = _tried(api.fit, sweep, frame) or []
-    figures = _tried(api.plot, sweep, frame) or []
+    figures = _tried(_figures, sweep, frame) or []
     if not as_json:
         printing.print_fits(fits)
         for path in figures:
             click.echo(f"figure: {path}")
     return {"fits": [f.to_dict() for f in fits], "figures": [str(p) for p in figures]}
+
+
+def _figures(sweep: Sweep, frame: Any) -> list[Any]:
+    """Those that could be drawn, and a note of the others."""
+    from lawsweep import api
+    from lawsweep.core.errors import FigureError
+
+    try:
+        return list(api.plot(sweep, frame))
+    except FigureError as error:
+        click.echo(f"note: {error}", err=True)
+        return error.drawn
 
 
 def _tried(read: Callable[..., Any], *given: Any) -> Any:

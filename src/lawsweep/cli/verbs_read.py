@@ -6,7 +6,7 @@ import click
 
 from lawsweep.cli import printing, printing_read
 from lawsweep.cli.options import json_option, load, results_dir, say, sweep_arguments
-from lawsweep.core.errors import InvalidValueError
+from lawsweep.core.errors import FigureError, InvalidValueError
 
 
 @click.command(short_help="One row, whole, with the launch that made it.")
@@ -119,12 +119,18 @@ def plot(sweep: str, overrides: tuple[str, ...], as_json: bool) -> int:
     loaded = load(sweep, overrides)
     if not loaded.figures:
         raise InvalidValueError(f"Sweep {loaded.name} names no figures; add some under figures.")
-    paths = api.plot(loaded)
+    trouble: FigureError | None = None
+    try:
+        paths = api.plot(loaded)
+    except FigureError as error:
+        trouble, paths = error, error.drawn
     if as_json:
         say([str(p) for p in paths])
     else:
         for path in paths:
             click.echo(f"figure: {path}")
+    if trouble is not None:
+        raise trouble
     return 0
 
 

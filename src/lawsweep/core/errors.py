@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class LawsweepError(Exception):
@@ -26,6 +27,14 @@ class InvalidValueError(LawsweepError):
     """A value of the wrong type, out of range, or a combination that a constraint forbids."""
 
     exit_code = 11
+
+
+class FigureError(InvalidValueError):
+    """Figures that cannot be drawn; ``drawn`` are the files of those that could."""
+
+    def __init__(self, message: str, drawn: Iterable[Any] = ()):
+        super().__init__(message)
+        self.drawn = list(drawn)
 
 
 class EmptyPlanError(LawsweepError):

@@ -111,9 +111,14 @@ class Expression:
                 value = np.asarray(self._value(self._tree, columns))
         except (TypeError, ValueError, OverflowError) as error:
             at = self._example(columns, 0)
-            # numpy's own words for it speak of ufuncs and loops.
-            mixed = "it has text or null where a number belongs"
-            reason = mixed if isinstance(error, TypeError) else str(error).rstrip(".")
+            reason = str(error).rstrip(".")
+            if isinstance(error, TypeError):  # numpy's own words for it speak of ufuncs and loops
+                mixed = [n for n in self.names if _has_no_number(columns[n])]
+                reason = (
+                    f"{mixed[0]} has text or null where a number belongs"
+                    if mixed
+                    else "it does with these values what is not defined for them"
+                )
             raise InvalidValueError(
                 f"The expression {self.text!r} cannot be computed: {reason}{at or '.'}"
             ) from None
@@ -126,6 +131,31 @@ class Expression:
                 "expression."
             )
         return value if n is None else np.broadcast_to(value, (n,))
+
+    @property
+    def computed_with(self) -> frozenset[str]:
+        """The names whose values are computed with; those that are but compared may be text."""
+        found: set[str] = set()
+
+        def visit(node: ast.AST) -> None:
+            match node:
+                case ast.Name(id=name):
+                    found.add(name)
+                case ast.Call(args=args):
+                    for argument in args:
+                        visit(argument)
+                case ast.Compare(left=left, comparators=rest):
+                    for side in (left, *rest):
+                        listed = side.elts if isinstance(side, ast.Tuple | ast.List) else [side]
+                        for value in listed:
+                            if not isinstance(value, ast.Name):
+                                visit(value)
+                case _:
+                    for child in ast.iter_child_nodes(node):
+                        visit(child)
+
+        visit(self._tree)
+        return frozenset(found & set(self.names))
 
     def evaluate_one(self, values: Mapping[str, Any]) -> Any:
         """The value at one point, as a plain Python value."""
@@ -150,8 +180,9 @@ class Expression:
             case ast.UnaryOp(op=ast.Not(), operand=a):
                 return np.logical_not(self._value(a, columns))
             case ast.UnaryOp(op=op, operand=a):
-                value = self._value(a, columns)
-                return np.negative(value) if isinstance(op, ast.USub) else value
+                found = np.asarray(self._value(a, columns))
+                number = found.astype(np.int64) if found.dtype == np.bool_ else found
+                return np.negative(number) if isinstance(op, ast.USub) else number
             case ast.BoolOp(op=op, values=values):
                 return self._logic(isinstance(op, ast.And), values, columns)
             case ast.IfExp(test=t, body=a, orelse=b):
@@ -216,6 +247,14 @@ class Expression:
 def _at(columns: Columns, where: np.ndarray) -> dict[str, Any]:
     """The columns at some of the points."""
     return {n: c if np.ndim(c) == 0 else np.asarray(c)[where] for n, c in columns.items()}
+
+
+def _has_no_number(column: Any) -> bool:
+    """Whether text, a list or a missing value is among a column's."""
+    values = np.asarray(column)
+    if values.dtype.kind != "O":
+        return values.dtype.kind in "US"
+    return not all(isinstance(v, bool | int | float) for v in values.ravel().tolist())
 
 
 def _typed(column: np.ndarray) -> np.ndarray:

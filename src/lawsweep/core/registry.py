@@ -74,7 +74,8 @@ def _line(error: BaseException, place: str) -> str:
     """Where in the user's own files it was raised; a SyntaxError says it itself."""
     frames = [] if isinstance(error, SyntaxError) else traceback.extract_tb(error.__traceback__)
     for frame in reversed(frames):
-        if frame.filename.startswith(place) and "site-packages" not in frame.filename:
+        own = Path(frame.filename).is_relative_to(place)
+        if own and "site-packages" not in frame.filename:
             return f" at line {frame.lineno} of {Path(frame.filename).relative_to(place)}"
     return ""
 

@@ -69,15 +69,17 @@ class RaySession:
                 self._start(environment)
         except ExecutorError:
             raise
+        except SystemExit:  # Ray's own answer to a SIGTERM while it starts
+            raise KeyboardInterrupt from None
         except Exception as error:  # noqa: BLE001  (Ray tells by a bare one of a node that is slow)
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
             advice = (
                 "Check executor.address and RAY_ADDRESS (a cluster that asks for a token: set "
                 "RAY_AUTH_MODE=token), or use executor=ray_local."
                 if self._kind == "ray_cluster"
                 else "Try lawsweep doctor, or use executor=serial."
             )
-            raise ExecutorError(f"Cannot start on Ray ({self._kind}): {reason} {advice}") from None
+            raise ExecutorError(f"Cannot start on Ray ({self._kind}): {reason}. {advice}") from None
 
     def _join(self) -> None:
         address = self._address or os.environ.get("RAY_ADDRESS") or "auto"

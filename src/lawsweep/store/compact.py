@@ -42,6 +42,7 @@ WINDOW = 64  # parts read ahead at most
 ORDER = [("run_id", "ascending"), ("attempt", "ascending"), ("started_at", "ascending")]
 _NAME = re.compile(r"part-([0-9a-f]{16})-([0-9a-f]{16})(-compact)?\.parquet\Z")
 _COVERS = b"lawsweep.compacts"
+_FUNCTION = b"lawsweep.function"  # parts that differ in it alone become one, which names all
 T = TypeVar("T")
 
 
@@ -88,7 +89,8 @@ def _compact_folder(
     batches: dict[bytes, _Batch] = {}
     small = {n: s for n, s in sizes.items() if n not in covered and s < target_bytes / 2}
     for name, part in _load_all(folder, _windows(small, target_bytes), target_rows, report.skipped):
-        key = part.schema.serialize().to_pybytes()
+        told = {k: v for k, v in (part.schema.metadata or {}).items() if k != _FUNCTION}
+        key = part.schema.with_metadata(told).serialize().to_pybytes()
         batch = batches.setdefault(key, _Batch())
         if batch.would_exceed(part, sizes[name], target_bytes, target_rows):
             _flush(folder, batch, write, report)
@@ -220,6 +222,8 @@ def _flush(
     merged, n_duplicates = merge(list(batch.parts.values()))
     said = (said_digest(n) for n in batch.parts)
     told = {**(merged.schema.metadata or {}), _COVERS: " ".join(s for s in said if s)}
+    if made := [f for p in batch.parts.values() if (f := (p.schema.metadata or {}).get(_FUNCTION))]:
+        told[_FUNCTION] = " ".join(sorted({f for them in made for f in them.decode().split()}))
     data = write(merged.replace_schema_metadata(told))
     # Named after its newest source, so that it stands where they stood among the other parts.
     when = max((m.group(1) for n in batch.parts if (m := _NAME.match(n))), default="0" * 16)

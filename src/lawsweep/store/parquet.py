@@ -41,7 +41,7 @@ from lawsweep.store.schema import (
     conflicts,
     defaults,
     function_name,
-    other_function,
+    other_functions,
     table_schema,
 )
 
@@ -76,6 +76,7 @@ class ParquetTable:
         self._writer = PartWriter(self.folder, self._whole, encode, MERGE_BYTES)
         self._lock = Lock()  # two threads of one program may append to it
         self._arrays: ArrayStore | None = None
+        self._seen: dict[str, pa.Schema] = {}  # of parts that were read: they never change
 
     def parts(self) -> list[str]:
         """Names of the files that may be parts, in order (roughly the order of writing)."""
@@ -125,7 +126,7 @@ class ParquetTable:
         schemas, _ = self._schemas()
         today = set(self.schema.names)
         retired = Counter(n for schema in schemas.values() for n in schema.names if n not in today)
-        made = {other_function(self.experiment, schema) for schema in schemas.values()}
+        made = {f for schema in schemas.values() for f in other_functions(self.experiment, schema)}
         name, version = self.experiment.name, self.experiment.version
         return [
             *(
@@ -138,15 +139,20 @@ class ParquetTable:
                 f"{function_name(self.experiment)} now: they count as done. If it is another "
                 "experiment, call it otherwise, @experiment(version=1, name=...), or raise its "
                 "version"
-                for then in sorted(filter(None, made))
+                for then in sorted(made)
             ),
         ]
 
     def _schemas(self) -> tuple[dict[str, pa.Schema], dict[str, str]]:
         """The schemas of the parts that can be read, and the reasons of those that are newer."""
-        found = dict(self._each(partial(_part_or_reason, read_schema, self.folder)))
+        found = dict(self._each(partial(_part_or_reason, self._schema_of, self.folder)))
         newer = {n: str(s) for n, s in found.items() if isinstance(s, NewerPart)}
         return {n: s for n, s in found.items() if isinstance(s, pa.Schema)}, newer
+
+    def _schema_of(self, folder: Folder, name: str) -> pa.Schema:
+        if name not in self._seen:
+            self._seen[name] = read_schema(folder, name)
+        return self._seen[name]
 
     def append(
         self, rows: Sequence[Mapping[str, Any]], arrays: Sequence[Arrays | None] | None = None
@@ -220,7 +226,11 @@ class ParquetTable:
         fields = [f for f in self.schema if columns is None or f.name in columns]
         schema = pa.schema(fields, metadata=self.schema.metadata)
         fill = defaults(self.experiment)
-        read = partial(_part_or_reason, partial(read_part, schema=schema, fill=fill), self.folder)
+        read = partial(
+            _part_or_reason,
+            partial(read_part, schema=schema, fill=fill, seen=self._seen),
+            self.folder,
+        )
         tables = [t for _, t in self._each(read) if isinstance(t, pa.Table)]
         # Not `schema.empty_table()`: that imports pandas, which takes 0.1 s.
         return pa.concat_tables([pa.Table.from_batches([], schema=schema), *tables])
@@ -255,8 +265,3 @@ def _part_or_reason(read: Callable[[Folder, str], T], folder: Folder, name: str)
         return read(folder, name)
     except SkippedPart as reason:
         return reason
-
-
-def experiment_folders(root: Path | str | Folder) -> list[str]:
-    """Names of the experiments that have a table under ``root``."""
-    return open_folder(root).folders()

@@ -77,10 +77,17 @@ def read_schema(folder: Folder, name: str) -> pa.Schema:
     return use_part(folder, name, lambda file: _row_schema(file.schema_arrow))
 
 
-def read_part(folder: Folder, name: str, schema: pa.Schema, fill: Mapping[str, Any]) -> pa.Table:
+def read_part(
+    folder: Folder,
+    name: str,
+    schema: pa.Schema,
+    fill: Mapping[str, Any],
+    seen: dict[str, pa.Schema] | None = None,
+) -> pa.Table:
     """The columns of ``schema`` in a part, in that order and those types.
 
-    A column that an older part lacks is its value in ``fill``, or missing.  Raises SkippedPart
+    A column that an older part lacks is its value in ``fill``, or missing.  The part's own schema
+    is put in ``seen``.  Raises SkippedPart
     with the reason for any other file, FileNotFoundError for one that has gone, and StoreError
     when an object store does not answer.
     """
@@ -90,6 +97,8 @@ def read_part(folder: Folder, name: str, schema: pa.Schema, fill: Mapping[str, A
         check_experiment(found, schema.metadata.get(b"lawsweep.experiment", b"").decode())
         if wrong := conflicts(schema, found):
             raise SkippedPart("; ".join(wrong))
+        if seen is not None:
+            seen[name] = found
         names = [n for n in schema.names if n in found.names]
         table = _conform(file.read(columns=names), schema, fill)
         if any(table[n].null_count for n in IDENTITY):

@@ -113,13 +113,17 @@ def conflicts(schema: pa.Schema, part: pa.Schema) -> list[str]:
     return found
 
 
-def other_function(experiment: Experiment, part: pa.Schema) -> str | None:
-    """The function that made a part of the same version, where it is not today's."""
+def other_functions(experiment: Experiment, part: pa.Schema) -> list[str]:
+    """The functions that made a part of the same version, where they are not today's."""
     told = {k.decode(): v.decode(errors="replace") for k, v in (part.metadata or {}).items()}
     if told.get("lawsweep.version") != str(experiment.version):
-        return None
-    then = told.get("lawsweep.function")  # older parts do not say it
-    return None if then in (None, function_name(experiment)) else then
+        return []
+    now = function_name(experiment)
+    # A script's own module has no name of its own, and goes by another once it is imported.
+    if now.startswith("__main__:"):
+        return []
+    then = told.get("lawsweep.function", "").split()  # older parts do not say it
+    return [f for f in then if f != now and not f.startswith("__main__:")]
 
 
 def changed_defaults(experiment: Experiment, part: pa.Schema) -> list[str]:
