@@ -344,6 +344,18 @@ def test_auto_leaves_out_the_matrix_where_it_does_not_fit(monkeypatch):
     assert run().solver_used == "dense"
 
 
+def test_an_exact_zero_needs_no_room_for_a_solve(monkeypatch):
+    monkeypatch.setattr(_ntk_choice, "SMALL_BYTES", 1.0)
+    expected = run(n_samples=700)  # p = 465
+    monkeypatch.setattr(_ntk_choice, "_free_bytes", lambda device: 1.0)
+    found = run(n_samples=700)
+    assert found.zero_reason == expected.zero_reason == "n_samples exceeds the rank bound"
+    assert (found.rank_bound, found.lambda_min) == (expected.rank_bound, 0.0)
+    assert found.trace == pytest.approx(expected.trace, rel=1e-12)
+    with pytest.raises(MemoryError, match="take more shards"):
+        run()
+
+
 def columns_of(**columns):
     """What a cost function is given: every param, columns or single values."""
     defaults = {}

@@ -69,6 +69,51 @@ def test_the_decrease_promised_is_that_of_the_linear_model(n):
     assert step.promised == pytest.approx(model, rel=1e-7)
 
 
+def test_a_useless_factor_gives_no_step_and_a_poor_one_says_what_it_missed(monkeypatch):
+    x, y, weights = problem(20, 5)
+    system = gn.GramSystem(gn.State(weights, x, y, activation("tanh")))
+    exact, mu, r = system.solve(1e-3), 1e-3 * system.scale, system.state.residual
+    direction = torch.from_numpy(np.random.default_rng(3).standard_normal(20))
+    solve = gn._solve
+    for size in (1e-9, 1e-4, 1e-2, 0.3, 0.7, 10.0):
+        off = size * float(r.norm()) / float((system.matrix @ direction + mu * direction).norm())
+        monkeypatch.setattr(gn, "_solve", lambda *given, off=off: solve(*given) + off * direction)
+        step = system.solve(1e-3)
+        assert (step is None) == (size > gn.USABLE)
+        if step is not None:
+            # To the rounding of a solve with condition number 1e3.
+            assert step.missed == pytest.approx(size**2 * float(r @ r), rel=1e-3)
+            assert exact.promised <= 2 * (step.promised + step.missed) * (1 + 1e-12)
+    monkeypatch.setattr(gn, "_solve", lambda *_: torch.zeros_like(r))
+    assert system.solve(1e-3) is None
+
+
+@pytest.mark.parametrize(
+    ("act", "dtype", "size"), [("tanh", torch.float64, 1e-8), ("sigmoid", torch.float32, 1e-3)]
+)
+def test_a_damping_below_the_rounding_of_the_kernel_is_no_local_minimum(act, dtype, size):
+    """The labels are so small that mu, which goes with the loss, falls below K's rounding.
+
+    There a Cholesky factor may be complete and of no use.  (Both ended as stationary, the gradient
+    3e-9 and 5e-4, where the residual's norm per sample is 1e-8 and 1e-3.)
+    """
+    x, y, weights = problem(300, 18, depth=4)
+    x, y, weights = x.to(dtype), (size * y).to(dtype), [w.to(dtype) for w in weights]
+    found = lm.levenberg_marquardt(x, y, weights, activation(act), max_steps=60)
+    assert found.reason is not lm.LeastSquaresReason.STATIONARY
+
+
+@pytest.mark.parametrize("scale", [1e60, 1e140])
+def test_a_loss_whose_square_overflows_is_no_local_minimum(scale):
+    """By half a network's homogeneity, y and the last weights times s give the loss times s^2."""
+    x, y, weights = problem(60, 4, depth=3)  # 36 weights
+    expected = lm.levenberg_marquardt(x, y, weights, activation("tanh"), max_steps=3)
+    large = [*weights[:-1], scale * weights[-1]]
+    found = lm.levenberg_marquardt(x, scale * y, large, activation("tanh"), max_steps=3)
+    assert (found.reason, found.n_steps) == (lm.LeastSquaresReason.MAX_STEPS, 3)
+    assert math.sqrt(found.best_loss) / scale < math.sqrt(float(expected.loss[0]))
+
+
 def test_a_jacobian_in_blocks_of_rows_and_strips_gives_the_same_system(monkeypatch):
     x, y, weights = problem(90, 5)
     state = gn.State(weights, x, y, activation("tanh"))

@@ -62,6 +62,17 @@ def test_blocks_say_what_the_whole_says(name, bias):
     assert {None, ZeroReason.RANK, ZeroReason.DUPLICATE} <= seen
 
 
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("name", ["relu", "linear", "tanh"])
+def test_a_network_without_hidden_units(name, bias):
+    act, weights = activation(name), [torch.ones(5, 1, dtype=torch.float64)]
+    biases = [torch.zeros(1, dtype=torch.float64)] if bias else None
+    for kind, n in (("generic", 4), ("generic", 7), ("equal", 4), ("dead", 4)):
+        x = inputs(kind, n, 0)
+        whole = rank_report(ntk.linearise(x, weights, act, biases), act)
+        assert surveyed(x, weights, biases, act, None, 3) == whole, kind
+
+
 def test_many_rows_of_signs_are_told_apart():
     """All 2^12 rows of signs: numbers whose only difference is one high bit each."""
     bits = (np.arange(2**12)[:, None] >> np.arange(12)) & 1

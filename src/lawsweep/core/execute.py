@@ -6,6 +6,7 @@ import dataclasses
 import os
 import platform
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -109,17 +110,19 @@ def execute_run(
 ) -> Outcome:
     """Execute ``run``; whatever its function does short of killing the process is an Outcome."""
     started_at, start = time.time(), time.perf_counter()
-    memory, folder = reset_peak_memory(), _folder()
+    memory, folder, threads = reset_peak_memory(), _folder(), _torch_threads()
     try:
         with _deadline(timeout_s, f"on_failure.timeout_s={timeout_s}"):
             params = experiment.params_type(**experiment.with_defaults(run.params))
             answer = _measured(experiment, experiment.evaluate(params, run.seed, device))
     except RunTimeoutError as late:
         answer = _Answer("timeout", error=str(late))
+        threads = threads or n_threads()  # torch's own default, where this run loaded it
     except Exception as failure:  # noqa: BLE001  (any failure of user code is a row)
         answer = _failed(failure)
     finally:
         _return_to(folder)
+        _give_back_threads(threads)
     wall_s = time.perf_counter() - start
     peak = peak_memory_bytes() if memory else None
     if answer.status == "oom":
@@ -139,7 +142,8 @@ def execute_group(
     time; none the peak memory, which is that of all together.
     """
     assert experiment.fused is not None
-    started_at, start, folder = time.time(), time.perf_counter(), _folder()
+    started_at, start = time.time(), time.perf_counter()
+    folder, threads = _folder(), _torch_threads()
     limit = None if timeout_s is None else timeout_s * len(runs)
     why: str | None = None
     try:
@@ -150,6 +154,7 @@ def execute_group(
             found = experiment.fused(params, [run.seed for run in runs], device)
             answers = _checked(experiment, list(found), len(runs))
     except RunTimeoutError as late:
+        threads = threads or n_threads()
         return f"timeout: {late}"
     except KeyboardInterrupt:
         raise
@@ -158,6 +163,7 @@ def execute_group(
         why = f"{memory}{type(failure).__name__}: {_text(failure)}"[:MAX_TEXT]
     finally:
         _return_to(folder)
+        _give_back_threads(threads)
     if why is not None:
         if why.startswith("oom: "):
             release_memory()  # now that the exception and what it held are gone
@@ -243,6 +249,18 @@ def _return_to(folder: str | None) -> None:
     if folder is not None and _folder() != folder:
         with suppress(OSError):
             os.chdir(folder)
+
+
+def _torch_threads() -> int | None:
+    """Threads that torch computes with; None where it is not loaded: core does not load it."""
+    ask = getattr(sys.modules.get("torch"), "get_num_threads", None)
+    return None if ask is None else int(ask())
+
+
+def _give_back_threads(before: int | None) -> None:
+    """Undo a change of torch's threads: a run cut off where it had fewer would slow the others."""
+    if before is not None and _torch_threads() not in (before, None):
+        sys.modules["torch"].set_num_threads(before)
 
 
 def _is_out_of_memory(failure: Exception) -> bool:

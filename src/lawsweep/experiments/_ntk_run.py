@@ -73,11 +73,16 @@ def prepare(params: Params, seed: int, device: str) -> Prepared:
     """Draw, linearise, and collect what is known before a solve.
 
     Raises Infeasible where features or gradients leave the range of ``dtype``: a zero that
-    underflow made is no zero of K.
+    underflow made is no zero of K; MemoryError where no solver fits, and no zero has a name.
     """
     from lawsweep.kernels import ntk
 
-    solver = chosen_solver(params, device)
+    no_room: MemoryError | None = None
+    try:
+        solver = chosen_solver(params, device)
+    except MemoryError as error:
+        # What names an exact zero goes by blocks, and such a row is not solved for.
+        solver, no_room = MATRIX_FREE[0], error
     given, weights = draw(params, seed, device)
     biases = [w.new_zeros(w.shape[1]) for w in weights] if params.bias else None
     known = _by_blocks if solver in MATRIX_FREE else _at_once
@@ -85,6 +90,8 @@ def prepare(params: Params, seed: int, device: str) -> Prepared:
         lin, report, diagonal, gram_error = known(params, given.x, weights, biases)
     except ntk.OutOfRangeError as error:
         raise Infeasible(str(error)) from error
+    if no_room is not None and report.zero is None:
+        raise no_room
     facts = {**facts_of(params, report, *diagonal, gram_error), **of_data(params, given)}
     layers = (params.depth,) if params.conjugate else params.layers
     return Prepared(solver, lin, layers, report.zero, facts, given.x, weights)

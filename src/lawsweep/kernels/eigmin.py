@@ -71,11 +71,12 @@ def smallest_eigenvalue(
     ``auto``, ``dense``, ``cholesky_lanczos`` (float64 or the matrix's type throughout) or
     ``mixed`` (a float32 factor steers; needs float64 and ``certify``); a solver that meets its
     limits hands over to the next slower one.  ``tol``: relative residual of the pair, default
-    1e-10 (float32: 3e-4), which bounds the value's relative error; far from the next eigenvalue
-    that is about tol^2 over the relative gap.  ``certify``: prove a tight lower bound; without it
-    ``lower`` is what the factorisation of K proves, or -inf.  Memory beside ``matrix``: one N^2
-    factor; a dense solve takes about 3 N^2; and a copy of a matrix whose entries are near the ends
-    of the floating-point range, which is scaled by a power of 2.
+    1e-10 (float32: 3e-4): some eigenvalue lies so close to the value.  It is lambda_min, and the
+    error about tol^2 over the relative gap, unless another lies between ``lower`` and the value:
+    of eigenvalues closer than the proof tells apart, the value may be any.  ``certify``: prove a
+    tight lower bound; without it ``lower`` is what the factorisation of K proves, or -inf.  Memory
+    beside ``matrix``: one N^2 factor; a dense solve takes about 3 N^2; and a copy of a matrix whose
+    entries are near the ends of the floating-point range, which is scaled by a power of 2.
 
     A Cholesky that breaks down (lambda_min at rounding level) is followed by a dense solve; the
     certificate then brackets lambda_min around 0, ``sign_trusted`` is False, and ``converged``

@@ -19,9 +19,11 @@ SOLVERS = ("auto", "dense", "cholesky_lanczos", "mixed")
 
 
 def default_tol(dtype: torch.dtype) -> float:
-    """Relative residual asked of a pair: it bounds the value's error, however close the next.
+    """Relative residual asked of a pair: some eigenvalue of K lies so close to the value.
 
-    Far from others that error is of the residual squared over the gap; in a cluster it is not.
+    It is lambda_min, and the error of the residual squared over the gap, unless a second eigenvalue
+    lies between the proved lower bound and the value: of eigenvalues closer together than the
+    proof can tell (``cholesky_margin``) the value may be any.
     """
     return 1e-10 if dtype is torch.float64 else math.sqrt(torch.finfo(dtype).eps)
 

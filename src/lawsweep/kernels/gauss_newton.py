@@ -25,6 +25,9 @@ from lawsweep.kernels.networks import forward
 from lawsweep.kernels.ntk import Linearisation, OutOfRangeError, gram, linearise
 
 BLOCK_BYTES = 2**26  # of Jacobian rows held at once where p < N
+# The share of |r| that a factor's solution may leave of its system: a step that leaves more is a
+# worse one than a larger damping gives (and no inexact solve is let off with it).
+USABLE = 0.5
 STRIP = 512  # columns of J^T J computed at once, from the diagonal down
 
 
@@ -113,14 +116,17 @@ def norm(parts: Sequence[Tensor]) -> float:
 class Step:
     """A damped Gauss-Newton step: a tensor a layer; ``promised``: the linear model's decrease.
 
-    ``promised`` is |r|^2 - |r + J delta|^2, as the solve gives it.  ``residual`` is that of the
+    ``promised`` is |r|^2 - |r + J delta|^2 of this very step.  ``residual`` is that of the
     linear system, relative to its right-hand side, where it was solved by iteration; None where
-    by a factor, to rounding.
+    by a factor, to rounding.  ``missed``: |e|^2, e what rounding left of (K + mu I) u = r.  The
+    exact solution promises at most 2 (promised + missed): with the damping's term, which is half
+    of a promise at most, it lowers the model by e^T K (K + mu I)^{-1} e more than u.
     """
 
     parts: list[Tensor]
     promised: float
     residual: float | None = None
+    missed: float = 0.0
 
 
 def promised(residual: Tensor, image: Tensor) -> float:
@@ -139,13 +145,20 @@ class GramSystem:
         self._work = workspace.empty(self.matrix, tuple(self.matrix.shape))
 
     def solve(self, damping: float) -> Step | None:
-        """The step for mu = ``damping`` times the mean diagonal; None where the Cholesky fails."""
+        """The step for mu = ``damping`` times the mean diagonal; None where the Cholesky fails.
+
+        Or where it completes with a factor of no use, as it may for mu below the rounding of K.
+        """
         mu, r = damping * self.scale, self.state.residual
         u = _solve(self.matrix, mu, r, self._work)
         if u is None:
             return None
-        left = mu * mu * float(u @ u)  # r + J delta = r - K u = mu u
-        return Step([-s for s in self.state.pull_back(u)], float(r @ r) - left)
+        image = self.matrix @ u
+        missed = (r - image).sub_(u, alpha=mu)
+        if not float(missed.norm()) <= USABLE * float(r.norm()):
+            return None
+        parts = [-s for s in self.state.pull_back(u)]
+        return Step(parts, promised(r, image), missed=float(missed @ missed))
 
 
 class NormalSystem:

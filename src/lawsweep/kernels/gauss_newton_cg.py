@@ -127,7 +127,8 @@ class Factor:
 class Iterate:
     """What conjugate gradients gave; ``rate``: mean logarithm lost by the residual a step.
 
-    ``solution`` is the best that there is, converged or not, and finite.
+    ``solution`` is the last iterate, converged or not: its residual need not be the least met, and
+    where the iteration left the floating-point range it need not be finite.
     """
 
     solution: Tensor

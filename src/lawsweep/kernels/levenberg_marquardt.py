@@ -181,7 +181,7 @@ class _Search:
         if step is None:  # K is singular to rounding
             self._raised *= REJECTED
             return None
-        if self._raised <= KILLING and self._is_stationary(step.promised):
+        if self._raised <= KILLING and self._is_stationary(step.promised + step.missed):
             if not isinstance(self._system, IterativeSystem) or step.residual is None:
                 return LeastSquaresReason.STATIONARY
             # An inexact step promises less than there is: it is no ground for such a claim.
@@ -230,6 +230,7 @@ class _Search:
     def _is_stationary(self, promised: float) -> bool:
         """Whether a decrease of |r|^2 by ``promised`` is lost in the rounding of the loss.
 
+        (With what an imprecise solve may have missed: a useless step is no ground for the claim.)
         Of its sum, eps of it; and of the residuals, |r|^2 being off by 2 |r| |rounding of r|.
         """
         loss = self.state.loss
@@ -237,7 +238,7 @@ class _Search:
         if promised > (4.0 * self._eps + 0.2) * loss * len(self.state.residual):
             return False
         level = self.state.rounding_level()
-        noise = 4.0 * self._eps * loss + 2.0 * math.sqrt(loss * level)
+        noise = 4.0 * self._eps * loss + 2.0 * math.sqrt(loss) * math.sqrt(level)
         return loss > AT_ROUNDING * level and promised <= noise * len(self.state.residual)
 
     def _accepts(self, trial: State) -> bool:

@@ -54,7 +54,7 @@ class Survey:
         self._rows.append(_of_numbers(x))
         if self._act.name in ODD and not lin.bias:
             self._up_to_sign.append(_of_numbers(up_to_sign(x)))
-        if self._act.name in HOMOGENEOUS:
+        if self._act.name in HOMOGENEOUS and lin.depth > 1:  # without hidden units, rank says it
             self._patterns.append(_of_bits(torch.cat([f > 0 for f in lin.features[1:]], dim=1)))
         if self._act.name == "relu":
             off = [int(samples.sum()) for samples in samples_off(lin)]

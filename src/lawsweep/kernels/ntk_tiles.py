@@ -32,7 +32,11 @@ def fill_symmetric(out: Tensor, factors: Factors, tile: int) -> None:
     tiles.sort(key=lambda t: (t[0].stop - t[0].start) * (t[1].stop - t[1].start), reverse=True)
     rows, cols = tiles[0]
     size = math.prod(out.shape[:-2]) * (rows.stop - rows.start) * (cols.stop - cols.start)
-    with Crew(None if left.device.type == "cpu" else 1) as crew:
+    # A single tile of a batch is left to torch's own threads; that of one matrix is so small (below
+    # SMALLEST_CUT) that one thread does as well, and where a core is busy elsewhere far better.
+    alone = left.device.type != "cpu" or (len(tiles) == 1 and out.ndim > 2)
+    n_threads = 1 if alone else torch.get_num_threads()
+    with Crew(n_threads) as crew:
         # Reused scratch: fresh pages for each product would cost more than its last pass.
         n_pieces = min(crew.n_threads, len(tiles))
         free = deque(workspace.empty(left, (n_pieces, 3, size)))
