@@ -101,7 +101,7 @@ def main() -> None:
 
 
 GRID = {"n_samples": [300, 600, 1200, 2400, 4000], "input_dim": [60, 120, 240, 480]}
-SEEDS = 8  # some 60 s of solo time on one core of 2.5 GHz or so
+SEEDS = 24  # some 150 s of solo time on one core of 2.5 GHz or so
 WARM_UP = {"n_samples": [20], "input_dim": [10]}
 ALONE = {"kind": "serial", "fuse": False}
 WAYS: dict[str, dict[str, Any]] = {

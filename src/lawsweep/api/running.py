@@ -12,6 +12,7 @@ from typing import Any
 
 from lawsweep.api.searching import open_search, write_thresholds
 from lawsweep.api.study import commit_every_s, patience_s, study
+from lawsweep.core.collection import set_aside
 from lawsweep.core.errors import LawsweepError
 from lawsweep.core.sweep import Sweep
 from lawsweep.runner.provenance import launch_record, new_launch_id
@@ -70,8 +71,10 @@ def run(
             write_thresholds(opened, search)
         return launch.report
     folder.drop_dead(before=time.time() - 100 * LIVE_S)
-    with contextlib.closing(worker):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.closing(worker))
         worker.start(made.experiment)
+        stack.enter_context(set_aside())
         launch.begin()  # workers take half a second to start: the records are written meanwhile
         folder.freeze(made, sweep.record(), launch_id)
         record = launch_record(launch_id, sweep, made, command, worker.describe())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import platform
 import signal
@@ -12,7 +11,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 MAX_TEXT = 20_000  # a row carries its traceback, not a log
 # How torch's CPU allocator, the CUDA runtime and the CUDA libraries say it in a RuntimeError.
 NO_ROOM = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+NO_DEADLINE = nullcontext()
 
 
 class RunTimeoutError(BaseException):
@@ -83,6 +83,8 @@ class Batch:
 
         A run that raises what is no Exception (SystemExit) passes it on, and is out of the batch.
         """
+        if self._memory_share == 1.0:  # what holds anyway
+            return self._step(self._pieces.popleft())
         with planned_share(self._memory_share):
             return self._step(self._pieces.popleft())
 
@@ -90,7 +92,7 @@ class Batch:
         if len(piece) == 1:
             outcome = execute_run(self._experiment, piece[0], self._device, self._timeout_s)
             if self._fused_error:
-                outcome = dataclasses.replace(outcome, fused_error=self._fused_error)
+                outcome = outcome._replace(fused_error=self._fused_error)
                 self._fused_error = None
             return (outcome,)
         found = execute_group(self._experiment, piece, self._device, self._timeout_s)
@@ -276,17 +278,19 @@ def n_threads() -> int:
     return int(told) if told.isdigit() else len(os.sched_getaffinity(0))
 
 
-@contextmanager
-def _deadline(timeout_s: float | None, named: str) -> Iterator[None]:
+def _deadline(timeout_s: float | None, named: str) -> AbstractContextManager[None]:
     """Raise RunTimeoutError in this thread after ``timeout_s``, which the message calls ``named``.
 
     By a signal, so it ends Python code at the next bytecode; a call that never returns to Python
     is ended from outside, by the runner.  Off the main thread there are no signals.
     """
     if timeout_s is None or threading.current_thread() is not threading.main_thread():
-        yield
-        return
+        return NO_DEADLINE
+    return _alarm(timeout_s, named)
 
+
+@contextmanager
+def _alarm(timeout_s: float, named: str) -> Iterator[None]:
     def late(signum: int, frame: Any) -> None:
         raise RunTimeoutError(f"longer than {named}")
 

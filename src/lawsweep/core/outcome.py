@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,11 +15,12 @@ STATUSES: tuple[Status, ...] = ("ok", "failed", "oom", "timeout", "infeasible")
 FAILURES: tuple[Status, ...] = ("failed", "oom", "timeout")
 
 
-@dataclass(frozen=True, slots=True)
-class RunSpec:
+# RunSpec and Outcome are named tuples: made, sent and read back once for every run, a frozen
+# dataclass would cost five times as much to send as a short run to execute.
+class RunSpec(NamedTuple):
     """One run to execute; ``index`` is its place in the plan, ``params`` are checked values."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nothing asks for
     run_id: str
     params: Mapping[str, Any]
     seed: int
@@ -46,8 +47,7 @@ class Task:
     memory_share: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """A run with its metrics, or with its failure.
 
     ``arrays`` are the large arrays of its metrics, float64, None where there are none.
@@ -55,7 +55,7 @@ class Outcome:
     ``fused_error`` says why a fused form failed before this run was done alone.
     """
 
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nothing asks for
     status: Status
     metrics: Mapping[str, Any] | None = None
     error: str | None = None
@@ -67,7 +67,7 @@ class Outcome:
     host: str = ""
     n_threads: int = 1
     started_at: float = 0.0
-    arrays: Mapping[str, np.ndarray] | None = field(default=None, compare=False)
+    arrays: Mapping[str, np.ndarray] | None = None
     n_fused: int = 1
     fused_error: str | None = None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Mapping
 
@@ -209,9 +208,9 @@ class Launch:
                 self.costs.ran_out(run.index, had)
             verdict = self._ladder.after_loss(run.index, reason)
             if verdict == "again":
-                self.backlog.put_back([dataclasses.replace(run, attempt=run.attempt + 1)])
+                self.backlog.put_back([run._replace(attempt=run.attempt + 1)])
             elif verdict == "apart":
-                self.backlog.put_apart(dataclasses.replace(run, attempt=run.attempt + 1))
+                self.backlog.put_apart(run._replace(attempt=run.attempt + 1))
             else:
                 self._record(
                     Outcome(
@@ -229,7 +228,7 @@ class Launch:
             self.costs.was_refused(run.index, outcome.peak_memory_bytes)
         if self._ladder.after_oom(run.index) != "apart":
             return False
-        self.backlog.put_apart(dataclasses.replace(run, attempt=run.attempt + 1))
+        self.backlog.put_apart(run._replace(attempt=run.attempt + 1))
         return True
 
     def _heed_group(self, outcome: Outcome) -> None:

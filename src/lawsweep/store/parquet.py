@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lawsweep.core.collection import no_collection
 from lawsweep.core.errors import IncompatibleTableError
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.protocols import Done
@@ -35,7 +36,7 @@ from lawsweep.store.parts import (
     steady_look,
 )
 from lawsweep.store.places import open_folder
-from lawsweep.store.plain import no_collection, plain
+from lawsweep.store.plain import plain
 from lawsweep.store.schema import (
     changed_defaults,
     conflicts,

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -30,15 +27,3 @@ def plain(column: pa.ChunkedArray) -> list[Any]:
         for i in np.flatnonzero(missing).tolist():
             values[i] = None
     return values
-
-
-@contextmanager
-def no_collection() -> Iterator[None]:
-    """No garbage collection while a million small tuples are made: it would double the time."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
