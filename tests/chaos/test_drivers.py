@@ -67,7 +67,8 @@ def test_a_driver_killed_at_twenty_random_moments(folder, cluster):
     """Half of them anywhere from its first second on, half while rows are coming in; groups and
     single runs, a part every 20 ms, so that kills fall into writes and merges.
     """
-    n_runs, rng, moments = 996, np.random.default_rng(20), []
+    # 20 s of work for two workers: more than twenty drivers live, however fast they start.
+    n_runs, rng, moments = 1992, np.random.default_rng(20), []
     write_sweep(folder, n_runs, 0.08)
     for kill in range(N_KILLS):
         known = n_done(folder, fusable)
