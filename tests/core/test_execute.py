@@ -28,6 +28,24 @@ def test_an_outcome_carries_its_circumstances():
     assert outcome.error is None
 
 
+def test_what_a_function_imports_is_not_timed_with_its_first_run(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "imported_late.py").write_text("import time\nat = time.time()\n")
+
+    def use(params, seed):
+        import imported_late
+
+        return Metrics(y=imported_late.at, draws=1)
+
+    # A module that is not there is none of this run's business: it never imports it.
+    needing = dataclasses.replace(toy, function=use, imports=("imported_late", "never_there"))
+    outcome = run(needing, n=1)
+    assert outcome.status == "ok"
+    assert outcome.metrics["y"] <= outcome.started_at
+    alone = run(dataclasses.replace(toy, function=lambda params, seed: __import__("never_there")))
+    assert alone.status == "failed"
+
+
 def test_the_peak_memory_of_a_run_is_its_own():
     def hold(params, seed):
         held = bytearray(params.n * 2**20)

@@ -136,6 +136,16 @@ class Same:
     n: float
 
 
+@pytest.mark.parametrize("name", ["ntk_min_eig", "memorization", "compression", "ntk_memorization"])
+def test_imports_are_modules_that_exist_and_bring_torch(name):
+    code = (
+        "import importlib, sys; from lawsweep.core.registry import find_experiment; "
+        f"found = find_experiment({name!r}); assert 'torch' not in sys.modules; "
+        "[importlib.import_module(m) for m in found.imports]; assert 'torch' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_names_that_would_collide_are_refused_at_definition():
     def reserved(params: Params, seed: int) -> Reserved: ...
     def same(params: Params, seed: int) -> Same: ...
@@ -149,6 +159,8 @@ def test_names_that_would_collide_are_refused_at_definition():
         experiment(version=1)(bare)
     with pytest.raises(TypeError, match="version must be an integer from 1"):
         experiment(version=0)(reserved)
+    with pytest.raises(TypeError, match="imports is a list of modules, got 'torch'"):
+        experiment(version=1, imports="torch")(lambda_like)
     with pytest.raises(UnknownNameError, match="constraint 'm < 3'"):
         experiment(version=1, constraints=("m < 3",))(lambda_like)
 

@@ -111,6 +111,7 @@ def execute_run(
     experiment: Experiment, run: RunSpec, device: str = "cpu", timeout_s: float | None = None
 ) -> Outcome:
     """Execute ``run``; whatever its function does short of killing the process is an Outcome."""
+    experiment.load()
     started_at, start = time.time(), time.perf_counter()
     memory, folder, threads = reset_peak_memory(), _folder(), _torch_threads()
     try:
@@ -144,6 +145,7 @@ def execute_group(
     time; none the peak memory, which is that of all together.
     """
     assert experiment.fused is not None
+    experiment.load()
     started_at, start = time.time(), time.perf_counter()
     folder, threads = _folder(), _torch_threads()
     limit = None if timeout_s is None else timeout_s * len(runs)

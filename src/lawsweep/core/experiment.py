@@ -9,6 +9,7 @@ import re
 import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,7 @@ class Experiment:
     arrays (kept beside the rows); ``constraints`` are expressions over the params that hold at
     every valid point; ``cost`` maps params to flops and bytes.  ``fused``, where there is one,
     computes many runs at once that differ in their seeds and the params ``fuse_over`` alone.
+    ``imports`` are modules that ``function`` or ``fused`` import when they are called.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Experiment:
     arrays: tuple[FieldSpec, ...] = ()
     fused: Callable[..., Any] | None = None
     fuse_over: tuple[str, ...] = ()
+    imports: tuple[str, ...] = ()
 
     def __call__(
         self, params: Any = None, seed: int = 0, device: Device = "cpu", **fields: Any
@@ -91,6 +94,15 @@ class Experiment:
         if module != "__main__" and getattr(sys.modules.get(module), name, None) is self:
             return _load, (module, name)
         return _rebuild, (vars(self).copy(),)
+
+    def load(self) -> None:
+        """Import ``imports``, so that the first run of a process is not timed with them.
+
+        Raises nothing: what cannot be imported the run itself will say, in its row.
+        """
+        for module in self.imports:
+            with suppress(Exception):
+                importlib.import_module(module)
 
     def evaluate(self, params: Any, seed: int, device: Device) -> Any:
         """Call the function on params that are already checked."""
@@ -182,6 +194,7 @@ def experiment(
     reference: str = "",
     fused: Callable[..., Any] | None = None,
     fuse_over: Sequence[str] = (),
+    imports: Sequence[str] = (),
 ) -> Callable[[Callable[..., Any]], Experiment]:
     """Decorator: make an Experiment of ``(params, seed[, device]) -> Metrics``.
 
@@ -194,6 +207,9 @@ def experiment(
     many Metrics in that order; an Exception in place of one is that run's failure (Infeasible its
     answer).  Its runs agree in all params but ``fuse_over`` (real numbers), and each answer must
     be what ``function`` gives for it, to 1e-9.  If it raises, its runs are done one by one.
+
+    ``imports`` names modules that ``function`` imports in its body (so that planning need not):
+    a worker imports them before its first run, whose ``wall_s`` is then that of the run.
 
     Raises TypeError, at definition, for what could not become a table.
     """
@@ -208,6 +224,8 @@ def experiment(
         params, metrics = field_specs(params_type), field_specs(metrics_type)
         if isinstance(constraints, str):
             raise TypeError(f"{chosen}: constraints is a list of expressions, got {constraints!r}.")
+        if isinstance(imports, str):
+            raise TypeError(f"{chosen}: imports is a list of modules, got {imports!r}.")
         _check_names(chosen, params, metrics)
         over = _check_fused(chosen, fused, fuse_over, params)
         large = [s.name for s in params if s.kind == "array"]
@@ -233,6 +251,7 @@ def experiment(
             reference=reference,
             fused=fused,
             fuse_over=over,
+            imports=tuple(imports),
         )
 
     return decorate

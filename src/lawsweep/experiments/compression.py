@@ -83,7 +83,13 @@ def fused(
     return answers
 
 
-@experiment(version=1, cost=_cost, reference=C, fused=fused)
+@experiment(
+    version=1,
+    cost=_cost,
+    reference=C,
+    fused=fused,
+    imports=[f"lawsweep.experiments._compression_{part}" for part in ("runs", "trained")],
+)
 def compression(params: Params, seed: int, device: str) -> Metrics:
     """Fit M nodes to a target of N by the population loss, from several starts.
 

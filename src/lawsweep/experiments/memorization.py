@@ -19,7 +19,14 @@ def _fused(params: Sequence[Params], seeds: Sequence[int], device: str) -> list[
     return rows(params, seeds, device)
 
 
-@experiment(version=1, cost=cost, reference=SOURCE, fused=_fused, fuse_over=("learning_rate",))
+@experiment(
+    version=1,
+    cost=cost,
+    reference=SOURCE,
+    fused=_fused,
+    fuse_over=["learning_rate"],
+    imports=[f"lawsweep.kernels.{name}" for name in ("train", "levenberg_marquardt")],
+)
 def memorization(params: Params, seed: int, device: str) -> Metrics:
     """Train one bias-free network on N random points with random targets.
 

@@ -89,7 +89,12 @@ def _cost(p: Any) -> Cost:
     )
 
 
-@experiment(version=1, cost=_cost, reference=_M)
+@experiment(
+    version=1,
+    cost=_cost,
+    reference=_M,
+    imports=["lawsweep.kernels.kernel_change", "lawsweep.kernels.ntk_construction"],
+)
 def ntk_memorization(params: Params, seed: int, device: str) -> Metrics:
     """Fit random targets by the NTK at initialisation, with a network of twice the widths.
 
