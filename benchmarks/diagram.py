@@ -1,16 +1,15 @@
-"""Is the plan's guess of the paper's phase diagram right?  Checked on a sample of its cells.
+"""Is the plan's guess of the paper's phase diagram right?  Checked on a tenth of its cells.
 
-    python benchmarks/diagram.py [ONE_IN [FOLDER]]
+    python benchmarks/diagram.py [ONE_IN [DRAWS [FOLDER]]]
 
 The cells of ``memorization_phase preset=paper`` in the order of their expected time: every
-ONE_IN-th of them (30) with all ten draws is planned on an empty table, then run.  Cells differ a
-thousandfold, so the sample has some of every size, and its share of the whole time is 1/ONE_IN.
-What the whole would take is its guess times the sample's ratio of measured to guessed, with the
-standard error of a ratio estimate.
+ONE_IN-th of them (10), with DRAWS of its ten draws (3), is planned on an empty table, then run.
+Cells differ a thousandfold, and the sample has some of every size.  What the whole would take is
+its guess times the sample's ratio of measured to guessed, with the standard error of a ratio
+estimate.
 
 In FOLDER rows stay: a sample that was broken off goes on, by the same command.  Then the launch is
-only the last part, so the ratio is that of the runs' own seconds (the slots' idle time is given
-beside it).
+only the last part, so the ratio is that of the runs' own seconds.
 """
 
 from __future__ import annotations
@@ -35,20 +34,20 @@ def cell_seconds(view: PlanView) -> np.ndarray:
     return view.seconds.reshape(view.plan.n_points, len(view.plan.seeds)).sum(1)
 
 
-def sample(view: PlanView, one_in: int, folder: str) -> Sweep:
-    """The same sweep over some of its cells."""
+def sample(view: PlanView, one_in: int, draws: int, folder: str) -> Sweep:
+    """The same sweep over some of its cells and draws."""
     chosen = np.argsort(cell_seconds(view), kind="stable")[one_in // 2 :: one_in]
     points = {n: view.plan.params[n][chosen].tolist() for n in ("n_samples", "input_dim")}
-    whole = load_sweep(*DIAGRAM, f"results_dir={folder}")
+    whole = load_sweep(*DIAGRAM, f"results_dir={folder}", f"seeds={draws}")
     return dataclasses.replace(whole, axes=[{"points": points}], where=())
 
 
-def main(one_in: int, folder: str) -> None:
+def main(one_in: int, draws: int, folder: str) -> None:
     where = environment()
     with tempfile.TemporaryDirectory() as empty:
         whole = view_plan(load_sweep(*DIAGRAM, f"results_dir={empty}"))
-        guessed = view_plan(sample(whole, one_in, empty))
-    sweep = sample(whole, one_in, folder)
+        guessed = view_plan(sample(whole, one_in, draws, empty))
+    sweep = sample(whole, one_in, draws, folder)
     report = api.run(sweep)
     rows = api.load(sweep)
     if set(rows["status"]) != {"ok"}:
@@ -64,6 +63,7 @@ def main(one_in: int, folder: str) -> None:
     slots, whole_h = guessed.n_slots, whole.schedule.makespan_s / 3600
     figures: dict[str, Any] = {
         "cells": len(keys),
+        "draws": draws,
         "cells_of_the_whole": whole.plan.n_points,
         "share_of_the_whole": float(expected.sum() / cell_seconds(whole).sum()),
         "guessed_s": guessed.schedule.makespan_s,
@@ -90,9 +90,10 @@ def main(one_in: int, folder: str) -> None:
 
 
 if __name__ == "__main__":
-    divisor = int(sys.argv[1]) if len(sys.argv) > 1 else 30
-    if len(sys.argv) > 2:
-        main(divisor, sys.argv[2])
+    given = [int(word) for word in sys.argv[1:3]]
+    divisor, n_draws = *given, *(10, 3)[len(given) :]
+    if len(sys.argv) > 3:
+        main(divisor, n_draws, sys.argv[3])
     else:
         with tempfile.TemporaryDirectory() as kept:
-            main(divisor, kept)
+            main(divisor, n_draws, kept)

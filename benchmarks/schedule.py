@@ -1,7 +1,7 @@
 """Does the plan tell the truth, and are the slots kept busy, on heterogeneous grids?
 
     python benchmarks/schedule.py              ETA, makespan and its simulation
-    python benchmarks/schedule.py ntk [SEEDS]  efficiency on runs that compute
+    python benchmarks/schedule.py ntk [SEEDS [ROUNDS]]  efficiency on runs that compute
 
 The first: 200 runs whose seconds span a factor of 1000 and do not follow their stated flops
 closely: a true time of flops^0.85 with lognormal noise of 25 %.  Runs nap, so the figures are the
@@ -11,14 +11,16 @@ The second: ntk_min_eig over sizes and widths, first run by run in one process w
 machine that does nothing else (``solo``), then the same runs through ``run`` on all cores,
 alone and fused.  Efficiency is sum of solo times / (cores x makespan).  It is the product of two
 things, given too: how busy the slots were, and how much faster a run is while the other cores are
-idle (they share memory and clock).  Makespans are told twice: from the first task handed out, and
-of the whole command with the start of Ray.
+idle (they share memory and clock, and with Ray's own processes).  Makespans are told twice: from
+the first task handed out, and of the whole command with the start of Ray.  The three ways take
+turns, round after round, since the machine's own speed drifts; the median round is told first.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -101,7 +103,7 @@ def main() -> None:
 
 
 GRID = {"n_samples": [300, 600, 1200, 2400, 4000], "input_dim": [60, 120, 240, 480]}
-SEEDS = 24  # some 150 s of solo time on one core of 2.5 GHz or so
+SEEDS, ROUNDS = 12, 3  # some 75 s of solo time a round, on one core of 2.5 GHz or so
 WARM_UP = {"n_samples": [20], "input_dim": [10]}
 ALONE = {"kind": "serial", "fuse": False}
 WAYS: dict[str, dict[str, Any]] = {
@@ -147,20 +149,20 @@ def one_way(way: str, n_seeds: int, folder: str) -> None:
     )
 
 
-def ntk(n_seeds: int) -> None:
+def one_round(n_seeds: int, folder: str) -> dict[str, Any]:
+    """The three ways, one after the other, each in a process of its own."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     env = {**os.environ, **dict.fromkeys(names, "1")}
-    where, n_cores = environment(), len(os.sched_getaffinity(0))
-    figures: dict[str, Any] = {"n_cores": n_cores}
-    with tempfile.TemporaryDirectory() as folder:
-        for way in WAYS:
-            load, start = os.getloadavg()[0], time.monotonic()
-            command = [sys.executable, __file__, "way", way, str(n_seeds), folder]
-            done = subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, text=True)
-            found = json.loads(done.stdout.splitlines()[-1])
-            found["command_s"] = time.monotonic() - start
-            found["load_average_before"] = round(load, 2)
-            figures[way] = found
+    n_cores = len(os.sched_getaffinity(0))
+    figures: dict[str, Any] = {}
+    for way in WAYS:
+        load, start = os.getloadavg()[0], time.monotonic()
+        command = [sys.executable, __file__, "way", way, str(n_seeds), folder]
+        done = subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE, text=True)
+        found = json.loads(done.stdout.splitlines()[-1])
+        found["command_s"] = time.monotonic() - start
+        found["load_average_before"] = round(load, 2)
+        figures[way] = found
     solo = figures["solo"]["sum_of_runs_s"]
     for way in ("one_by_one", "fused"):
         found = figures[way]
@@ -168,6 +170,20 @@ def ntk(n_seeds: int) -> None:
         found["efficiency_of_command"] = solo / n_cores / found["command_s"]
         found["slots_busy"] = found["sum_of_runs_s"] / n_cores / found["launch_s"]
         found["solo_over_side_by_side"] = solo / found["sum_of_runs_s"]
+    return figures
+
+
+def ntk(n_seeds: int, n_rounds: int) -> None:
+    where, rounds = environment(), []
+    for _ in range(n_rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            rounds.append(one_round(n_seeds, folder))
+    ratios = ("efficiency", "efficiency_of_command", "slots_busy", "solo_over_side_by_side")
+    figures: dict[str, Any] = {
+        way: {name: statistics.median(r[way][name] for r in rounds) for name in ratios}
+        for way in ("one_by_one", "fused")
+    }
+    figures |= {"n_cores": len(os.sched_getaffinity(0)), "rounds": rounds}
     print(json.dumps(figures, indent=1))
     if n_seeds >= SEEDS:
         save("schedule_ntk", where, figures)
@@ -177,6 +193,7 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["way"]:
         one_way(sys.argv[2], int(sys.argv[3]), sys.argv[4])
     elif sys.argv[1:2] == ["ntk"]:
-        ntk(int(sys.argv[2]) if len(sys.argv) > 2 else SEEDS)
+        given = [int(word) for word in sys.argv[2:]]
+        ntk(*given, *(SEEDS, ROUNDS)[len(given) :])
     else:
         main()
