@@ -9,7 +9,7 @@ import numpy as np
 from lawsweep import Cost
 from lawsweep.experiments._memorization_params import LM
 
-FLOAT32 = 0.65  # of the seconds in float64: a half alone, but runs side by side share memory
+FLOAT32 = 0.65  # of float64's seconds, over the paper's grid; of large products alone a half
 CALLS = 4e6  # flops done while the calls of a first-order step are made, some 60 us
 SYSTEM_CALLS = 4e7  # the same for a step of Levenberg-Marquardt
 PREPARATION = 2e8  # and where it is solved by iteration
