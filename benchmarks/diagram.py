@@ -8,8 +8,9 @@ Cells differ a thousandfold, and the sample has some of every size.  What the wh
 its guess times the sample's ratio of measured to guessed, with the standard error of a ratio
 estimate.
 
-In FOLDER rows stay: a sample that was broken off goes on, by the same command.  Then the launch is
-only the last part, so the ratio is that of the runs' own seconds.
+In FOLDER rows stay: a sample that was broken off goes on, by the same command on the same code (the
+cost function chooses the cells).  Then the launch is only the last part, so the ratio is that of
+the runs' own seconds.
 """
 
 from __future__ import annotations

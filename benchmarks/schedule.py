@@ -11,9 +11,9 @@ The second: ntk_min_eig over sizes and widths, first run by run in one process w
 machine that does nothing else (``solo``), then the same runs through ``run`` on all cores,
 alone and fused.  Efficiency is sum of solo times / (cores x makespan).  It is the product of two
 things, given too: how busy the slots were, and how much faster a run is while the other cores are
-idle (they share memory and clock, and with Ray's own processes).  Makespans are told twice: from
-the first task handed out, and of the whole command with the start of Ray.  The three ways take
-turns, round after round, since the machine's own speed drifts; the median round is told first.
+idle (they share memory and clock, and Ray's own processes want some of them).  Makespans are told
+twice: from the first task handed out, and of the whole command with the start of Ray.  The three
+ways take turns, round after round, since the machine's own speed drifts; medians of the rounds come first.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def ntk(n_seeds: int, n_rounds: int) -> None:
     }
     figures |= {"n_cores": len(os.sched_getaffinity(0)), "rounds": rounds}
     print(json.dumps(figures, indent=1))
-    if n_seeds >= SEEDS:
+    if n_seeds >= SEEDS and n_rounds >= ROUNDS:
         save("schedule_ntk", where, figures)
 
 

@@ -42,8 +42,12 @@ def test_what_a_function_imports_is_not_timed_with_its_first_run(tmp_path, monke
     outcome = run(needing, n=1)
     assert outcome.status == "ok"
     assert outcome.metrics["y"] <= outcome.started_at
-    alone = run(dataclasses.replace(toy, function=lambda params, seed: __import__("never_there")))
-    assert alone.status == "failed"
+    lacking = dataclasses.replace(needing, function=lambda params, seed: __import__("never_there"))
+    outcome = run(lacking, n=1)
+    assert (outcome.status, outcome.error) == (
+        "failed",
+        "ModuleNotFoundError: No module named 'never_there'",
+    )
 
 
 def test_the_peak_memory_of_a_run_is_its_own():

@@ -159,8 +159,9 @@ def test_names_that_would_collide_are_refused_at_definition():
         experiment(version=1)(bare)
     with pytest.raises(TypeError, match="version must be an integer from 1"):
         experiment(version=0)(reserved)
-    with pytest.raises(TypeError, match="imports is a list of modules, got 'torch'"):
-        experiment(version=1, imports="torch")(lambda_like)
+    for wrong in ("torch", [sys]):
+        with pytest.raises(TypeError, match="imports is a list of modules' names, got "):
+            experiment(version=1, imports=wrong)(lambda_like)
     with pytest.raises(UnknownNameError, match="constraint 'm < 3'"):
         experiment(version=1, constraints=("m < 3",))(lambda_like)
 

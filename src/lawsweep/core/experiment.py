@@ -224,8 +224,8 @@ def experiment(
         params, metrics = field_specs(params_type), field_specs(metrics_type)
         if isinstance(constraints, str):
             raise TypeError(f"{chosen}: constraints is a list of expressions, got {constraints!r}.")
-        if isinstance(imports, str):
-            raise TypeError(f"{chosen}: imports is a list of modules, got {imports!r}.")
+        if isinstance(imports, str) or not all(isinstance(m, str) for m in imports):
+            raise TypeError(f"{chosen}: imports is a list of modules' names, got {imports!r}.")
         _check_names(chosen, params, metrics)
         over = _check_fused(chosen, fused, fuse_over, params)
         large = [s.name for s in params if s.kind == "array"]
