@@ -13,7 +13,7 @@ alone and fused.  Efficiency is sum of solo times / (cores x makespan).  It is t
 things, given too: how busy the slots were, and how much faster a run is while the other cores are
 idle (they share memory and clock, and Ray's own processes want some of them).  Makespans are told
 twice: from the first task handed out, and of the whole command with the start of Ray.  The three
-ways take turns, round after round, since the machine's own speed drifts; medians of the rounds come first.
+ways take turns, round after round, since the machine's own speed drifts; medians come first.
 """
 
 from __future__ import annotations
