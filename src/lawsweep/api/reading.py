@@ -97,8 +97,9 @@ def plot(sweep: Sweep, frame: pd.DataFrame | None = None) -> list[Path | Url]:
 
     Raises FigureError, which has the files of the others, where some cannot be drawn.
     """
+    shelf = _Shelf(sweep)  # before the rows are read: what comes of them goes where they are
     with _drawn(sweep, load(sweep) if frame is None else frame) as (paths, errors):
-        kept = [_shelve(path, sweep.folder / "figures") for path in paths]
+        kept = shelf.put(paths)
     if errors:
         raise FigureError(" ".join(errors), kept)
     return kept
@@ -106,7 +107,7 @@ def plot(sweep: Sweep, frame: pd.DataFrame | None = None) -> list[Path | Url]:
 
 @contextmanager
 def _drawn(sweep: Sweep, frame: pd.DataFrame) -> Iterator[tuple[list[Path], list[str]]]:
-    """The figures as local files, in the sweep's folder or on their way to an object store.
+    """The figures as temporary files, on their way into the sweep's folder.
 
     And what is wrong with those that cannot be drawn: they cost the others nothing.
     """
@@ -120,11 +121,11 @@ def _drawn(sweep: Sweep, frame: pd.DataFrame) -> Iterator[tuple[list[Path], list
     caption = certificate(Counter(frame["status"].to_list()), len(frame))
     paths: list[Path] = []
     errors: list[str] = []
-    with _local(sweep.folder / "figures") as folder:
+    with tempfile.TemporaryDirectory(prefix="lawsweep-") as folder:
         for spec in specs:
             rows = cells if cells is not None and KINDS[spec.kind].of_cells else frame
             try:
-                paths += draw(rows, spec, folder / spec.name, caption, arrays)
+                paths += draw(rows, spec, Path(folder) / spec.name, caption, arrays)
             except LawsweepError as error:
                 named = str(error).startswith(f"Figure {spec.name} ")
                 errors.append(str(error) if named else f"Figure {spec.name}: {error}")
@@ -141,24 +142,19 @@ def cell_names(cells: pd.DataFrame | None) -> list[str]:
     return [] if cells is None else [str(c) for c in cells.columns]
 
 
-@contextmanager
-def _local(place: Path | Url) -> Iterator[Path]:
-    """``place`` itself where it is a path, else a temporary folder."""
-    if isinstance(place, Path):
-        yield place
-        return
-    with tempfile.TemporaryDirectory(prefix="lawsweep-") as folder:
-        yield Path(folder)
+class _Shelf:
+    """The sweep's folder, for what is made of its rows: each file whole or absent there."""
 
+    def __init__(self, sweep: Sweep):
+        from lawsweep.store.sweep_folder import SweepFolder
 
-def _shelve(path: Path, folder: Path | Url) -> Path | Url:
-    """Where a drawn file stays: where it is, or, put under its name, in the object store."""
-    from lawsweep.store.places import open_folder
+        self.place, self.folder = sweep.folder, SweepFolder(sweep.folder).folder
 
-    if isinstance(folder, Path):
-        return path
-    open_folder(folder).write(path.name, path.read_bytes())
-    return folder / path.name
+    def put(self, paths: list[Path]) -> list[Path | Url]:
+        """Write figures under their names; where they are."""
+        for path in paths:
+            (self.folder / "figures").write(path.name, path.read_bytes())
+        return [self.place / "figures" / path.name for path in paths]
 
 
 def export(sweep: Sweep, path: str | Path) -> int:
@@ -181,10 +177,10 @@ def report(sweep: Sweep, typed: str | None = None) -> Path | Url:
     figures cannot be drawn.
     """
     from lawsweep.analysis.report import render
-    from lawsweep.store.places import open_folder
     from lawsweep.store.sweep_folder import SweepFolder
 
     typed = typed or " ".join([sweep.name, *sweep.overrides])
+    shelf = _Shelf(sweep)
     found, table = status(sweep), load_arrow(sweep)
     has_rows = found.statuses.get("ok", 0) > 0
     frame = load(sweep)
@@ -200,8 +196,8 @@ def report(sweep: Sweep, typed: str | None = None) -> Path | Url:
             launches=SweepFolder(sweep.folder).launch_records(),
             command=f"lawsweep run {typed}",
         )
-        kept = [_shelve(path, sweep.folder / "figures") for path in figures]
-        open_folder(sweep.folder).write("report.html", page.encode())
+        kept = shelf.put(figures)
+        shelf.folder.write("report.html", page.encode())
     if errors:
         raise FigureError(" ".join(errors), kept)
     return sweep.folder / "report.html"

@@ -68,7 +68,7 @@ def run(
     if not launch.backlog:
         folder.freeze(made, sweep.record())
         if search is not None:
-            write_thresholds(opened, search)
+            write_thresholds(opened, search, folder.folder)
         return launch.report
     folder.drop_dead(before=time.time() - 100 * LIVE_S)
     with contextlib.ExitStack() as stack:
@@ -87,7 +87,7 @@ def run(
     record |= {"ended_at": datetime.now(UTC).isoformat(), "result": describe_report(report)}
     folder.write_launch(launch_id, record)
     if search is not None:
-        write_thresholds(opened, search)
+        write_thresholds(opened, search, folder.folder)
     return report
 
 

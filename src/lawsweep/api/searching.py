@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from lawsweep.store.folder import Folder
+
 
 def open_search(opened: Study, *, retry: bool = False) -> Search | None:
     """The search of a sweep at where its table has brought it; None for an ordinary sweep.
@@ -113,15 +115,11 @@ def threshold_table(opened: Study, search: Search | None = None) -> pa.Table:
     return pa.table(values, schema=pa.schema(fields, metadata=rows.schema.metadata))
 
 
-def write_thresholds(opened: Study, search: Search | None = None) -> str:
-    """Write ``thresholds.parquet`` into the sweep's folder; where it is."""
+def write_thresholds(opened: Study, search: Search, folder: Folder) -> None:
+    """Write ``thresholds.parquet`` into the folder of the sweep."""
     from lawsweep.store.parts import encode
-    from lawsweep.store.places import open_folder
 
-    open_folder(opened.sweep.folder).write(
-        "thresholds.parquet", encode(threshold_table(opened, search))
-    )
-    return str(opened.sweep.folder / "thresholds.parquet")
+    folder.write("thresholds.parquet", encode(threshold_table(opened, search)))
 
 
 def export_thresholds(sweep: Sweep, path: str) -> str | None:

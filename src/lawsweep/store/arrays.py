@@ -120,7 +120,7 @@ class ArrayTable:
         known = [s.name for s in self.experiment.arrays]
         if self.name not in known:
             raise unknown_name("array", self.name, known, f"experiment {self.experiment.name}")
-        self.folder = open_folder(self.root) / self.experiment.name / self.name
+        self.folder = (open_folder(self.root) / self.experiment.name / self.name).held()
         self.schema = array_schema(self.experiment, self.name)
         self._writer = PartWriter(self.folder, self._whole, parquet_bytes, MERGE_BYTES)
         self._written: set[str] = set()  # digests of the parts of the append before
@@ -197,7 +197,7 @@ class ArrayStore:
     """The arrays of one experiment, each a table of its own, under the folder of all arrays."""
 
     def __init__(self, root: Folder | Path | str, experiment: Experiment):
-        self.root, self.experiment = root, experiment
+        self.root, self.experiment = open_folder(root).held(), experiment
         self._tables: dict[str, ArrayTable] = {}
 
     def table(self, name: str) -> ArrayTable:

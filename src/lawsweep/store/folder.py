@@ -57,6 +57,14 @@ class Folder(ABC):
     def __truediv__(self, name: str) -> Folder:
         """The folder ``name`` in this one."""
 
+    def held(self) -> Folder:
+        """The same folder, that refuses to be written to when its disk or share has gone.
+
+        Also where it was not made yet: then a folder above it must be the one that is there now.
+        Folders below a held one are held.
+        """
+        return self
+
     @abstractmethod
     def names(self) -> list[str]:
         """What is directly in it and no folder, sorted; nothing if it is missing.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,13 +16,15 @@ import pyarrow as pa
 from lawsweep.core.errors import StoreError
 from lawsweep.store import files
 from lawsweep.store.folder import Folder, safe_name
+from lawsweep.store.ground import Ground, vanished
 
 
 @dataclass(frozen=True)
 class LocalFolder(Folder):
-    """A folder on a file system."""
+    """A folder on a file system.  ``ground``: what it must still stand on to be written to."""
 
     path: Path
+    ground: Ground | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         return str(self.path)
@@ -45,10 +47,14 @@ class LocalFolder(Folder):
     @property
     def parent(self) -> LocalFolder:
         """The folder that it is in."""
-        return LocalFolder(self.path.parent)
+        return LocalFolder(self.path.parent, self.ground)
 
     def __truediv__(self, name: str) -> LocalFolder:
-        return LocalFolder(self.path / safe_name(name))
+        return LocalFolder(self.path / safe_name(name), self.ground)
+
+    def held(self) -> LocalFolder:
+        """See Folder."""
+        return self if self.ground else LocalFolder(self.path, Ground.under(self.path))
 
     def names(self) -> list[str]:
         """See Folder.  ``.nfs*`` are ghosts of removed files, and left out."""
@@ -89,11 +95,10 @@ class LocalFolder(Folder):
     def write(self, name: str, data: bytes, *, durable: bool = True, create: bool = True) -> None:
         """See Folder; ``files.write_atomic`` says how."""
         path = self.path / safe_name(name)
+        if self.ground is not None:
+            self.ground.check(self.path)
         if not create and not self.path.is_dir():
-            raise StoreError(
-                f"Cannot write in {self}: the folder has vanished. Is its disk or network share "
-                "still mounted? Bring it back and run the same command again."
-            )
+            raise vanished(self.path)
         files.write_atomic(path, data, durable=durable, create=create)
 
     def delete(self, name: str) -> None:
@@ -121,6 +126,8 @@ class LocalFolder(Folder):
 
     def check_writable(self) -> None:
         """See Folder.  A folder that is missing is not made: the one above it is probed."""
+        if self.ground is not None:
+            self.ground.check(self.path)
         files.check_writable(self.path)
 
     def _error(self, error: OSError, what: str) -> Exception:

@@ -72,7 +72,9 @@ class ParquetTable:
     skipped: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.folder = open_folder(self.root) / self.experiment.name
+        root = open_folder(self.root)
+        self.folder = (root / self.experiment.name).held()
+        self._arrays_root = (root.parent / "arrays").held()
         self.schema = table_schema(self.experiment)
         self._writer = PartWriter(self.folder, self._whole, encode, MERGE_BYTES)
         self._lock = Lock()  # two threads of one program may append to it
@@ -111,7 +113,7 @@ class ParquetTable:
                     f"other defaults ({'; '.join(changed)}), and a run id leaves defaults out. "
                     "Raise the version of the experiment, or restore the default."
                 )
-        self._is_there = bool(schemas)
+        self._writer.is_there = bool(schemas)
 
     def notes(self) -> list[str]:
         """What a person should know of the files in the folder before adding to them."""
@@ -181,7 +183,7 @@ class ParquetTable:
         from lawsweep.store.arrays import ArrayStore
 
         if self._arrays is None:
-            self._arrays = ArrayStore(self.folder.parent.parent / "arrays", self.experiment)
+            self._arrays = ArrayStore(self._arrays_root, self.experiment)
         return self._arrays
 
     def done(self, run_ids: Collection[str] | None = None) -> dict[str, Done]:

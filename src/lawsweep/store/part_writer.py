@@ -34,7 +34,7 @@ class PartWriter:
         # Parts this object wrote, and their bytes, by how often they were merged.
         self._own: list[dict[str, int]] = []
         self._last = ("", "")  # digest and name of the part written last
-        self._is_there = False
+        self.is_there = False  # whether the folder is known to exist
 
     def write(self, data: bytes, level: int = 0) -> None:
         """Write a part.  The same bytes again, after a failed try, get the same name again.
@@ -47,8 +47,8 @@ class PartWriter:
         self._last = (key, name)
         # A folder that was there and is not: its disk was unmounted.  One made anew under the
         # mount point would swallow the rows.
-        self._folder.write(name, data, create=not self._is_there)
-        self._is_there = True
+        self._folder.write(name, data, create=not self.is_there)
+        self.is_there = True
         while len(self._own) <= level:
             self._own.append({})
         self._own[level][name] = len(data)

@@ -27,6 +27,9 @@ class SweepFolder:
 
     at: Path | str | Folder
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "at", open_folder(self.at).held())
+
     @property
     def folder(self) -> Folder:
         """Where the plan, the sweep and the figures are."""
