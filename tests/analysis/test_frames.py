@@ -97,3 +97,59 @@ def test_rows_without_metrics_do_not_stop_an_expression():
     frame = pd.DataFrame({"m": arrow([1.2, None], pa.float64())})
     found = Columns(frame).numbers_where_known("round(m)", np.arange(2), "f.x")
     np.testing.assert_array_equal(found, [1.0, NAN])
+
+
+def mixed_frame():
+    return pd.DataFrame(
+        {
+            "decay": arrow([None, 0.1, 0.2, None], pa.float64()),
+            "steps": arrow([3, None, 2**60 + 1, 5], pa.int64()),
+            "loss": pd.Series(
+                pd.array(pa.array([1.0, NAN, None, 4.0]), dtype=pd.ArrowDtype(pa.float64()))
+            ),
+            "done": arrow([True, None, False, None], pa.bool_()),
+            "plain": pd.Series([1.0, None, NAN, 2.0], dtype=object),
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    [
+        ("decay != None", [1, 2]),
+        ("decay == None", [0, 3]),
+        ("decay == None or decay > 0.15", [0, 2, 3]),
+        ("decay > 0.15", [2]),
+        ("decay != 0.1", [0, 2, 3]),
+        ("decay in (None, 0.1)", [0, 1, 3]),
+        ("loss != None", [0, 1, 3]),
+        ("loss == None", [2]),
+        ("loss == loss", [0, 2, 3]),
+        ("loss != 1", [1, 2, 3]),
+        ("not loss > 1", [0, 1, 2]),
+        ("log(loss) > 0", [3]),
+        ("steps == 2**60 + 1", [2]),
+        ("steps != None and steps < 4", [0]),
+        ("done", [0]),
+        ("not done", [1, 2, 3]),
+        ("done == False", [2]),
+        ("done != None", [0, 2]),
+        ("plain != None", [0, 2, 3]),
+    ],
+)
+def test_a_null_and_a_nan_mean_in_where_what_they_mean_in_planning(text, rows):
+    assert Columns(mixed_frame()).where(text).tolist() == rows
+
+
+def test_numbers_may_ask_for_a_null():
+    columns = Columns(mixed_frame())
+    found = columns.numbers("0 if decay == None else decay", np.arange(4), "f.x")
+    assert found.tolist() == [0.0, 0.1, 0.2, 0.0]
+    known = columns.numbers_where_known("0 if decay == None else decay", np.arange(4), "f.x")
+    assert known.tolist() == [0.0, 0.1, 0.2, 0.0]
+
+
+@pytest.mark.parametrize("text", ["loss", "sqrt(3 - loss)", "1 + decay", "'a'", "steps % 2"])
+def test_a_where_that_is_no_condition_is_refused(text):
+    with pytest.raises(InvalidValueError, match=r"f\.where needs true or false, and .* gives"):
+        Columns(mixed_frame()).where(text, "f.where")

@@ -161,13 +161,26 @@ def test_text_where_a_number_belongs_is_refused_before_anything_runs():
         with pytest.raises(
             InvalidValueError, match=rf"\[0\]\.{place} must be a number, and status"
         ):
-            parse_figures([entry], COLUMNS, texts={"status"})
+            parse_figures([entry], COLUMNS, kinds={"status": "str"})
     with pytest.raises(InvalidValueError, match=r"lines\[0\].y must be a number, and status holds"):
-        parse_figures([{**CURVE, "lines": [{"y": "status"}]}], COLUMNS, texts={"status"})
+        parse_figures([{**CURVE, "lines": [{"y": "status"}]}], COLUMNS, kinds={"status": "str"})
     with pytest.raises(InvalidValueError, match=r"fits\[0\]\.x must be a number, and status holds"):
-        parse_fits([{**POWER, "x": "status"}], COLUMNS, texts={"status"})
+        parse_fits([{**POWER, "x": "status"}], COLUMNS, kinds={"status": "str"})
     with pytest.raises(InvalidValueError, match=r"\[0\]\.y must be a number, and status holds"):
-        parse_figures([{**CURVE, "y": "2 * log(status)"}], COLUMNS, texts={"status"})
-    parse_figures([{**CURVE, "y": "1 if status == 'ok' else 0"}], COLUMNS, texts={"status"})
+        parse_figures([{**CURVE, "y": "2 * log(status)"}], COLUMNS, kinds={"status": "str"})
+    parse_figures([{**CURVE, "y": "1 if status == 'ok' else 0"}], COLUMNS, kinds={"status": "str"})
     told_apart = {**CURVE, "by": "status", "where": "status == 'ok'"}
-    assert parse_figures([told_apart], COLUMNS, texts={"status"})[0].by == ("status",)
+    assert parse_figures([told_apart], COLUMNS, kinds={"status": "str"})[0].by == ("status",)
+
+
+@pytest.mark.parametrize("condition", ["gap", "sqrt(3 - gap)", "status", "1"])
+def test_a_where_or_threshold_that_is_no_condition_is_refused(condition):
+    kinds = {**dict.fromkeys(COLUMNS, "float"), "status": "str"}
+    for parse, entry, key in [
+        (parse_fits, POWER, "where"),
+        (parse_figures, CURVE, "where"),
+        (parse_figures, HEATMAP, "threshold"),
+    ]:
+        with pytest.raises(InvalidValueError, match=rf"\[0\]\.{key} (needs true or|must be a num)"):
+            parse([{**entry, key: condition}], COLUMNS, kinds=kinds)
+        parse([{**entry, key: "gap != None and status == 'ok'"}], COLUMNS, kinds=kinds)

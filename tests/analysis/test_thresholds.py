@@ -64,6 +64,8 @@ def test_an_event_is_read_of_rows_as_a_search_reads_it():
         "loss < 1": [1, 0, 0, nan],
         "not loss > 1": [1, 0, 1, nan],
         "loss < 1 and converged": [1, 0, 0, nan],
+        "loss == None or loss < 1": [1, 0, 0, 1],
+        "loss != None": [1, 1, 1, 0],
     }.items():
         np.testing.assert_array_equal(answers_of(columns, text, at, "t"), expected)
     with pytest.raises(InvalidValueError, match="t must be true or false"):

@@ -138,3 +138,61 @@ def test_a_wrong_kind_of_value_is_told_of_the_column_that_has_it():
 def test_names_that_are_but_compared_are_not_computed_with():
     text = "n * (law == 'a') + (2 * m if mode in ['x', other] else sqrt(k)) + (3 < j + i)"
     assert Expression(text).computed_with == {"n", "m", "k", "i", "j"}
+
+
+def test_a_sum_of_thousands_of_terms_is_computed():
+    columns = {"n": np.arange(3), "m": np.array([1.0, 2.0, 4.0])}
+    expression = Expression("+".join(["n"] * 1500) + "-" + "*".join(["m"] * 3))
+    assert expression.names == ("n", "m")
+    assert expression.computed_with == {"n", "m"}
+    assert expression.evaluate(columns).tolist() == [-1.0, 1492.0, 2936.0]
+    either = Expression(" or ".join(f"n == {k}" for k in range(1500)))
+    assert either.evaluate(columns).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("+".join(["n"] * 30_000), "is too long, or nests too deep"),
+        ("n" + " + n" * 30_000, "is 120,001 characters long"),
+        ("sqrt(" * 120 + "n" + ")" * 120, "nests more than 100 levels|Split it|nests too deep"),
+        ("not " * 20_000 + "n > 1", "too long, or nests too deep|nests more than"),
+        ("-" * 500 + "n", "nests more than 100 levels"),
+        ("n" + " if n else n" * 300, "nests more than 100 levels"),
+        ("9**9**9", "exceeds 64 bits"),
+        ("n**9**9", "exceeds 64 bits"),
+        ("'a' * 10**9", "what is not defined for them"),
+        ("1 << 999999999", "uses '1 << 999999999', which is not allowed"),
+        ("n[" + "1+" * 1400 + "1]", "which is not allowed"),
+    ],
+)
+def test_what_is_too_large_is_refused_with_a_sentence(text, message):
+    with pytest.raises(InvalidValueError, match=message) as caught:
+        Expression(text).evaluate({"n": np.arange(1, 4)})
+    assert len(str(caught.value)) < 1000
+    assert "\n" not in str(caught.value)
+
+
+def test_a_null_and_a_nan_are_two_things():
+    rate = np.array([None, 0.1, np.nan, 0.2], dtype=object)
+    for text, expected in [
+        ("rate != None", [False, True, True, True]),
+        ("rate == None or rate > 0.15", [True, False, False, True]),
+        ("rate != 0.1", [True, False, True, True]),
+        ("rate in (None, 0.2)", [True, False, False, True]),
+    ]:
+        assert Expression(text).holds({"rate": rate}, 4).tolist() == expected, text
+    with pytest.raises(InvalidValueError, match="rate has text or null where a number belongs"):
+        Expression("rate > 0.15").holds({"rate": rate}, 4)
+    tolerant = Expression("rate > 0.15").holds({"rate": rate}, 4, null_as_nan=True)
+    assert tolerant.tolist() == [False, False, False, True]
+    assert Expression("rate == None or other != None").asks_null == {"rate", "other"}
+
+
+def test_a_condition_is_told_from_a_number_before_there_are_values():
+    kinds = {"loss": "float", "n": "int", "done": "bool", "law": "str"}
+    conditions = ["loss < 1", "done", "not done", "loss and n", "law == 'a'", "done if n else True"]
+    assert [Expression(text).dtype(kinds).kind for text in conditions] == ["b"] * 6
+    for text in ("loss", "sqrt(3 - loss)", "n % 2", "law", "1", "n if done else loss"):
+        assert Expression(text).dtype(kinds).kind != "b", text
+    assert Expression("elsewhere > 1").dtype(kinds) is None

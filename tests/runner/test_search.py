@@ -135,6 +135,8 @@ def test_a_row_without_the_metric_or_not_converged_is_no_evidence():
     rounds = Event(plan, SearchSpec("n", "round(100 * loss) < 100"))
     assert rounds.answer(0, "ok", {"loss": 0.5}) is True
     assert rounds.answer(0, "ok", {"loss": float("nan")}) is None
+    asks = Event(plan, SearchSpec("n", "reading != None and reading < 1"))
+    assert asks.answer(0, "ok", {"loss": 0.0, "reading": None}) is False
     turned = Event(plan, SearchSpec("n", "not loss > 1"))
     assert turned.answer(0, "ok", {"loss": float("nan")}) is True
 

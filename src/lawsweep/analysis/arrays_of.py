@@ -38,7 +38,7 @@ def kept(
             "Draw it with lawsweep plot, or give draw(..., arrays=...)."
         )
     found = results(spec.array)
-    planned = columns.where(spec.where)
+    planned = columns.where(spec.where, f"{spec.name}.where")
     ok = planned[columns.statuses(planned) == "ok"]
     held = set(found)
     rows = ok[np.array([i in held for i in columns["run_id"][ok].tolist()], dtype=bool)]

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from lawsweep.core.errors import InvalidValueError, LawsweepError, unknown_name
 from lawsweep.core.expressions import Expression
 
+_NUMBERS = ("bool", "int", "float")  # kinds that can be computed with
 _STEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 
 
 def entries(
-    value: Any, place: str, spec: type[Any], texts: Collection[str] = ()
+    value: Any, place: str, spec: type[Any], kinds: Mapping[str, str] | None = None
 ) -> Iterator[Entry]:
     """The entries of a list of mappings, each with only the keys of the dataclass ``spec``.
 
-    ``texts``: the columns that hold no numbers.
+    ``kinds``: what columns hold where that is known: bool, int, float, str, or another word.
     """
     if value is None:
         return
@@ -39,7 +40,7 @@ def entries(
         for key in entry:
             if key not in valid:
                 raise unknown_name("key", str(key), valid, f"{place}[{i}]")
-        yield Entry(f"{place}[{i}]", entry, texts)
+        yield Entry(f"{place}[{i}]", entry, kinds or {})
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Entry:
 
     place: str
     values: Mapping[str, Any]
-    texts: Collection[str] = ()
+    kinds: Mapping[str, str] = field(default_factory=dict)
 
     def wrong(self, key: str, expected: str, got: Any) -> InvalidValueError:
         """The error for a value that is not what its key takes."""
@@ -86,8 +87,14 @@ class Entry:
         return self._checked(f"{self.place}.{key}", self.values.get(key), names)
 
     def condition(self, key: str, names: Collection[str]) -> str | None:
-        """An expression over ``names`` that may be left out."""
-        return None if self.values.get(key) is None else self.expression(key, names)
+        """An expression over ``names`` that is true or false, and may be left out."""
+        if self.values.get(key) is None:
+            return None
+        text = self.expression(key, names)
+        dtype = Expression(text).dtype(self.kinds)
+        if dtype is not None and dtype.kind != "b":
+            raise Expression(text).no_condition(f"{self.place}.{key}", dtype)
+        return text
 
     def expressions(self, key: str, names: Collection[str]) -> tuple[str, ...]:
         """A list of distinct expressions over ``names``."""
@@ -148,7 +155,8 @@ class Entry:
         for name in expression.names:
             if name not in names:
                 raise unknown_name("column", name, names, place)
-        for name in sorted(expression.computed_with & set(self.texts)):
+        texts = {n for n, kind in self.kinds.items() if kind not in _NUMBERS}
+        for name in sorted(expression.computed_with & texts):
             raise InvalidValueError(
                 f"{place} must be a number, and {name} holds text. Choose a numeric "
                 "expression, or tell its values apart with by."

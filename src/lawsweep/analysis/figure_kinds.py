@@ -7,7 +7,7 @@ draws is imported when a figure is drawn.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -145,7 +145,7 @@ class Threshold(FigureKind):
                 f"{entry.place}: kind threshold draws what a search found, and this sweep has no "
                 "search block. Add one with axis and event, or choose another kind."
             )
-        y = entry.condition("y", known.cells)
+        y = None if entry.values.get("y") is None else entry.expression("y", known.cells)
         if y is not None and "n_star" not in Expression(y).names:
             raise entry.wrong("y", "an expression of n_star", y)
 
@@ -211,18 +211,18 @@ def parse_figures(
     columns: Sequence[str],
     arrays: Sequence[str] | None = None,
     cells: Sequence[str] = (),
-    texts: Collection[str] = (),
+    kinds: Mapping[str, str] | None = None,
 ) -> tuple[FigureSpec, ...]:
     """The ``figures`` of a sweep file; ``columns``, ``arrays`` and ``cells`` as in ``Known``.
 
-    ``texts``: the columns that are known to hold no numbers.
+    ``kinds``: what columns hold, where it is known: bool, int, float, str, or another word.
 
     Raises UnknownNameError (key, kind, column, function) or InvalidValueError, naming the entry.
     """
     known = Known(columns, arrays, cells)
     specs = [
         KINDS[entry.choice("kind", KINDS, None)].read(entry, known)
-        for entry in entries(given, "figures", FigureSpec, texts)
+        for entry in entries(given, "figures", FigureSpec, kinds)
     ]
     names = distinct_names([s.name for s in specs])
     return tuple(replace(s, name=n) for s, n in zip(specs, names, strict=True))
@@ -256,7 +256,7 @@ def _value(entry: Entry, key: str, names: Sequence[str]) -> Any:
 
 def _lines(entry: Entry, names: Sequence[str]) -> tuple[LineSpec, ...]:
     found = []
-    for line in entries(entry.values.get("lines"), f"{entry.place}.lines", LineSpec, entry.texts):
+    for line in entries(entry.values.get("lines"), f"{entry.place}.lines", LineSpec, entry.kinds):
         line.require("y")
         found.append(LineSpec(y=line.expression("y", names), label=line.text("label")))
     return tuple(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,15 +34,15 @@ class FitSpec:
 
 
 def parse_fits(
-    given: Any, columns: Sequence[str], texts: Collection[str] = ()
+    given: Any, columns: Sequence[str], kinds: Mapping[str, str] | None = None
 ) -> tuple[FitSpec, ...]:
     """The ``fits`` of a sweep file.  ``columns`` are the names its table will have.
 
-    ``texts``: those of them that are known to hold no numbers.
+    ``kinds``: what they hold, where it is known: bool, int, float, str, or another word.
 
     Raises UnknownNameError (key, law, column, function) or InvalidValueError, naming the entry.
     """
-    specs = [_read(entry, columns) for entry in entries(given, "fits", FitSpec, texts)]
+    specs = [_read(entry, columns) for entry in entries(given, "fits", FitSpec, kinds)]
     names = distinct_names([s.name for s in specs])
     return tuple(replace(s, name=n) for s, n in zip(specs, names, strict=True))
 

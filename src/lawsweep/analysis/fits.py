@@ -51,7 +51,7 @@ def fit(frame: pd.DataFrame, spec: FitSpec) -> list[FitResult]:
 
 def fit_columns(columns: Columns, spec: FitSpec) -> list[FitResult]:
     """``fit`` on columns that are converted already."""
-    groups = columns.groups(spec.by, columns.where(spec.where))
+    groups = columns.groups(spec.by, columns.where(spec.where, f"{spec.name}.where"))
     return [_fit_group(columns, spec, values, rows) for values, rows in groups]
 
 

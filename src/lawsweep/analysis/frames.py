@@ -1,7 +1,8 @@
 """From a sweep's tidy table to plain numpy columns, groups and distinct points.
 
-A missing value (NA) and a NaN result differ in the table; for arithmetic both are "no number", so
-numbers become float64 with NaN where either stood.  Text and booleans keep None for missing.
+A missing value (NA) and a NaN result differ in the table, and to a condition; for arithmetic both
+are "no number", so numbers become float64 with NaN where either stood.  Text and booleans keep None
+for missing.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lawsweep.core.errors import InvalidValueError, unknown_name
+from lawsweep.core.evaluation import numbers_of
 from lawsweep.core.expressions import Expression
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ class Columns(Mapping[str, Array]):
     def __init__(self, frame: pd.DataFrame):
         self._frame = frame
         self._done: dict[str, Array] = {}
+        self._exact: dict[str, Array] = {}
         self.n = len(frame)
 
     def __getitem__(self, name: str) -> Array:
@@ -52,8 +55,11 @@ class Columns(Mapping[str, Array]):
     def numbers(self, text: str, rows: Array, what: str) -> Array:
         """The expression over ``rows`` (indices) as float64; ``what`` names it in errors."""
         expression = Expression(text)
-        used = {name: self[name][rows] for name in expression.names}
-        value = expression.evaluate(used, len(rows), finite=False)
+        used = {name: self.exact(name)[rows] for name in expression.names}
+        value = expression.evaluate(used, len(rows), finite=False, null_as_nan=True)
+        if value.dtype == object:
+            numbers = numbers_of(value, null_as_nan=True)
+            value = value if numbers is None else numbers
         if value.dtype.kind not in "biuf":
             raise InvalidValueError(
                 f"{what} must be a number at every row, but {text!r} gives "
@@ -63,8 +69,9 @@ class Columns(Mapping[str, Array]):
 
     def numbers_where_known(self, text: str, rows: Array, what: str) -> Array:
         """Like ``numbers``, with NaN where a column it reads is missing: rows without metrics."""
+        expression = Expression(text)
         known = np.ones(len(rows), dtype=bool)
-        for name in Expression(text).names:
+        for name in set(expression.names) - expression.asks_null:
             known &= ~_missing(self[name][rows])
         result = np.full(len(rows), np.nan)
         if known.any():
@@ -78,15 +85,37 @@ class Columns(Mapping[str, Array]):
         series = self._frame[name]
         if isinstance(series.dtype, np.dtype) and series.dtype.kind == "f":
             return np.zeros(self.n, dtype=bool)  # it can hold nothing but numbers
-        return series.isna().to_numpy(dtype=bool)
+        gone = series.isna().to_numpy(dtype=bool)
+        if series.dtype == object:  # which holds None and NaN side by side
+            gone = gone & [not isinstance(v, float) for v in series.tolist()]
+        return gone
 
-    def where(self, text: str | None) -> Array:
-        """Indices of the rows for which the condition holds (all rows for None)."""
+    def exact(self, name: str) -> Array:
+        """The column with None where it has no value: there a null and a NaN are two things."""
+        column, gone = self[name], self.is_missing(name)
+        if column.dtype == object or not gone.any():
+            return column
+        if name not in self._exact:
+            found = np.empty(self.n, dtype=object)
+            found[:] = [
+                None if lost else value
+                for value, lost in zip(self._frame[name].tolist(), gone.tolist(), strict=True)
+            ]
+            self._exact[name] = found
+        return self._exact[name]
+
+    def where(self, text: str | None, what: str = "where") -> Array:
+        """Indices of the rows for which the condition holds (all rows for None).
+
+        A null is equal to None alone and a NaN to nothing, as where a sweep is planned; compared
+        otherwise a value that a row lacks is as NaN, so the row is not within.  ``what`` names the
+        condition in errors.  Raises InvalidValueError where it is no condition.
+        """
         if text is None:
             return np.arange(self.n)
         expression = Expression(text)
-        used = {name: self[name] for name in expression.names}
-        return np.flatnonzero(expression.evaluate(used, self.n, finite=False).astype(bool))
+        used = {name: self.exact(name) for name in expression.names}
+        return np.flatnonzero(expression.holds(used, self.n, what=what, null_as_nan=True))
 
     def groups(self, by: tuple[str, ...], rows: Array) -> list[tuple[dict[str, Any], Array]]:
         """``rows`` split by the values of ``by``: (values, indices) in ascending order."""

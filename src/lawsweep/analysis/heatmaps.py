@@ -120,7 +120,7 @@ def _threshold(axes: Axes, columns: Columns, spec: FigureSpec) -> list[Any]:
     if spec.threshold is None:
         return []
     what = f"{spec.name}.threshold"
-    planned = columns.where(spec.where)
+    planned = columns.where(spec.where, f"{spec.name}.where")
     rows = planned[columns.statuses(planned) == "ok"]
     x, y = columns.numbers(spec.x, rows, what), columns.numbers(spec.y, rows, what)
     on_map = np.isfinite(x) & np.isfinite(y)

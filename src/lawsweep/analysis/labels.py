@@ -37,7 +37,11 @@ _ATOM = 5
 
 def pretty(text: str) -> str:
     """The expression as a label; what has no nicer spelling stays as it is written."""
-    return _render(ast.parse(Expression(text).text, mode="eval").body)[0]
+    written = Expression(text).text
+    try:
+        return _render(ast.parse(written, mode="eval").body)[0]
+    except RecursionError:  # a sum of a thousand terms
+        return written.replace("$", r"\$")
 
 
 def name(column: str) -> str:

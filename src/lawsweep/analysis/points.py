@@ -36,7 +36,7 @@ def read_points(columns: Columns, spec: FigureSpec, *, averaged: bool = False) -
     ``averaged``: means of y will be drawn, which may be positive though a replicate is not.
     Raises InvalidValueError where no row can be drawn.
     """
-    planned = columns.where(spec.where)
+    planned = columns.where(spec.where, f"{spec.name}.where")
     ok = columns.statuses(planned) == "ok"
     rows = planned[ok]
     x = columns.numbers(spec.x, rows, f"{spec.name}.x")

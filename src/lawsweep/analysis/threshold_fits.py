@@ -39,7 +39,7 @@ def fit_thresholds(columns: Columns, spec: FitSpec) -> list[FitResult]:
     threshold is beyond the grid are left out and counted: where they gather at one end of x, that
     biases the law.
     """
-    groups = columns.groups(spec.by, columns.where(spec.where))
+    groups = columns.groups(spec.by, columns.where(spec.where, f"{spec.name}.where"))
     return [_fit_group(columns, spec, values, rows) for values, rows in groups]
 
 
@@ -127,18 +127,18 @@ def ends_of(columns: Columns, text: str, rows: Array) -> tuple[Array, Array, Arr
 def answers_of(columns: Columns, text: str, rows: Array, what: str) -> Array:
     """The event ``text`` at ``rows`` as a search reads it: 1, 0, or NaN for no answer, shape (n,).
 
-    No answer is a row without a metric that the event names, or one that did not converge, unless
-    the event asks for that.  A comparison with NaN is false.  Raises InvalidValueError for an
-    expression that is neither true nor false.
+    No answer is a row without a value that the event names, or one that did not converge, unless
+    the event asks for that (``loss == None``).  A comparison with NaN is false.  Raises
+    InvalidValueError for an expression that is neither true nor false.
     """
     expression = Expression(text)
     known = np.ones(len(rows), dtype=bool)
-    for name in expression.names:
+    for name in set(expression.names) - expression.asks_null:
         known &= ~columns.is_missing(name)[rows]
     if "converged" not in expression.names:
         known &= ~columns.not_converged(rows)
-    used = {n: columns[n][rows[known]] for n in expression.names}
-    value = expression.evaluate(used, int(known.sum()), finite=False)
+    used = {n: columns.exact(n)[rows[known]] for n in expression.names}
+    value = expression.evaluate(used, int(known.sum()), finite=False, null_as_nan=True)
     if len(value) and value.dtype != np.bool_:
         raise InvalidValueError(
             f"{what} must be true or false, and {text!r} gives {value.flat[0]!r}; write a "

@@ -33,7 +33,7 @@ from lawsweep.core.expressions import Expression
 
 def paint(axes: Axes, columns: Columns, spec: FigureSpec) -> list[str]:
     """Thresholds with interval bars against x, by groups; fits, guide lines; notes."""
-    rows = columns.where(spec.where)
+    rows = columns.where(spec.where, f"{spec.name}.where")
     x = columns.numbers(spec.x, rows, f"{spec.name}.x")
     y, low, high = ends_of(columns, spec.y, rows)
     if not np.any(np.isfinite(low) | np.isfinite(high)):

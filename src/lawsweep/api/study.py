@@ -31,12 +31,16 @@ class Study:
         return tuple(dict.fromkeys((*fields, *self.plan.extra, *sorted(RESERVED))))
 
     @property
-    def texts(self) -> frozenset[str]:
-        """Those of the columns that hold text, or lists."""
-        kinds = {f.name: str(f.type) for f in self.table.schema}
-        strings = {n for n, k in kinds.items() if k.startswith(("string", "list"))}
-        axes = {n: next((v for v in c if v is not None), None) for n, c in self.plan.extra.items()}
-        return frozenset(strings | {n for n, value in axes.items() if isinstance(value, str)})
+    def kinds(self) -> dict[str, str]:
+        """What the columns hold: bool, int, float, str, list or time."""
+        found = {f.name: str(f.type).partition("[")[0] for f in self.table.schema}
+        found = {n: _KINDS.get(kind.partition("<")[0], "time") for n, kind in found.items()}
+        for name, column in self.plan.extra.items():
+            text = column.dtype == object and any(isinstance(v, str) for v in column.tolist())
+            found[name] = "str" if text else "int" if column.dtype.kind in "iu" else "float"
+        for name in set(self.cells) - set(found):
+            found[name] = "str" if name in ("state", "reason") else "float"
+        return found
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -47,6 +51,9 @@ class Study:
         from lawsweep.api.cells import threshold_columns
 
         return threshold_columns(self.plan, spec)
+
+
+_KINDS = {"bool": "bool", "int64": "int", "double": "float", "string": "str", "list": "list"}
 
 
 def study(sweep: Sweep) -> Study:
@@ -68,12 +75,12 @@ def study(sweep: Sweep) -> Study:
         from lawsweep.api.cells import check_search
 
         check_search(made, sweep.search_spec)
-    columns, texts = tuple(dict.fromkeys((*opened.columns, *opened.cells))), opened.texts
-    fits = parse_fits(list(sweep.fits), columns, texts)
+    columns, kinds = tuple(dict.fromkeys((*opened.columns, *opened.cells))), opened.kinds
+    fits = parse_fits(list(sweep.fits), columns, kinds)
     if fits and opened.cells:
         check_sources(fits, opened.columns, opened.cells)
     arrays = [s.name for s in made.experiment.arrays]
-    parse_figures(list(sweep.figures), opened.columns, arrays, opened.cells, texts)
+    parse_figures(list(sweep.figures), opened.columns, arrays, opened.cells, kinds)
     return opened
 
 

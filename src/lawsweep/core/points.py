@@ -194,12 +194,7 @@ class _Filler:
             if names & derived or not names <= set(columns):
                 waiting.append(expression)
                 continue
-            value = expression.evaluate(columns, self.n)
-            if value.dtype != np.bool_:
-                raise InvalidValueError(
-                    f"where needs true or false, and {expression.text!r} gives "
-                    f"{value.dtype.name}; write a comparison."
-                )
+            value = expression.holds(columns, self.n)
             self.spanned = {n: c[value] for n, c in self.spanned.items()}
             self.n = int(value.sum())
         self.pending = waiting

@@ -48,8 +48,9 @@ class Event:
         """Whether the event happened; None where the row does not tell.
 
         A row tells nothing where it is not ``ok``, did not converge (unless the event asks for
-        that), lacks a metric that the event reads, or where the event cannot be computed of it.  A
-        NaN compares as everywhere: every comparison with it is false, except ``!=``.
+        that), lacks a metric that the event reads (unless it asks: ``loss == None``), or where the
+        event cannot be computed of it.  A NaN compares as everywhere: every comparison with it is
+        false, except ``!=``.
         """
         if status != "ok":
             return None
@@ -58,7 +59,8 @@ class Event:
         point = run // len(self.plan.seeds)
         values = {**self._params_at(point), **metrics, "seed": self.plan.seed_of(run)}
         used = {n: values.get(n) for n in self.expression.names}
-        if any(v is None for n, v in used.items() if n in metrics or n not in values):
+        unasked = [n for n in used if n not in self.expression.asks_null]
+        if any(used[n] is None for n in unasked if n in metrics or n not in values):
             return None
         try:
             value = self.expression.evaluate(used, finite=False)
