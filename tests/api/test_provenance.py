@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 
 import numpy as np
 
 import lawsweep
-from lawsweep.runner import provenance
+from lawsweep.core import hardware
 from lawsweep.runner.provenance import blas, circumstances, source_state
+from lawsweep.store.parquet import ParquetTable
+from lawsweep.store.sweep_folder import find_launch
 
 TOLD = {
     "launch_id", "sweep", "command", "overrides", "config", "n_planned", "executor", "experiment",
     "experiment_version", "experiment_source", "id_scheme", "started_at", "git", "packages",
-    "hardware", "blas", "n_threads", "ended_at", "result",
+    "hardware", "hosts", "blas", "n_threads", "ended_at", "result",
 }  # fmt: skip
 
 
@@ -29,6 +32,25 @@ def test_a_launch_tells_code_packages_machine_and_times(toys):
     assert launch["started_at"] <= launch["ended_at"]
     assert launch["result"]["statuses"] == {"ok": 8}
     json.dumps(launch, allow_nan=False)
+    (host,) = launch["hosts"].values()
+    assert host["host"] == launch["hardware"]["host"]
+    assert host["processor"]
+    assert {"vendor", "processor_id", "n_cpus", "memory_bytes", "gpus"} <= set(host)
+
+
+def test_a_host_is_in_the_record_before_its_rows(toys, monkeypatch):
+    seen = []
+    append = ParquetTable.append
+
+    def look(table, rows, arrays=None):
+        record = find_launch("results", rows[0]["launch_id"])
+        seen.append({r["host"] for r in rows} <= set(record["hosts"]))
+        append(table, rows, arrays)
+
+    monkeypatch.setattr(ParquetTable, "append", look)
+    lawsweep.run(dataclasses.replace(toys, name="more", seeds=3))
+    assert seen
+    assert all(seen)
 
 
 def test_the_source_of_a_users_experiment_is_hashed(module, folder):
@@ -66,7 +88,7 @@ def test_nvidia_devices_are_read_from_the_driver(monkeypatch, tmp_path, toys):
         (gpus / address).mkdir(parents=True)
         (gpus / address / "information").write_text(text)
     (tmp_path / "version").write_text("NVRM version: NVIDIA UNIX x86_64 550.54\nGCC version: 12\n")
-    real = provenance.Path
+    real = hardware.Path
 
     def moved(*parts):
         path = real(*parts)
@@ -76,9 +98,9 @@ def test_nvidia_devices_are_read_from_the_driver(monkeypatch, tmp_path, toys):
         }
         return known.get(str(path), path)
 
-    monkeypatch.setattr(provenance, "Path", moved)
-    assert provenance._gpus() == ["NVIDIA H100 80GB HBM3", "0000:02:00.0"]
-    assert provenance._nvidia_driver() == "NVIDIA UNIX x86_64 550.54"
+    monkeypatch.setattr(hardware, "Path", moved)
+    assert hardware._gpus() == ["NVIDIA H100 80GB HBM3", "0000:02:00.0"]
+    assert hardware._nvidia_driver() == "NVIDIA UNIX x86_64 550.54"
 
 
 def test_circumstances_name_no_folder_of_this_machine(toys, folder):

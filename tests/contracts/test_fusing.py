@@ -76,6 +76,8 @@ def test_fused_runs_are_those_of_alone(kind, tmp_path):
     kept = ("run_id", "seed", "n", "rate", "attempt", "device", "host", "n_threads")
     assert [[r[k] for k in kept] for r in rows] == [[r[k] for k in kept] for r in expected]
     assert all(0 < r["wall_s"] < 5 for r in rows)
+    assert sum(1 / r["n_fused"] for r in rows) == pytest.approx(len(sizes(tmp_path / "sizes")))
+    assert {r["n_fused"] for r in expected} == {1}
 
 
 def test_fusing_can_be_switched_off_and_capped(kind, tmp_path):

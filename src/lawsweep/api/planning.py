@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from lawsweep.api.searching import open_search
 from lawsweep.api.study import study
+from lawsweep.core.hardware import hardware
 from lawsweep.core.identity import run_ids
 from lawsweep.core.outcome import FAILURES
 from lawsweep.core.plan import Plan
@@ -17,7 +18,6 @@ from lawsweep.core.protocols import Done
 from lawsweep.core.sweep import Sweep
 from lawsweep.runner.calibrate import core_flops_per_s
 from lawsweep.runner.costs import CostModel
-from lawsweep.runner.provenance import hardware
 from lawsweep.runner.run_plan import to_do
 from lawsweep.runner.search import Search
 from lawsweep.runner.simulate import (

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lawsweep.api.searching import open_search, write_thresholds
 from lawsweep.api.study import commit_every_s, patience_s, study
@@ -18,6 +18,9 @@ from lawsweep.core.sweep import Sweep
 from lawsweep.runner.provenance import launch_record, new_launch_id
 from lawsweep.runner.report import describe_snapshot
 from lawsweep.runner.run_plan import Launch, RunReport, Snapshot, Watcher, describe_report
+
+if TYPE_CHECKING:
+    from lawsweep.store.sweep_folder import SweepFolder
 
 LIVE_S = 2.0  # how often a launch writes what it is at
 
@@ -80,6 +83,7 @@ def run(
         record = launch_record(launch_id, sweep, made, command, worker.describe())
         record |= {"job": job} if job else {}
         folder.write_launch(launch_id, record)
+        launch.committer.tell_machines = _Hosts(folder, record)
         try:
             report = launch.run()
         finally:
@@ -93,6 +97,20 @@ def run(
 
 def _say(text: str) -> None:
     print(f"lawsweep: {text}", file=sys.stderr, flush=True)
+
+
+class _Hosts:
+    """Adds a host to the record of the launch before the first of its rows is written."""
+
+    def __init__(self, folder: SweepFolder, record: dict[str, Any]):
+        self._folder, self._record, self._n = folder, record, 0
+
+    def __call__(self, machines: Mapping[str, Any]) -> None:
+        self._record["hosts"] = machines
+        if len(machines) > self._n:
+            with contextlib.suppress(LawsweepError):  # tried again with the rows that follow
+                self._folder.write_launch(self._record["launch_id"], self._record)
+                self._n = len(machines)
 
 
 class _Watch:

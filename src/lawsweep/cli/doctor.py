@@ -29,8 +29,9 @@ def examine(results_dir: str, *, try_ray: bool) -> list[Check]:
 
 
 def _checks(results_dir: str, try_ray: bool) -> Iterator[Check]:
+    from lawsweep.core.hardware import hardware
     from lawsweep.core.registry import experiment_names
-    from lawsweep.runner.provenance import hardware, package_versions
+    from lawsweep.runner.provenance import package_versions
 
     facts = hardware()
     memory = facts["memory_bytes"] / 2**30

@@ -15,8 +15,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lawsweep.core.computing import computing
 from lawsweep.core.errors import Infeasible, InvalidValueError
 from lawsweep.core.experiment import Experiment
+from lawsweep.core.hardware import machine
 from lawsweep.core.memory import (
     peak_memory_bytes,
     planned_share,
@@ -74,6 +76,7 @@ class Batch:
         pieces = [tuple(islice(left, n)) for n in groups]
         self._pieces = deque([*(p for p in pieces if p), *((run,) for run in left)])
         self._fused_error: str | None = None
+        self._told = False
 
     def __len__(self) -> int:
         return len(self._pieces)
@@ -84,9 +87,14 @@ class Batch:
         A run that raises what is no Exception (SystemExit) passes it on, and is out of the batch.
         """
         if self._memory_share == 1.0:  # what holds anyway
-            return self._step(self._pieces.popleft())
-        with planned_share(self._memory_share):
-            return self._step(self._pieces.popleft())
+            found = self._step(self._pieces.popleft())
+        else:
+            with planned_share(self._memory_share):
+                found = self._step(self._pieces.popleft())
+        if found and not self._told:
+            found = (found[0]._replace(machine=machine()), *found[1:])
+            self._told = True
+        return found
 
     def _step(self, piece: tuple[RunSpec, ...]) -> tuple[Outcome, ...]:
         if len(piece) == 1:
@@ -215,6 +223,7 @@ def _outcome(
     peak_memory_bytes: int | None,
     n_fused: int = 1,
 ) -> Outcome:
+    used = computing(device)
     return Outcome(
         index=run.index,
         status=answer.status,
@@ -230,6 +239,8 @@ def _outcome(
         started_at=started_at,
         arrays=answer.arrays,
         n_fused=n_fused,
+        blas=used.blas,
+        instruction_set=used.instruction_set,
     )
 
 

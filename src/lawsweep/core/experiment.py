@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lawsweep.core.circumstances import CIRCUMSTANCES
 from lawsweep.core.cost import Cost
 from lawsweep.core.errors import InvalidValueError, unknown_name
 from lawsweep.core.expressions import Expression
@@ -24,12 +25,8 @@ if TYPE_CHECKING:
 
 # Columns every row has; a param or metric of the same name would be lost among them.
 RESERVED = frozenset(
-    {
-        "run_id", "point", "experiment", "version", "seed", "status", "error", "traceback",
-        "wall_s", "peak_memory_bytes", "attempt", "device", "host", "n_threads", "started_at",
-        "launch_id",
-    }
-)  # fmt: skip
+    {"run_id", "point", "experiment", "version", "seed", "status", *(c.name for c in CIRCUMSTANCES)}
+)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 Device = str
 

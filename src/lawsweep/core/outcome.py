@@ -53,6 +53,8 @@ class Outcome(NamedTuple):
     ``arrays`` are the large arrays of its metrics, float64, None where there are none.
     ``n_fused`` runs were computed at once (its ``wall_s`` is its share of theirs);
     ``fused_error`` says why a fused form failed before this run was done alone.
+    ``blas`` and ``instruction_set`` are what it was computed with (``core.computing``), ``machine``
+    where (``core.hardware.machine``; the first outcome of a batch brings it).
     """
 
     index: int  # type: ignore[assignment]  # hides tuple.index, which nothing asks for
@@ -70,6 +72,9 @@ class Outcome(NamedTuple):
     arrays: Mapping[str, np.ndarray] | None = None
     n_fused: int = 1
     fused_error: str | None = None
+    blas: str | None = None
+    instruction_set: str | None = None
+    machine: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
+from lawsweep.core.circumstances import OF_OUTCOME
 from lawsweep.core.outcome import Outcome
 from lawsweep.core.plan import Plan
 from lawsweep.core.protocols import Arrays, Table
 from lawsweep.runner.columns import params_of
 
+_circumstances = attrgetter(*OF_OUTCOME)
 EVERY_BYTES = 64 * 2**20  # large arrays held unwritten at most, about
 
 
@@ -38,6 +41,8 @@ class Committer:
         self._clock = clock
         self._outcomes: list[Outcome] = []
         self._n_bytes = 0
+        self.machines: dict[str, Mapping[str, Any]] = {}  # of each host that computed
+        self.tell_machines: Callable[[Mapping[str, Any]], None] = lambda known: None
         experiment = plan.experiment
         defaults = {s.name: s.default for s in experiment.params if s.has_default}
         self._same = {
@@ -53,6 +58,8 @@ class Committer:
         if not self._outcomes:
             self._oldest = self._clock()
         self._outcomes.append(outcome)
+        if outcome.machine is not None:
+            self.machines.setdefault(outcome.host, outcome.machine)
         if outcome.arrays:
             self._n_bytes += sum(a.nbytes for a in outcome.arrays.values())
 
@@ -66,6 +73,7 @@ class Committer:
     def flush(self) -> None:
         """Write what is held.  On StoreError the outcomes are kept, for another try."""
         if self._outcomes:
+            self.tell_machines(self.machines)
             rows = self._rows()
             arrays: list[Arrays | None] = [o.arrays for o in self._outcomes]
             if any(arrays):
@@ -84,14 +92,7 @@ class Committer:
                 "run_id": self.plan.run_ids[outcome.index],
                 "seed": self.plan.seed_of(outcome.index),
                 "status": outcome.status,
-                "error": outcome.error,
-                "traceback": outcome.traceback,
-                "wall_s": outcome.wall_s,
-                "peak_memory_bytes": outcome.peak_memory_bytes,
-                "attempt": outcome.attempt,
-                "device": outcome.device,
-                "host": outcome.host,
-                "n_threads": outcome.n_threads,
+                **dict(zip(OF_OUTCOME, _circumstances(outcome), strict=True)),
                 "started_at": datetime.fromtimestamp(outcome.started_at, UTC),
             }
             for outcome, given in zip(self._outcomes, params, strict=True)

@@ -8,15 +8,15 @@ import inspect
 import os
 import platform
 import subprocess
-import sys
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from lawsweep.core.execute import n_threads
 from lawsweep.core.experiment import Experiment
+from lawsweep.core.hardware import hardware
 from lawsweep.core.identity import SCHEME
 from lawsweep.core.plan import Plan
 from lawsweep.core.sweep import Sweep
@@ -112,54 +112,6 @@ def package_versions() -> dict[str, str | None]:
         except importlib.metadata.PackageNotFoundError:
             versions[name] = None
     return versions
-
-
-def hardware() -> dict[str, Any]:
-    """Host, processor, cores, memory and NVIDIA devices, from the operating system."""
-    import psutil
-
-    return {
-        "host": platform.node(),
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "n_cpus": len(os.sched_getaffinity(0)),
-        "memory_bytes": psutil.virtual_memory().total,
-        "gpus": _gpus(),
-        "nvidia_driver": _nvidia_driver(),
-        "executable_prefix": Path(sys.prefix).name,
-    }
-
-
-def _processor() -> str:
-    model = next((v for k, v in _facts(Path("/proc/cpuinfo")) if k == "model name"), "")
-    return model or platform.processor() or platform.machine()
-
-
-def _gpus() -> list[str]:
-    """Models of the NVIDIA devices, as the driver lists them; a bus address where it is mute."""
-    found = []
-    for folder in sorted(Path("/proc/driver/nvidia/gpus").glob("*")):
-        facts = dict(_facts(folder / "information"))
-        found.append(facts.get("Model") or folder.name)
-    return found
-
-
-def _nvidia_driver() -> str | None:
-    return next(
-        (v for k, v in _facts(Path("/proc/driver/nvidia/version")) if k == "NVRM version"), None
-    )
-
-
-def _facts(path: Path) -> Iterator[tuple[str, str]]:
-    """``name: value`` lines of a file of the kernel; none where it cannot be read."""
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return
-    for line in lines:
-        name, colon, value = line.partition(":")
-        if colon:
-            yield name.strip(), value.strip()
 
 
 def git_state(folder: Path) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lawsweep.core.circumstances import CIRCUMSTANCES
 from lawsweep.core.errors import StoreError
 from lawsweep.store.files import is_stale
 from lawsweep.store.folder import Folder
@@ -24,7 +25,7 @@ PART = re.compile(r"part-.*\.parquet\Z")
 ROW_GROUP = 2**17  # rows; query engines share out row groups among threads
 IDENTITY = ("run_id", "status", "attempt", "started_at")  # what makes a row one
 _UNREADABLE = (pa.ArrowException, OSError, ValueError, NotImplementedError, KeyError)
-_REPEATING = frozenset({"version", "attempt", "n_threads"})
+_REPEATING = frozenset({"version", *(c.name for c in CIRCUMSTANCES if c.repeats)})
 T = TypeVar("T")
 
 

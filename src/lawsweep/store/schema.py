@@ -11,12 +11,19 @@ from typing import Any
 
 import pyarrow as pa
 
+from lawsweep.core.circumstances import CIRCUMSTANCES
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.identity import SCHEME, canonical_json
 from lawsweep.core.schema import FieldSpec
 
 FORMAT = 1
-_TYPES = {"bool": pa.bool_(), "int": pa.int64(), "float": pa.float64(), "str": pa.string()}
+_TYPES = {
+    "bool": pa.bool_(),
+    "int": pa.int64(),
+    "float": pa.float64(),
+    "str": pa.string(),
+    "time": pa.timestamp("us", tz="UTC"),
+}
 
 
 def _meta(meaning: str, unit: str = "1", source: str = "lawsweep") -> dict[str, str]:
@@ -43,7 +50,7 @@ def _spec_field(spec: FieldSpec, role: str) -> pa.Field:
 
 def table_schema(experiment: Experiment) -> pa.Schema:
     """Columns: identity, params, seed, status, metrics, failure, circumstances."""
-    string, real, integer = pa.string(), pa.float64(), pa.int64()
+    string, integer = pa.string(), pa.int64()
 
     def own(name: str, kind: pa.DataType, meaning: str, unit: str = "1") -> pa.Field:
         return pa.field(name, kind, metadata={**_meta(meaning, unit), "role": "run"})
@@ -53,25 +60,13 @@ def table_schema(experiment: Experiment) -> pa.Schema:
         own("experiment", string, "name of the experiment"),
         own("version", integer, "version of the experiment"),
     ]
-    circumstances = [
-        own("error", string, "type and message of a failure; reason of an infeasible point"),
-        own("traceback", string, "traceback of a failure"),
-        own("wall_s", real, "wall time of the run", "s"),
-        own("peak_memory_bytes", integer, "peak resident memory of the worker in the run", "byte"),
-        own("attempt", integer, "which attempt this was, from 1"),
-        own("device", string, "device the run computed on"),
-        own("host", string, "machine the run computed on"),
-        own("n_threads", integer, "threads given to numerical libraries"),
-        own("started_at", pa.timestamp("us", tz="UTC"), "when the run started"),
-        own("launch_id", string, "launch that made this row: sweeps/*/launches/<launch_id>.json"),
-    ]
     fields = [
         *head,
         *(_spec_field(s, "param") for s in experiment.params),
         own("seed", integer, "seed of every random stream of the run"),
         own("status", string, "ok, failed, oom, timeout or infeasible"),
         *(_spec_field(s, "metric") for s in experiment.metrics),
-        *circumstances,
+        *(own(c.name, _TYPES[c.kind], c.meaning, c.unit) for c in CIRCUMSTANCES),
     ]
     return pa.schema(
         fields,

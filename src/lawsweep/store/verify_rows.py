@@ -20,6 +20,8 @@ SEVERITIES: tuple[Severity, ...] = ("problem", "note", "ok")
 SOME = 5  # run ids that a finding shows
 # Two machines need not agree in the last bits of a float; the tolerance of `replay` elsewhere.
 ELSEWHERE = 1e-9
+# What has a say in those bits.
+ROUNDS = ("device", "host", "n_threads", "n_fused", "blas", "instruction_set")
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,9 @@ def _check_agreement(good: pa.Table, experiment: Experiment) -> Iterator[Finding
     if not here.num_rows:
         return
     check, rounding = "repeats", np.zeros(here.num_rows, dtype=bool)
-    alike = same_values(here["device"], before["device"])
-    alike &= same_values(here["n_threads"], before["n_threads"])
-    alike &= same_values(here["host"], before["host"])
+    alike = np.ones(here.num_rows, dtype=bool)
+    for name in ROUNDS:
+        alike &= same_values(here[name], before[name])
     wrong = np.zeros(here.num_rows, dtype=bool)
     names = []
     for spec in experiment.metrics:
@@ -99,7 +101,7 @@ def _check_agreement(good: pa.Table, experiment: Experiment) -> Iterator[Finding
         yield Finding("problem", check, f"{text}: not deterministic", len(runs), some_ids(runs))
     if (rounding & ~wrong).any():
         n = int((rounding & ~wrong).sum())
-        text = f"{n} runs differ by at most {ELSEWHERE:g} relative between two machines"
+        text = f"{n} runs differ by at most {ELSEWHERE:g} relative between two machines or settings"
         yield Finding("note", check, text, n)
     if not wrong.any():
         yield Finding("ok", check, f"{here.num_rows} runs done again agree", here.num_rows)

@@ -1,0 +1,48 @@
+"""The circumstances of a run: the columns every row has beside identity, params and metrics.
+
+A column stands here once: the table's schema, the names that fields may not have and the rows
+that the committer writes are made from it.  One that the worker tells is a field of the same name
+in ``Outcome``.  All of them may be null, and are in parts older than the column.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from lawsweep.core.outcome import Outcome
+
+
+class Circumstance(NamedTuple):
+    """One column: its name, type (``time`` is a UTC timestamp), meaning and unit.
+
+    ``repeats``: few values among many rows, so that a file keeps them as a dictionary.
+    """
+
+    name: str
+    kind: Literal["str", "int", "float", "time"]
+    meaning: str
+    unit: str = "1"
+    repeats: bool = False
+
+
+CIRCUMSTANCES = (
+    Circumstance("error", "str", "type and message of a failure; reason of an infeasible point"),
+    Circumstance("traceback", "str", "traceback of a failure"),
+    Circumstance("wall_s", "float", "wall time of the run", "s"),
+    Circumstance(
+        "peak_memory_bytes", "int", "peak resident memory of the worker in the run", "byte"
+    ),
+    Circumstance("attempt", "int", "which attempt this was, from 1", repeats=True),
+    Circumstance("device", "str", "device the run computed on"),
+    Circumstance("host", "str", "machine the run computed on"),
+    Circumstance("n_threads", "int", "threads given to numerical libraries", repeats=True),
+    Circumstance("n_fused", "int", "runs that were answered together, this one too", repeats=True),
+    Circumstance("blas", "str", "linear algebra of the worker, and settings in force"),
+    Circumstance("instruction_set", "str", "instructions that the worker's libraries used"),
+    Circumstance("started_at", "time", "when the run started"),
+    Circumstance(
+        "launch_id", "str", "launch that made this row: sweeps/*/launches/<launch_id>.json"
+    ),
+)
+# Those an outcome brings from where it was computed, under the same name.
+OF_OUTCOME = tuple(c.name for c in CIRCUMSTANCES if c.name in Outcome._fields)
