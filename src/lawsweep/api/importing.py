@@ -1,4 +1,4 @@
-"""Somebody else's CSV or Parquet as rows of an experiment: all of it, or none."""
+"""Somebody else's results as rows of an experiment: all of them, or none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from lawsweep.api.import_file import FileRows, read_file
+from lawsweep.api.import_file import FileRows, ImportedFile, read_files
 from lawsweep.api.replay import IMPORTED
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.sweep import Sweep
@@ -22,13 +22,11 @@ class Imported:
     """What an import brought, or (``dry``) would bring.
 
     ``run_ids`` are the rows that are new or replace a failure, ``kept`` the runs that the table
-    has as ok already and that stay as they are.  ``missing`` names the metrics the file has not.
+    has already and that stay as they are.  ``missing`` names the metrics that no file has.
     """
 
     experiment: str
-    file: str
-    sha256: str
-    columns: Mapping[str, str]
+    files: tuple[ImportedFile, ...]
     run_ids: tuple[str, ...]
     kept: tuple[str, ...]
     missing: tuple[str, ...]
@@ -39,7 +37,7 @@ class Imported:
 
 
 def import_rows(
-    file: str | Path,
+    file: str | Path | Sequence[str | Path],
     into: Sweep | Experiment,
     *,
     results_dir: str | Path | None = None,
@@ -50,60 +48,50 @@ def import_rows(
     dry: bool = False,
     command: str = "",
 ) -> Imported:
-    """Add the rows of ``file`` (``.csv`` or ``.parquet``) to an experiment's table.
+    """Add the rows of a file, or of several, to an experiment's table: all of them, or none.
 
-    ``columns`` maps its names to ours; a column that is no param, metric, ``seed`` or ``wall_s``
-    after that is an error unless it is in ``drop``.  Columns that every row of ours has (a file
-    that ``export`` wrote) are made anew; where there is a ``status``, only rows that are ok come
-    in.  Params the file has not are the sweep's fixed ones, else the defaults; they are checked
-    and cast as a plan's are.  ``seed`` is for a file without seeds.  Raises a LawsweepError, with
-    nothing written, when any row is bad.
+    A file is CSV, TSV, Parquet or JSON with one object a line.  ``columns`` maps its names to
+    ours; a column that is no param, axis of the sweep, metric, ``seed`` or ``wall_s`` after that
+    is an error unless it is in ``drop``.  Of a file that ``export`` wrote, what says who computed a
+    row is made anew, ``status`` and ``error`` are kept, and planned runs without a row stay out.
+
+    What a cell means is told by its field.  An empty one is null where the field may be null, and
+    an error elsewhere.  Params without a column are what the sweep fixes or derives, else the
+    defaults; an axis needs a column, and a derived param that has one must agree with it.
+    ``seed`` is for a file without seeds.  Raises a LawsweepError, with nothing written, when any
+    row is bad.
     """
-    path, sweep = Path(file), into if isinstance(into, Sweep) else None
+    paths = [Path(file)] if isinstance(file, str | Path) else [Path(f) for f in file]
+    sweep = into if isinstance(into, Sweep) else None
     experiment = into.find_experiment() if isinstance(into, Sweep) else into
-    fixed = dict(sweep.params) if sweep is not None else {}
-    read = read_file(path, experiment, columns or {}, drop, seed, fixed)
+    read = read_files(paths, experiment, sweep, columns or {}, drop, seed)
     place = str(
         results_dir if results_dir is not None else sweep.results_dir if sweep else "results"
     )
-    opened, new, kept = _against_table(experiment, place, read.rows)
-    given = set(read.columns.values())
+    table, new, kept = against_table(experiment, place, read.rows)
+    n_worse = len(read.rows) - len(new) - len(kept)
+    given = {to for f in read.files for to in f.columns.values()}
     launch_id = None
     if not dry and new:
-        launch_id = new_launch_id()
-        facts = {"launch_id": launch_id, "command": command, "file": path.name, "source": source}
-        record = facts | _record(experiment, sweep, read, new)
-        _write(opened, new, record, sweep, place)
+        facts = {"command": command, "source": source, **_facts(read)}
+        launch_id = write_rows(table, new, facts, sweep, place)
     return Imported(
         experiment=experiment.name,
-        file=path.name,
-        sha256=read.sha256,
-        columns=read.columns,
+        files=read.files,
         run_ids=tuple(row["run_id"] for row in new),
         kept=tuple(kept),
         missing=tuple(s.name for s in experiment.metrics if s.name not in given),
         first=tuple(new[:SHOWN]),
         dry=dry,
         launch_id=launch_id,
-        notes=tuple(_notes(sweep, [row["run_id"] for row in read.rows], read.n_in_file)),
+        notes=tuple(_notes(sweep, read, n_worse)),
     )
 
 
-def _record(
-    experiment: Experiment, sweep: Sweep | None, read: FileRows, rows: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
-    """What the launch record of an import says beside its id, command, file and source."""
-    return {
-        "kind": "import",
-        "sweep": sweep.name if sweep is not None else None,
-        "sha256": read.sha256,
-        "columns": read.columns,
-        "n_rows": len(rows),
-        "run_ids": [row["run_id"] for row in rows],
-        "config": {"experiment": _spell(experiment, sweep)},
-        **circumstances(experiment),
-        "ended_at": datetime.now(UTC).isoformat(),
-    }
+def _facts(read: FileRows) -> dict[str, Any]:
+    """What the launch record says of the files: of one, at its top."""
+    files = [{"file": f.file, "sha256": f.sha256, "columns": f.columns} for f in read.files]
+    return files[0] if len(files) == 1 else {"files": files}
 
 
 def _spell(experiment: Experiment, sweep: Sweep | None) -> str:
@@ -117,10 +105,13 @@ def _spell(experiment: Experiment, sweep: Sweep | None) -> str:
     return experiment.name if experiment_names().get(experiment.name) == own else own
 
 
-def _against_table(
+def against_table(
     experiment: Experiment, results_dir: str, rows: Sequence[dict[str, Any]]
 ) -> tuple[Any, list[dict[str, Any]], list[str]]:
-    """The table, the rows to add (with their attempts), and the run ids it has as ok."""
+    """The table, the rows to add (with their attempts), and the run ids that it has as ok.
+
+    One that failed there is replaced by a row that is ok, and by no other.
+    """
     from lawsweep.core.sweep import results_place
     from lawsweep.store.parquet import ParquetTable
 
@@ -131,19 +122,23 @@ def _against_table(
         before = known.get(row["run_id"])
         if before is not None and before.status == "ok":
             kept.append(row["run_id"])
-        else:
+        elif before is None or row["status"] == "ok":
             new.append({**row, "attempt": 1 if before is None else before.attempt + 1})
     return table, new, kept
 
 
-def _write(
+def write_rows(
     table: Any,
     rows: Sequence[dict[str, Any]],
-    record: Mapping[str, Any],
+    facts: Mapping[str, Any],
     sweep: Sweep | None,
     results_dir: str,
-) -> None:
-    """The launch record first, so that no row is ever without; then all rows as one part."""
+) -> str:
+    """Write rows marked as imported, all as one part, and return their launch's id.
+
+    Its record, with ``facts`` on where they are from, is written first, so that no row is ever
+    without.
+    """
     import pyarrow as pa
 
     from lawsweep.core.sweep import results_place
@@ -151,29 +146,47 @@ def _write(
     from lawsweep.store.sweep_folder import SweepFolder
 
     table.check_writable()
-    name = sweep.name if sweep is not None else f"imported-{table.experiment.name}"
+    launch_id, experiment = new_launch_id(), table.experiment
+    name = sweep.name if sweep is not None else f"imported-{experiment.name}"
     folder = SweepFolder(results_place(results_dir) / "sweeps" / name)
     ids = pa.table({"run_id": [row["run_id"] for row in rows], "seed": [r["seed"] for r in rows]})
     # A plan of its own, so that these rows are some sweep's, and no orphans.
-    folder.launches.write(f"{record['launch_id']}.plan.parquet", encode(ids))
-    folder.write_launch(record["launch_id"], record)
+    folder.launches.write(f"{launch_id}.plan.parquet", encode(ids))
+    folder.write_launch(launch_id, {"launch_id": launch_id, **facts, **_record(table, sweep, rows)})
     common = {
-        "experiment": table.experiment.name,
-        "version": table.experiment.version,
-        "status": "ok",
+        "experiment": experiment.name,
+        "version": experiment.version,
         "device": IMPORTED,
         "host": IMPORTED,
         "started_at": datetime.now(UTC),
-        "launch_id": record["launch_id"],
+        "launch_id": launch_id,
     }
     table.append([{**row, **common} for row in rows])
+    return launch_id
 
 
-def _notes(sweep: Sweep | None, run_ids: Sequence[str], n_in_file: int) -> Iterator[str]:
-    if len(run_ids) < n_in_file:
-        yield f"{n_in_file - len(run_ids):,} of {n_in_file:,} rows are not ok, and stay out"
+def _record(table: Any, sweep: Sweep | None, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the launch record of an import says beside where the rows are from."""
+    return {
+        "kind": "import",
+        "sweep": sweep.name if sweep is not None else None,
+        "n_rows": len(rows),
+        "run_ids": [row["run_id"] for row in rows],
+        "config": {"experiment": _spell(table.experiment, sweep)},
+        **circumstances(table.experiment),
+        "ended_at": datetime.now(UTC).isoformat(),
+    }
+
+
+def _notes(sweep: Sweep | None, read: FileRows, n_worse: int) -> Iterator[str]:
+    run_ids, n = [row["run_id"] for row in read.rows], len(read.rows)
+    if read.n_missing:
+        total = n + read.n_missing
+        yield f"{read.n_missing:,} of {total:,} rows are of runs not done (missing), and stay out"
+    if n_worse:
+        yield f"{n_worse:,} of {n:,} rows are not ok, and their runs have a row: they stay out"
     if sweep is not None:
         planned = set(sweep.plan().run_ids)
         outside = sum(r not in planned for r in run_ids)
         if outside:
-            yield f"{outside:,} of {len(run_ids):,} rows are not in the plan of {sweep.name}"
+            yield f"{outside:,} of {n:,} rows are not in the plan of {sweep.name}"

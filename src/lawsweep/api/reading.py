@@ -158,9 +158,9 @@ class _Shelf:
 
 
 def export(sweep: Sweep, path: str | Path) -> int:
-    """Write the tidy table to ``path`` (``.parquet``, ``.csv`` or ``.json``); returns the rows.
+    """Write the tidy table to ``path`` (``.parquet``, ``.csv``, ``.tsv``, ``.json``).
 
-    ``path`` may be a URL of an object store.
+    Returns the number of rows.  ``path`` may be a URL of an object store.
     """
     from lawsweep.store.export import write_table
 

@@ -16,14 +16,16 @@ def print_import(done: Any) -> None:
         click.echo(f"note: {note}", err=True)
     for row in done.first if done.dry else ():
         click.echo("  " + at({k: v for k, v in row.items() if k not in ("run_id", "attempt")}))
+    files = ", ".join(f.file for f in done.files)
     if done.missing:
-        click.echo(f"the file has no {', '.join(done.missing)}: missing in these rows")
+        who = "the file has" if len(done.files) == 1 else "the files have"
+        click.echo(f"{who} no {', '.join(done.missing)}: missing in these rows")
     if done.kept:
         some = ", ".join(r[:12] for r in done.kept[:5]) + (", ..." if done.kept[5:] else "")
         click.echo(f"{len(done.kept):,} runs are in the table as ok, and stay as they are: {some}")
     verb = "would come" if done.dry else "imported"
     where = "" if done.launch_id is None else f" (launch {done.launch_id})"
-    click.echo(f"{len(done.run_ids):,} rows of {done.experiment} {verb} from {done.file}{where}")
+    click.echo(f"{len(done.run_ids):,} rows of {done.experiment} {verb} from {files}{where}")
 
 
 def print_compacted(report: Any) -> None:

@@ -47,10 +47,8 @@ def archive(sweep: str, overrides: tuple[str, ...], output: str | None, as_json:
     return 0
 
 
-@click.command("import", short_help="Somebody else's CSV or Parquet as rows of a table.")
-@click.argument("file")
-@click.argument("target", metavar="SWEEP|EXPERIMENT")
-@click.argument("overrides", nargs=-1)
+@click.command("import", short_help="Somebody else's CSV, TSV, JSON or Parquet as rows.")
+@click.argument("words", nargs=-1, metavar="FILE... SWEEP|EXPERIMENT [OVERRIDES]...")
 @click.option("--map", "columns", multiple=True, metavar="THEIRS=OURS", help="Rename a column.")
 @click.option("--drop", multiple=True, metavar="COLUMN", help="Leave a column out.")
 @click.option("--seed", type=int, help="The seed of every row, where the file has none.")
@@ -58,9 +56,7 @@ def archive(sweep: str, overrides: tuple[str, ...], output: str | None, as_json:
 @click.option("--dry", is_flag=True, help="Show what would come; write nothing.")
 @json_option
 def import_(
-    file: str,
-    target: str,
-    overrides: tuple[str, ...],
+    words: tuple[str, ...],
     columns: tuple[str, ...],
     drop: tuple[str, ...],
     seed: int | None,
@@ -68,14 +64,16 @@ def import_(
     dry: bool,
     as_json: bool,
 ) -> int:
-    """Add somebody else's CSV or Parquet to a table, as rows of SWEEP's experiment (or EXPERIMENT).
+    """Add somebody else's results to a table, as rows of SWEEP's experiment (or EXPERIMENT).
 
-    Params are checked as a plan's are and give the run ids; any bad row stops all.  A run that the
-    table has as ok stays as it is.  The rows say device "imported" and name a launch record with
-    the file's hash and the --source.
+    A FILE ends in .csv, .tsv, .parquet, .json or .jsonl (one object a line).  What a cell means is
+    told by its field; params are checked as a plan's are, with what SWEEP fixes and derives, and
+    give the run ids; any bad row stops all.  A run that the table has as ok stays as it is.  The
+    rows say device "imported" and name a launch record with the file's hash and the --source.
     """
     from lawsweep.api.importing import import_rows
 
+    files, target, overrides = _files_and_target(words)
     mapped = {}
     for text in columns:
         theirs, equals, ours = text.partition("=")
@@ -84,7 +82,7 @@ def import_(
         mapped[theirs] = ours
     into, place = _sweep_or_experiment(target, overrides)
     done = import_rows(
-        file,
+        files,
         into,
         results_dir=place,
         columns=mapped,
@@ -92,7 +90,7 @@ def import_(
         seed=seed,
         source=source,
         dry=dry,
-        command=_import_command(file, target, overrides, columns, drop, seed, source),
+        command=_import_command(words, columns, drop, seed, source),
     )
     if as_json:
         say(dataclasses.asdict(done))
@@ -101,21 +99,32 @@ def import_(
     return 0
 
 
+def _files_and_target(words: tuple[str, ...]) -> tuple[list[str], str, tuple[str, ...]]:
+    """The files, which come first, then the sweep or experiment, and its overrides."""
+    from lawsweep.api.import_read import is_file_name
+
+    n = next((i for i, word in enumerate(words) if i and not is_file_name(word)), len(words))
+    if len(words) <= n:
+        raise click.UsageError(
+            "import takes a file (or several) and then a sweep or an experiment, such as: "
+            "lawsweep import theirs.csv ntk_width"
+        )
+    return list(words[:n]), words[n], words[n + 1 :]
+
+
 def _import_command(
-    file: str,
-    target: str,
-    overrides: tuple[str, ...],
+    words: tuple[str, ...],
     columns: tuple[str, ...],
     drop: tuple[str, ...],
     seed: int | None,
     source: str,
 ) -> str:
     """The command as one types it, for the launch record."""
-    words = [file, target, *overrides]
-    words += [w for c in columns for w in ("--map", c)] + [w for d in drop for w in ("--drop", d)]
-    words += [] if seed is None else ["--seed", str(seed)]
-    words += ["--source", source] if source else []
-    return f"lawsweep import {printing.typed(words[0], tuple(words[1:]))}"
+    typed = [*words]
+    typed += [w for c in columns for w in ("--map", c)] + [w for d in drop for w in ("--drop", d)]
+    typed += [] if seed is None else ["--seed", str(seed)]
+    typed += ["--source", source] if source else []
+    return f"lawsweep import {printing.typed(typed[0], tuple(typed[1:]))}"
 
 
 def _is_experiment(name: str) -> bool:

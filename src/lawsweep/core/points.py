@@ -168,7 +168,7 @@ class _Filler:
         self.n = self.grid.n_points
         self.pending = [Expression(text) for text in self.grid.where]
         self._filter()
-        for name, expression in self._derivation_order():
+        for name, expression in derivation_order(self.grid.derive):
             self.spanned[name] = expression.evaluate({**self.known, **self.spanned}, self.n)
             self._filter()
         for expression in self.pending:  # names something that is nowhere: say so
@@ -199,16 +199,6 @@ class _Filler:
             self.n = int(value.sum())
         self.pending = waiting
 
-    def _derivation_order(self) -> list[tuple[str, Expression]]:
-        expressions = {name: Expression(text) for name, text in self.grid.derive.items()}
-        graph = {name: [m for m in e.names if m in expressions] for name, e in expressions.items()}
-        try:
-            order = list(graphlib.TopologicalSorter(graph).static_order())
-        except graphlib.CycleError as error:
-            loop = " -> ".join(reversed(error.args[1]))
-            raise InvalidValueError(f"derive goes in a circle: {loop}. Break it.") from None
-        return [(name, expressions[name]) for name in order]
-
     def _constrain(self, points: Points) -> None:
         experiment = self.experiment
         if not points.n:
@@ -234,6 +224,21 @@ class _Filler:
             rows = zip(*(points.params[m].tolist() for m in names), strict=True)
             for row in rows:
                 experiment.construct(dict(zip(names, row, strict=True)))
+
+
+def derivation_order(derive: Mapping[str, str]) -> list[tuple[str, Expression]]:
+    """The derived names with their expressions, each after those it reads.
+
+    Raises InvalidValueError for a circle.
+    """
+    expressions = {name: Expression(text) for name, text in derive.items()}
+    graph = {name: [m for m in e.names if m in expressions] for name, e in expressions.items()}
+    try:
+        order = list(graphlib.TopologicalSorter(graph).static_order())
+    except graphlib.CycleError as error:
+        loop = " -> ".join(reversed(error.args[1]))
+        raise InvalidValueError(f"derive goes in a circle: {loop}. Break it.") from None
+    return [(name, expressions[name]) for name in order]
 
 
 def _cell(value: Any) -> np.ndarray:
