@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from lawsweep import Field
-from lawsweep.experiments._fields import InputDim, Precision
+from lawsweep.experiments._fields import InputDim, Precision, check_choices
 
 C = "arXiv 2205.08199"
 # E a of each law of the target's output weights (biased_signs: ``output_bias``).  Where it is 0
@@ -158,6 +158,7 @@ class Params:
     ] = False
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if self.objective == "simplified":
             self._check_simplified()
         elif self.n_target is None:

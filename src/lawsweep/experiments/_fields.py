@@ -5,9 +5,12 @@ The kernels know these names too, but importing them costs a torch; a test holds
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias, get_args
+import typing
+from functools import cache
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
 
 from lawsweep import Field
+from lawsweep.core.errors import unknown_name
 
 Activation: TypeAlias = Literal[
     "relu", "leaky_relu", "sigmoid", "tanh", "gelu", "silu", "softplus", "erf", "linear"
@@ -18,3 +21,20 @@ Precision: TypeAlias = Literal["float64", "float32"]
 
 Samples: TypeAlias = Annotated[int, Field("number of samples N", ge=1)]
 InputDim: TypeAlias = Annotated[int, Field("input dimension d", ge=1)]
+
+
+@cache
+def _choices(params: type) -> tuple[tuple[str, tuple[Any, ...]], ...]:
+    hints = typing.get_type_hints(params)
+    return tuple((n, get_args(h)) for n, h in hints.items() if get_origin(h) is Literal)
+
+
+def check_choices(params: Any) -> None:
+    """Raise UnknownNameError unless each field that is one of several names holds one of them.
+
+    For a Params that was made without its experiment: what runs may then take a name it does not
+    know for no other's.
+    """
+    for name, valid in _choices(type(params)):
+        if getattr(params, name) not in valid:
+            raise unknown_name(name, getattr(params, name), valid)

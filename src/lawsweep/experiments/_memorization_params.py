@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from lawsweep import Field
-from lawsweep.experiments._fields import Activation, InputDim, Precision, RowLaw, Samples
+from lawsweep.experiments._fields import (
+    Activation,
+    InputDim,
+    Precision,
+    RowLaw,
+    Samples,
+    check_choices,
+)
 
 SOURCE = "arXiv 2205.10217, Fig. 2"
 LM = "levenberg_marquardt"
@@ -84,6 +91,7 @@ class Params:
     ] = False
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if self.optimizer == LM:
             self._check_least_squares()
         if self.loss == "logistic" and self.targets == "gaussian":

@@ -108,7 +108,7 @@ def _first_order(params: Sequence[Params], drawn: Sequence[Drawn]) -> list[Train
         [torch.stack(layer) for layer in zip(*(one.weights for one in drawn), strict=True)],
         activation(p.activation),
         learning_rate=[usual if q.learning_rate is None else q.learning_rate for q in params],
-        optimizer="gd" if p.optimizer == "gd" else "adam",
+        optimizer=p.optimizer,
         loss=p.loss,
         schedule=p.schedule,
         max_steps=p.max_steps,

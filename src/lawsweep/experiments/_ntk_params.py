@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from lawsweep import Field
 from lawsweep.core.errors import unknown_name
-from lawsweep.experiments._fields import ROW_LAWS, Activation, Precision, Samples
+from lawsweep.experiments._fields import ROW_LAWS, Activation, Precision, Samples, check_choices
 from lawsweep.experiments._ntk_network import (
     CONJUGATE,
     FULL,
@@ -101,6 +101,7 @@ class Params:
     full_spectrum: Annotated[bool, Field("keep all eigenvalues, by a dense solve")] = False
 
     def __post_init__(self) -> None:
+        check_choices(self)
         hidden_widths(self.width, self.depth, self.shape, self.widths)
         layer_betas(self.beta, self.betas, self.depth)
         kernel_layers(self.kernel, self.depth)

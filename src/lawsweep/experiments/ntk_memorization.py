@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from lawsweep import Cost, Field, experiment, stream
-from lawsweep.experiments._fields import Activation, InputDim, RowLaw, Samples
+from lawsweep.experiments._fields import Activation, InputDim, RowLaw, Samples, check_choices
 
 _M = "arXiv 2205.10217"
 
@@ -35,6 +35,9 @@ class Params:
     tolerance: Annotated[float, Field("largest error of a fit, over the largest target", gt=0)] = (
         1e-6
     )
+
+    def __post_init__(self) -> None:
+        check_choices(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.names import named
+
 _SQRT2 = math.sqrt(2.0)
 _SQRT2PI = math.sqrt(2.0 * math.pi)
 LEAKY_SLOPE = 0.01  # torch's default
@@ -88,8 +90,4 @@ ACTIVATIONS: dict[str, Activation] = {
 
 def activation(name: str) -> Activation:
     """The activation called ``name``; ValueError lists the valid ones."""
-    try:
-        return ACTIVATIONS[name]
-    except KeyError:
-        valid = ", ".join(sorted(ACTIVATIONS))
-        raise ValueError(f"unknown activation {name!r}; valid: {valid}") from None
+    return named("activation", name, dict(sorted(ACTIVATIONS.items())))

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.arccos import RELU, HomogeneousKernel
-from lawsweep.kernels.target_rows import expected_sparse_norm
+from lawsweep.kernels.names import unknown
+from lawsweep.kernels.target_rows import LAWS, expected_sparse_norm
 from lawsweep.kernels.target_slots import directions_norms
 
 
@@ -153,9 +154,7 @@ def expected_norm(law: str, d: int, density: float = 0.1) -> float:
         direct = 1.0 - 0.5 * math.sqrt(math.pi) * torch.erf(root) / root
         tail = -torch.expm1(d * torch.log1p(-torch.where(root < 0.7, series, direct)))
         return float((tail * torch.exp(-0.5 * y)).sum() * (y[1] - y[0]) / (2 * math.sqrt(math.pi)))
-    raise ValueError(
-        f"unknown row law {law!r}; valid: sphere, gaussian, rademacher, uniform, sparse"
-    )
+    raise unknown("row law", law, LAWS)
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from lawsweep.kernels.eigmin import DENSE_BELOW, smallest_eigenvalue
 from lawsweep.kernels.eigmin_dense import dense_pairs
-from lawsweep.kernels.eigmin_input import SAFE_RANGE, checked, default_tol, gamma
+from lawsweep.kernels.eigmin_input import SAFE_RANGE, SOLVERS, checked, default_tol, gamma
 from lawsweep.kernels.eigmin_result import Facts, MinEigenvalue, judge
+from lawsweep.kernels.names import check_name
 
 # Numbers of a stack that goes through the steps together: 2 MB of doubles stay in a core's cache.
 STACK_CPU, STACK_GPU = 2**18, 2**28
@@ -42,6 +43,7 @@ def smallest_eigenvalues_batched(
             f"expected matrices (B, N, N) and B starts, got {tuple(matrices.shape)} "
             f"and {len(starts)}"
         )
+    check_name("solver", solver, SOLVERS)
     if not len(matrices):
         return []
     n = checked(matrices[0], solver).shape[0]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.crew import Crew
+from lawsweep.kernels.names import check_name
 
 # Inverse iteration squares numbers up to 1 / lambda_min, so entries are held within this power of
 # the largest number of their type (1e-77 .. 1e77 in float64, 2e-10 .. 4e9 in float32).
@@ -36,8 +37,7 @@ def gamma(k: int, dtype: torch.dtype) -> float:
 
 def checked(matrix: Tensor, solver: str) -> Tensor:
     """``matrix``; ValueError for a bad shape, type or solver."""
-    if solver not in SOLVERS:
-        raise ValueError(f"unknown solver {solver!r}; valid: {', '.join(SOLVERS)}")
+    check_name("solver", solver, SOLVERS)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
         raise ValueError(f"expected a square matrix (N, N), got shape {tuple(matrix.shape)}")
     if matrix.dtype not in (torch.float64, torch.float32):

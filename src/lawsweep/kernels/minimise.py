@@ -23,6 +23,7 @@ from torch import Tensor
 from lawsweep.kernels.minimise_lbfgs import Limited
 from lawsweep.kernels.minimise_models import Eigen, Products
 from lawsweep.kernels.minimise_valleys import corrected
+from lawsweep.kernels.names import named
 
 Solver = Literal["newton", "newton_cg", "lbfgs"]
 Model = Eigen | Products | Limited
@@ -167,9 +168,10 @@ def minimise(
     eigenvalue is below -CURVATURE_TOL times the largest.  ``radius``: first trust radius, by
     default 0.3 |start|, or 1 at zero.
 
-    Raises ValueError for a start that is not (R, n) or not finite, or a tol or scale that is not
-    positive.
+    Raises ValueError for an unknown solver, a start that is not (R, n) or not finite, or a tol or
+    scale that is not positive.
     """
+    model = named("solver", solver, _MODELS)()
     if start.ndim != 2 or start.shape[0] < 1 or start.shape[1] < 1:
         raise ValueError(f"expected starts of shape (R, n), got {tuple(start.shape)}; reshape them")
     if not bool(start.isfinite().all()):
@@ -180,7 +182,6 @@ def minimise(
             f"expected tol > 0 and a finite scale > 0, got {tol} and {scale.tolist()}; change them"
         )
     state = _State(objective, start, radius)
-    model: Model = _MODELS[solver]()
     stale = torch.arange(start.shape[0])  # restarts whose model is of an older point
     for iteration in range(max_iterations + 1):
         _check_finite(state)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.activations import Activation
+from lawsweep.kernels.names import check_name
 
 PARAMETERISATIONS = ("standard", "ntk")
 
@@ -39,9 +40,7 @@ def weight_sds(
     scales = [1.0] * depth if betas is None else list(betas)
     if len(scales) != depth:
         raise ValueError(f"expected {depth} betas, one a layer, got {len(scales)}")
-    if parameterisation not in PARAMETERISATIONS:
-        valid = ", ".join(PARAMETERISATIONS)
-        raise ValueError(f"unknown parameterisation {parameterisation!r}; valid: {valid}")
+    check_name("parameterisation", parameterisation, PARAMETERISATIONS)
     last = depth if parameterisation == "ntk" else depth - 1  # layers divided by sqrt(fan-in)
     return [
         beta / (math.sqrt(fan_in) if layer < last else 1.0)

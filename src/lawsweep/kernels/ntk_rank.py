@@ -39,7 +39,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from lawsweep.kernels.activations import Activation
+from lawsweep.kernels.activations import ACTIVATIONS, Activation
+from lawsweep.kernels.names import check_name
 from lawsweep.kernels.ntk import KINKED, Linearisation, check_layers, member
 
 HOMOGENEOUS = KINKED
@@ -72,6 +73,7 @@ def rank_bound(
 
     Nominal: all units count as live.  ``layers``: numbers 1..L, None for all.
     """
+    check_name("activation", act_name, ACTIVATIONS)
     depth = len(widths) - 1
     chosen = check_layers(layers, depth)
     if act_name == "linear":

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from lawsweep.kernels.compression_objective import Rows
 from lawsweep.kernels.hermite import SMOOTH
+from lawsweep.kernels.names import named
 from lawsweep.kernels.pair_profiles import HermiteProfile, Profile
 from lawsweep.kernels.target_slots import directions_norms
 
@@ -81,10 +82,10 @@ def choose_degree(name: str, norms: Tensor, tolerance: float) -> HermiteProfile:
     Relative to V at the largest of ``norms``; the largest degree where none is (an activation with
     a kink, such as ELU, or large norms): then the error at the actual cosines decides.
     """
-    worst = norms.max().reshape(1)
+    f, worst = named("activation", name, SMOOTH), norms.max().reshape(1)
     for degree in (40, 80, 160):
-        profile = HermiteProfile(SMOOTH[name], degree)
+        profile = HermiteProfile(f, degree)
         allowed = tolerance * float(profile.own(worst)[0])
         if float(profile.error(worst)) ** 2 <= allowed:
             return profile
-    return HermiteProfile(SMOOTH[name], 320)
+    return HermiteProfile(f, 320)

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from lawsweep.kernels import sampling
 from lawsweep.kernels.activations import activation
+from lawsweep.kernels.names import named
 from lawsweep.kernels.ntk_operator import LayerPairs, NtkRows
 
 Array = np.ndarray
@@ -241,11 +242,13 @@ class NtkShards:
         if isinstance(given, np.ndarray):
             # An array from another process may be read-only memory.
             given = torch.from_numpy(given if given.flags.writeable else given.copy())
-        return given.to(self.device, sampling.DTYPES[self.dtype])
+        return given.to(self.device, named("dtype", self.dtype, sampling.DTYPES))
 
     def _tensor(self, array: Array) -> Tensor:
         return torch.tensor(
-            np.asarray(array), dtype=sampling.DTYPES[self.dtype], device=self.device
+            np.asarray(array),
+            dtype=named("dtype", self.dtype, sampling.DTYPES),
+            device=self.device,
         )
 
 

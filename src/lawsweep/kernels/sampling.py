@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.names import named
+
 BLOCK = 2**22  # numbers that are drawn at a time: what a law needs beside its rows stays small
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
@@ -46,10 +48,7 @@ def rows(
     ``law``: ``gaussian``, ``sphere`` (radius sqrt(d)), ``rademacher`` or ``uniform``.
     Raises ValueError for another law.
     """
-    try:
-        draw = _ROWS[law]
-    except KeyError:
-        raise ValueError(f"unknown row law {law!r}; valid: {', '.join(_ROWS)}") from None
+    draw = named("row law", law, _ROWS)
     if n * d <= BLOCK:
         return torch.from_numpy(np.ascontiguousarray(draw(rng, n, d))).to(device, dtype)
     out = torch.empty(n, d, dtype=dtype, device=device)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels import sampling
+from lawsweep.kernels.names import check_name, unknown
 
 BLOCK_ROWS = 1 << 15
 LAWS = (*sampling.ROW_LAWS, "sparse")
@@ -50,8 +51,7 @@ def target_rows(
 
     Raises ValueError for another law, or sizes or a density out of range.
     """
-    if law not in LAWS:
-        raise ValueError(f"unknown row law {law!r}; valid: {', '.join(LAWS)}")
+    check_name("row law", law, LAWS)
     if n < 1 or d < 1 or not 0.0 < density <= 1.0:
         raise ValueError(
             f"expected n >= 1, d >= 1 and a density in (0, 1], got {n}, {d} and {density}; "
@@ -108,7 +108,7 @@ def target_outputs(
             raise ValueError(f"expected a bias between -1 and 1, got {bias}; it is the mean of +-1")
         a = np.where(rng.random(shape) < 0.5 * (1.0 + bias), 1.0, -1.0)
     else:
-        raise ValueError(f"unknown output law {law!r}; valid: {', '.join(OUTPUTS)}")
+        raise unknown("output law", law, OUTPUTS)
     return torch.from_numpy(a).to(device=device, dtype=dtype)
 
 

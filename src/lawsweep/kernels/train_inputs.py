@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.names import check_name
 from lawsweep.kernels.train_losses import LossName
 from lawsweep.kernels.train_optimizers import OPTIMIZERS, Schedule
 from lawsweep.kernels.train_stop import StopRule
@@ -18,6 +19,7 @@ OptimizerName = Literal["adam", "gd"]
 
 def check_tensors(x: Tensor, y: Tensor, weights: Sequence[Tensor], loss: LossName) -> None:
     """Raise ValueError unless the data and the weights fit each other and the loss."""
+    check_name("loss", loss, get_args(LossName))
     if x.ndim != 3 or 0 in x.shape or tuple(y.shape[:2]) != tuple(x.shape[:2]):
         raise ValueError(
             "expected x of shape (S, N, d) and y of shape (S, N), none of them empty, got "
@@ -96,8 +98,7 @@ def check_settings(max_steps: int, target_loss: float, **names: str) -> None:
         "schedule": get_args(Schedule),
     }
     for name, value in names.items():
-        if value not in valid[name]:
-            raise ValueError(f"unknown {name} {value!r}; valid: {', '.join(valid[name])}")
+        check_name(name, value, valid[name])
     if max_steps < 1:
         raise ValueError(f"max_steps must be at least 1, got {max_steps!r}")
     if not target_loss >= 0:

@@ -14,11 +14,12 @@ j other than y, s = log sum_j exp(f_j - f_y).  So the loss of a sample fitted we
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.names import check_name
 from lawsweep.kernels.train_threads import PARALLEL_FROM, OneThread, parts
 
 LossName = Literal["squared", "logistic"]
@@ -36,6 +37,7 @@ def head(name: LossName, outputs: Tensor, targets: Tensor, losses: Tensor, split
 
     ``targets`` as :func:`as_targets` gives them.  ``split``: take the seeds one by one.
     """
+    check_name("loss", name, get_args(LossName))
     if name == "squared":
         return _Squared(outputs, targets, losses, split)
     if targets.dtype == torch.int64:
@@ -45,6 +47,7 @@ def head(name: LossName, outputs: Tensor, targets: Tensor, losses: Tensor, split
 
 def as_targets(name: LossName, y: Tensor, n_outputs: int) -> Tensor:
     """Targets as the heads take them: (S, N, C), for ``logistic`` (S, N, 1) whatever C."""
+    check_name("loss", name, get_args(LossName))
     whole = name == "squared" and n_outputs > 1
     return (y if whole else y.unsqueeze(-1)).detach().contiguous()
 
@@ -122,6 +125,7 @@ def n_wrong(name: LossName, outputs: Tensor, y: Tensor) -> int | None:
     all are -1 or +1 (one output) or all one-hot.  A tie (an output of 0, or an equal one of
     another class) counts as wrong.
     """
+    check_name("loss", name, get_args(LossName))
     if outputs.shape[-1] == 1:
         signs = bool((y.abs() == 1).all())
         return int((~(outputs[:, 0] * y > 0)).sum()) if signs else None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import cos, pi, sqrt
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.names import check_name
 from lawsweep.kernels.train_threads import aligned_size
 
 BETA_1, BETA_2, EPS = 0.9, 0.999, 1e-8  # Kingma and Ba (arXiv 1412.6980), algorithm 1
@@ -25,6 +26,7 @@ Schedule = Literal["constant", "cosine"]
 
 def schedule_factor(schedule: Schedule, step: int, max_steps: int) -> float:
     """The learning rate of update ``step`` (from 0) over that of the first."""
+    check_name("schedule", schedule, get_args(Schedule))
     return 1.0 if schedule == "constant" else (1.0 + cos(pi * step / max_steps)) / 2.0
 
 

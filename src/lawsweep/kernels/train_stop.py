@@ -6,9 +6,11 @@ Losses are looked at every CHECK_EVERY steps, so that a device is not waited for
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
+
+from lawsweep.kernels.names import check_name
 
 CHECK_EVERY = 100
 _CURVE_PER_DECADE = 40
@@ -53,6 +55,7 @@ class Monitor:
     def __init__(
         self, n_seeds: int, n_samples: int, max_steps: int, rule: StopRule, target_loss: float
     ) -> None:
+        check_name("stop_rule", rule, get_args(StopRule))
         self._n_samples, self._max_steps = n_samples, max_steps
         self._rule, self._target = rule, target_loss
         nan = np.full(n_seeds, np.nan)
