@@ -10,6 +10,7 @@ from toys import pair
 from lawsweep.cli.compose import load_sweep
 from lawsweep.core.errors import LawsweepError
 from lawsweep.core.plan import make_plan
+from lawsweep.store import signs
 from lawsweep.store.places import open_folder
 from lawsweep.store.sweep_folder import SweepFolder, find_launch
 
@@ -40,19 +41,22 @@ def test_launch_records_and_signs_of_life(root):
     folder.write_launch("L1", {"command": "x"})
     folder.beat("L1", {"running": 3})
     folder.launches.write("L2.live", b"{torn")
-    assert folder.live(0) == []
+    assert folder.live() == []
     state = {"running": 3, "rate": 0.5, "at": 100.0, "eta_s": None}
     folder.beat("L1", state)
     folder.beat("L5", {"at": 100.0})
-    folder.beat("L6", {**state, "at": "abc"})
-    assert folder.live(99) == [state]
-    assert folder.live(100) == []
+    folder.beat("L6", {**state, "rate": "abc"})
+    (sign,) = folder.live()
+    assert (sign.launch_id, sign.state) == ("L1", state)
+    now = folder.folder.clock()
+    assert folder.live(now + signs.ALIVE_S + 2) == []
     folder.end_beat("L1")
     folder.end_beat("L1")
-    assert folder.live(0) == []
-    folder.drop_dead(0)
-    assert len(folder.launches.names()) == 4
-    folder.drop_dead(1e11)
+    assert folder.live() == []
+    folder.launches.delete("L2.live")
+    folder.drop_dead()
+    assert len(folder.launches.names()) == 3
+    folder.drop_dead(now + signs.PATIENCE_S + signs.MARGIN_S + 2)
     assert folder.launches.names() == ["L1.json"]
     assert find_launch(root, "L1") == {"command": "x"}
     assert find_launch(root, "L9") is None

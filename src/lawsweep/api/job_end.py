@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import time
 
-from lawsweep.api.job_states import Job, find_job, folder_of, jobs, remember, who
+from lawsweep.api.job_states import Job, find_job, folder_of, jobs, remember
 from lawsweep.core.errors import ExecutorError, InvalidValueError
 from lawsweep.executors.ray_jobs import STOP_WAIT_S, JobServer
+from lawsweep.runner.presence import who
 
 POLL_S = 0.5
 OWN_CODES = (*range(1, 126), 130)  # others are a shell's: not found, killed

@@ -66,8 +66,10 @@ def follow(
 
 def _sign(results_dir: str, sweep: str, job: str) -> dict[str, Any] | None:
     with contextlib.suppress(StoreError):
-        beats = folder_of(results_dir, sweep).live(since=time.time() - 60)
-        return next((b for b in beats if b.get("job") == job), None)
+        folder = folder_of(results_dir, sweep)
+        # In an object store its clock is three requests, and this is asked every two seconds.
+        signs = folder.live(None if folder.folder.is_local else time.time())
+        return next((dict(s.state) for s in signs if s.state.get("job") == job), None)
     return None
 
 

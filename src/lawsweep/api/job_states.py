@@ -8,10 +8,7 @@ driver left in the store is told instead.
 from __future__ import annotations
 
 import contextlib
-import getpass
-import os
 import platform
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -35,8 +32,6 @@ from lawsweep.executors.ray_jobs import (
 
 if TYPE_CHECKING:
     from lawsweep.store.sweep_folder import SweepFolder
-
-ALIVE_S = 20.0  # a sign of life older than this is none; drivers give one every 2 to 8 s
 
 
 @dataclass(frozen=True)
@@ -72,15 +67,6 @@ class Job:
         return self.alive or self.state in ("PENDING", "RUNNING")
 
 
-def who() -> str:
-    """``user@host`` of this process."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container whose user has no name
-        user = str(os.getuid())
-    return f"{user}@{platform.node()}"
-
-
 def jobs(
     results_dir: str, sweep: str, *, ask: bool = True, address: str | None = None
 ) -> list[Job]:
@@ -112,9 +98,7 @@ def jobs_of(folder: SweepFolder, *, ask: bool = True, address: str | None = None
 
 def _alive(folder: SweepFolder) -> dict[str, float]:
     """Jobs whose driver lives, and the seconds since its last sign of life."""
-    now = time.time()
-    beats = folder.live(since=now - ALIVE_S)
-    return {str(b["job"]): now - float(b["at"]) for b in beats if b.get("job")}
+    return {str(s.state["job"]): s.age_s for s in folder.live() if s.state.get("job")}
 
 
 def _job(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lawsweep.api.running import LIVE_S
 from lawsweep.api.searching import open_search, summary
 from lawsweep.api.study import study
 from lawsweep.core.outcome import FAILURES
@@ -65,11 +63,11 @@ def status(sweep: Sweep) -> Status:
     planned = len(opened.plan)
     if search is not None:
         planned = len({opened.plan.run_ids[i] for i in search.asked()} | set(known))
-    live = SweepFolder(sweep.folder).live(since=time.time() - 10 * LIVE_S)
+    live = SweepFolder(sweep.folder).live()
     return Status(
         planned=planned,
         statuses=Counter(d.status for d in known.values()),
-        launches=tuple(live),
+        launches=tuple(sign.state for sign in live),
         skipped=dict(opened.table.skipped),
         infeasible=opened.table.reasons(known, "infeasible"),
         search=None if search is None else summary(search),

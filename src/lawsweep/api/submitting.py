@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lawsweep.api import job_request
-from lawsweep.api.job_states import Job, jobs_of, who
+from lawsweep.api.job_states import Job, jobs_of
 from lawsweep.api.searching import forecast, open_search
 from lawsweep.api.shipping import Shipment, job_results_dir, survey
 from lawsweep.api.study import Study, study
@@ -25,6 +25,7 @@ from lawsweep.core.errors import LawsweepError, StoreError
 from lawsweep.core.search import SearchSpec
 from lawsweep.core.sweep import Sweep
 from lawsweep.executors.ray_jobs import JobServer, job_server_address
+from lawsweep.runner.presence import who
 
 if TYPE_CHECKING:
     from lawsweep.core.plan import Plan

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lawsweep.core.errors import unknown_name
+from lawsweep.core.errors import StoreError, unknown_name
 from lawsweep.core.experiment import Experiment
 from lawsweep.store.array_values import KEYS, ArrayValues
 from lawsweep.store.folder import Folder
@@ -123,7 +123,7 @@ class ArrayTable:
         self.folder = (open_folder(self.root) / self.experiment.name / self.name).held()
         self.schema = array_schema(self.experiment, self.name)
         self._writer = PartWriter(self.folder, self._whole, parquet_bytes, MERGE_BYTES)
-        self._written: set[str] = set()  # digests of the parts of the append before
+        self._written: dict[str, str] = {}  # parts of the append before: digest to name
 
     def append(self, rows: Sequence[Mapping[str, Any]], values: Sequence[np.ndarray]) -> None:
         """Write the values of these rows: durable when this returns.  Raises StoreError.
@@ -137,20 +137,28 @@ class ArrayTable:
             return
         types = {n: self.schema.field(n).type for n in KEYS}
         keys = pa.table({n: pa.array([r[n] for r in rows], type=t) for n, t in types.items()})
-        before, self._written = self._written, set()
+        before, self._written = self._written, {}
         start = held = 0
         for i, size in enumerate([v.nbytes for v in values] + [PART_BYTES + 1]):
             if i > start and held + size > PART_BYTES:
                 data = parquet_bytes(
                     encode(keys.slice(start, i - start), values[start:i], self.schema)
                 )
-                # Tried again because the rows could not be written: these are durable already.
-                if digest(data) not in before:
-                    self._writer.write(data)
-                self._written.add(digest(data))
+                # Tried again because the rows could not be written: these are durable already,
+                # unless somebody has removed or merged them since.
+                name = before.get(digest(data))
+                if name is None or not self._is_there(name):
+                    name = self._writer.write(data)
+                self._written[digest(data)] = name
                 start, held = i, 0
             held += size
         self._writer.merge()
+
+    def _is_there(self, name: str) -> bool:
+        try:
+            return self.folder.size(name) > 0
+        except (FileNotFoundError, StoreError):
+            return False
 
     def _whole(self, name: str) -> pa.Table:
         def whole(file: pq.ParquetFile) -> pa.Table:

@@ -123,17 +123,35 @@ def check_writable(folder: Path) -> None:
 
     Creates nothing: the nearest folder that exists is probed with an unnamed file.
     """
+    try:
+        _probe(folder)
+    except OSError as error:
+        raise store_error(folder, error) from None
+
+
+def clock(folder: Path) -> float:
+    """The time now by the clock of the file system at ``folder``, seconds of the epoch.
+
+    That of the file server, as a rule; this host's where nothing can be written.  Leaves nothing.
+    """
+    try:
+        return _probe(folder)
+    except OSError:
+        return time.time()
+
+
+def _probe(folder: Path) -> float:
+    """Write an unnamed file in the nearest folder that exists; when it was written."""
     import tempfile
 
     existing = folder.absolute()
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
-    try:
-        with tempfile.TemporaryFile(dir=existing) as probe:
-            probe.write(b"lawsweep")
-            probe.flush()
-    except OSError as error:
-        raise store_error(folder, error) from None
+    with tempfile.TemporaryFile(dir=existing) as probe:
+        probe.write(b"lawsweep")
+        probe.flush()
+        os.fsync(probe.fileno())  # the server's answer has its time
+        return os.fstat(probe.fileno()).st_mtime
 
 
 def is_stale(error: OSError) -> bool:

@@ -107,3 +107,10 @@ class Folder(ABC):
     @abstractmethod
     def check_writable(self) -> None:
         """Raise StoreError unless a file can be written here.  Leaves nothing."""
+
+    @abstractmethod
+    def clock(self) -> float:
+        """The time now by the clock that ``modified`` goes by, seconds of the epoch.
+
+        That of the file or object server; this host's where nothing can be written here.
+        """

@@ -2,13 +2,14 @@
 
 Never a row.  What is removed is what no reader looks at (temporary files, signs of life of dead
 launches), or what is elsewhere too, bit for bit (parts covered by others), or array values that
-no row acknowledges; all older than an hour, so that nothing a living writer is at is touched.
+no row acknowledges; all older than an hour by the clock of the store, so that nothing a living
+writer is at is touched.  A launch that waits for its store may wait for longer, and says so in its
+sign of life: values that it may still write the rows of stay.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -25,6 +26,7 @@ from lawsweep.store.files import TEMPORARY
 from lawsweep.store.folder import Folder
 from lawsweep.store.parts import SkippedPart, part_name, part_names, use_part
 from lawsweep.store.places import open_folder
+from lawsweep.store.signs import SUFFIX, Sign, may_still_write, signs
 
 OLDER_S = 3600.0
 DEPTH = 4  # results/sweeps/<sweep>/launches; a loop of links ends here
@@ -57,7 +59,7 @@ def gc(
     *,
     dry: bool = True,
     orphans: bool = False,
-    now: Callable[[], float] = time.time,
+    now: Callable[[], float] | None = None,
     older_s: float = OLDER_S,
 ) -> list[Rubbish]:
     """List what could go under the results folder; with ``dry`` false also remove it.
@@ -65,25 +67,36 @@ def gc(
     With ``orphans`` the rows of no known sweep are listed too; they are never removed.
     Raises StoreError when the folder cannot be read or written.
     """
-    root, before = open_folder(results), now() - older_s
-    found = list(_leftovers(root, before, dry))
+    root = open_folder(results)
+    time = (now or root.clock)()
+    before = time - older_s
+    found = list(_leftovers(root, time, before, dry))
     tables, arrays = root / "tables", root / "arrays"
     for name in tables.folders():
         found += _covered(tables / name, before, dry)
     for name in arrays.folders():
+        waiting = may_still_write(root, name, time)
         for array in (arrays / name).folders():
             found += _covered(arrays / name / array, before, dry)
-            found += _values_without_rows(arrays / name / array, tables / name, before, dry)
+            found += _values_without_rows(
+                arrays / name / array, tables / name, before, dry, waiting
+            )
     if orphans:
         found += _rows_of_no_sweep(root)
     return found
 
 
-def _leftovers(folder: Folder, before: float, dry: bool, depth: int = 0) -> Iterator[Rubbish]:
+def _leftovers(
+    folder: Folder, time: float, before: float, dry: bool, depth: int = 0
+) -> Iterator[Rubbish]:
     """Temporary files, and signs of life of launches that died, in the folder and below."""
+    is_launches = folder.name == "launches"
+    living = {s.launch_id for s in signs(folder, time) if s.may_write} if is_launches else set()
     for name in folder.names():
         kind: Kind = "temporary" if name.startswith(TEMPORARY) else "dead launch"
-        if kind == "dead launch" and not (folder.name == "launches" and name.endswith(".live")):
+        if kind == "dead launch" and not (is_launches and name.endswith(SUFFIX)):
+            continue
+        if name.removesuffix(SUFFIX) in living:
             continue
         size = _size_if_older(folder, name, before)
         if size is not None:
@@ -92,7 +105,7 @@ def _leftovers(folder: Folder, before: float, dry: bool, depth: int = 0) -> Iter
             yield _done(Rubbish(kind, f"{folder}/{name}", text, 1, size), folder, name, dry)
     if depth < DEPTH:
         for name in folder.folders():
-            yield from _leftovers(folder / name, before, dry, depth + 1)
+            yield from _leftovers(folder / name, time, before, dry, depth + 1)
 
 
 def _size_if_older(folder: Folder, name: str, before: float) -> int | None:
@@ -174,9 +187,12 @@ def _is_elsewhere(folder: Folder, name: str, others: list[str]) -> bool:
 
 
 def _values_without_rows(
-    folder: Folder, rows: Folder, before: float, dry: bool
+    folder: Folder, rows: Folder, before: float, dry: bool, waiting: Sequence[Sign]
 ) -> Iterator[Rubbish]:
-    """Values whose writer died before it wrote their row.  What has a row stays, of course."""
+    """Values whose writer died before it wrote their row.  What has a row stays, of course.
+
+    ``waiting``: launches that may be about to write some.
+    """
     parts = [(n, _keys(rows, n)) for n in part_names(rows)]
     known = [k for _, k in parts if k is not None]
     kept = ""
@@ -184,6 +200,8 @@ def _values_without_rows(
         kept = f"some parts of {rows} cannot be read, and may have their rows"
     elif not known:
         kept = f"there is no row in {rows}: was it moved?"
+    if waiting:
+        kept = f"{waiting[0]} may still write their rows"
     for name in part_names(folder):
         keys, size = _keys(folder, name), _size_if_older(folder, name, before)
         if keys is None or size is None:

@@ -130,6 +130,10 @@ class LocalFolder(Folder):
             self.ground.check(self.path)
         files.check_writable(self.path)
 
+    def clock(self) -> float:
+        """See Folder."""
+        return files.clock(self.path)
+
     def _error(self, error: OSError, what: str) -> Exception:
         # A stale handle is a file that another machine has removed since.
         if isinstance(error, FileNotFoundError) or files.is_stale(error):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -177,6 +178,17 @@ class ObjectFolder(Folder):
         probe = f"{TEMPORARY}probe-{uuid.uuid4().hex}"
         self.write(probe, b"lawsweep")
         self.delete(probe)
+
+    def clock(self) -> float:
+        """See Folder: an object is put, its time read, and removed."""
+        probe = f"{TEMPORARY}probe-{uuid.uuid4().hex}"
+        try:
+            self.write(probe, b"lawsweep")
+            now = self.modified(probe)
+            self.delete(probe)
+        except (StoreError, FileNotFoundError):
+            return time.time()
+        return now
 
     @contextmanager
     def _clear_errors(self, what: str) -> Iterator[None]:

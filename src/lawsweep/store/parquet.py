@@ -7,6 +7,7 @@ attempt.  A torn, foreign or newer file is named and skipped.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -55,6 +56,9 @@ _KEYS = [
     "started_at",
 ]  # fmt: skip
 
+# A process that was suspended for so long between its arrays and their rows may have been taken
+# for dead, and the arrays for nobody's.
+LONG_S = 600.0
 MERGE_BYTES = 64 * 2**20  # of parts together; larger ones stay as they are
 T = TypeVar("T")
 
@@ -167,12 +171,15 @@ class ParquetTable:
         if not rows:
             return
         columns = [pa.array([r.get(f.name) for r in rows], type=f.type) for f in self.schema]
-        if arrays is not None and any(arrays):
+        began, has_arrays = time.time(), arrays is not None and any(arrays)
+        if arrays is not None and has_arrays:
             self.array_store.append(rows, arrays)
         data = encode(pa.Table.from_arrays(columns, schema=self.schema))
         with self._lock:
             self._writer.write(data)
             self._writer.merge()
+        if arrays is not None and has_arrays and abs(time.time() - began) > LONG_S:
+            self.array_store.append(rows, arrays)  # writes those that are not there any more
 
     def _whole(self, name: str) -> pa.Table:
         return read_part(self.folder, name, self.schema, {})

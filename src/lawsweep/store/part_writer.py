@@ -36,11 +36,12 @@ class PartWriter:
         self._last = ("", "")  # digest and name of the part written last
         self.is_there = False  # whether the folder is known to exist
 
-    def write(self, data: bytes, level: int = 0) -> None:
-        """Write a part.  The same bytes again, after a failed try, get the same name again.
+    def write(self, data: bytes, level: int = 0) -> str:
+        """Write a part; its name.
 
-        So a part whose write was reported as failed, but was done, is not there twice.  Raises
-        StoreError, and then the part is absent or will be written again under its name.
+        The same bytes again, after a failed try, get the same name again.  So a part whose
+        write was reported as failed, but was done, is not there twice.  Raises StoreError, and
+        then the part is absent or will be written again under its name.
         """
         key = digest(data)
         name = self._last[1] if self._last[0] == key else part_name(data)
@@ -52,6 +53,7 @@ class PartWriter:
         while len(self._own) <= level:
             self._own.append({})
         self._own[level][name] = len(data)
+        return name
 
     def merge(self, level: int = 0) -> None:
         """Put the parts of one level into one part of the next, when there are enough.

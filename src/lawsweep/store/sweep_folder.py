@@ -19,6 +19,7 @@ from lawsweep.store.folder import Folder
 from lawsweep.store.parts import encode
 from lawsweep.store.places import open_folder
 from lawsweep.store.schema import arrow_type
+from lawsweep.store.signs import SUFFIX, Sign, signs
 
 
 @dataclass(frozen=True)
@@ -86,36 +87,38 @@ class SweepFolder:
     def beat(self, launch_id: str, state: Mapping[str, Any]) -> None:
         """Write what a running launch is at, for ``status`` in another terminal."""
         data = json.dumps(state, default=str).encode()
-        self.launches.write(f"{launch_id}.live", data, durable=False)
+        self.launches.write(f"{launch_id}{SUFFIX}", data, durable=False)
 
     def end_beat(self, launch_id: str) -> None:
         """Remove the sign of life of a launch that ended, where that can be done."""
         with suppress(StoreError):
-            self.launches.delete(f"{launch_id}.live")
+            self.launches.delete(f"{launch_id}{SUFFIX}")
 
-    def live(self, since: float) -> list[dict[str, Any]]:
-        """Signs of life of launches, whole ones not older than ``since`` (seconds of the epoch)."""
-        found = [s for n in self._names(".live") if (s := _read_json(self.launches, n))]
-        return [s for s in found if _is_live(s) and s["at"] > since]
+    def signs(self, now: float | None = None) -> list[Sign]:
+        """Signs of life of launches; ``now`` is the store's time, where it is known already."""
+        return list(signs(self.launches, self.launches.clock() if now is None else now))
+
+    def live(self, now: float | None = None) -> list[Sign]:
+        """Signs of life of launches that are alive, as far as can be seen."""
+        return [s for s in self.signs(now) if s.is_alive and _is_whole(s.state)]
 
     def launch_records(self) -> list[dict[str, Any]]:
         """The provenance records of all launches, latest first; unreadable ones left out."""
         names = reversed(self._names(".json"))
         return [record for n in names if (record := _read_json(self.launches, n))]
 
-    def drop_dead(self, before: float) -> None:
-        """Remove signs of life that a killed launch left."""
-        for name in self._names(".live"):
-            with suppress(OSError, StoreError):
-                if self.launches.modified(name) < before:
-                    self.launches.delete(name)
+    def drop_dead(self, now: float | None = None) -> None:
+        """Remove signs of life of launches that can write no more."""
+        for sign in self.signs(now):
+            if not sign.may_write:
+                self.end_beat(sign.launch_id)
 
     def _names(self, suffix: str) -> list[str]:
         return [n for n in self.launches.names() if n.endswith(suffix)]
 
 
-def _is_live(state: Mapping[str, Any]) -> bool:
-    numbers = all(isinstance(state.get(k), int | float) for k in ("at", "running", "rate"))
+def _is_whole(state: Mapping[str, Any]) -> bool:
+    numbers = all(isinstance(state.get(k), int | float) for k in ("running", "rate"))
     return numbers and isinstance(state.get("eta_s"), int | float | None)
 
 
