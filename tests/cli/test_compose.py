@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import time
+
+import pyarrow as pa
 import pytest
 import yaml
 
@@ -134,9 +137,41 @@ def test_points_come_from_a_file_and_into_the_record(write, folder):
         (folder / "grid.csv").write_text(text)
         with pytest.raises(LawsweepError, match=message):
             load_sweep("filed")
+    (folder / "grid.csv").write_text("n\n")
     write("lost", "experiment: toys:toy\naxes: {points: none.parquet}\n")
     with pytest.raises(LawsweepError, match="There is no points file none"):
         load_sweep("lost")
+
+
+TEXTS = ["010", "1e3", "true", "nan", "2020-01-01", "${oc.env:HOME}", r"a\\\${b}", "NA", "12:30"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet", "jsonl"])
+def test_the_cells_of_a_points_file_are_what_their_params_are(write, folder, suffix):
+    from lawsweep.store.export import write_table
+
+    kernels = pa.table({"kernel": TEXTS, "n_target": range(1, 10), "half": [0.5] * 9})
+    write_table(kernels, folder / f"grid.{suffix}")
+    write(
+        "filed",
+        f"experiment: toys:pair\naxes: {{points: grid.{suffix}}}\nparams: {{n_compressed: 0}}\n"
+        "derive: {rate: 2 * half}\n",
+    )
+    sweep = load_sweep("filed")
+    assert sweep.config["axes"]["points"]["kernel"] == TEXTS
+    plan = sweep.plan()
+    assert plan.params["kernel"].tolist() == TEXTS
+    assert plan.params["rate"].tolist() == [1.0] * 9
+
+
+def test_a_points_file_of_very_many_columns_is_refused_at_once(write, folder):
+    names = ",".join(f"c{i}" for i in range(100_000))
+    (folder / "grid.csv").write_text(f"{names}\n{'1,' * 99_999}1\n")
+    write("filed", "experiment: toys:toy\naxes: {points: grid.csv}\n")
+    started = time.process_time()
+    with pytest.raises(LawsweepError, match="100,000 columns, and at most 1,000"):
+        load_sweep("filed")
+    assert time.process_time() - started < 20  # a minute before
 
 
 def test_overrides_reach_into_every_kind_of_block():

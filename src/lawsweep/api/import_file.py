@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lawsweep.api.import_read import MAX_ROWS, Source, open_source
 from lawsweep.api.row_reader import RowReader, map_columns, read_rows
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.sweep import Sweep
+from lawsweep.store.foreign import MAX_ROWS, Source, open_source
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ preset (these four Hydra merges, once), then the overrides, then plain Python.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -80,9 +81,10 @@ def load_sweep(name: str | Path, *overrides: str) -> Sweep:
         check_key(override)
     preset = _choice(parsed, "preset", content.get("preset"))
     chosen = _preset(presets, preset, path)
-    content["axes"] = _with_points(content.get("axes"))
+    experiment = _choice(parsed, "experiment", chosen.get("experiment", content.get("experiment")))
+    content["axes"] = _with_points(content.get("axes"), experiment)
     if "axes" in chosen:
-        chosen["axes"] = _with_points(chosen["axes"])
+        chosen["axes"] = _with_points(chosen["axes"], experiment)
     content = _under(content, chosen)
     # `executor=serial` and `executor.kind=serial` both choose the group's member.
     parsed = [
@@ -92,7 +94,6 @@ def load_sweep(name: str | Path, *overrides: str) -> Sweep:
         for o in parsed
     ]
     groups = [o for o in parsed if o.path[0] in GROUPS and len(o.path) == 1]
-    experiment = _choice(parsed, "experiment", chosen.get("experiment", content.get("experiment")))
     config = _compose(path.stem, experiment, content, chosen, groups)
     config["preset"] = preset
     config["experiment"] = experiment
@@ -104,29 +105,41 @@ def load_sweep(name: str | Path, *overrides: str) -> Sweep:
         for override in rest:
             config = apply_override(config, override, set(fields))
     # The points themselves go into the record: a file may change under a sweep.
-    config["axes"] = _with_points(config.get("axes"))
+    config["axes"] = _with_points(config.get("axes"), experiment)
     return Sweep.from_mapping(path.stem, config, tuple(overrides))
 
 
-def _with_points(axes: Any) -> Any:
+def _with_points(axes: Any, experiment: Any) -> Any:
     """An ``axes`` entry with every points file replaced by its columns."""
     if isinstance(axes, list | tuple):
-        return [_with_points(block) for block in axes]
+        return [_with_points(block, experiment) for block in axes]
     if not isinstance(axes, Mapping):
         return axes
     found = dict(axes)
     if isinstance(axes.get("points"), str):
         from lawsweep.store.points_file import read_points
 
-        found["points"] = read_points(Path(axes["points"]))
+        is_name = isinstance(experiment, str) and not experiment.startswith("${")
+        params = find_experiment(experiment).params if is_name else ()
+        columns = read_points(Path(axes["points"]), {s.name: s for s in params})
+        found["points"] = {n: [_literal(v) for v in c] for n, c in columns.items()}
     for key in ("union", "when"):
         if key in found:
             members = found[key] if isinstance(found[key], list | tuple) else [found[key]]
             found[key] = [
-                {**m, "axes": _with_points(m.get("axes"))} if isinstance(m, Mapping) else m
+                {**m, "axes": _with_points(m.get("axes"), experiment)}
+                if isinstance(m, Mapping)
+                else m
                 for m in members
             ]
     return found
+
+
+def _literal(value: Any) -> Any:
+    """A cell as the composed config gives it back: a text in a file is no interpolation."""
+    if not isinstance(value, str):
+        return value
+    return re.sub(r"(\\*)\$\{", lambda m: m[1] * 2 + r"\${", value)
 
 
 def _choice(parsed: Sequence[Override], key: str, otherwise: Any) -> Any:

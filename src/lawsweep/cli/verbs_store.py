@@ -101,7 +101,7 @@ def import_(
 
 def _files_and_target(words: tuple[str, ...]) -> tuple[list[str], str, tuple[str, ...]]:
     """The files, which come first, then the sweep or experiment, and its overrides."""
-    from lawsweep.api.import_read import is_file_name
+    from lawsweep.store.foreign import is_file_name
 
     n = next((i for i, word in enumerate(words) if i and not is_file_name(word)), len(words))
     if len(words) <= n:

@@ -1,33 +1,29 @@
-"""Explicit points from a file: CSV or Parquet, one column a param."""
+"""Explicit points from a file: CSV, TSV, Parquet or JSON lines, one column a param."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet as pq
+from lawsweep.core.errors import InvalidValueError
+from lawsweep.core.schema import FieldSpec
+from lawsweep.store.foreign import open_source
 
-from lawsweep.core.errors import InvalidValueError, StoreError
-
-SUFFIXES = (".csv", ".parquet")
+MAX_COLUMNS = 1_000  # params, and axes that expressions read
 
 
-def read_points(path: Path) -> dict[str, list[Any]]:
+def read_points(path: Path, specs: Mapping[str, FieldSpec]) -> dict[str, list[Any]]:
     """The columns of a points file as plain values; an empty CSV field is null.
 
-    Raises StoreError when it cannot be read, InvalidValueError when it holds no points.
+    A cell is read as the type of its param asks, in ``specs``; in the column of an axis that is
+    none, what looks like a number is one.  Raises StoreError when the file cannot be read,
+    InvalidValueError when it holds no points.
     """
-    if path.suffix not in SUFFIXES:
-        raise InvalidValueError(f"points takes a .csv or .parquet file, got {path}.")
-    try:
-        table = pq.read_table(path) if path.suffix == ".parquet" else pyarrow.csv.read_csv(path)
-    except FileNotFoundError:
-        raise StoreError(f"There is no points file {path}. Check the path.") from None
-    except (pa.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise StoreError(f"Cannot read the points file {path}: {reason}") from None
-    if not table.num_rows:
-        raise InvalidValueError(f"The points file {path} holds no points.")
-    return {str(name): table[name].to_pylist() for name in table.column_names}
+    source = open_source(path, "points", "points file", "points")
+    if len(source.names) > MAX_COLUMNS:
+        raise InvalidValueError(
+            f"The points file {path} has {len(source.names):,} columns, and at most "
+            f"{MAX_COLUMNS:,} are read. One column is one param: keep those."
+        )
+    return source.read({name: specs.get(name) for name in source.names})

@@ -1,4 +1,4 @@
-"""Files of results as columns of plain values, read as their fields' types ask.
+"""Files of somebody else's, of results or of points, as columns of values of their fields.
 
 CSV and TSV (UTF-8), Parquet, and JSON with one object a line.  Only the columns that are wanted
 are read, and nothing is held of a file that is too large to be held.
@@ -46,17 +46,24 @@ class Source:
 
 
 def is_file_name(text: str) -> bool:
-    """Whether a word of the command line names a file that could be imported."""
+    """Whether a word of the command line names a file that could be read here."""
     return text.lower().endswith(SUFFIXES)
 
 
-def open_source(path: Path) -> Source:
-    """Open a file.  Raises StoreError or InvalidValueError, in one sentence, for a bad one."""
+def open_source(
+    path: Path, taker: str = "import", what: str = "file", rows: str = "rows"
+) -> Source:
+    """Open a file.  Raises StoreError or InvalidValueError, in one sentence, for a bad one.
+
+    ``taker``, ``what`` and ``rows`` are its words for who asks, the file and what is in it.
+    """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise InvalidValueError(
-            f"import takes a file that ends in {', '.join(SUFFIXES)}, got {path}."
+            f"{taker} takes a file that ends in {', '.join(SUFFIXES)}, got {path}."
         )
+    if not path.exists():
+        raise StoreError(f"There is no {what} {path}. Check the path.")
     data = _bytes(path)
     opened = {".parquet": _parquet, ".csv": _text, ".tsv": _text}.get(suffix, _json_lines)
     try:
@@ -64,24 +71,23 @@ def open_source(path: Path) -> Source:
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _unreadable(path, error) from None
     if not source.n_rows:
-        raise InvalidValueError(f"{path} holds no rows.")
+        raise InvalidValueError(f"The {what} {path} holds no {rows}.")
     if source.n_rows > MAX_ROWS:
         raise InvalidValueError(
-            f"{path} has {source.n_rows:,} rows, and import takes {MAX_ROWS:,} at a time. Split it."
+            f"{path} has {source.n_rows:,} {rows}, and {taker} takes {MAX_ROWS:,} at a time. "
+            "Split it."
         )
     return source
 
 
 def _bytes(path: Path) -> bytes:
     try:
-        if not path.exists():
-            raise StoreError(f"There is no file {path} to import. Check the path.")
         if not path.is_file():
             raise StoreError(f"{path} is a folder, a pipe or a device. Give a file.")
         if path.stat().st_size > MAX_BYTES:
             raise StoreError(
-                f"{path} has {path.stat().st_size:,} bytes, and import reads files of at most "
-                f"{MAX_BYTES:,}. Split it, or convert it to Parquet."
+                f"{path} has {path.stat().st_size:,} bytes, and a file of at most {MAX_BYTES:,} is "
+                "read. Split it, or convert it to Parquet."
             )
         return path.read_bytes()
     except OSError as error:
@@ -117,8 +123,7 @@ def _text(path: Path, data: bytes) -> Source:
     """CSV, or with tabs between the cells; every cell is text until its field is known."""
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     names = _header(path, data, delimiter)
-    first = _columns(path, data, delimiter, names[:1], {})
-    n_rows = len(first[names[0]])
+    n_rows = len(_columns(path, data, delimiter, names[:1], {})[names[0]]) if names else 0
 
     def read(wanted: Mapping[str, FieldSpec | None]) -> dict[str, list[Any]]:
         found = _columns(path, data, delimiter, wanted, wanted)
@@ -155,8 +160,6 @@ def _header(path: Path, data: bytes, delimiter: str) -> list[str]:
                 f"The cells of {path} seem to be separated by {shown[other]}, and a "
                 f"{path.suffix.lower()} file has {shown[delimiter]}. Save it with those."
             )
-    if not names:
-        raise InvalidValueError(f"{path} holds no rows.")
     if "" in names:
         raise InvalidValueError(f"Column {names.index('') + 1} of {path} has no name; give it one.")
     return _distinct_names(path, names)
