@@ -45,3 +45,11 @@ def test_runs_repeat_and_cost_takes_columns():
     assert float(cost.flops) > 500**3 / 3
     big = ntk_memorization.cost(Params(n_samples=np.array([100, 4000]), input_dim=22, width=22))
     assert big.memory_bytes[1] < 8 * 4000**2  # singular: K is never formed
+
+
+def test_an_eigenvalue_that_rounding_leaves_open_is_null():
+    """Two input dimensions under a smooth activation: the bounds are kept, the noise is not."""
+    row = run(n_samples=40, input_dim=2, width=40, depth=3, activation="sigmoid")
+    assert row.lambda_min is None
+    assert row.lambda_min_lower < row.lambda_min_upper < 1e-9
+    assert row.lambda_min_positive is False

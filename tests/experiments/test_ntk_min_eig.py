@@ -16,6 +16,7 @@ from reference_ntk import FUNCTIONS, jacobians
 from lawsweep import Infeasible, LawsweepError, stream
 from lawsweep.core.shards import HerePool, installed
 from lawsweep.experiments import _ntk_choice, _ntk_cost, _ntk_inputs, _ntk_network, _ntk_run
+from lawsweep.experiments._ntk_fused import fused
 from lawsweep.experiments.ntk_min_eig import Metrics, Params, cost, ntk_min_eig
 from lawsweep.kernels import networks, ntk, ntk_operator, sampling
 from lawsweep.kernels.activations import ACTIVATIONS
@@ -146,6 +147,38 @@ def test_float32_admits_what_it_does_not_know():
     assert "rounding level" in row.stop_reason
 
 
+@pytest.mark.parametrize("solver", ["auto", "dense", "cholesky_lanczos", "matrix_free"])
+def test_noise_within_its_bracket_is_no_value(solver):
+    """Two input dimensions: a value of 1.07e-11, by 60 digits, in a bracket of 3e-11."""
+    row = run(
+        seed=2, n_samples=40, input_dim=2, width=40, activation="sigmoid", solver=solver
+    )  # fmt: skip
+    assert (row.converged, row.certified) == (False, False)
+    assert row.lambda_min_lower < 1.06e-11 < row.lambda_min_upper + row.gram_error
+    assert "rounding" in row.stop_reason
+
+
+def test_lowest_eigenvalues_are_kept_one_by_one():
+    row = run(seed=2, n_samples=40, input_dim=2, width=40, activation="sigmoid", n_lowest=30)
+    known = np.isfinite(row.lowest_eigenvalues)
+    assert not known[0]
+    assert known[-1]
+    assert (np.diff(known.astype(int)) >= 0).all()  # noise below, values above
+    floor = 100 * (row.lambda_min_upper - row.lambda_min_lower) / 4
+    assert row.lowest_eigenvalues[known].min() > floor
+    assert np.isfinite(row.lowest_residuals).all()
+
+
+def test_a_fused_row_has_the_verdict_of_a_row_alone():
+    point = {"n_samples": 40, "input_dim": 2, "width": 40, "activation": "sigmoid"}
+    p = Params(**{**POINT, **point})
+    for seed, got in enumerate(fused([p] * 3, range(3), "cpu")):
+        alone = run(seed=seed, **point)
+        assert (got.converged, got.certified) == (alone.converged, alone.certified)
+        assert got.stop_reason == alone.stop_reason
+    assert not got.converged
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -217,6 +250,8 @@ def test_spectra_are_kept_on_request(changes):
     near = 1e-13 * values[-1]
     np.testing.assert_allclose(arrays["spectrum"], values, atol=near)
     np.testing.assert_allclose(arrays["lowest_eigenvalues"], values[:4], atol=near)
+    if row.zero_reason is not None:  # the rank leaves 65 zeros and more
+        assert arrays["lowest_eigenvalues"].tolist() == [0.0] * 4
     assert arrays["lowest_residuals"].shape == (4,)
     assert arrays["lowest_residuals"].max() < near
     assert row.lowest_complete

@@ -72,8 +72,9 @@ def test_prescribed_spectra(kind, kappa):
     rounding = 4 * math.sqrt(n) * EPS
     assert got.value == pytest.approx(low, rel=1e-10, abs=rounding)
     assert got.lower - rounding <= low <= got.upper + rounding
-    assert got.converged
-    assert got.certified
+    # At 1e10 the bracket, some N^2 eps wide, is a tenth of the value.
+    assert got.converged == got.certified == (kappa < 1e10)
+    assert got.reason is (Reason.CONVERGED if kappa < 1e10 else Reason.UNRESOLVED)
     assert got.lambda_max == pytest.approx(1.0, rel=1e-8)
 
 
@@ -250,7 +251,8 @@ def test_a_zero_matrix_is_singular_not_missed(solver):
 )
 def test_scale_changes_nothing_but_the_scale(dtype, exponent, solver):
     """By powers of 2, to the last bit of the evidence's vector; 2^560 is 4e168."""
-    k = shifted_wishart().to(dtype)
+    # In float32 a bracket of N tr(K) u is little beside the value only where N is small.
+    k = shifted_wishart() if dtype is torch.float64 else shifted_wishart(-1.0, 60).to(dtype)
     scale = 2.0**exponent
     plain = smallest_eigenvalue(k, start=rng(1), solver=solver)
     kept = k * scale

@@ -38,7 +38,7 @@ def test_a_wide_spectrum_is_handed_on(kappa):
     """No one direction to take out: float32 cannot steer, and float64 finds the value."""
     got = solved(rotated(np.geomspace(1.0 / kappa, 1.0, 300)))
     assert got.solver == "cholesky_lanczos"
-    assert got.converged
+    assert got.converged == (kappa < 1e12)  # there the bracket is as wide as the value
     assert got.value == pytest.approx(1.0 / kappa, abs=4 * np.sqrt(300) * EPS)
 
 

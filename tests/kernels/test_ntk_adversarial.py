@@ -6,7 +6,6 @@ them (eps sqrt(kappa)).
 """
 
 import itertools
-import math
 
 import numpy as np
 import pytest
@@ -98,9 +97,9 @@ def test_the_cases_reach_both_sides_of_what_can_be_known():
         got = smallest_eigenvalue(ntk.gram(lin), start=np.random.default_rng(0), solver=solver)
         verdicts.add((got.converged, got.lower > ntk.gram_error_bound(lin)))
         if not got.converged:
-            assert "rounding level" in got.reason
-            # Noise: below a few eps of the largest eigenvalue, either sign.
-            assert abs(got.value) <= 8 * math.sqrt(len(x)) * EPS * got.lambda_max
+            # Noise, or not far enough from it: below a hundred times the bracket, some 2 N tr K u.
+            assert "rounding" in got.reason
+            assert abs(got.value) <= 200 * len(x) ** 2 * EPS * got.lambda_max
     assert {(True, True), (False, False)} <= verdicts
 
 

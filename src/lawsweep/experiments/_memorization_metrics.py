@@ -75,7 +75,11 @@ class Metrics:
         ),
     ]
     lambda_min_start: Annotated[
-        float | None, Field(f"smallest eigenvalue of the NTK before training{_IF_MEASURED}")
+        float | None,
+        Field(
+            f"smallest eigenvalue of the NTK before training{_IF_MEASURED}, or rounding leaves "
+            "more than a hundredth of it open"
+        ),
     ]
     lambda_min_start_lower: Annotated[
         float | None, Field("proved lower bound on lambda_min_start; -inf where nothing was proved")
@@ -91,7 +95,10 @@ class Metrics:
     ]
     lambda_min_end: Annotated[
         float | None,
-        Field(f"smallest eigenvalue of the NTK at the last weights{_IF_MEASURED}, or diverged"),
+        Field(
+            f"smallest eigenvalue of the NTK at the last weights{_IF_MEASURED}, or diverged, or "
+            "rounding leaves more than a hundredth of it open"
+        ),
     ]
     lambda_min_end_lower: Annotated[
         float | None, Field("proved lower bound on lambda_min_end; -inf where nothing was proved")

@@ -157,7 +157,11 @@ def _together(
         grams = ntk.gram(lin, layers)
         chosen = grams if len(solved) == len(seeds) else grams[solved]
         for k, found in zip(solved, _eigenvalues(params, chosen, seeds, solved), strict=True):
-            rows[k] = found if isinstance(found, Exception) else row(found, facts[k])
+            rows[k] = (
+                found
+                if isinstance(found, Exception)
+                else row(found.given_error(facts[k]["gram_error"]), facts[k])
+            )
     return [rows[k] for k in range(len(seeds))]
 
 

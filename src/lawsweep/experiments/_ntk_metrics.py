@@ -30,8 +30,14 @@ class Metrics:
     ]
     stop_reason: Annotated[str, Field("why the solver ended")]
     n_iterations: Annotated[int, Field("Lanczos steps")]
-    converged: Annotated[bool, Field("lambda_min may be used")]
-    certified: Annotated[bool, Field("the lower bound is proved to be tight")]
+    converged: Annotated[
+        bool,
+        Field("lambda_min may be used: what is known of it is not wider than a hundredth of it"),
+    ]
+    certified: Annotated[
+        bool,
+        Field("proved to a hundredth: upper - lower, and K's rounding, within lambda_min / 100"),
+    ]
     sign_trusted: Annotated[
         bool, Field("lambda_min > 0 is proved, or 0 has a reason; rounding of K counted")
     ]
@@ -57,9 +63,15 @@ class Metrics:
     ] = None
     lowest_eigenvalues: Annotated[
         Array | None,
-        Field("the n_lowest smallest eigenvalues of K, ascending; NaN if not converged"),
+        Field(
+            "the n_lowest smallest eigenvalues of K, ascending; 0 where the rank says so, NaN "
+            "where not known to a hundredth"
+        ),
     ] = None
     lowest_residuals: Annotated[
         Array | None, Field("norm of K v - lambda v of each of lowest_eigenvalues")
     ] = None
-    spectrum: Annotated[Array | None, Field("all eigenvalues of K, ascending")] = None
+    spectrum: Annotated[
+        Array | None,
+        Field("all eigenvalues of K, ascending; those of the size of gram_error are rounding"),
+    ] = None

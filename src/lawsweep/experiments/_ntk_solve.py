@@ -30,7 +30,9 @@ def finished(params: Params, seed: int, run: Prepared) -> Metrics:
     if run.solver in MATRIX_FREE:
         return row(_matrix_free(params, seed, run), facts)
     matrix = ntk.gram(run.take(), run.layers)
-    facts = {**facts, **_spectra(params, seed, matrix)}
+    # As many zeros as the rank leaves, and one at least where there is a reason for one.
+    n_zero = max(params.n_samples - facts["rank_bound"], int(run.zero is not None))
+    facts = {**facts, **_spectra(params, seed, matrix, n_zero)}
     if run.zero is not None:
         return exact_zero(run.zero, facts)
     return _solved(matrix, run.solver, seed, facts)
@@ -58,7 +60,7 @@ def exact_zero(zero: ZeroReason, facts: dict[str, Any]) -> Metrics:
 
 
 def row(found: Any, facts: dict[str, Any]) -> Metrics:
-    """The row of a solve (an ``eigmin.MinEigenvalue``)."""
+    """The row of a solve: an ``eigmin.MinEigenvalue`` given the Gram's error, or a block's."""
     positive = found.value > 0.0
     return Metrics(
         lambda_min=found.value,
@@ -83,7 +85,8 @@ def _solved(matrix: Any, solver: str, seed: int, facts: dict[str, Any]) -> Metri
 
     dense = is_dense(solver, len(matrix))
     start = dense_start(len(matrix)) if dense else stream(seed, "lanczos")
-    return row(smallest_eigenvalue(matrix, start=start, solver=solver), facts)
+    found = smallest_eigenvalue(matrix, start=start, solver=solver)
+    return row(found.given_error(facts["gram_error"]), facts)
 
 
 def is_dense(solver: str, n_samples: int) -> bool:
@@ -160,16 +163,22 @@ def _rows(params: Params, seed: int, run: Prepared) -> Any:
     return GivenRows(run.x.cpu().double().numpy())
 
 
-def _spectra(params: Params, seed: int, matrix: Any) -> dict[str, Any]:
-    """The lowest eigenvalues with their residuals, and all of them, where asked for."""
+def _spectra(params: Params, seed: int, matrix: Any, n_zero: int) -> dict[str, Any]:
+    """The lowest eigenvalues with their residuals, and all of them, where asked for.
+
+    ``n_zero`` of the lowest are 0 for a reason.
+    """
+    import torch
+
     from lawsweep.kernels.eigmin_few import smallest_eigenvalues, spectrum
 
     out: dict[str, Any] = {}
     if params.n_lowest:
         found = smallest_eigenvalues(matrix, params.n_lowest, start=stream(seed, "lowest"))
-        values = found.values.cpu().numpy()
         # A value that did not converge is no number.
-        out["lowest_eigenvalues"] = values if found.converged else np.full_like(values, np.nan)
+        known = found.values.where(found.known, torch.nan)
+        known[:n_zero] = 0.0
+        out["lowest_eigenvalues"] = known.cpu().numpy()
         out["lowest_residuals"] = found.residuals.cpu().numpy()
         out["lowest_complete"] = found.complete
     if params.full_spectrum:

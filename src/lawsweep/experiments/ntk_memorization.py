@@ -63,7 +63,11 @@ class Metrics:
     stop_reason: Annotated[str, Field("converged, singular_kernel, rounding or out_of_range")]
     zero_reason: Annotated[str | None, Field("why lambda_min is exactly 0; null where it is not")]
     lambda_min: Annotated[
-        float | None, Field("smallest eigenvalue of the NTK at the initial weights")
+        float | None,
+        Field(
+            "smallest eigenvalue of the NTK at the initial weights; null where rounding leaves "
+            "more than a hundredth of it open"
+        ),
     ]
     lambda_min_lower: Annotated[
         float | None, Field("proved lower bound on it; -inf where nothing was proved")

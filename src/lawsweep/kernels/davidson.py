@@ -110,7 +110,7 @@ class Davidson:
         return value, residual
 
     def smallest(self, key: int, tol: float) -> Found:
-        """Davidson from the random signs of ``key``."""
+        """Davidson from the random numbers of ``key``."""
         limit = self.n_matvecs + self.max_matvecs
         self.shards.each("begin", self.max_basis)
         self.shards.each("draw", key, self.block)

@@ -10,7 +10,7 @@ preconditioner, and needs many solves where lambda_2 / lambda_1 = 1.02.
 Evidence.  theta = |J^T x|^2 / |x|^2 lies above lambda_min: ``upper`` is theta with the rounding of
 J^T x added.  SOME eigenvalue lies within ``residual`` of theta.  That it is the smallest is not
 proved: ``lower`` is -inf and ``certified`` False.  What speaks for it: random starts, a block of
-Ritz values beside it, and a second start from other signs that must come to the same value.
+Ritz values beside it, and a second start from other numbers that must come to the same value.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import torch
 
 from lawsweep.kernels.davidson import Davidson, Found
 from lawsweep.kernels.eigmin_input import gamma
+from lawsweep.kernels.eigmin_result import resolved
 from lawsweep.kernels.row_shard import Shards
 
 MAX_BLOCK = 64  # a sample's random signs are the bits of one word
@@ -53,7 +54,8 @@ class BlockEigenvalue:
     2 u sqrt(value tr K); in float32 about 1e-7 sqrt(N mean(K_ii) / value) relative.
     ``ritz_values``: the block's, lowest first.  ``other_start``: the value found from an
     independent start, None if there was none.  ``n_matvecs``: products K v of all starts, those
-    for ``lambda_max`` too.
+    for ``lambda_max`` too.  ``converged``: the residual is at most ``tol`` of the value, the starts
+    agree, and ``upper - value + rounding`` is at most a hundredth of it.
     """
 
     value: float
@@ -108,15 +110,17 @@ def smallest_eigenvalue_block(
     top, top_residual = solve.largest(key)
     found = [solve.smallest((key + start) % 2**128, tol) for start in range(n_starts)]
     best = min(found, key=lambda f: f.value)
-    reason = _verdict(found, tol, solve.floor)
     root, trace = math.sqrt(best.value), math.sqrt(solve.trace)
     # || fl(J^T x) - J^T x || <= gamma_{N+6} ||J||_F: sums of N products of three numbers.
     above = root + gamma(solve.n + 6, torch.float64) * trace
+    upper = above * above * (1.0 + 8.0 * float(np.finfo(float).eps))
+    rounding = solve.eps * root * trace
+    reason = _verdict(found, tol, solve.floor, upper - best.value + rounding)
     return BlockEigenvalue(
         value=best.value,
         residual=best.residual,
         lower=-math.inf,
-        upper=above * above * (1.0 + 8.0 * float(np.finfo(float).eps)),
+        upper=upper,
         certified=False,
         lambda_max=top,
         lambda_max_residual=top_residual,
@@ -125,7 +129,7 @@ def smallest_eigenvalue_block(
         n_restarts=sum(f.n_restarts for f in found),
         ritz_values=best.ritz_values,
         other_start=max(f.value for f in found) if n_starts > 1 else None,
-        rounding=solve.eps * root * trace,
+        rounding=rounding,
         preconditioner_rank=solve.prec.rank,
         solver=solver,
         converged=reason is BlockReason.CONVERGED,
@@ -145,10 +149,13 @@ def _check(tol: float, block: int, max_basis: int, max_matvecs: int, n_starts: i
         raise ValueError(f"n_starts must be 1 or 2, got {n_starts}")
 
 
-def _verdict(found: Sequence[Found], tol: float, floor: float) -> BlockReason:
-    """Whether the best of ``found`` may be used as lambda_min."""
+def _verdict(found: Sequence[Found], tol: float, floor: float, doubt: float) -> BlockReason:
+    """Whether the best of ``found`` may be used as lambda_min.
+
+    ``doubt``: what rounding may have done to it, to be little beside it.
+    """
     best = min(found, key=lambda f: f.value)
-    if best.value <= floor:
+    if best.value <= floor or not resolved(best.value, doubt):
         return BlockReason.NUMERICALLY_SINGULAR
     if any(f.exhausted for f in found):
         return BlockReason.MAX_MATVECS

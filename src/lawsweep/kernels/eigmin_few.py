@@ -25,7 +25,7 @@ from lawsweep.kernels import workspace
 from lawsweep.kernels.eigmin_cholesky import cholesky_margin, factorise, load, solve
 from lawsweep.kernels.eigmin_input import checked, default_tol, gamma, scaled, start_vector
 from lawsweep.kernels.eigmin_lanczos import lanczos_largest
-from lawsweep.kernels.eigmin_result import Facts
+from lawsweep.kernels.eigmin_result import RESOLUTION, Facts
 
 # Below this order, and for more than this share of the spectrum, a dense solve is faster.
 DENSE_BELOW, FEW = 500, 0.05
@@ -39,12 +39,14 @@ class LowestEigenvalues:
     ``values`` (k,), ``vectors`` (N, k) orthonormal, ``residuals`` (k,): ||K v - value v||.
     ``lower``: proved, fewer than k eigenvalues of the stored matrix lie below it (-inf where
     nothing was proved); ``complete``: that bound lies just below the k-th value, so none is
-    missing.  ``converged``: every residual is at its tolerance or rounding level.
+    missing.  ``converged``: every residual is at its tolerance or rounding level.  ``known`` (k,):
+    which values may be used: residual and worst-case rounding are at most a hundredth of them.
     """
 
     values: Tensor
     vectors: Tensor
     residuals: Tensor
+    known: Tensor
     lower: float
     complete: bool
     n_iterations: int
@@ -89,6 +91,7 @@ def smallest_eigenvalues(
         found.values * scale,
         found.vectors,
         found.residuals * scale,
+        found.known,
         found.lower * scale,
         found.complete,
         found.n_iterations,
@@ -173,15 +176,21 @@ def _judged(
     residuals = (matrix @ vectors - vectors * values).norm(dim=0)
     level = tol * values.abs() + math.sqrt(facts.n) * torch.finfo(facts.dtype).eps * facts.norm
     lower = _fewer_below(matrix, facts, values, residuals, vectors, work) if certify else None
+    converged = bool((residuals <= 10.0 * level).all())
+    # As wide as the bracket of lambda_min: a proof's margin below and a quotient's rounding above.
+    rounding = cholesky_margin(facts.n, facts.trace, facts.dtype)
+    rounding += gamma(2 * facts.n + 4, facts.dtype) * facts.norm
+    known = (residuals + rounding <= RESOLUTION * values.abs()) & converged
     return LowestEigenvalues(
         values,
         vectors,
         residuals,
+        known,
         -math.inf if lower is None else lower,
         lower is not None,
         n_iterations,
         "cholesky_lanczos" if n_iterations else "dense",
-        bool((residuals <= 10.0 * level).all()),
+        converged,
     )
 
 

@@ -12,6 +12,11 @@ from torch import Tensor
 from lawsweep.kernels.eigmin_cholesky import cholesky_margin
 from lawsweep.kernels.eigmin_input import gamma
 
+# How wide, relative to the value, what is known of lambda_min may be for the value to be used.  The
+# bounds are worst cases, some N times what rounding does, so within them lies little beside noise;
+# a percent is far below the scatter of lambda_min over draws.
+RESOLUTION = 1e-2
+
 
 class Reason(StrEnum):
     """Why a computation of lambda_min ended as it did."""
@@ -23,6 +28,14 @@ class Reason(StrEnum):
     NUMERICALLY_SINGULAR = (
         "lambda_min lies at the rounding level of the matrix: neither value nor sign is known"
     )
+    UNRESOLVED = (
+        "rounding leaves more than a hundredth of lambda_min open: trust the bounds, not the value"
+    )
+
+
+def resolved(value: float, spread: float) -> bool:
+    """Whether ``spread``, the width of what is known of an eigenvalue, is little beside it."""
+    return spread <= RESOLUTION * abs(value)
 
 
 @dataclass(frozen=True)
@@ -30,11 +43,12 @@ class MinEigenvalue:
     """lambda_min of K and what supports it.
 
     ``lower <= lambda_min(K) <= upper`` always, with ``lower`` = -inf where nothing was proved;
-    ``certified``: the tight lower bound was.
+    ``certified``: both are, and tight: upper - lower <= RESOLUTION |value|, a hundredth.
     ``value`` is the Rayleigh quotient (or a dense solver's value), ``residual`` the norm
     ||K v - value v|| with |v| = 1, ``n_iterations`` the Lanczos steps (0 for a dense solve),
     ``solver`` what actually ran.  ``sign_trusted``: lower > 0.  ``converged`` is False
-    whenever ``value`` should not be used as lambda_min; ``reason`` says why.
+    whenever ``value`` should not be used as lambda_min, among others where the bracket is wider
+    than that hundredth (without a proof: the one a proof would leave); ``reason`` says why.
     """
 
     value: float
@@ -58,6 +72,23 @@ class MinEigenvalue:
     def condition_number(self) -> float | None:
         """lambda_max / lambda_min, None where lambda_min is not positive."""
         return self.lambda_max / self.value if self.value > 0.0 else None
+
+    def given_error(self, error: float) -> MinEigenvalue:
+        """The verdict on the matrix that was meant, ``error`` away from K in spectral norm.
+
+        The bounds stay those of K; a value or a bracket that the error leaves open is none.
+        """
+        # Where no proof was asked for the bracket is none, and the value was judged without it.
+        spread = 2.0 * error + (self.upper - self.lower if self.certified else 0.0)
+        known, reason = resolved(self.value, spread), self.reason
+        if self.converged and not known:
+            reason = Reason.UNRESOLVED
+        return replace(
+            self,
+            certified=self.certified and known,
+            converged=reason is Reason.CONVERGED,
+            reason=reason,
+        )
 
 
 @dataclass(frozen=True)
@@ -135,12 +166,20 @@ def judge(facts: Facts, pair: Pair, certify: bool) -> MinEigenvalue:
     missed = pair.lower is None and pair.solver != "dense"
     if reason is Reason.CONVERGED and missed:
         reason = Reason.NOT_SMALLEST
+    spread = math.inf if pair.lower is None else upper - pair.lower
+    certified = certify and resolved(pair.value, spread)
+    if not certify:
+        # What a proof would leave: it was not asked for, so it cannot be asked of the value.
+        margin = cholesky_margin(facts.n, facts.trace - facts.n * pair.value, facts.dtype)
+        spread = upper - pair.value + facts.room(pair.value, pair.residual) + margin
+    if reason is Reason.CONVERGED and not resolved(pair.value, spread):
+        reason = Reason.UNRESOLVED
     return MinEigenvalue(
         value=pair.value,
         residual=pair.residual,
         lower=-math.inf if pair.lower is None else pair.lower,
         upper=upper,
-        certified=certify and pair.lower is not None,
+        certified=certified,
         lambda_max=pair.top,
         lambda_max_residual=pair.top_residual,
         n_iterations=pair.n_iterations,

@@ -27,8 +27,10 @@ class KernelEnd:
     """lambda_min of K at one set of weights.
 
     ``lower <= lambda_min(K) <= upper``; both are ``value`` = 0 for a zero that has a name, which
-    ``reason`` gives, as it gives how a computation ended.  ``positive``: lambda_min > 0 is proved,
-    the rounding that built K included.  All numbers are None where K leaves the range of float64.
+    ``reason`` gives, as it gives how a computation ended.  ``value`` is None where it is not known
+    to a hundredth (``MinEigenvalue.converged``, the rounding that built K included).  ``positive``:
+    lambda_min > 0 is proved, that rounding included.  All numbers are None where K leaves the range
+    of float64.
     """
 
     value: float | None
@@ -106,9 +108,11 @@ def _end(
     del lin
     if zero is not None:
         return KernelEnd(0.0, 0.0, 0.0, False, str(zero)), matrix
-    found = smallest_eigenvalue(matrix, start=start)
-    end = KernelEnd(found.value, found.lower, found.upper, found.lower > error, str(found.reason))
-    return end, matrix
+    found = smallest_eigenvalue(matrix, start=start).given_error(error)
+    value = found.value if found.converged else None
+    return KernelEnd(
+        value, found.lower, found.upper, found.lower > error, str(found.reason)
+    ), matrix
 
 
 def _compare(before: Tensor | None, after: Tensor | None) -> tuple[float | None, float | None]:

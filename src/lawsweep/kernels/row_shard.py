@@ -28,6 +28,7 @@ from lawsweep.kernels.names import named
 from lawsweep.kernels.ntk_operator import LayerPairs, NtkRows
 
 Array = np.ndarray
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: its multiples spread
 ROTATE_COLUMNS = 4096  # samples at a time where something as wide as the basis is formed
 
 
@@ -103,17 +104,22 @@ class RowShard:
         self._size = 0
 
     def draw(self, key: int, n_vectors: int) -> None:
-        """T = random signs, a function of ``key`` and a sample's place alone.
+        """T = random numbers, a function of ``key`` and a sample's place alone.
 
         Bit j of word i of a counter-based generator is the sign of sample i in vector j (64 at
-        most), so that sharding draws the same.
+        most), so that sharding draws the same; the word times an odd number gives a size from 7/8
+        to 9/8.  Signs alone would be orthogonal to e_i - e_k half of the time, which is the vector
+        sought where samples i and k all but coincide.
         """
         generator = np.random.Philox(key=key)
         generator.advance(self._begin // 4)  # four words a step of the counter
         skip = self._begin % 4
         words = generator.random_raw(skip + self._rows.n_rows)[skip:]
-        bits = (words[None, :] >> np.arange(n_vectors, dtype=np.uint64)[:, None]) & np.uint64(1)
-        self._block = self._in(bits.astype(np.float64) * 2.0 - 1.0)
+        place = np.arange(n_vectors, dtype=np.uint64)[:, None]
+        signs = ((words[None, :] >> place) & np.uint64(1)).astype(np.float64) * 2.0 - 1.0
+        mixed = words[None, :] * (GOLDEN * (np.uint64(2) * place + np.uint64(1)))  # modulo 2^64
+        sizes = 0.875 + (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-55
+        self._block = self._in(signs * sizes)
 
     def overlaps(self) -> Array:
         """[V; T] T^T, shape (m + b, b)."""
