@@ -133,13 +133,12 @@ def _manifest(hashes: dict[str, str]) -> bytes:
 
 def _entries(opened: Study, said: str, notes: list[str]) -> Iterator[Entry]:
     """Every file but the manifest, one at a time, always in the same order."""
-    import yaml
-
     from lawsweep.api.searching import threshold_table
     from lawsweep.api.tables import array_names
     from lawsweep.store.parts import encode
     from lawsweep.store.places import open_folder
     from lawsweep.store.sweep_folder import plan_table
+    from lawsweep.store.yaml_text import write_yaml
 
     sweep, experiment = opened.sweep, opened.plan.experiment
     results = open_folder(sweep.results_dir)
@@ -148,7 +147,7 @@ def _entries(opened: Study, said: str, notes: list[str]) -> Iterator[Entry]:
     launches = _launches(results, sweep.name, rows)
     own_source, outside = sources(experiment)
     notes.extend(outside)
-    config = yaml.safe_dump(plain_config(sweep), sort_keys=False, allow_unicode=True).encode()
+    config = write_yaml(plain_config(sweep)).encode()
     yield "README.txt", readme(sweep, said, list(launches.values()), [n for n, _ in own_source])
     yield "environment.txt", environment()
     yield from own_source

@@ -7,8 +7,7 @@ preset (these four Hydra merges, once), then the overrides, then plain Python.
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,15 @@ from lawsweep.cli.overrides import (
     apply_override,
     axis_names,
     check_key,
+    check_written,
     parse_override,
     without_axis,
 )
+from lawsweep.cli.points_entry import with_points
 from lawsweep.core.errors import InvalidValueError, StoreError, UnknownNameError, unknown_name
+from lawsweep.core.points import MAX_POINTS
 from lawsweep.core.registry import find_experiment
+from lawsweep.core.schema import FieldSpec
 from lawsweep.core.sweep import KEYS, Sweep, check_shapes
 
 GROUPS = ("executor", "store")
@@ -82,9 +85,10 @@ def load_sweep(name: str | Path, *overrides: str) -> Sweep:
     preset = _choice(parsed, "preset", content.get("preset"))
     chosen = _preset(presets, preset, path)
     experiment = _choice(parsed, "experiment", chosen.get("experiment", content.get("experiment")))
-    content["axes"] = _with_points(content.get("axes"), experiment)
+    limit = _limit(content, chosen, parsed)
+    content["axes"] = with_points(content.get("axes"), experiment, limit)
     if "axes" in chosen:
-        chosen["axes"] = _with_points(chosen["axes"], experiment)
+        chosen["axes"] = with_points(chosen["axes"], experiment, limit)
     content = _under(content, chosen)
     # `executor=serial` and `executor.kind=serial` both choose the group's member.
     parsed = [
@@ -99,47 +103,23 @@ def load_sweep(name: str | Path, *overrides: str) -> Sweep:
     config["experiment"] = experiment
     rest = [o for o in parsed if o not in groups and o.path not in (("preset",), ("experiment",))]
     if rest:
-        fields: Iterable[str] = ()
-        if isinstance(experiment, str) and any(o.path[0] == "params" for o in rest):
-            fields = {s.name for s in find_experiment(experiment).params}
+        fields: Mapping[str, FieldSpec] = {}
+        if isinstance(experiment, str) and any(o.path[0] in ("params", "axes") for o in rest):
+            fields = {s.name: s for s in find_experiment(experiment).params}
         for override in rest:
-            config = apply_override(config, override, set(fields))
+            check_written(override, fields)
+            config = apply_override(config, override, fields)
     # The points themselves go into the record: a file may change under a sweep.
-    config["axes"] = _with_points(config.get("axes"), experiment)
+    config["axes"] = with_points(config.get("axes"), experiment, limit)
     return Sweep.from_mapping(path.stem, config, tuple(overrides))
 
 
-def _with_points(axes: Any, experiment: Any) -> Any:
-    """An ``axes`` entry with every points file replaced by its columns."""
-    if isinstance(axes, list | tuple):
-        return [_with_points(block, experiment) for block in axes]
-    if not isinstance(axes, Mapping):
-        return axes
-    found = dict(axes)
-    if isinstance(axes.get("points"), str):
-        from lawsweep.store.points_file import read_points
-
-        is_name = isinstance(experiment, str) and not experiment.startswith("${")
-        params = find_experiment(experiment).params if is_name else ()
-        columns = read_points(Path(axes["points"]), {s.name: s for s in params})
-        found["points"] = {n: [_literal(v) for v in c] for n, c in columns.items()}
-    for key in ("union", "when"):
-        if key in found:
-            members = found[key] if isinstance(found[key], list | tuple) else [found[key]]
-            found[key] = [
-                {**m, "axes": _with_points(m.get("axes"), experiment)}
-                if isinstance(m, Mapping)
-                else m
-                for m in members
-            ]
-    return found
-
-
-def _literal(value: Any) -> Any:
-    """A cell as the composed config gives it back: a text in a file is no interpolation."""
-    if not isinstance(value, str):
-        return value
-    return re.sub(r"(\\*)\$\{", lambda m: m[1] * 2 + r"\${", value)
+def _limit(
+    content: Mapping[str, Any], chosen: Mapping[str, Any], parsed: Sequence[Override]
+) -> int:
+    """``max_points``, before anything is composed; what is no number is refused there."""
+    value = _choice(parsed, "max_points", chosen.get("max_points", content.get("max_points")))
+    return value if isinstance(value, int) and not isinstance(value, bool) else MAX_POINTS
 
 
 def _choice(parsed: Sequence[Override], key: str, otherwise: Any) -> Any:
@@ -204,19 +184,22 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
+    from lawsweep.store.yaml_text import read_yaml
+
     try:
-        found = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        read = read_yaml(path.read_text(encoding="utf-8"))
+        found = OmegaConf.to_container(OmegaConf.create({} if read is None else read))
+    except InvalidValueError as error:
+        raise InvalidValueError(f"{path} {error}") from None
     except yaml.MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise InvalidValueError(f"{path}{line} is not YAML: {error.problem}.") from None
     except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
         raise InvalidValueError(f"{path} is not YAML: {str(error).splitlines()[0]}.") from None
-    except RecursionError:
-        raise InvalidValueError(f"{path} refers to itself; write the values out.") from None
     except OSError as error:
         raise StoreError(f"Cannot read {path}: {error.strerror}.") from None
     if not isinstance(found, dict):
-        raise InvalidValueError(f"{path} must be a mapping with the key experiment, got a list.")
+        raise InvalidValueError(f"{path} must be a mapping with the key experiment, got {found!r}.")
     return found  # type: ignore[return-value]
 
 
@@ -237,6 +220,8 @@ def _compose(
     own, shipped = Path.cwd() / "conf", data_folder("conf")
     folders = _own_and_shipped("conf")
     choices, settings = _group_choices(content, preset, groups, folders)
+    for group, member in (*choices.items(), ("experiment", experiment)):
+        _check_member(own / group / f"{member}.yaml")
     chosen = [f"{key}={value}" for key, value in choices.items()]
     if own.is_dir() and own.resolve() != shipped.resolve():
         chosen.append(f"hydra.searchpath=['file://{own.resolve()}']")
@@ -263,6 +248,22 @@ def _compose(
     # An empty environment variable counts as unset.
     found["results_dir"] = found.get("results_dir") or "results"
     return {str(k): v for k, v in found.items()}
+
+
+def _check_member(path: Path) -> None:
+    """Refuse what Hydra would read otherwise than it is written, in a file of the user's."""
+    import yaml
+
+    from lawsweep.store.yaml_text import check_yaml
+
+    if not path.is_file():
+        return
+    try:
+        check_yaml(path.read_text(encoding="utf-8"))
+    except InvalidValueError as error:
+        raise InvalidValueError(f"{path} {error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, OSError):
+        return  # Hydra says what is wrong with it
 
 
 def _group_choices(

@@ -15,6 +15,7 @@ from lawsweep.core.axes import as_list
 from lawsweep.core.errors import InvalidValueError, LawsweepError, unknown_name
 from lawsweep.core.expressions import Expression
 from lawsweep.core.ranges import GENERATORS
+from lawsweep.core.schema import FieldSpec
 from lawsweep.core.sweep import KEYS
 
 _AXIS_TEXT = re.compile(r"\+{0,2}((?:params|axes)\.[A-Za-z_]\w*)=(.*)\Z", re.DOTALL)
@@ -103,6 +104,25 @@ def check_key(override: Override) -> None:
     """Raise UnknownNameError when the first part of the key is no key of a config."""
     if override.path[0] not in KEYS:
         raise unknown_name("key", override.path[0], KEYS, f"override {override.text!r}")
+
+
+def check_written(override: Override, fields: Mapping[str, FieldSpec]) -> None:
+    """Refuse a number for a param that is text where its digits are not those that were written.
+
+    Hydra reads ``1_000`` and ``+5`` as 1000 and 5; a text has to be quoted to be such.
+    """
+    spec = fields.get(override.path[-1]) if len(override.path) == 2 else None
+    if spec is None or spec.kind != "str":
+        return
+    written = re.split(r"[\s,\[\]]+", override.text.partition("=")[2])
+    values = override.value if isinstance(override.value, list) else [override.value]
+    flat = [v for value in values for v in (value if isinstance(value, list) else [value])]
+    for value in flat:
+        if isinstance(value, int) and not isinstance(value, bool) and str(value) not in written:
+            raise InvalidValueError(
+                f"The override {override.text!r} reads as the number {value}, and {spec.name} is "
+                f"text. Quote it, for the shell too: \"{'.'.join(override.path)}='...'\"."
+            )
 
 
 def apply_override(

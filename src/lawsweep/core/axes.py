@@ -20,64 +20,31 @@ The points come as numpy columns, last axis fastest, so a million of them are a 
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from lawsweep.core.designs import design
 from lawsweep.core.errors import EmptyPlanError, InvalidValueError, unknown_name
-from lawsweep.core.ranges import MAX_AXIS, spread, values_of
+from lawsweep.core.grids import Grid, product, too_many_points
+from lawsweep.core.ranges import MAX_AXIS, TooManyValuesError, spread, values_of
 from lawsweep.core.schema import INT64_MAX, FieldSpec
 
-Columns = dict[str, np.ndarray]
 BLOCKS = ("zip", "points", "sample", "when", "union")
 GRID_KEYS = ("axes", "params", "derive", "where")
-
-
-@dataclass
-class Grid:
-    """One product of blocks, with the fixed params, derived fields and filters that go with it."""
-
-    blocks: list[Columns] = field(default_factory=list)
-    params: dict[str, Any] = field(default_factory=dict)
-    derive: dict[str, str] = field(default_factory=dict)
-    where: list[str] = field(default_factory=list)
-
-    @property
-    def n_points(self) -> int:
-        """How many points the product spans, before any filter."""
-        return math.prod(len(next(iter(b.values()))) for b in self.blocks)
-
-    def times(self, other: Grid) -> Grid:
-        """The product of two grids; what ``other`` fixes wins."""
-        return Grid(
-            self.blocks + other.blocks,
-            {**self.params, **other.params},
-            {**self.derive, **other.derive},
-            self.where + other.where,
-        )
-
-    def expand(self) -> Columns:
-        """The columns of all points, last block fastest."""
-        n, stride, columns = self.n_points, self.n_points, {}
-        for block in self.blocks:
-            length = len(next(iter(block.values())))
-            stride //= length
-            index = (np.arange(n) // stride) % length
-            for name, values in block.items():
-                columns[name] = values[index]
-        return columns
+FEW_VALUES = 100_000  # of an axis: computed in a moment, whatever the others span
 
 
 class AxesReader:
     """Reads an ``axes`` entry into grids; collects notes for the user (rounding, duplicates)."""
 
-    def __init__(self, specs: Mapping[str, FieldSpec]):
+    def __init__(self, specs: Mapping[str, FieldSpec], max_points: int = MAX_AXIS):
         self.specs = specs
         self.notes: list[str] = []
+        self.max_points = max_points
+        self._so_far = 1  # points that the axis at hand multiplies
 
     def grids(self, axes: Any) -> list[Grid]:
         """The grids of an ``axes`` entry: one, or one for each member of a union."""
@@ -95,22 +62,23 @@ class AxesReader:
                 raise InvalidValueError(
                     f"Each block of axes must be a mapping of axes, got {block!r}."
                 )
-            result = [a.times(b) for a in result for b in self._block(block)]
+            result = self._block(block, result)
         for grid in result:
-            names = [n for b in grid.blocks for n in b]
-            for name in names:
-                if names.count(name) > 1:
+            names = Counter(n for b in grid.blocks for n in b)
+            for name, times in names.items():
+                if times > 1:
                     raise InvalidValueError(f"The axis {name!r} is given twice; keep one of them.")
         return result
 
-    def _block(self, block: Mapping[str, Any]) -> list[Grid]:
-        result = [Grid()]
+    def _block(self, block: Mapping[str, Any], result: list[Grid]) -> list[Grid]:
+        """``result`` times the block."""
         for name, value in block.items():
+            self._so_far = sum(g.n_points for g in result)
             if name in BLOCKS and name not in self.specs:  # a param of that name is an axis
                 made: list[Grid] = getattr(self, f"_{name}")(value)
             else:
                 made = [Grid([{str(name): self._axis(str(name), value, distinct=True)}])]
-            result = [a.times(b) for a in result for b in made]
+            result = product(result, made)
         return result
 
     def _points(self, points: Any) -> list[Grid]:
@@ -153,8 +121,8 @@ class AxesReader:
             )
         assert isinstance(n, int)
         assert isinstance(seed, int)
-        if n > MAX_AXIS:
-            raise InvalidValueError(f"n of sample must be at most {MAX_AXIS:,}, got {n:,}.")
+        if n > self._room():
+            raise too_many_points(n * self._so_far, self.max_points)
         cube = design(str(spec.get("method", "sobol")), n, len(box), seed)
         columns = {}
         for name, ends, unit in zip(box, box.values(), cube.T, strict=True):
@@ -176,7 +144,7 @@ class AxesReader:
             condition = str(member["if"])
             inside = [Grid(where=[condition]).times(g) for g in self.grids(member["axes"])]
             outside = Grid(where=[f"not ({condition})"])
-            result = [a.times(b) for a in result for b in (*inside, outside)]
+            result = product(result, [*inside, outside])
         return result
 
     def _union(self, members: Any) -> list[Grid]:
@@ -213,13 +181,25 @@ class AxesReader:
         )
         return [fixed.times(g) for g in self.grids(member.get("axes"))]
 
+    def _room(self) -> int:
+        """How many values the axis at hand may have.
+
+        Some may coincide when they are rounded, so a few are let through whatever they multiply.
+        """
+        return max(self.max_points // max(1, self._so_far), min(self.max_points, FEW_VALUES))
+
     def _axis(self, name: str, value: Any, *, distinct: bool) -> np.ndarray:
         spec = self.specs.get(name)
         spaced = False
         if hasattr(value, "tolist"):  # a numpy array or scalar, from Python
             value = value.tolist()
         if isinstance(value, str) and not (spec and spec.kind == "str"):
-            values, spaced = values_of(name, value)
+            try:
+                values, spaced = values_of(name, value, min(self._room(), MAX_AXIS))
+            except TooManyValuesError as error:
+                if error.n <= self._room():
+                    raise
+                raise too_many_points(error.n * self._so_far, self.max_points) from None
         else:
             is_list = isinstance(value, Sequence) and not isinstance(value, str)
             values = list(value) if is_list else [value]

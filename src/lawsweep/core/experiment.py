@@ -154,12 +154,19 @@ class Experiment:
     def arrays_row(self, metrics: Any) -> dict[str, np.ndarray]:
         """The large arrays of the metrics that are not None: copies in float64, row-major.
 
-        Raises InvalidValueError for a value that is no real array.
+        Raises InvalidValueError for a value that is no real array, and for None where the field is
+        not optional.
         """
         if not self.arrays:
             return {}
         self._check_type(metrics)
-        found = ((s, getattr(metrics, s.name)) for s in self.arrays)
+        found = [(s, getattr(metrics, s.name)) for s in self.arrays]
+        for spec, value in found:
+            if value is None and not spec.optional:
+                raise InvalidValueError(
+                    f"{spec.name} must be an array, got None. Return one, or declare the metric "
+                    "Array | None."
+                )
         return {s.name: s.cast_array(value) for s, value in found if value is not None}
 
     def _check_type(self, metrics: Any) -> None:

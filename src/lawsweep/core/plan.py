@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from lawsweep.core.axes import Columns
 from lawsweep.core.errors import EmptyPlanError, InvalidValueError
 from lawsweep.core.experiment import Experiment
+from lawsweep.core.grids import Columns
 from lawsweep.core.identity import run_ids
 from lawsweep.core.points import MAX_POINTS, Points, make_points
 from lawsweep.core.schema import INT64_MAX

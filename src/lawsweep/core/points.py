@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lawsweep.core.axes import AxesReader, Columns, Grid, as_list, to_column
+from lawsweep.core.axes import AxesReader, as_list, to_column
 from lawsweep.core.errors import (
     EmptyPlanError,
     InvalidValueError,
@@ -19,6 +19,7 @@ from lawsweep.core.errors import (
 from lawsweep.core.experiment import RESERVED, Experiment
 from lawsweep.core.expressions import Expression
 from lawsweep.core.functions import CONSTANTS
+from lawsweep.core.grids import Columns, Grid, too_many_points
 from lawsweep.core.schema import FieldSpec
 
 MAX_POINTS = 5_000_000
@@ -53,14 +54,14 @@ def make_points(
         derive={str(k): str(v) for k, v in derive.items() if v is not None},
         where=as_list(where),
     )
-    reader = AxesReader(specs)
-    grids = [base.times(g) for g in reader.grids(axes)]
+    reader = AxesReader(specs, max_points)
+    try:
+        grids = [base.times(g) for g in reader.grids(axes)]
+    except RecursionError:
+        raise InvalidValueError("The axes nest too deep; write them flatter.") from None
     count = sum(g.n_points for g in grids)
     if count > max_points:
-        raise InvalidValueError(
-            f"The axes span {count:,} points, more than the limit of {max_points:,}. "
-            f"Narrow an axis, or set max_points={count} if you mean it."
-        )
+        raise too_many_points(count, max_points)
     filled = [(_Filler(experiment, specs, grid).points(), grid.derive) for grid in grids]
     parts = [p for p, _ in filled if p.n]
     if not parts:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,10 +16,21 @@ from lawsweep.core.functions import FUNCTIONS
 MAX_AXIS = 10_000_000
 
 
-def values_of(name: str, text: str) -> tuple[list[Any], bool]:
-    """Values of the axis ``name``, and whether they may be rounded to whole numbers."""
+class TooManyValuesError(InvalidValueError):
+    """A range or a space of ``n`` values, more than it may have."""
+
+    def __init__(self, n: int):
+        self.n = n
+        super().__init__(f"An axis has at most {MAX_AXIS:,} values, got {n:,}. Narrow it.")
+
+
+def values_of(name: str, text: str, limit: int = MAX_AXIS) -> tuple[list[Any], bool]:
+    """Values of the axis ``name``, and whether they may be rounded to whole numbers.
+
+    More than ``limit`` of them are a TooManyValuesError before there are any.
+    """
     try:
-        expression = Expression(text, GENERATORS)
+        expression = Expression(text, _generators(limit))
     except InvalidValueError as error:
         if text.count("(") == text.count(")"):
             raise
@@ -57,24 +69,24 @@ def spread(name: str, ends: Any, unit: np.ndarray) -> np.ndarray:
     return low * (high / low) ** unit if log else low + (high - low) * unit
 
 
-def _linspace(a: Any, b: Any, n: Any) -> np.ndarray:
-    return np.linspace(float(a), float(b), _count(n))
+def _linspace(limit: int, a: Any, b: Any, n: Any) -> np.ndarray:
+    return np.linspace(float(a), float(b), _count(n, limit))
 
 
-def _logspace(a: Any, b: Any, n: Any) -> np.ndarray:
+def _logspace(limit: int, a: Any, b: Any, n: Any) -> np.ndarray:
     if float(a) <= 0 or float(b) <= 0:
         raise ValueError(f"logspace({a}, {b}, {n}) needs positive ends (the values themselves)")
-    return np.geomspace(float(a), float(b), _count(n))
+    return np.geomspace(float(a), float(b), _count(n, limit))
 
 
-def _range(*ends: Any) -> np.ndarray:
+def _range(limit: int, *ends: Any) -> np.ndarray:
     if not 1 <= len(ends) <= 3:
         raise ValueError("range takes (b), (a, b) or (a, b, step)")
     if len(ends) == 3 and ends[2] == 0:
         raise ValueError("range needs a step that is not 0")
     size = abs(ends[-1 if len(ends) == 1 else 1] - (ends[0] if len(ends) > 1 else 0))
-    if size / abs(ends[2] if len(ends) == 3 else 1) > MAX_AXIS:
-        raise ValueError(f"range{ends} has more than {MAX_AXIS:,} values")
+    if size / abs(ends[2] if len(ends) == 3 else 1) > limit:
+        raise TooManyValuesError(int(min(1e18, size / abs(ends[2] if len(ends) == 3 else 1))))
     if all(np.asarray(e).dtype.kind in "iu" for e in ends):
         return np.arange(*ends)
     a, b = (0.0, ends[0]) if len(ends) == 1 else ends[:2]
@@ -84,10 +96,17 @@ def _range(*ends: Any) -> np.ndarray:
     return float(a) + float(step) * np.arange(count)
 
 
-def _count(n: Any) -> int:
-    if float(n) != int(n) or not 1 <= int(n) <= MAX_AXIS:
+def _count(n: Any, limit: int) -> int:
+    if float(n) != int(n) or int(n) < 1:
         raise ValueError(f"the number of values must be a whole number from 1, got {n}")
+    if int(n) > limit:
+        raise TooManyValuesError(int(n))
     return int(n)
 
 
-GENERATORS = {"linspace": _linspace, "logspace": _logspace, "range": _range}
+def _generators(limit: int) -> dict[str, Callable[..., np.ndarray]]:
+    made = (("linspace", _linspace), ("logspace", _logspace), ("range", _range))
+    return {name: functools.partial(function, limit) for name, function in made}
+
+
+GENERATORS = _generators(MAX_AXIS)

@@ -16,8 +16,10 @@ import dataclasses
 import enum
 import math
 import operator
+import re
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Union
 
@@ -108,12 +110,23 @@ class FieldSpec:
         return self._check(self._cast_one(value))
 
     def cast_metric(self, value: Any) -> Any:
-        """As ``cast`` for a measured value: NaN and infinities are data, ranges are not held."""
-        if value is None:
+        """As ``cast`` for a measured value: NaN and infinities are data, ranges are not held.
+
+        Raises InvalidValueError for another type, and for None where the field is not optional.
+        """
+        if value is None and self.optional:
             return None
-        if self.is_tuple:
-            return tuple(self._cast_metric_one(v) for v in value)
-        return self._cast_metric_one(value)
+        if value is None:
+            raise InvalidValueError(
+                f"{self.name} must be {self.type_name}, got None. Return a value"
+                f"{' (NaN is one)' if self.kind == 'float' else ''}, or declare the metric "
+                f"{self.kind} | None."
+            )
+        if not self.is_tuple:
+            return self._cast_metric_one(value)
+        if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__iter__"):
+            raise self.wrong_type(value)
+        return tuple(self._cast_metric_one(v) for v in value)
 
     def cast_array(self, value: Any) -> np.ndarray:
         """A measured array as a float64 copy in row-major order, NaN and infinities kept.
@@ -142,7 +155,12 @@ class FieldSpec:
             value = value.item()
         if self.kind == "float" and isinstance(value, float):
             return value
-        return self._cast_one(value)
+        if self.kind == "str" and not isinstance(value, str):
+            raise self.wrong_type(value)  # a param's text may be written as a number; no metric's
+        found = self._cast_one(value)
+        if self.choices is not None and found not in self.choices:
+            raise self.wrong_type(value)
+        return found
 
     def _cast_one(self, value: Any) -> Any:
         if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
@@ -204,13 +222,26 @@ class FieldSpec:
     def wrong_type(self, value: Any) -> InvalidValueError:
         """The error for a value that is no ``type_name``, with the nearest choice."""
         close = nearest(str(value), map(str, self.choices or ()))
-        hint = f" Did you mean {close[0]!r}?" if close else ""
-        if self.kind == "int" and isinstance(value, int) and abs(value) > INT64_MAX:
-            hint = " Whole numbers have at most 64 bits; a float param takes larger ones."
+        hint = f" Did you mean {close[0]!r}?" if close else _advice(self.kind, value)
         shown = type(value).__name__
         return InvalidValueError(
             f"{self.name} must be {self.type_name}, got {value!r} ({shown}).{hint}"
         )
+
+
+def _advice(kind: Kind, value: Any) -> str:
+    """What to write in place of a value of the wrong kind; empty where nothing is near."""
+    if kind == "int" and isinstance(value, int) and abs(value) > INT64_MAX:
+        return " Whole numbers have at most 64 bits; a float param takes larger ones."
+    if kind == "str" and isinstance(value, bool | float | None):
+        return " Quote it to have it as text."
+    if isinstance(value, str):
+        digits = value.strip().replace("_", "")
+        if kind in ("int", "float") and re.fullmatch(r"[+-]?[0-9]+", digits):
+            return f" Write {int(digits)}, in plain decimal digits and without quotes."
+        if kind == "bool" and value.lower() in ("yes", "no", "on", "off", "true", "false"):
+            return " Write true or false, without quotes."
+    return ""
 
 
 def printable(text: str) -> str:

@@ -13,17 +13,22 @@ from lawsweep.store.foreign import open_source
 MAX_COLUMNS = 1_000  # params, and axes that expressions read
 
 
-def read_points(path: Path, specs: Mapping[str, FieldSpec]) -> dict[str, list[Any]]:
+def read_points(path: Path, specs: Mapping[str, FieldSpec], limit: int) -> dict[str, list[Any]]:
     """The columns of a points file as plain values; an empty CSV field is null.
 
     A cell is read as the type of its param asks, in ``specs``; in the column of an axis that is
     none, what looks like a number is one.  Raises StoreError when the file cannot be read,
-    InvalidValueError when it holds no points.
+    InvalidValueError when it holds no points, or more than ``limit``.
     """
     source = open_source(path, "points", "points file", "points")
     if len(source.names) > MAX_COLUMNS:
         raise InvalidValueError(
             f"The points file {path} has {len(source.names):,} columns, and at most "
             f"{MAX_COLUMNS:,} are read. One column is one param: keep those."
+        )
+    if source.n_rows > limit:
+        raise InvalidValueError(
+            f"The points file {path} holds {source.n_rows:,} points, more than the limit of "
+            f"{limit:,}. Give fewer, or raise max_points if you mean it."
         )
     return source.read({name: specs.get(name) for name in source.names})

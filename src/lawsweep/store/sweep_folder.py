@@ -11,7 +11,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import yaml
 
 from lawsweep.core.errors import StoreError
 from lawsweep.core.plan import Plan
@@ -20,6 +19,7 @@ from lawsweep.store.parts import encode
 from lawsweep.store.places import open_folder
 from lawsweep.store.schema import arrow_type
 from lawsweep.store.signs import SUFFIX, Sign, signs
+from lawsweep.store.yaml_text import write_yaml
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class SweepFolder:
         self.folder.write("plan.parquet", data)
         # The preset is merged in by now: the file stands for itself, as a sweep.
         plain = json.loads(json.dumps({**config, "preset": None}, default=str))
-        text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+        text = write_yaml(plain)
         self.folder.write("sweep.yaml", text.encode())
 
     def frozen_run_ids(self) -> list[str]:
