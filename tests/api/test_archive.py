@@ -190,7 +190,7 @@ def test_a_torn_launch_record_is_left_out(toys, folder):
     archive(toys, "out")
     names = {p.name for p in (folder / "out/results/sweeps/toys/launches").iterdir()}
     assert "x.json" not in names
-    assert len(names) == 2
+    assert len(names) == 3  # record, plan, code
 
 
 def test_scrubbed_rows_keep_their_schema():
@@ -226,7 +226,7 @@ def test_the_sources_are_the_experiments_own_files(module, folder):
     found, notes = sources(find("own"))
     assert [n for n, _ in found] == [
         "kit/__init__.py", "kit/deep/__init__.py", "kit/deep/tools.py", "kit/shared.py",
-        "other.py", "own.py",
+        "other.py", "own.py", "toys.py",
     ]  # fmt: skip
     assert notes == []
     assert dict(found)["kit/shared.py"] == b"import numpy\nx = 1\n"

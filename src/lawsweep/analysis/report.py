@@ -24,6 +24,7 @@ def render(
     name: str,
     certificate: str,
     gaps: Sequence[str],
+    notes: Sequence[str] = (),
     fits: Sequence[str],
     figures: Sequence[Path],
     columns: Sequence[tuple[str, str, str]],
@@ -32,12 +33,14 @@ def render(
 ) -> str:
     """The page, whole in one file: pictures are inside it, and it loads nothing.
 
+    ``notes`` is what else a reader must know of the rows.
     ``columns`` are (name, unit, meaning); ``launches`` are provenance records, latest first.
     """
     parts = [
         f"<h1>{_text(name)}</h1>",
         f'<p class="{"gap" if gaps else "good"}"><strong>{_text(certificate)}</strong></p>',
         _list(gaps),
+        *(f'<p class="gap">{_text(note)}</p>' for note in notes),
         "<h2>Run it</h2>",
         f"<pre>{_text(command)}</pre>",
     ]

@@ -13,6 +13,7 @@ The same results give the same bytes: entries come in one order and carry no tim
 from __future__ import annotations
 
 import hashlib
+import json
 import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -219,6 +220,24 @@ def _launch_files(results: Folder, launches: dict[tuple[str, str], bytes]) -> It
         folder = results / "sweeps" / sweep / "launches"
         if f"{launch}.plan.parquet" in folder.names():
             yield f"{place}.plan.parquet", folder.read(f"{launch}.plan.parquet")
+    yield from _codes(results, launches)
+
+
+def _codes(results: Folder, launches: dict[tuple[str, str], bytes]) -> Iterator[Entry]:
+    """The code that the launches ran, where it was kept."""
+    from lawsweep.store.sweep_folder import source_name
+
+    said = {(sweep, _digest_of(record)) for (sweep, _), record in launches.items()}
+    for sweep, digest in sorted((s, d) for s, d in said if d):
+        folder, name = results / "sweeps" / sweep / "launches", source_name(digest)
+        if name in folder.names():
+            yield f"results/sweeps/{sweep}/launches/{name}", folder.read(name)
+
+
+def _digest_of(record: bytes) -> str | None:
+    code = json.loads(record).get("code")
+    digest = code.get("digest") if isinstance(code, dict) else None
+    return digest if isinstance(digest, str) else None
 
 
 def _pictures(opened: Study, own: str, notes: list[str]) -> Iterator[Entry]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from lawsweep.api.code import other_rows
 from lawsweep.api.searching import seen
 from lawsweep.api.study import study
 from lawsweep.core.errors import LawsweepError, UnknownNameError, unknown_name
@@ -41,12 +42,15 @@ def verify(
 
     Findings by the experiment's name, problems first; and the tables that could not be checked.
     """
+    from lawsweep.store.verify import Finding, by_severity
     from lawsweep.store.verify import verify as verify_one
 
     if isinstance(target, Sweep):
         opened = study(target)
         asked = seen(opened, opened.table.done(opened.plan.run_ids))
         found = verify_one(opened.table, plan=opened.plan, asked=asked)
+        if (other := other_rows(opened)) is not None:
+            found = by_severity([*found, Finding("note", "code", str(other), other.n_rows)])
         return {opened.plan.experiment.name: found}, {}
     return _each(verify_one, target, results_dir)
 

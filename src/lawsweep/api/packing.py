@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import ast
 import getpass
 import importlib.metadata
-import inspect
 import json
 import platform
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lawsweep import __version__
 from lawsweep.core.experiment import Experiment
+from lawsweep.core.source import source_of
 from lawsweep.core.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -105,65 +104,17 @@ def environment() -> bytes:
 
 
 def sources(experiment: Experiment) -> tuple[list[tuple[str, bytes]], list[str]]:
-    """The experiment's own files and those they import beside them, and notes.
+    """The experiment's own files and the local ones they import, and notes.
 
     None for an experiment of an installed package: its version says all.
     """
-    module = experiment.function.__module__
-    try:
-        path = Path(inspect.getsourcefile(experiment.function) or "").resolve(strict=True)
-    except (TypeError, OSError):
-        path = Path()
-    if not path.is_file() or module == "__main__":
-        return [], [f"the source of {experiment.name} is in no file; add it by hand"]
-    if module.partition(".")[0] == "lawsweep" or _is_installed(path):
-        return [], []
-    root = path.parents[module.count(".") + (path.name == "__init__.py")]
-    found = sorted(_reached(root, module))
-    return [(str(p.relative_to(root)), p.read_bytes()) for p in found], []
-
-
-def _is_installed(path: Path) -> bool:
-    return "site-packages" in path.parts or "dist-packages" in path.parts
-
-
-def _reached(root: Path, module: str) -> set[Path]:
-    """Files under ``root`` that a module is made of, by the imports written in them."""
-    queue, seen, found = [module], set(), set()
-    while queue:
-        name = queue.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        path = _file_of(root, name)
-        if path is None:
-            continue
-        found.add(path)
-        parent = name.rpartition(".")[0]
-        package = name if path.name == "__init__.py" else parent
-        queue.extend(n for n in (parent, *_imports(path, package)) if n)
-    return found
-
-
-def _file_of(root: Path, module: str) -> Path | None:
-    base = root.joinpath(*module.split("."))
-    options = (base.with_name(f"{base.name}.py"), base / "__init__.py")
-    return next((p for p in options if p.is_file()), None)
-
-
-def _imports(path: Path, package: str) -> Iterator[str]:
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError):
-        return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")[: len(package.split(".")) - node.level + 1]
-            base = [*(above if node.level else []), *([node.module] if node.module else [])]
-            yield ".".join(base)
-            yield from (".".join([*base, alias.name]) for alias in node.names)
+    found = source_of(experiment).local()
+    if any(name.startswith("__main__/") for name in found):
+        return [], [
+            f"the source of {experiment.name} is in no file: its text, as each launch had it, is "
+            "in results/sweeps/*/launches/code-*.zip"
+        ]
+    return sorted(found.items()), []
 
 
 _README = """\
@@ -195,6 +146,7 @@ this archive; each record in results/sweeps/*/launches has those of its launch. 
     lawsweep compare {typed} --against results_dir=again
 
 The experiment: {source}
+The code of each launch, as it ran: code-*.zip beside its record, which has the digest
 The sweep, resolved: sweeps/{name}.yaml
 Launches, first to last:
 

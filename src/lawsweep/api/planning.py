@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lawsweep.api.code import other_rows
 from lawsweep.api.searching import open_search
 from lawsweep.api.study import study
 from lawsweep.core.hardware import hardware
@@ -104,6 +105,7 @@ def view_plan(sweep: Sweep, on: str | None = None) -> PlanView:
     planned = set(made.run_ids)
     per_task = _per_task(sweep, machine.kind)
     notes = tuple(opened.table.differences())
+    notes += (str(other),) if (other := other_rows(opened)) is not None else ()
     notes += tuple(_one_slot_each(option) for option in by_point if option.startswith(machine.kind))
     n_slots = max(1, int(machine.n / per_task))
     notes += _in_rounds(search, n_slots)

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lawsweep.api.code import other_rows, tell_other_rows
 from lawsweep.api.progress import certificate, status
 from lawsweep.api.searching import found as told
 from lawsweep.api.searching import seen, thresholds
@@ -40,6 +41,7 @@ def load_arrow(sweep: Sweep) -> pa.Table:
     opened = study(sweep)
     rows = opened.table.read(opened.plan.run_ids)
     tell_skipped(opened.table.folder, opened.table.skipped)
+    tell_other_rows(opened)
     where = {r: i for i, r in enumerate(rows["run_id"].to_pylist())}
     found = rows.take(pa.array([where.get(r) for r in opened.plan.run_ids], type=pa.int64()))
     tidy = plan_table(opened.plan)
@@ -190,6 +192,7 @@ def report(sweep: Sweep, typed: str | None = None) -> Path | Url:
             name=sweep.name,
             certificate=certificate(found.statuses, found.planned),
             gaps=found.gaps(typed),
+            notes=[str(other)] if (other := other_rows(study(sweep))) is not None else [],
             fits=[*told(sweep), *_summaries(sweep, frame)] if has_rows else [],
             figures=[p for p in figures if p.suffix == ".png"],
             columns=[(f.name, *_unit_and_meaning(f.metadata or {})) for f in table.schema],

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from lawsweep.api.code import tell_other_rows
 from lawsweep.api.heart import Heart
 from lawsweep.api.searching import open_search, write_thresholds
 from lawsweep.api.study import commit_every_s, patience_s, study
 from lawsweep.core.collection import set_aside
 from lawsweep.core.errors import LawsweepError
+from lawsweep.core.source import source_of
 from lawsweep.core.sweep import Sweep
 from lawsweep.runner.provenance import launch_record, new_launch_id
 from lawsweep.runner.run_plan import Launch, RunReport, Watcher, describe_report
@@ -66,6 +68,7 @@ def run(
     )
     # Only now: a part may be whole at its end, which the first look reads, and torn before it.
     tell_skipped(opened.table.folder, opened.table.skipped)
+    tell_other_rows(opened)
     if not launch.backlog:
         folder.freeze(made, sweep.record())
         if search is not None:
@@ -79,7 +82,9 @@ def run(
         stack.enter_context(set_aside())
         launch.begin()  # workers take half a second to start: the records are written meanwhile
         folder.freeze(made, sweep.record(), launch_id)
-        record = launch_record(launch_id, sweep, made, command, worker.describe())
+        source = source_of(made.experiment)
+        folder.write_source(source)
+        record = launch_record(launch_id, sweep, made, command, worker.describe(), source)
         record |= {"job": job} if job else {}
         folder.write_launch(launch_id, record)
         launch.committer.tell_machines = _Hosts(folder, record)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from lawsweep.store.skipping import SkippedFileWarning
+from lawsweep.store.skipping import OtherCodeWarning, SkippedFileWarning
 
 if TYPE_CHECKING:
     from lawsweep.core.sweep import Sweep
@@ -25,6 +25,7 @@ EXIT_NOT_REPRODUCED, EXIT_PROBLEMS = 5, 6
 _ANSWER: list[str] = []
 _STDOUT: list[TextIO] = []
 _TOLD: set[str] = set()
+_NOTES = (SkippedFileWarning, OtherCodeWarning)
 
 
 def sweep_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -83,10 +84,11 @@ def warn(lines: Iterable[Any]) -> None:
 
 @contextlib.contextmanager
 def warnings_as_notes() -> Iterator[None]:
-    """Files that readers pass over are notes of the command, each once."""
+    """What readers warn of (files passed over, rows of other code) are notes, each once."""
     _TOLD.clear()
     with warnings.catch_warnings():
-        warnings.simplefilter("always", SkippedFileWarning)
+        for kind in _NOTES:
+            warnings.simplefilter("always", kind)
         others = warnings.showwarning
 
         def show(
@@ -97,7 +99,7 @@ def warnings_as_notes() -> Iterator[None]:
             file: TextIO | None = None,
             line: str | None = None,
         ) -> None:
-            if not issubclass(category, SkippedFileWarning):
+            if not issubclass(category, _NOTES):
                 others(message, category, filename, lineno, file, line)
             elif str(message) not in _TOLD:
                 warn([message])

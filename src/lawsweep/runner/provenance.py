@@ -19,6 +19,7 @@ from lawsweep.core.experiment import Experiment
 from lawsweep.core.hardware import hardware
 from lawsweep.core.identity import SCHEME
 from lawsweep.core.plan import Plan
+from lawsweep.core.source import Source
 from lawsweep.core.sweep import Sweep
 
 PACKAGES = (
@@ -36,7 +37,12 @@ def new_launch_id() -> str:
 
 
 def launch_record(
-    launch_id: str, sweep: Sweep, plan: Plan, command: str, executor: Mapping[str, Any]
+    launch_id: str,
+    sweep: Sweep,
+    plan: Plan,
+    command: str,
+    executor: Mapping[str, Any],
+    source: Source | None = None,
 ) -> dict[str, Any]:
     """Facts that a reader needs years later to run this launch again."""
     return {
@@ -46,6 +52,7 @@ def launch_record(
         "overrides": list(sweep.overrides),
         "config": sweep.record(),
         "n_planned": len(plan),
+        "code": None if source is None else source.record(),
         "executor": dict(executor),
         **circumstances(plan.experiment),
     }

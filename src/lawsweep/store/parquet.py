@@ -27,6 +27,7 @@ from lawsweep.core.protocols import Done
 from lawsweep.store.folder import Folder
 from lawsweep.store.part_writer import PartWriter
 from lawsweep.store.parts import (
+    IDENTITY,
     PART,
     NewerPart,
     SkippedPart,
@@ -226,6 +227,17 @@ class ParquetTable:
             return table
         where = {name: i for i, name in enumerate(plain(table["run_id"]))}
         return table.take(pa.array([where[r] for r in run_ids if r in where], type=pa.int64()))
+
+    def launches(self) -> set[str]:
+        """Every launch that made a row."""
+        ids = self._read([*IDENTITY, "launch_id"])["launch_id"]
+        return set(pc.unique(ids).drop_null().to_pylist())
+
+    def launch_ids(self, run_ids: Collection[str]) -> dict[str, str | None]:
+        """The launch that made the row of each of these runs that has one."""
+        rows = self._latest(self._read([*_KEYS, "launch_id"]))
+        rows = rows.filter(pc.is_in(rows["run_id"], value_set=pa.array(run_ids, pa.string())))
+        return dict(zip(plain(rows["run_id"]), plain(rows["launch_id"]), strict=True))
 
     def attempts(self) -> pa.Table:
         """Every row of every part, in the order of the parts: all attempts, repeats included."""

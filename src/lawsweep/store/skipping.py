@@ -13,6 +13,10 @@ class SkippedFileWarning(UserWarning):
     """
 
 
+class OtherCodeWarning(UserWarning):
+    """Rows that were read were made by code that has been edited since."""
+
+
 def tell_skipped(folder: object, skipped: Mapping[str, str]) -> None:
     """Warn of each file that was passed over, with its reason."""
     for name, reason in skipped.items():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +17,9 @@ import pyarrow.parquet as pq
 
 from lawsweep.core.errors import StoreError
 from lawsweep.core.plan import Plan
+from lawsweep.core.source import Source
 from lawsweep.store.folder import Folder
-from lawsweep.store.parts import encode
+from lawsweep.store.parts import REQUESTS, encode
 from lawsweep.store.places import open_folder
 from lawsweep.store.schema import arrow_type
 from lawsweep.store.signs import SUFFIX, Sign, signs
@@ -84,6 +88,12 @@ class SweepFolder:
         data = json.dumps(record, indent=1, default=str).encode()
         self.launches.write(f"{launch_id}.json", data)
 
+    def write_source(self, source: Source) -> None:
+        """Keep the code of a launch beside its record, once."""
+        name = source_name(source.digest)
+        if name not in self.launches.names():
+            self.launches.write(name, zipped(source.files))
+
     def beat(self, launch_id: str, state: Mapping[str, Any]) -> None:
         """Write what a running launch is at, for ``status`` in another terminal."""
         data = json.dumps(state, default=str).encode()
@@ -133,6 +143,38 @@ def find_launch(results: Path | str | Folder, launch_id: str) -> dict[str, Any] 
         if f"{launch_id}.json" in launches.names():
             return _read_json(launches, f"{launch_id}.json")
     return None
+
+
+def find_launches(
+    results: Path | str | Folder, launch_ids: Collection[str]
+) -> dict[str, dict[str, Any]]:
+    """The provenance records of some launches, of those that have one that can be read."""
+    sweeps = open_folder(results) / "sweeps"
+    wanted = {f"{i}.json" for i in launch_ids}
+    there: dict[str, Folder] = {}
+    for sweep in sweeps.folders() if wanted else ():
+        launches = sweeps / sweep / "launches"
+        there |= {n: launches for n in launches.names() if n in wanted}
+    with ThreadPoolExecutor(1 if sweeps.is_local else REQUESTS) as pool:
+        found = pool.map(_read_json, there.values(), there)
+        return {n.removesuffix(".json"): r for n, r in zip(there, found, strict=True) if r}
+
+
+def source_name(digest: str) -> str:
+    """Where the code of a launch is kept, beside its record."""
+    return f"code-{digest}.zip"
+
+
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    """Files as a zip that is the same whenever and wherever it is made."""
+    kept = io.BytesIO()
+    with zipfile.ZipFile(kept, "w", zipfile.ZIP_DEFLATED) as made:
+        for name in sorted(files):
+            info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+            info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            info.create_system = 3
+            made.writestr(info, files[name])
+    return kept.getvalue()
 
 
 def _read_json(folder: Folder, name: str) -> dict[str, Any] | None:

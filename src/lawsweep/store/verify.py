@@ -6,7 +6,9 @@ written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,8 +23,10 @@ from lawsweep.store.files import TEMPORARY
 from lawsweep.store.folder import Folder
 from lawsweep.store.parquet import ParquetTable
 from lawsweep.store.parts import PART
+from lawsweep.store.sweep_folder import find_launches
 from lawsweep.store.verify_rows import (
     SEVERITIES,
+    SOME,
     Finding,
     Severity,
     check_ids,
@@ -30,7 +34,7 @@ from lawsweep.store.verify_rows import (
     some_ids,
 )
 
-__all__ = ["SEVERITIES", "Finding", "Severity", "verify"]
+__all__ = ["SEVERITIES", "Finding", "Severity", "by_severity", "verify"]
 
 
 def verify(
@@ -55,7 +59,11 @@ def verify(
     if plan is not None:
         run_ids = plan.run_ids if asked is None else [plan.run_ids[i] for i in asked]
         checks.append(lambda: _check_plan(rows, run_ids))
-    found = [finding for check in checks for finding in check()]
+    return by_severity([finding for check in checks for finding in check()])
+
+
+def by_severity(found: Iterable[Finding]) -> list[Finding]:
+    """Problems first, what is well last."""
     return sorted(found, key=lambda f: SEVERITIES.index(f.severity))
 
 
@@ -143,6 +151,27 @@ def _check_launches(results: Folder, rows: pa.Table) -> Iterator[Finding]:
         yield Finding("problem", check, text, n)
     n = len(counts) - len(missing)
     yield Finding("ok", check, f"{n} launches have their record", n)
+    rows_of = {c["values"]: c["counts"] for c in counts if c["values"] not in missing}
+    yield from _check_codes(find_launches(results, rows_of), rows_of)
+
+
+def _check_codes(
+    records: Mapping[str, Mapping[str, Any]], rows_of: Mapping[str, int]
+) -> Iterator[Finding]:
+    """Whether all rows were made by the same code, as far as their launches say."""
+    check, codes = "code", Counter[str]()
+    for launch, record in records.items():
+        code = record.get("code")
+        if isinstance(code, Mapping) and isinstance(code.get("digest"), str):
+            codes[code["digest"]] += rows_of[launch]
+    if n := sum(rows_of.values()) - codes.total():
+        yield Finding("ok", check, f"{n} rows are of launches that do not say which code ran", n)
+    if len(codes) > 1:
+        each = ", ".join(f"{n} rows by {digest[:8]}" for digest, n in codes.most_common(SOME))
+        text = f"{len(codes)} codes made these rows ({each}); launches/code-*.zip has each"
+        yield Finding("note", check, text, codes.total())
+    elif codes:
+        yield Finding("ok", check, f"{codes.total()} rows were made by one code", codes.total())
 
 
 def _check_plan(rows: pa.Table, run_ids: Sequence[str]) -> Iterator[Finding]:
