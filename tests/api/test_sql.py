@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from datetime import UTC, datetime
 
@@ -10,7 +11,7 @@ import pytest
 import lawsweep
 from lawsweep import Sweep, show
 from lawsweep.api.sql import sql
-from lawsweep.core.errors import InvalidValueError
+from lawsweep.core.errors import IncompatibleTableError, InvalidValueError
 from lawsweep.store.parquet import ParquetTable
 from lawsweep.store.skipping import SkippedFileWarning
 
@@ -185,3 +186,26 @@ def test_a_folder_without_tables_says_so(folder):
     assert sql("SELECT 1 AS one")["one"].to_pylist() == [1]
     with pytest.raises(InvalidValueError, match="There are no tables here"):
         sql("SELECT * FROM toy")
+
+
+def test_names_that_differ_in_case_never_answer_for_each_other(toys):
+    table = ParquetTable(toys.tables, toys.find_experiment())
+    rows = table.read().to_pylist()
+    other = dataclasses.replace(toys.find_experiment(), name="Toy")
+    ParquetTable(toys.tables, other).append([{**rows[0], "experiment": "Toy"}])
+    arrays = dataclasses.replace(toys.find_experiment(), name="toy__y")
+    ParquetTable(toys.tables, arrays).append([{**rows[0], "experiment": "toy__y"}])
+    for name in ("toy", "Toy", "TOY"):
+        with pytest.raises(IncompatibleTableError, match="tables Toy and toy are one name to SQL"):
+            sql(f"SELECT count(*) FROM {name}")
+    assert sql("SELECT count(*) AS c FROM toy__y")["c"].to_pylist() == [1]  # others do no harm
+
+
+def test_columns_of_old_and_new_parts_that_differ_in_case_are_refused(toys):
+    experiment = toys.find_experiment()
+    rows = ParquetTable(toys.tables, experiment).read().to_pylist()
+    loud = dataclasses.replace(experiment.metrics[0], name="Y")
+    then = dataclasses.replace(experiment, metrics=(loud, *experiment.metrics[1:]))
+    ParquetTable(toys.tables, then).append([{**rows[0], "run_id": "f" * 32, "Y": 1.0}])
+    with pytest.raises(IncompatibleTableError, match=r"columns of toy .* are one name to SQL"):
+        sql("SELECT avg(y) FROM toy")

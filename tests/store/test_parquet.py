@@ -10,9 +10,10 @@ import threading
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from rows import row
+from rows import row, spectral
 from toys import pair, toy
 
+from lawsweep.api.sql import sql
 from lawsweep.api.tables import read_attempts
 from lawsweep.core.errors import IncompatibleTableError, StoreError
 from lawsweep.store import parquet, parts
@@ -21,6 +22,7 @@ from lawsweep.store.local_folder import LocalFolder
 from lawsweep.store.lookup import find_rows
 from lawsweep.store.parquet import ParquetTable
 from lawsweep.store.part_writer import MERGE
+from lawsweep.store.parts import encode, part_name
 from lawsweep.store.places import open_folder
 from lawsweep.store.plain import plain
 from lawsweep.store.schema import table_schema
@@ -491,3 +493,50 @@ def test_the_row_of_an_id_is_found_without_the_experiment(table):
     assert (found["run_id"], found["status"], found["y"]) == ("abc1", "ok", 7.0)
     with pytest.warns(SkippedFileWarning):
         assert list(find_rows(table.root, "zz")) == []
+
+
+def with_metric(name, kind="float"):
+    """``toy`` with one more metric, which may be null."""
+    more = dataclasses.replace(toy.metrics[0], name=name, kind=kind, optional=True)
+    return dataclasses.replace(toy, metrics=(*toy.metrics, more))
+
+
+@pytest.mark.parametrize("name", ["Toy", "TOY"])
+def test_two_tables_whose_names_differ_in_case_are_refused(table, name):
+    table.append([row("a" * 32)])
+    with pytest.raises(IncompatibleTableError, match=f"the table toy, and toy and {name} are one"):
+        ParquetTable(table.root, dataclasses.replace(toy, name=name)).check_writable()
+    (table.root / name).mkdir()  # where the file system tells them apart, both are named
+    with pytest.raises(IncompatibleTableError, match=f"the table {name}, and {name} and toy are"):
+        table.check_writable()
+
+
+def test_a_column_that_is_one_name_with_an_older_one_is_refused(table):
+    older = ParquetTable(table.root, with_metric("Loss", "float"))
+    older.append([row("a" * 32, Loss=1.0)])
+    now = ParquetTable(table.root, with_metric("loss", "float"))
+    with pytest.raises(IncompatibleTableError, match="column Loss, and Loss and loss are one name"):
+        now.check_writable()
+
+
+def test_an_array_that_is_one_name_with_an_older_one_is_refused(table):
+    (table.folder.parent.parent / "arrays" / "toy").path.joinpath("Spectrum").mkdir(parents=True)
+    with pytest.raises(IncompatibleTableError, match="the array Spectrum, and Spectrum and spect"):
+        ParquetTable(table.root, spectral).check_writable()
+
+
+@pytest.mark.parametrize(("name", "kind"), [("n_fused", "int"), ("blas", "float")])
+def test_a_column_from_before_its_name_was_reserved_is_another_one(table, name, kind):
+    """The field has been renamed since; its values are not what every row says of itself."""
+    theirs = table_schema(with_metric("own", kind))
+    place = theirs.get_field_index(name)
+    then = theirs.remove(place)
+    then = then.set(then.get_field_index("own"), then.field("own").with_name(name))
+    values = row("a" * 32) | {name: 7}
+    part = pa.Table.from_arrays([pa.array([values.get(f.name)], f.type) for f in then], schema=then)
+    table.folder.write(part_name(encode(part)), encode(part))
+    table.check_writable()
+    assert table.read()[name].to_pylist() == [None]
+    assert any(f"the column {name} of 1 older parts" in note for note in table.differences())
+    table.append([row("b" * 32)])
+    assert sql(f"SELECT {name} AS x FROM toy", table.root.parent)["x"].to_pylist() == [None, None]

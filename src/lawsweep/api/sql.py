@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lawsweep.core.errors import InvalidValueError
+from lawsweep.core.errors import IncompatibleTableError, InvalidValueError
+from lawsweep.core.names import alike, folded
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -67,7 +68,9 @@ def _views(results_dir: str | Path, query: str) -> dict[str, pa.Table]:
     from lawsweep.store.places import open_folder
 
     results, views = open_folder(results_dir), {}
-    for name in table_names(results):
+    tables = table_names(results)
+    _refuse_alike(query, tables, "tables")
+    for name in tables:
         arrays = {f"{name}__{a}": a for a in array_names(results, name)}
         named = {v for v in (name, *arrays) if _names(query, v)}
         rows = read_rows(results, name) if named else empty_rows(results, name)
@@ -77,7 +80,23 @@ def _views(results_dir: str | Path, query: str) -> dict[str, pa.Table]:
             if view in named:
                 values = read_arrays(results, name, array, rows)
             views[view] = values.select(["run_id", "shape", "values"])
+        if named:
+            _refuse_alike("", rows.column_names, f"columns of {name}")
+    _refuse_alike(query, views, "tables and arrays")
     return views
+
+
+def _refuse_alike(query: str, names: Iterable[str], what: str) -> None:
+    """Raise IncompatibleTableError for two names of which SQL would take one for the other.
+
+    Names that the query does not have do it no harm; an empty query means all of them.
+    """
+    used = {folded(n) for n in names if not query or _names(query, n)}
+    if pair := alike(n for n in names if folded(n) in used):
+        raise IncompatibleTableError(
+            f"The {what} {pair[0]} and {pair[1]} are one name to SQL, which would answer with "
+            "either. Move one to another results_dir, or read the files with pyarrow or polars."
+        )
 
 
 def _names(query: str, view: str) -> bool:

@@ -24,6 +24,7 @@ from lawsweep.store.parts import (
     use_part,
 )
 from lawsweep.store.places import open_folder
+from lawsweep.store.schema import is_of
 from lawsweep.store.skipping import tell_skipped
 
 if TYPE_CHECKING:
@@ -71,10 +72,16 @@ def read_attempts(
     if not found:
         return pa.table({"run_id": pa.array([], pa.string())})
     newest = found[-1].schema
+    found = [t.drop_columns(_others(newest, t.schema)) for t in found]
     schema = _common([t.schema for t in reversed(found)])
     defaults = _defaults(newest)
     kept = [_conform(t, schema, defaults) for t in found if _fits(t.schema, schema)]
     return _distinct(pa.concat_tables(kept).replace_schema_metadata(newest.metadata))
+
+
+def _others(newest: pa.Schema, part: pa.Schema) -> list[str]:
+    """Columns of an older part that are other ones than the newest's of the same name."""
+    return [f.name for f in newest if f.name in part.names and not is_of(f, part)]
 
 
 def empty_rows(results: Folder, experiment: str) -> pa.Table:
@@ -279,7 +286,8 @@ def _conform(table: pa.Table, schema: pa.Schema, defaults: dict[str, Any]) -> pa
     arrays = []
     for f in schema:
         if f.name in table.column_names:
-            arrays.append(table[f.name].cast(f.type))
+            # An int column that became a float one is rounded above 2**53, as floats are.
+            arrays.append(table[f.name].cast(f.type, safe=False))
         else:
             default = pa.scalar(defaults.get(f.name), type=f.type)
             arrays.append(pa.chunked_array([pa.repeat(default, table.num_rows)], type=f.type))

@@ -10,6 +10,8 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
+from lawsweep.core.names import folded
+
 
 class LawsweepError(Exception):
     """Base of every error with a message meant for a person.  ``exit_code`` is the command's."""
@@ -66,8 +68,10 @@ class Infeasible(Exception):  # noqa: N818  (it is an answer of an experiment, n
 
 
 def nearest(name: str, valid: Iterable[str], n: int = 3) -> list[str]:
-    """Valid names close to ``name``, best first."""
-    return difflib.get_close_matches(str(name), list(valid), n=n, cutoff=0.5)
+    """Valid names close to ``name``, best first; other spellings of it before all."""
+    names = list(valid)
+    same = [v for v in names if folded(v) == folded(str(name))]
+    return [*same, *difflib.get_close_matches(str(name), set(names) - set(same), n=n, cutoff=0.5)]
 
 
 def unknown_name(

@@ -18,6 +18,7 @@ from lawsweep.core.cost import Cost
 from lawsweep.core.errors import InvalidValueError, unknown_name
 from lawsweep.core.expressions import Expression
 from lawsweep.core.functions import CONSTANTS
+from lawsweep.core.names import alike
 from lawsweep.core.schema import FieldSpec, field_specs
 
 if TYPE_CHECKING:
@@ -305,3 +306,8 @@ def _check_names(name: str, params: tuple[FieldSpec, ...], metrics: tuple[FieldS
         if spec.name in seen:
             raise TypeError(f"{name}: {spec.name!r} is both a param and a metric; rename one.")
         seen.add(spec.name)
+    if pair := alike((s.name for s in (*params, *metrics)), sorted(RESERVED)):
+        old = "a column every row has already" if pair[0] in RESERVED else "a field"
+        raise TypeError(
+            f"{name}: {pair[1]!r} and {pair[0]!r}, {old}, are one name to SQL; rename the field."
+        )

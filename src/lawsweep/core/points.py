@@ -20,6 +20,7 @@ from lawsweep.core.experiment import RESERVED, Experiment
 from lawsweep.core.expressions import Expression
 from lawsweep.core.functions import CONSTANTS
 from lawsweep.core.grids import Columns, Grid, too_many_points
+from lawsweep.core.names import alike
 from lawsweep.core.schema import FieldSpec
 
 MAX_POINTS = 5_000_000
@@ -72,6 +73,10 @@ def make_points(
     names = list(dict.fromkeys(n for p in parts for n in p.params))
     extra = list(dict.fromkeys(n for p in parts for n in p.extra))
     joined = {n: np.concatenate([_column(p, n, specs[n]) for p in parts]) for n in names}
+    if pair := alike(extra):
+        raise InvalidValueError(
+            f"The axes {pair[0]!r} and {pair[1]!r} are one name to SQL; call one otherwise."
+        )
     beside = {n: _joined_extra(parts, n) for n in extra}
     grid = np.repeat(np.arange(len(parts), dtype=np.int32), [p.n for p in parts])
     derives = tuple(derive for p, derive in filled if p.n)
@@ -120,14 +125,7 @@ class _Filler:
                 )
             if name in grid.derive:
                 raise InvalidValueError(f"{name!r} is both an axis and derived; drop one of them.")
-        metrics = {s.name for s in self.experiment.metrics}
-        for name in (*self.axes, *grid.derive):
-            if name in RESERVED or name in metrics or name in CONSTANTS:
-                what = "a metric" if name in metrics else "a column every row has"
-                what = "a constant in expressions" if name in CONSTANTS else what
-                raise InvalidValueError(
-                    f"The axis {name!r} is the name of {what}; call it otherwise."
-                )
+        self._check_columns()
         for name in grid.params:
             if name in self.axes:
                 raise InvalidValueError(
@@ -145,6 +143,22 @@ class _Filler:
             raise InvalidValueError(
                 f"{self.experiment.name} needs a value for {', '.join(missing)}; got none. "
                 "Give it under params, axes or derive."
+            )
+
+    def _check_columns(self) -> None:
+        """Axes that are no params become columns of exported tables, beside those of the rows."""
+        metrics = {s.name for s in (*self.experiment.metrics, *self.experiment.arrays)}
+        for name in (*self.axes, *self.grid.derive):
+            if name in RESERVED or name in metrics or name in CONSTANTS:
+                what = "a metric" if name in metrics else "a column every row has"
+                what = "a constant in expressions" if name in CONSTANTS else what
+                raise InvalidValueError(
+                    f"The axis {name!r} is the name of {what}; call it otherwise."
+                )
+        extra = [n for n in (*self.axes, *self.grid.derive) if n not in self.specs]
+        if pair := alike(extra, (*self.specs, *sorted(metrics), *sorted(RESERVED))):
+            raise InvalidValueError(
+                f"The axis {pair[1]!r} and {pair[0]!r} are one name to SQL; call it otherwise."
             )
 
     def _is_used(self, name: str) -> bool:

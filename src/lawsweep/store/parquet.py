@@ -25,6 +25,7 @@ from lawsweep.core.errors import IncompatibleTableError
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.protocols import Done
 from lawsweep.store.folder import Folder
+from lawsweep.store.one_name import check_columns, check_folders
 from lawsweep.store.part_writer import PartWriter
 from lawsweep.store.parts import (
     IDENTITY,
@@ -44,6 +45,7 @@ from lawsweep.store.schema import (
     conflicts,
     defaults,
     function_name,
+    is_of,
     other_functions,
     table_schema,
 )
@@ -97,6 +99,7 @@ class ParquetTable:
         on the same table with a newer lawsweep, and at worst some of its runs are done again.
         But where all parts are newer, the table as a whole is not this lawsweep's to write.
         """
+        check_folders(self.folder, self._arrays_root / self.experiment.name, self.experiment)
         self.folder.check_writable()
         schemas, newer = self._schemas()
         if newer and not schemas:
@@ -118,6 +121,7 @@ class ParquetTable:
                     f"other defaults ({'; '.join(changed)}), and a run id leaves defaults out. "
                     "Raise the version of the experiment, or restore the default."
                 )
+        check_columns(self.folder, self.schema, schemas.values())
         self._writer.is_there = bool(schemas)
 
     def notes(self) -> list[str]:
@@ -133,7 +137,12 @@ class ParquetTable:
         """
         schemas, _ = self._schemas()
         today = set(self.schema.names)
-        retired = Counter(n for schema in schemas.values() for n in schema.names if n not in today)
+        retired = Counter(
+            n
+            for schema in schemas.values()
+            for n in schema.names
+            if n not in today or not is_of(self.schema.field(n), schema)
+        )
         made = {f for schema in schemas.values() for f in other_functions(self.experiment, schema)}
         name, version = self.experiment.name, self.experiment.version
         return [

@@ -19,7 +19,7 @@ from lawsweep.core.circumstances import CIRCUMSTANCES
 from lawsweep.core.errors import StoreError
 from lawsweep.store.files import is_stale
 from lawsweep.store.folder import Folder
-from lawsweep.store.schema import FORMAT, conflicts, part_format
+from lawsweep.store.schema import FORMAT, conflicts, is_of, part_format
 
 PART = re.compile(r"part-.*\.parquet\Z")
 ROW_GROUP = 2**17  # rows; query engines share out row groups among threads
@@ -100,7 +100,7 @@ def read_part(
             raise SkippedPart("; ".join(wrong))
         if seen is not None:
             seen[name] = found
-        names = [n for n in schema.names if n in found.names]
+        names = [f.name for f in schema if is_of(f, found)]
         table = _conform(file.read(columns=names), schema, fill)
         if any(table[n].null_count for n in IDENTITY):
             raise SkippedPart("has rows that do not say which run they are of")

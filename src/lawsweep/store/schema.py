@@ -98,13 +98,27 @@ def part_format(schema: pa.Schema) -> int | None:
     return int(raw) if raw.isdigit() and "run_id" in schema.names else None
 
 
+def is_of(field: pa.Field, part: pa.Schema) -> bool:
+    """Whether a part has the column ``field``, and not another one of that name.
+
+    A column that every row has by now may have been a param or a metric, before it was reserved.
+    """
+    i = part.get_field_index(field.name)
+    if i < 0:
+        return False
+    now, then = ((f.metadata or {}).get(b"role") for f in (field, part.field(i)))
+    return not (now == b"run" and then in (b"param", b"metric"))
+
+
 def conflicts(schema: pa.Schema, part: pa.Schema) -> list[str]:
     """Columns of a part whose type cannot be read as today's."""
     found = []
     for field in schema:
-        i = part.get_field_index(field.name)
-        if i >= 0 and not _widens(part.field(i).type, field.type):
-            found.append(f"{field.name} is {part.field(i).type} there and {field.type} now")
+        if not is_of(field, part):
+            continue
+        then = part.field(field.name).type
+        if not _widens(then, field.type):
+            found.append(f"{field.name} is {then} there and {field.type} now")
     return found
 
 
