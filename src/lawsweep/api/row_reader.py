@@ -51,7 +51,9 @@ class RowReader:
         """What completes the points."""
         if (sweep := self.sweep) is None:
             return PointFiller(self.experiment)
-        return PointFiller(self.experiment, sweep.params, sweep.axes, sweep.derive, sweep.where)
+        return PointFiller(
+            self.experiment, sweep.params, sweep.axes, sweep.derive, sweep.where, sweep.max_points
+        )
 
     @cached_property
     def columns(self) -> dict[str, FieldSpec | None]:

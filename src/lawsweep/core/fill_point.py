@@ -10,11 +10,12 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lawsweep.core.axes import AxesReader, Grid, as_list
+from lawsweep.core.axes import AxesReader, as_list
 from lawsweep.core.errors import InvalidValueError, LawsweepError
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.expressions import Expression
-from lawsweep.core.points import derivation_order
+from lawsweep.core.grids import Grid
+from lawsweep.core.points import MAX_POINTS, derivation_order
 
 # A derived float may have been written with fewer digits, or computed on another processor.
 ROUNDING = 1e-9
@@ -29,6 +30,7 @@ class PointFiller:
     axes: Any = None
     derive: Mapping[str, Any] = field(default_factory=dict)
     where: Any = ()
+    max_points: int = MAX_POINTS
 
     def __post_init__(self) -> None:
         self._specs = {s.name: s for s in self.experiment.params}
@@ -37,7 +39,7 @@ class PointFiller:
             derive={str(k): str(v) for k, v in self.derive.items() if v is not None},
             where=as_list(self.where),
         )
-        grids = [base.times(g) for g in AxesReader(self._specs).grids(self.axes)]
+        grids = [base.times(g) for g in AxesReader(self._specs, self.max_points).grids(self.axes)]
         self._grids = [_OneGrid(self.experiment, grid) for grid in grids]
 
     @property
