@@ -14,6 +14,7 @@ from lawsweep.core.errors import StoreError, UnknownNameError
 from lawsweep.core.sweep import Url, results_place
 from lawsweep.store import objects
 from lawsweep.store.folder import safe_name
+from lawsweep.store.skipping import SkippedFileWarning
 from lawsweep.store.places import open_folder, write_file
 
 
@@ -219,17 +220,42 @@ def test_strange_entries_of_a_local_folder(tmp_path, monkeypatch):
     with pytest.raises(StoreError, match="Too many levels"):
         folder.open("loop")
     for name in ("pipe", "inner"):
-        with pytest.raises(StoreError, match="not a file"):
-            folder.open(name)
-    with pytest.raises(FileNotFoundError):
-        folder.open("gone")
+        for look in (folder.open, folder.read):
+            with pytest.raises(StoreError, match="not a file"):
+                look(name)
+    for look in (folder.open, folder.read, folder.size, folder.modified):
+        with pytest.raises(StoreError, match="it is a link to nothing"):
+            look("gone")
+        with pytest.raises(FileNotFoundError):
+            look("never")
+    (tmp_path / "link").symlink_to(".tmp-x")
+    assert folder.read("link") == b"half"
+    with pytest.raises(StoreError, match="it is a link"):
+        folder.read("link", follow=False)
+    os.truncate(tmp_path / ".tmp-x", 2**41)  # of no blocks
+    with pytest.raises(StoreError, match=r"at most 1,000 bytes, got 2,199,023,255,552"):
+        folder.read(".tmp-x", most=1000)
+    with pytest.raises(StoreError, match="expected at most"):
+        folder.read(".tmp-x")
+    os.truncate(tmp_path / ".tmp-x", 0)
 
     def stale(*_, **__):
         raise OSError(errno.ESTALE, "Stale file handle")
 
-    monkeypatch.setattr(Path, "read_bytes", stale)
+    monkeypatch.setattr(os, "open", stale)
     with pytest.raises(FileNotFoundError):
         folder.read(".tmp-x")
+
+
+def test_names_that_nobody_could_show_are_passed_over_with_a_warning(tmp_path):
+    for name in (b"two\nlines", b"\xff\xfe", b"esc\x1b[31m", b"c1\xc2\x9b"):
+        os.mkdir(os.path.join(os.fsencode(tmp_path), name))
+    (tmp_path / "tänh").mkdir()
+    with pytest.warns(SkippedFileWarning) as told:
+        assert open_folder(tmp_path).folders() == ["tänh"]
+    assert sorted(str(w.message).partition("/'")[2][:6] for w in told) == [
+        "\\udcff", "c1\\x9b", "esc\\x1", "two\\nl",
+    ]  # fmt: skip
 
 
 def test_a_vanished_folder_is_not_made_again(tmp_path):

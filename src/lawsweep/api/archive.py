@@ -14,6 +14,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import shutil
+import uuid
 import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -100,16 +103,26 @@ def _write_folder(path: Path, entries: Iterator[Entry]) -> int:
 
 def _write_zip(path: Path, top: str, entries: Iterator[Entry]) -> int:
     """The zip, under a temporary name until it is whole; all in one folder called ``top``."""
-    temporary = path.with_name(f".tmp-{path.name}")
+    from lawsweep.store.files import TEMPORARY
+
+    # A name that nobody can guess; "x" makes a file, and follows no link.
+    temporary = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
     hashes = {}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(temporary, "w") as file:
-            for name, data in entries:
-                hashes[name] = hashlib.sha256(data).hexdigest()
-                _add(file, f"{top}/{name}", data)
-            _add(file, f"{top}/{MANIFEST}", _manifest(hashes))
-        temporary.replace(path)
+        with temporary.open("xb") as out:
+            with zipfile.ZipFile(out, "w") as file:
+                for name, data in entries:
+                    hashes[name] = hashlib.sha256(data).hexdigest()
+                    _add(file, f"{top}/{name}", data)
+                _add(file, f"{top}/{MANIFEST}", _manifest(hashes))
+            out.flush()
+            os.fsync(out.fileno())
+        _put(temporary, path)
+    except FileExistsError:
+        raise InvalidValueError(
+            f"The file {path} was made meanwhile; name another with -o, or remove it."
+        ) from None
     except OSError as error:
         raise StoreError(
             f"Cannot write {path}: {error.strerror or error}. Free some space, or choose another "
@@ -118,6 +131,18 @@ def _write_zip(path: Path, top: str, entries: Iterator[Entry]) -> int:
     finally:
         temporary.unlink(missing_ok=True)
     return len(hashes) + 1
+
+
+def _put(temporary: Path, path: Path) -> None:
+    """Give a file its name.  Raises FileExistsError rather than replace another's work."""
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links (FAT, some network shares)
+        if os.path.lexists(path):
+            raise FileExistsError(path) from None
+        shutil.copyfile(temporary, path)
 
 
 def _add(file: zipfile.ZipFile, name: str, data: bytes) -> None:
@@ -201,6 +226,8 @@ def _part_name(i: int, data: bytes) -> str:
 
 def _launches(results: Folder, sweep: str, used: list[str]) -> dict[tuple[str, str], bytes]:
     """(sweep, launch) to record: all of this sweep's, and those of others its rows came from."""
+    from lawsweep.store.sweep_folder import MOST_RECORD
+
     found = {}
     sweeps = results / "sweeps"
     for name in sweeps.folders():
@@ -208,18 +235,24 @@ def _launches(results: Folder, sweep: str, used: list[str]) -> dict[tuple[str, s
         for file in launches.names():
             stem, dot, kind = file.partition(".")
             if dot and kind == "json" and (name == sweep or stem in used):
-                with suppress(ValueError):  # torn: it says nothing
-                    found[name, stem] = scrub_launch(launches.read(file))
+                # Torn, it says nothing.  A link might bring in anything of this machine.
+                with suppress(ValueError, RecursionError, StoreError):
+                    record = launches.read(file, most=MOST_RECORD, follow=False)
+                    found[name, stem] = scrub_launch(record)
     return found
 
 
 def _launch_files(results: Folder, launches: dict[tuple[str, str], bytes]) -> Iterator[Entry]:
+    from lawsweep.store.parts import SkippedPart, encode
+    from lawsweep.store.sweep_folder import read_plan
+
     for (sweep, launch), record in sorted(launches.items()):
         place = f"results/sweeps/{sweep}/launches/{launch}"
         yield f"{place}.json", record
         folder = results / "sweeps" / sweep / "launches"
         if f"{launch}.plan.parquet" in folder.names():
-            yield f"{place}.plan.parquet", folder.read(f"{launch}.plan.parquet")
+            with suppress(SkippedPart, FileNotFoundError):
+                yield f"{place}.plan.parquet", encode(read_plan(folder, f"{launch}.plan.parquet"))
     yield from _codes(results, launches)
 
 
@@ -231,7 +264,9 @@ def _codes(results: Folder, launches: dict[tuple[str, str], bytes]) -> Iterator[
     for sweep, digest in sorted((s, d) for s, d in said if d):
         folder, name = results / "sweeps" / sweep / "launches", source_name(digest)
         if name in folder.names():
-            yield f"results/sweeps/{sweep}/launches/{name}", folder.read(name)
+            with suppress(StoreError):  # a link, say
+                data = folder.read(name, follow=False)
+                yield f"results/sweeps/{sweep}/launches/{name}", data
 
 
 def _digest_of(record: bytes) -> str | None:
@@ -243,6 +278,7 @@ def _digest_of(record: bytes) -> str | None:
 def _pictures(opened: Study, own: str, notes: list[str]) -> Iterator[Entry]:
     """Figures and report, made anew so that they show the rows that are here."""
     from lawsweep.analysis.figure_kinds import parse_figures
+    from lawsweep.analysis.figures import METADATA
     from lawsweep.api.reading import report
     from lawsweep.store.places import open_folder
 
@@ -260,6 +296,7 @@ def _pictures(opened: Study, own: str, notes: list[str]) -> Iterator[Entry]:
         return
     folder = open_folder(sweep.folder)
     for name in (folder / "figures").names():
-        if name.rpartition(".")[0] in stems:
-            yield f"{own}/figures/{name}", (folder / "figures").read(name)
+        stem, _, ending = name.rpartition(".")
+        if stem in stems and ending in METADATA:
+            yield f"{own}/figures/{name}", (folder / "figures").read(name, follow=False)
     yield f"{own}/report.html", scrub(folder.read("report.html").decode()).encode()

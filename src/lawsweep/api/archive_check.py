@@ -1,15 +1,44 @@
-"""Is an archive what it was when it was written?"""
+"""Is an archive what it was when it was written?
+
+Nothing in it is trusted before its hash agrees: names may lead anywhere, sizes may lie, members
+may be links, pipes or bombs.  Each file is streamed, and what is wrong with one is a finding.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
+import re
+import stat
+import struct
 import zipfile
-from collections.abc import Callable
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 from lawsweep.core.errors import StoreError
 
 MANIFEST = "MANIFEST.sha256"
+MOST_MANIFEST = 2**27  # bytes: a million files
+MOST_UNPACKED = 2**30  # bytes of a file that unpacks to more than RATIO times its size
+RATIO = 100
+_CHUNK = 2**20
+_LINE = re.compile(r"([0-9a-f]{64})  (.+)\Z")
+# What zipfile and the decompressors raise for bytes that are not what they expect.
+_BROKEN = (
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, OverflowError,
+    NotImplementedError, RuntimeError, IndexError, KeyError,
+)  # fmt: skip
+
+Digest = Callable[[], str]
+Finding = tuple[str, str]
+
+
+class _NoArchiveError(Exception):
+    """It cannot be read as an archive at all; the message says why."""
 
 
 def is_archive(name: str) -> bool:
@@ -17,62 +46,158 @@ def is_archive(name: str) -> bool:
     return name.endswith(".zip") or (Path(name) / MANIFEST).is_file()
 
 
-def verify_archive(path: str | Path) -> list[tuple[str, str]]:
+def verify_archive(path: str | Path) -> list[Finding]:
     """What is wrong with an archive: (file, reason) pairs; empty when every hash agrees.
 
-    Raises StoreError when it cannot be read as one at all.
+    Of an archive that is a folder, what lies beside ``results`` is nobody's business but its
+    owner's.  Raises StoreError when it cannot be read as an archive at all.
     """
     place = Path(path)
     try:
         if place.suffix == ".zip":
             return _verify_zip(place)
-        manifest = (place / MANIFEST).read_bytes()
+        return _verify_folder(place)
+    except (_NoArchiveError, *_BROKEN) as error:
+        reason = getattr(error, "strerror", None) or str(error).strip("'\"") or type(error).__name__
+        raise StoreError(
+            f"Cannot read the archive {place}: {shown(reason)}. Get it again."
+        ) from None
+
+
+def shown(text: str) -> str:
+    """``text`` without what a terminal would obey or could not write."""
+    printable = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(printable).encode("utf-8", "backslashreplace").decode()
+
+
+def _verify_folder(place: Path) -> list[Finding]:
+    listed, refused = _listed(_read_start(lambda: _open_file(place / MANIFEST)))
+    there: dict[str, Digest] = {}
+    for name, entry in _walk(place, ""):
         # Work beside the results (a second results folder, a table of one's own) is no damage.
-        names = [str(p.relative_to(place)) for p in place.rglob("*") if p.is_file()]
-        listed = {line[66:] for line in manifest.decode().splitlines()}
-        kept = [n for n in names if n in listed or n.startswith("results/")]
-        return _differences(manifest, kept, lambda n: _hash(place / n))
-    except (OSError, zipfile.BadZipFile, KeyError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error).strip("'\"")
-        raise StoreError(f"Cannot read the archive {place}: {reason}. Get it again.") from None
+        if name in listed or name.startswith("results/"):
+            if entry.is_file(follow_symlinks=False):
+                there[name] = partial(_hash, partial(_open_file, Path(entry.path)))
+            else:
+                refused[name] = "is a link or device, and no file of an archive is"
+    return _differences(listed, there, refused)
 
 
-def _verify_zip(path: Path) -> list[tuple[str, str]]:
+def _walk(folder: Path, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Every file below, by its name in the archive.  Links are not followed."""
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda e: e.name):
+            if entry.is_dir(follow_symlinks=False):
+                yield from _walk(Path(entry.path), f"{prefix}{entry.name}/")
+            else:
+                yield f"{prefix}{entry.name}", entry
+
+
+def _open_file(path: Path) -> IO[bytes]:
+    """A regular file that is no link, opened so that no pipe can make us wait."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise ValueError("it is not a regular file")
+    return os.fdopen(handle, "rb")
+
+
+def _verify_zip(path: Path) -> list[Finding]:
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise _NoArchiveError("it is not a regular file")
     with zipfile.ZipFile(path) as file:
-        names = [n for n in file.namelist() if not n.endswith("/")]
-        found = [n for n in names if n.rpartition("/")[2] == MANIFEST]
-        if not found:
-            raise KeyError(f"it has no {MANIFEST}")
-        top = min(found, key=len).removesuffix(MANIFEST)
+        members = [m for m in file.infolist() if not (m.is_dir() and m.file_size == 0)]
+        if sum(m.compress_size for m in members) > path.stat().st_size:
+            raise _NoArchiveError("its members overlap, or claim more than there is")
+        tops = {m.filename.removesuffix(MANIFEST) for m in members if _is_manifest(m.filename)}
+        if len(tops) != 1:
+            raise _NoArchiveError(f"it has {'several' if tops else 'no'} {MANIFEST}")
+        (top,) = tops
+        manifest = file.getinfo(top + MANIFEST)
+        if wrong := _wrong_member(manifest, top):
+            raise _NoArchiveError(f"its {MANIFEST} {wrong}")
+        listed, refused = _listed(_read_start(lambda: file.open(manifest)))
+        there: dict[str, Digest] = {}
+        counts = Counter(m.filename for m in members)
+        for member in members:
+            name = member.filename.removeprefix(top)
+            if wrong := _wrong_member(member, top):
+                refused[name] = wrong
+            elif counts[member.filename] > 1:
+                refused[name] = f"is in the archive {counts[member.filename]} times"
+            else:
+                there[name] = partial(_hash, partial(file.open, member))
+        return _differences(listed, there, refused)
 
-        def digest(name: str) -> str:
-            try:
-                return hashlib.sha256(file.read(top + name)).hexdigest()
-            except zipfile.BadZipFile:
-                return "damaged"
 
-        inside = [n.removeprefix(top) for n in names if n.startswith(top)]
-        return _differences(file.read(top + MANIFEST), inside, digest)
+def _is_manifest(name: str) -> bool:
+    """Whether a member is the manifest of the one folder that an archive is, or of none."""
+    return name.rpartition("/")[2] == MANIFEST and name.count("/") <= 1
 
 
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _wrong_member(member: zipfile.ZipInfo, top: str) -> str | None:
+    """Why a member is none that an archive has; None for a plain file in its folder."""
+    name, mode = member.filename, member.external_attr >> 16
+    if not name.startswith(top) or _leads_out(name) or member.orig_filename != name:
+        return "lies outside the archive's folder"
+    if member.is_dir() or (stat.S_IFMT(mode) and not stat.S_ISREG(mode)):
+        return "is a folder or link, and no file of an archive is"
+    if member.flag_bits & 0x41:
+        return "is encrypted"
+    if member.file_size > MOST_UNPACKED and member.file_size > RATIO * member.compress_size:
+        return f"would unpack {member.compress_size:,} bytes to {member.file_size:,}"
+    return None
+
+
+def _leads_out(name: str) -> bool:
+    """Whether a name, taken as a path, may be outside the folder that it is given in."""
+    parts = re.split(r"[/\\]", name)
+    return name.startswith(("/", "\\")) or ":" in parts[0] or bool({"", ".", ".."} & set(parts))
+
+
+def _read_start(open_: Callable[[], IO[bytes]]) -> bytes:
+    with open_() as file:
+        data = file.read(MOST_MANIFEST + 1)
+    if len(data) > MOST_MANIFEST:
+        raise _NoArchiveError(f"its {MANIFEST} has more than {MOST_MANIFEST:,} bytes")
+    return data
+
+
+def _listed(manifest: bytes) -> tuple[dict[str, str], dict[str, str]]:
+    """Name to hash; and name to what is wrong with its line in the manifest."""
+    lines = [_LINE.match(line) for line in manifest.decode().split("\n")[:-1]]
+    matches = [m for m in lines if m]
+    if len(matches) != len(lines) or not manifest.endswith(b"\n"):
+        raise _NoArchiveError(f"its {MANIFEST} is not one")
+    counts = Counter(m[2] for m in matches)
+    refused = {n: f"is in the manifest {k} times" for n, k in counts.items() if k > 1}
+    refused |= {n: "in the manifest, lies outside the archive" for n in counts if _leads_out(n)}
+    return {m[2]: m[1] for m in matches if m[2] not in refused}, refused
+
+
+def _hash(open_: Callable[[], IO[bytes]]) -> str:
+    """The sha256 of a file, read piece by piece; "damaged" when it cannot be read."""
+    found = hashlib.sha256()
+    try:
+        with open_() as file:
+            while piece := file.read(_CHUNK):
+                found.update(piece)
+    except _BROKEN:
+        return "damaged"
+    return found.hexdigest()
 
 
 def _differences(
-    manifest: bytes, names: list[str], digest: Callable[[str], str]
-) -> list[tuple[str, str]]:
-    lines = [line.split("  ", 1) for line in manifest.decode().splitlines()]
-    if not all(len(line) == 2 for line in lines):
-        raise KeyError(f"its {MANIFEST} is not one")
-    listed = {name: expected for expected, name in lines}
-    there = set(names) - {MANIFEST}
-    found = [(n, "missing") for n in listed if n not in there]
+    listed: Mapping[str, str], there: Mapping[str, Digest], refused: Mapping[str, str]
+) -> list[Finding]:
+    """All that is wrong; what is ``refused`` already is not looked at."""
+    there = {n: d for n, d in there.items() if n != MANIFEST and n not in refused}
+    listed = {n: d for n, d in listed.items() if n not in refused}
+    found = [*refused.items(), *((n, "missing") for n in listed if n not in there)]
     found += [(n, "not in the manifest") for n in there if n not in listed]
     found += [
         (n, "its content was changed")
         for n, expected in listed.items()
-        if n in there and digest(n) != expected
+        if n in there and there[n]() != expected
     ]
-    return sorted(found)
+    return sorted((shown(name), reason) for name, reason in found)

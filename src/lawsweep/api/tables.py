@@ -20,6 +20,7 @@ from lawsweep.store.parts import (
     SkippedPart,
     check_experiment,
     part_names,
+    read_columns,
     steady_look,
     use_part,
 )
@@ -151,7 +152,7 @@ def meanings(results_dir: str | Path, experiment: str) -> dict[str, tuple[str, s
                 told[name] = use_part(folder, part, _schema).field("values").metadata or {}
                 break
     return {
-        name: (said.get(b"unit", b"").decode(), said.get(b"meaning", b"").decode())
+        name: tuple(said.get(key, b"").decode(errors="replace") for key in (b"unit", b"meaning"))
         for name, said in told.items()
     }
 
@@ -220,10 +221,10 @@ def _reader(
         if not is_ours(file.schema_arrow):
             raise SkippedPart("not a part of this table")
         if wanted is None:
-            return _plain(file.read())
-        ids = file.read(columns=["run_id"])["run_id"].cast(pa.string())
+            return _plain(read_columns(file))
+        ids = read_columns(file, ["run_id"])["run_id"].cast(pa.string())
         hits = pc.is_in(ids, value_set=wanted)
-        return _plain(file.read().filter(hits)) if pc.any(hits).as_py() else None
+        return _plain(read_columns(file).filter(hits)) if pc.any(hits).as_py() else None
 
     def read(name: str) -> list[pa.Table]:
         try:

@@ -26,6 +26,7 @@ from lawsweep.store.part_writer import PartWriter
 from lawsweep.store.parts import (
     SkippedPart,
     digest,
+    read_columns,
     steady_look,
     use_part,
 )
@@ -163,7 +164,7 @@ class ArrayTable:
     def _whole(self, name: str) -> pa.Table:
         def whole(file: pq.ParquetFile) -> pa.Table:
             check_part(file.schema_arrow, self.schema)
-            return file.read().cast(self.schema)
+            return read_columns(file).cast(self.schema)
 
         return use_part(self.folder, name, whole)
 
@@ -184,7 +185,7 @@ class ArrayTable:
 
         def keys(file: pq.ParquetFile) -> pa.Table:
             check_part(file.schema_arrow, self.schema)
-            return file.read(columns=[*KEYS, "shape"]).cast(self._keys())
+            return read_columns(file, [*KEYS, "shape"]).cast(self._keys())
 
         try:
             return use_part(self.folder, name, keys)

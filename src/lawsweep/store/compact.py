@@ -16,6 +16,7 @@ makes of the table is the same before, during and after.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -33,7 +34,15 @@ from lawsweep.store import arrays
 from lawsweep.store.bits import row_classes, same_values
 from lawsweep.store.folder import Folder
 from lawsweep.store.parquet import ParquetTable
-from lawsweep.store.parts import REQUESTS, SkippedPart, digest, encode, part_names, use_part
+from lawsweep.store.parts import (
+    REQUESTS,
+    SkippedPart,
+    digest,
+    encode,
+    part_names,
+    read_columns,
+    use_part,
+)
 
 TARGET_BYTES = 128 * 2**20  # of one part, as a file
 TARGET_ROWS = 1_000_000
@@ -41,6 +50,7 @@ MEMORY_BYTES = 2**30  # of rows held at once: texts may be far larger than their
 WINDOW = 64  # parts read ahead at most
 ORDER = [("run_id", "ascending"), ("attempt", "ascending"), ("started_at", "ascending")]
 _NAME = re.compile(r"part-([0-9a-f]{16})-([0-9a-f]{16})(-compact)?\.parquet\Z")
+_PIECE = 2**20  # bytes hashed at once
 _COVERS = b"lawsweep.compacts"
 _FUNCTION = b"lawsweep.function"  # parts that differ in it alone become one, which names all
 T = TypeVar("T")
@@ -196,7 +206,7 @@ def load_part(
 def _whole(file: pq.ParquetFile, settled_rows: float) -> pa.Table | None:
     if file.metadata.num_rows >= settled_rows:
         return None
-    part = file.read(use_threads=False)  # several parts are read at a time
+    part = read_columns(file, use_threads=False)  # several parts are read at a time
     told = {k: v for k, v in (part.schema.metadata or {}).items() if k != _COVERS}
     return part.replace_schema_metadata(told)
 
@@ -274,7 +284,7 @@ def remove_covered(folder: Folder, names: Iterable[str], *, dry: bool) -> dict[s
             continue
         try:
             metadata = use_part(folder, name, lambda file: file.schema_arrow.metadata)
-            replaced = metadata.get(_COVERS, b"").decode().split()
+            replaced = (metadata or {}).get(_COVERS, b"").decode(errors="replace").split()
             here = [by_digest[d] for d in replaced if by_digest.get(d, name) != name]
             if here and is_whole(folder, name):
                 found |= dict.fromkeys(here, name)
@@ -287,4 +297,8 @@ def remove_covered(folder: Folder, names: Iterable[str], *, dry: bool) -> dict[s
 
 def is_whole(folder: Folder, name: str) -> bool:
     """Whether a part holds what its name's digest says."""
-    return said_digest(name) == digest(folder.read(name))
+    found = hashlib.blake2b(digest_size=8)
+    with folder.open(name) as file:
+        while piece := file.read(_PIECE):
+            found.update(piece)
+    return said_digest(name) == found.hexdigest()

@@ -15,6 +15,14 @@ from lawsweep.core.errors import StoreError
 
 # A name read from a file in the store never leads out of its folder.
 _UNSAFE = re.compile(r"[/\\\x00-\x1f]|\A\.{0,2}\Z")
+_UNSHOWN = re.compile("[\x7f-\x9f\ud800-\udfff]")  # more controls; bytes that are no text
+# Bytes of a file that is read whole: no plan, record or part of ours comes near.
+MOST_BYTES = 2**32
+
+
+def is_odd(name: str) -> bool:
+    """Whether a name in a listing is none that could be opened or shown: passed over."""
+    return bool(_UNSAFE.search(name) or _UNSHOWN.search(name))
 
 
 def safe_name(name: str) -> str:
@@ -25,6 +33,11 @@ def safe_name(name: str) -> str:
             f"got {name!r}. It would lie outside the store; nothing was done."
         )
     return name
+
+
+def too_large(path: object, size: int, most: int) -> str:
+    """The sentence for a file that is none of ours, by its size."""
+    return f"Cannot read {path}: expected at most {most:,} bytes, got {size:,}. Move it elsewhere."
 
 
 class Folder(ABC):
@@ -69,7 +82,8 @@ class Folder(ABC):
     def names(self) -> list[str]:
         """What is directly in it and no folder, sorted; nothing if it is missing.
 
-        Temporary files (``.tmp-*``) and what cannot be opened are listed too.
+        Temporary files (``.tmp-*``) and what cannot be opened are listed too.  A name that cannot
+        be shown (control characters, bytes that are no text) is left out, with a warning.
         """
 
     @abstractmethod
@@ -77,8 +91,12 @@ class Folder(ABC):
         """Names of the folders directly in it, sorted; nothing if it is missing."""
 
     @abstractmethod
-    def read(self, name: str) -> bytes:
-        """The bytes of a file.  Raises FileNotFoundError if it is missing."""
+    def read(self, name: str, *, most: int = MOST_BYTES, follow: bool = True) -> bytes:
+        """The bytes of a file.  Raises FileNotFoundError if it is missing.
+
+        StoreError for what is no regular file or has more than ``most`` bytes; and, without
+        ``follow``, for a link.
+        """
 
     @abstractmethod
     def open(self, name: str) -> pa.NativeFile:

@@ -24,9 +24,10 @@ from lawsweep.store.arrays import parquet_bytes
 from lawsweep.store.compact import load_part, merge, remove_covered
 from lawsweep.store.files import TEMPORARY
 from lawsweep.store.folder import Folder
-from lawsweep.store.parts import SkippedPart, part_name, part_names, use_part
+from lawsweep.store.parts import SkippedPart, part_name, part_names, read_columns, use_part
 from lawsweep.store.places import open_folder
 from lawsweep.store.signs import SUFFIX, Sign, may_still_write, signs
+from lawsweep.store.sweep_folder import read_plan
 
 OLDER_S = 3600.0
 DEPTH = 4  # results/sweeps/<sweep>/launches; a loop of links ends here
@@ -146,7 +147,7 @@ def _keys(folder: Folder, name: str) -> pa.Table | None:
     def read(file: pq.ParquetFile) -> pa.Table:
         if not set(KEYS) <= set(file.schema_arrow.names):
             raise SkippedPart("not a part of a table")
-        return file.read(columns=KEYS).select(KEYS).cast(_KINDS)
+        return read_columns(file, KEYS).select(KEYS).cast(_KINDS)
 
     try:
         return use_part(folder, name, read)
@@ -260,7 +261,7 @@ def _plans(sweeps: Folder) -> Iterator[tuple[Folder, str]]:
 
 def _run_ids(folder: Folder, name: str) -> pa.Array:
     try:
-        with pq.ParquetFile(pa.BufferReader(folder.read(name))) as file:
-            return file.read(columns=["run_id"])["run_id"].cast(pa.string()).combine_chunks()
-    except (OSError, ValueError, KeyError, pa.ArrowException, StoreError):
+        found = read_plan(folder, name, ["run_id"])
+        return found["run_id"].cast(pa.string()).combine_chunks()
+    except (FileNotFoundError, SkippedPart, pa.ArrowException):
         return pa.array([], type=pa.string())

@@ -15,8 +15,9 @@ import pyarrow as pa
 
 from lawsweep.core.errors import StoreError
 from lawsweep.store import files
-from lawsweep.store.folder import Folder, safe_name
+from lawsweep.store.folder import MOST_BYTES, Folder, is_odd, safe_name, too_large
 from lawsweep.store.ground import Ground, vanished
+from lawsweep.store.skipping import tell_skipped
 
 
 @dataclass(frozen=True)
@@ -72,25 +73,33 @@ class LocalFolder(Folder):
             return []
         except OSError as error:
             raise files.store_error(self.path, error, "read") from None
-        return sorted(e for e in entries if not e[0].startswith(files.SILLY))
+        odd = {repr(n): "its name is none that lawsweep gives" for n, _ in entries if is_odd(n)}
+        tell_skipped(self, odd)
+        return sorted(e for e in entries if not e[0].startswith(files.SILLY) and not is_odd(e[0]))
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, *, most: int = MOST_BYTES, follow: bool = True) -> bytes:
         """See Folder."""
+        path = self.path / safe_name(name)
+        if not follow and path.is_symlink():
+            raise StoreError(f"Cannot read {path}: it is a link. Put a copy of the file there.")
         try:
-            return (self.path / safe_name(name)).read_bytes()
+            with open(path, "rb", opener=_without_waiting) as file:
+                found = os.fstat(file.fileno())
+                _check_regular(path, found)
+                if found.st_size > most:
+                    raise StoreError(too_large(path, found.st_size, most))
+                return file.read()
         except OSError as error:
-            raise self._error(error, f"read {name} in") from None
+            raise self._error(error, name, "read") from None
 
     def open(self, name: str) -> pa.NativeFile:
         """See Folder."""
         path = self.path / safe_name(name)
         try:
-            # Looked at first: opening a pipe, which a name may be, would wait for its writer.
-            if not stat.S_ISREG(path.stat().st_mode):
-                raise StoreError(f"Cannot read {path}: it is not a file. Move it elsewhere.")
+            _check_regular(path, path.stat())
             return pa.OSFile(str(path))
         except OSError as error:
-            raise self._error(error, f"read {name} in") from None
+            raise self._error(error, name, "read") from None
 
     def write(self, name: str, data: bytes, *, durable: bool = True, create: bool = True) -> None:
         """See Folder; ``files.write_atomic`` says how."""
@@ -122,7 +131,7 @@ class LocalFolder(Folder):
         try:
             return (self.path / safe_name(name)).stat()
         except OSError as error:
-            raise self._error(error, f"read {name} in") from None
+            raise self._error(error, name, "read") from None
 
     def check_writable(self) -> None:
         """See Folder.  A folder that is missing is not made: the one above it is probed."""
@@ -134,11 +143,30 @@ class LocalFolder(Folder):
         """See Folder."""
         return files.clock(self.path)
 
-    def _error(self, error: OSError, what: str) -> Exception:
+    def _error(self, error: OSError, name: str, what: str) -> Exception:
         # A stale handle is a file that another machine has removed since.
         if isinstance(error, FileNotFoundError) or files.is_stale(error):
+            path = self.path / name
+            if path.is_symlink():  # a file that has gone is not there; this stays
+                return StoreError(f"Cannot {what} {path}: it is a link to nothing. Remove it.")
             return FileNotFoundError(error.errno, error.strerror, error.filename)
-        return files.store_error(self.path, error, what)
+        if isinstance(error, IsADirectoryError):
+            return StoreError(_not_a_file(self.path / name))
+        return files.store_error(self.path, error, f"{what} {name} in")
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open what may be a pipe that nobody writes to.  Raises IsADirectoryError for a folder."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _check_regular(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise StoreError(_not_a_file(path))
+
+
+def _not_a_file(path: Path) -> str:
+    return f"Cannot read {path}: it is not a file. Move it elsewhere."
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

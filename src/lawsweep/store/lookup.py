@@ -13,6 +13,7 @@ from lawsweep.store.folder import Folder
 from lawsweep.store.parts import (
     SkippedPart,
     check_experiment,
+    read_columns,
     steady_look,
     use_part,
 )
@@ -46,10 +47,10 @@ def _steady(folder: Folder, experiment: str, prefix: str) -> list[dict[str, Any]
 def _rows(folder: Folder, experiment: str, name: str, prefix: str) -> list[dict[str, Any]]:
     def hits(file: pq.ParquetFile) -> list[dict[str, Any]]:
         check_experiment(file.schema_arrow, experiment)
-        found = pc.starts_with(file.read(columns=["run_id"])["run_id"], prefix)
+        found = pc.starts_with(read_columns(file, ["run_id"])["run_id"], prefix)
         if not pc.any(found).as_py():
             return []
-        rows: list[dict[str, Any]] = file.read().filter(found).to_pylist()
+        rows: list[dict[str, Any]] = read_columns(file).filter(found).to_pylist()
         return [r for r in rows if r.keys() >= _COLUMNS]
 
     try:

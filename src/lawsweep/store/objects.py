@@ -23,7 +23,7 @@ import pyarrow.fs as pafs
 
 from lawsweep.core.errors import StoreError, unknown_name
 from lawsweep.store.files import TEMPORARY
-from lawsweep.store.folder import Folder, safe_name
+from lawsweep.store.folder import MOST_BYTES, Folder, is_odd, safe_name, too_large
 
 OPTIONS = {
     "s3": ("endpoint_override", "scheme", "region", "anonymous"),
@@ -114,11 +114,16 @@ class ObjectFolder(Folder):
 
     def names(self) -> list[str]:
         """See Folder."""
-        return sorted(i.base_name for i in self._entries() if i.type == pafs.FileType.File)
+        return self._named(pafs.FileType.File)
 
     def folders(self) -> list[str]:
         """See Folder."""
-        return sorted(i.base_name for i in self._entries() if i.type == pafs.FileType.Directory)
+        return self._named(pafs.FileType.Directory)
+
+    def _named(self, kind: pafs.FileType) -> list[str]:
+        return sorted(
+            i.base_name for i in self._entries() if i.type == kind and not is_odd(i.base_name)
+        )
 
     def _entries(self) -> list[pafs.FileInfo]:
         selector = pafs.FileSelector(self._path(), allow_not_found=True)
@@ -130,9 +135,11 @@ class ObjectFolder(Folder):
         own = f"{self.bucket.name}/{self.key}".rstrip("/")
         return own if name is None else f"{own}/{safe_name(name)}"
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, *, most: int = MOST_BYTES, follow: bool = True) -> bytes:
         """See Folder."""
         with self._clear_errors("read"), self.bucket.files.open_input_file(self._path(name)) as f:
+            if f.size() > most:
+                raise StoreError(too_large(f"{self}/{name}", f.size(), most))
             data: bytes = f.read()
         return data
 

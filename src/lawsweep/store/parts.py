@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lawsweep.core.circumstances import CIRCUMSTANCES
@@ -25,6 +26,7 @@ PART = re.compile(r"part-.*\.parquet\Z")
 ROW_GROUP = 2**17  # rows; query engines share out row groups among threads
 IDENTITY = ("run_id", "status", "attempt", "started_at")  # what makes a row one
 _UNREADABLE = (pa.ArrowException, OSError, ValueError, NotImplementedError, KeyError)
+MANY_ROWS, LEAST_BYTES = 2**20, 8
 _REPEATING = frozenset({"version", *(c.name for c in CIRCUMSTANCES if c.repeats)})
 T = TypeVar("T")
 
@@ -101,7 +103,7 @@ def read_part(
         if seen is not None:
             seen[name] = found
         names = [f.name for f in schema if is_of(f, found)]
-        table = _conform(file.read(columns=names), schema, fill)
+        table = _conform(read_columns(file, names), schema, fill)
         if any(table[n].null_count for n in IDENTITY):
             raise SkippedPart("has rows that do not say which run they are of")
         return table
@@ -113,7 +115,9 @@ def check_experiment(schema: pa.Schema, experiment: str) -> None:
     """Raise SkippedPart for a part of the table of another experiment."""
     theirs = (schema.metadata or {}).get(b"lawsweep.experiment", b"?").decode(errors="replace")
     if theirs != experiment:
-        raise SkippedPart(f"a part of the table of {theirs}")
+        raise SkippedPart(
+            f"a part of the table of {theirs if theirs.isidentifier() else repr(theirs)}"
+        )
 
 
 def _row_schema(schema: pa.Schema) -> pa.Schema:
@@ -134,13 +138,43 @@ def _conform(table: pa.Table, schema: pa.Schema, fill: Mapping[str, Any]) -> pa.
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
+def read_columns(
+    file: pq.ParquetFile, columns: list[str] | None = None, *, use_threads: bool = True
+) -> pa.Table:
+    """``file.read``, and at once what Arrow leaves to whoever looks at a value first.
+
+    Raises ValueError (ArrowInvalid) for texts that are none, and times that no calendar has.
+    """
+    table = file.read(columns=columns, use_threads=use_threads)
+    table.validate(full=True)
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if pa.types.is_timestamp(column.type):
+            times = pc.min_max(column.cast(pa.timestamp("us"))).as_py
+            try:
+                times()
+            except (OverflowError, ValueError):
+                raise ValueError(f"{name} has a time out of range") from None
+    return table
+
+
+def check_claims(file: pq.ParquetFile, size: int) -> None:
+    """Raise SkippedPart for a file of ``size`` bytes that could not be what it says it is."""
+    schema, n_rows = file.schema_arrow, file.metadata.num_rows
+    if twice := sorted({n for n in schema.names if schema.names.count(n) > 1}):
+        raise SkippedPart(f"has the column {twice[0]!r} twice")
+    # A run id is a hash: no honest file packs a row into fewer bytes than its 16.
+    if n_rows > MANY_ROWS and n_rows * LEAST_BYTES > size:
+        raise SkippedPart(f"claims {n_rows:,} rows in {size:,} bytes")
+
+
 def use_part(folder: Folder, name: str, use: Callable[[pq.ParquetFile], T]) -> T:
     """What ``use`` makes of a part of ours in a format this lawsweep knows.
 
     Errors as ``read_part``.
     """
 
-    def checked(file: pq.ParquetFile) -> T:
+    def checked(file: pq.ParquetFile, size: int) -> T:
+        check_claims(file, size)
         written = part_format(file.schema_arrow)
         if written is None:
             raise SkippedPart("not a part of this table")
@@ -150,7 +184,7 @@ def use_part(folder: Folder, name: str, use: Callable[[pq.ParquetFile], T]) -> T
 
     try:
         with folder.open(name) as source, _checked_file(source) as file:
-            return checked(file)
+            return checked(file, source.size())
     except FileNotFoundError:
         raise
     except StoreError as error:
@@ -165,8 +199,9 @@ def use_part(folder: Folder, name: str, use: Callable[[pq.ParquetFile], T]) -> T
     # From a bucket, a torn object and a broken connection are the same OSError.  Which it was
     # tells the whole object: a torn one arrives, and is still torn.
     try:
-        with _checked_file(pa.BufferReader(folder.read(name))) as file:
-            return checked(file)
+        data = folder.read(name)
+        with _checked_file(pa.BufferReader(data)) as file:
+            return checked(file, len(data))
     except FileNotFoundError:
         raise
     except _UNREADABLE as error:

@@ -19,11 +19,20 @@ from lawsweep.core.errors import StoreError
 from lawsweep.core.plan import Plan
 from lawsweep.core.source import Source
 from lawsweep.store.folder import Folder
-from lawsweep.store.parts import REQUESTS, encode
+from lawsweep.store.parts import REQUESTS, SkippedPart, check_claims, encode, read_columns
 from lawsweep.store.places import open_folder
 from lawsweep.store.schema import arrow_type
 from lawsweep.store.signs import SUFFIX, Sign, signs
 from lawsweep.store.yaml_text import write_yaml
+
+_KINDS: dict[str, type] = {
+    **dict.fromkeys(
+        ("git", "config", "packages", "hardware", "executor", "blas", "experiment_source"), dict
+    ),
+    **dict.fromkeys(("overrides", "run_ids"), list),
+    **dict.fromkeys(("launch_id", "job", "sweep", "command", "started_at", "ended_at"), str),
+}
+MOST_RECORD = 2**28  # bytes of a record: that of an import names each of its runs
 
 
 @dataclass(frozen=True)
@@ -77,11 +86,10 @@ class SweepFolder:
     def frozen_run_ids(self) -> list[str]:
         """Run ids of the plan frozen last; none where there is none that can be read."""
         try:
-            with pq.ParquetFile(pa.BufferReader(self.folder.read("plan.parquet"))) as file:
-                found: list[str] = file.read(columns=["run_id"])["run_id"].to_pylist()
-        except (OSError, ValueError, KeyError, pa.ArrowException, StoreError):
+            found = read_plan(self.folder, "plan.parquet", ["run_id"])
+        except (FileNotFoundError, SkippedPart):
             return []
-        return found
+        return [str(r) for r in found["run_id"].to_pylist()]
 
     def write_launch(self, launch_id: str, record: Mapping[str, Any]) -> None:
         """Write the provenance record of a launch (again at its end, with its result)."""
@@ -179,10 +187,38 @@ def zipped(files: Mapping[str, bytes]) -> bytes:
 
 def _read_json(folder: Folder, name: str) -> dict[str, Any] | None:
     try:
-        found = json.loads(folder.read(name))
-    except (OSError, ValueError, StoreError, RecursionError):
+        return parse_record(folder.read(name, most=MOST_RECORD))
+    except (OSError, ValueError, StoreError):
         return None
-    return found if isinstance(found, dict) else None
+
+
+def parse_record(data: bytes) -> dict[str, Any]:
+    """A record as its readers take it for granted.  Raises ValueError for what is none.
+
+    Somebody may have edited it: what should be a mapping or a list and is not is left out.
+    """
+    try:
+        found = json.loads(data)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    if not isinstance(found, dict):
+        raise ValueError("a record is a mapping")
+    return {k: v for k, v in found.items() if v is None or isinstance(v, _KINDS.get(k, object))}
+
+
+def read_plan(folder: Folder, name: str, columns: list[str] | None = None) -> pa.Table:
+    """A plan as ``freeze`` wrote it.  Raises SkippedPart for what is none, or a link to one."""
+    try:
+        data = folder.read(name, follow=False)
+        with pq.ParquetFile(pa.BufferReader(data)) as file:
+            check_claims(file, len(data))
+            if "run_id" not in file.schema_arrow.names:
+                raise SkippedPart("not a plan")
+            return read_columns(file, columns)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, KeyError, pa.ArrowException, StoreError) as error:
+        raise SkippedPart(str(error)) from None
 
 
 def plan_table(plan: Plan) -> pa.Table:
