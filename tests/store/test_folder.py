@@ -14,8 +14,8 @@ from lawsweep.core.errors import StoreError, UnknownNameError
 from lawsweep.core.sweep import Url, results_place
 from lawsweep.store import objects
 from lawsweep.store.folder import safe_name
-from lawsweep.store.skipping import SkippedFileWarning
 from lawsweep.store.places import open_folder, write_file
+from lawsweep.store.skipping import SkippedFileWarning
 
 
 @pytest.fixture
@@ -249,7 +249,7 @@ def test_strange_entries_of_a_local_folder(tmp_path, monkeypatch):
 
 def test_names_that_nobody_could_show_are_passed_over_with_a_warning(tmp_path):
     for name in (b"two\nlines", b"\xff\xfe", b"esc\x1b[31m", b"c1\xc2\x9b"):
-        os.mkdir(os.path.join(os.fsencode(tmp_path), name))
+        (tmp_path / os.fsdecode(name)).mkdir()
     (tmp_path / "tänh").mkdir()
     with pytest.warns(SkippedFileWarning) as told:
         assert open_folder(tmp_path).folders() == ["tänh"]
