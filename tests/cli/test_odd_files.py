@@ -81,50 +81,61 @@ def claims(folder):
     pq.write_table(many, part_of(folder).with_name("part-f.parquet"), compression="zstd")
 
 
+def records(folder, ending):
+    """Every record, as that of a launch and as that of a job."""
+    for kind in ("launches", "jobs"):
+        at = folder / "results/sweeps/toys" / kind
+        at.mkdir(exist_ok=True)
+        for i, data in enumerate(RECORDS):
+            (at / f"r{i}{ending}").write_bytes(data)
+
+
+def around(folder, mischief):
+    """One mischief wherever a file may be: part, record, sign of life, plan, job."""
+    mischief(part_of(folder).with_name("part-z.parquet"))
+    sweep = folder / "results/sweeps/toys"
+    for name in ("launches/x.json", "launches/y.live", "launches/z.plan.parquet", "jobs/x.json"):
+        mischief(sweep / name)
+
+
+def odd_names(folder):
+    directory(folder / "results/tables/two\nlines")
+    directory(folder / "results/sweeps" / os.fsdecode(b"\xff\xfe"))
+    directory(folder / "results/arrays/toy/esc\x1b[31m")
+    (folder / "results/tables/other").write_text("x")
+
+
+def odd_values(folder):
+    rewritten(folder, bad_text, "part-text.parquet")
+    rewritten(folder, bad_time, "part-time.parquet")
+    rewritten(folder, lambda t: t.append_column("status", t["status"]), "part-twice.parquet")
+    claims(folder)
+
+
+def odd_words(folder):
+    defaults = '{"scale": [1], "n": "x"}'
+    rewritten(folder, lambda t: told(t.drop_columns("scale"), "lawsweep.defaults", defaults))
+    rewritten(
+        folder,
+        lambda t: told(told(t, b"lawsweep.function", b"\xff"), b"\xff\xfe", b"\xff"),
+        "part-g.parquet",
+    )
+    name = "part-0000000000000001-0000000000000002-compact.parquet"
+    rewritten(folder, lambda t: told(t, b"lawsweep.compacts", b"\xff"), name)
+
+
 MISCHIEF = {
-    "dangling link": lambda f: link_to_nothing(part_of(f).with_name("part-z.parquet")),
-    "dangling record": lambda f: link_to_nothing(f / "results/sweeps/toys/launches/x.json"),
-    "pipe as part": lambda f: fifo(part_of(f).with_name("part-z.parquet")),
-    "pipe as record": lambda f: fifo(f / "results/sweeps/toys/launches/x.json"),
-    "pipe as sign of life": lambda f: fifo(f / "results/sweeps/toys/launches/x.live"),
-    "pipe as plan": lambda f: fifo(f / "results/sweeps/toys/launches/x.plan.parquet"),
-    "pipe as job": lambda f: fifo(f / "results/sweeps/toys/jobs/x.json"),
-    "sparse part": lambda f: sparse(part_of(f).with_name("part-z.parquet")),
-    "sparse record": lambda f: sparse(f / "results/sweeps/toys/launches/x.json"),
-    "sparse sign of life": lambda f: sparse(f / "results/sweeps/toys/launches/x.live"),
-    "sparse plan": lambda f: sparse(f / "results/sweeps/toys/launches/x.plan.parquet"),
-    "folder as part": lambda f: directory(part_of(f).with_name("part-z.parquet")),
-    "folder as record": lambda f: directory(f / "results/sweeps/toys/launches/x.json"),
-    "odd table": lambda f: directory(f / "results/tables/two\nlines"),
-    "odd sweep": lambda f: directory(f / "results/sweeps" / os.fsdecode(b"\xff\xfe")),
-    "odd array": lambda f: directory(f / "results/arrays/toy/esc\x1b[31m"),
-    "file as table": lambda f: (f / "results/tables/other").write_text("x"),
-    "text that is none": lambda f: rewritten(f, bad_text),
-    "time out of range": lambda f: rewritten(f, bad_time),
-    "column twice": lambda f: rewritten(f, lambda t: t.append_column("status", t["status"])),
-    "defaults that are none": lambda f: rewritten(
-        f, lambda t: told(t.drop_columns("scale"), "lawsweep.defaults", '{"scale": [1], "n": "x"}')
-    ),
-    "words of bytes": lambda f: rewritten(
-        f, lambda t: told(told(t, b"lawsweep.function", b"\xff"), b"\xff\xfe", b"\xff")
-    ),
-    "covers of bytes": lambda f: rewritten(
-        f,
-        lambda t: told(t, b"lawsweep.compacts", b"\xff"),
-        "part-0000000000000001-0000000000000002-compact.parquet",
-    ),
-    "many rows of nothing": claims,
-    **{
-        f"record {i}{ending}": lambda f, i=i, ending=ending: [
-            at.write_bytes(RECORDS[i])
-            for at in [f / "results/sweeps/toys" / kind / f"x{ending}"
-                       for kind in (("launches", "jobs") if ending == ".json" else ("launches",))]
-            if at.parent.mkdir(exist_ok=True) is None
-        ]
-        for i in range(len(RECORDS))
-        for ending in (".json", ".live", ".plan.parquet")
-    },
-}  # fmt: skip
+    "links to nothing": lambda f: around(f, link_to_nothing),
+    "pipes": lambda f: around(f, fifo),
+    "sparse files": lambda f: around(f, sparse),
+    "folders": lambda f: around(f, directory),
+    "names": odd_names,
+    "values": odd_values,
+    "words": odd_words,
+    "records": lambda f: records(f, ".json"),
+    "signs of life": lambda f: records(f, ".live"),
+    "plans": lambda f: records(f, ".plan.parquet"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +179,7 @@ def test_what_is_passed_over_is_named(lawsweep, toy_sweep, folder):
     assert code == 0
     for name, reason in (
         ("link", "it is a link to nothing"),
-        ("text", "torn or not Parquet (Invalid"),
+        ("text", "torn or not Parquet (Column 0: In chunk 0: Invalid"),
         ("time", "started_at has a time out of range"),
     ):
         assert f"part-{name}.parquet: " in err

@@ -226,7 +226,7 @@ def _part_name(i: int, data: bytes) -> str:
 
 def _launches(results: Folder, sweep: str, used: list[str]) -> dict[tuple[str, str], bytes]:
     """(sweep, launch) to record: all of this sweep's, and those of others its rows came from."""
-    from lawsweep.store.sweep_folder import MOST_RECORD
+    from lawsweep.store.records import MOST_RECORD
 
     found = {}
     sweeps = results / "sweeps"
@@ -236,7 +236,7 @@ def _launches(results: Folder, sweep: str, used: list[str]) -> dict[tuple[str, s
             stem, dot, kind = file.partition(".")
             if dot and kind == "json" and (name == sweep or stem in used):
                 # Torn, it says nothing.  A link might bring in anything of this machine.
-                with suppress(ValueError, RecursionError, StoreError):
+                with suppress(ValueError, StoreError):
                     record = launches.read(file, most=MOST_RECORD, follow=False)
                     found[name, stem] = scrub_launch(record)
     return found

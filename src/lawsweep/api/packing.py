@@ -54,9 +54,9 @@ def _deep(value: Any) -> Any:
 
 def scrub_launch(data: bytes) -> bytes:
     """A launch record without paths.  Raises ValueError for what is none."""
-    record = json.loads(data)
-    if not isinstance(record, dict):
-        raise ValueError("a launch record is a mapping")
+    from lawsweep.store.records import parse_record
+
+    record = parse_record(data)
     record.pop("pid", None)
     if isinstance(record.get("config"), dict):
         record["config"]["results_dir"] = "results"
@@ -160,8 +160,10 @@ def readme(
     """README.txt: how to check, read and reproduce."""
     import shlex
 
+    from lawsweep.store.records import parse_record
+
     experiment = sweep.find_experiment()
-    records = sorted((json.loads(r) for r in launches), key=lambda r: str(r.get("started_at")))
+    records = sorted(map(parse_record, launches), key=lambda r: str(r.get("started_at")))
     title = f"{sweep.name}: the results of a sweep of lawsweep {__version__}"
     text = _README.format(
         title=title,

@@ -124,7 +124,10 @@ def conflicts(schema: pa.Schema, part: pa.Schema) -> list[str]:
 
 def other_functions(experiment: Experiment, part: pa.Schema) -> list[str]:
     """The functions that made a part of the same version, where they are not today's."""
-    told = {k.decode(): v.decode(errors="replace") for k, v in (part.metadata or {}).items()}
+    told = {
+        k.decode(errors="replace"): v.decode(errors="replace")
+        for k, v in (part.metadata or {}).items()
+    }
     if told.get("lawsweep.version") != str(experiment.version):
         return []
     now = function_name(experiment)

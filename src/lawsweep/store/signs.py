@@ -5,7 +5,6 @@ How old a sign is says the clock of the store: those of two hosts may differ by 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 from lawsweep.core.errors import StoreError
 from lawsweep.runner.presence import is_dead
 from lawsweep.store.folder import Folder
+from lawsweep.store.records import MOST_RECORD, parse_record
 
 SUFFIX = ".live"
 ALIVE_S = 20.0  # a sign older than this is none: launches give one every 2 to 8 s
@@ -56,11 +56,10 @@ def signs(launches: Folder, now: float) -> Iterator[Sign]:
     for name in launches.names():
         if not name.endswith(SUFFIX):
             continue
-        with suppress(OSError, ValueError, StoreError, RecursionError):
+        with suppress(OSError, ValueError, StoreError):
             age_s = now - launches.modified(name)
-            state = json.loads(launches.read(name))
-            if isinstance(state, dict):
-                yield Sign(name.removesuffix(SUFFIX), age_s, state)
+            state = parse_record(launches.read(name, most=MOST_RECORD))
+            yield Sign(name.removesuffix(SUFFIX), age_s, state)
 
 
 def may_still_write(results: Folder, experiment: str, now: float) -> list[Sign]:

@@ -21,18 +21,10 @@ from lawsweep.core.source import Source
 from lawsweep.store.folder import Folder
 from lawsweep.store.parts import REQUESTS, SkippedPart, check_claims, encode, read_columns
 from lawsweep.store.places import open_folder
+from lawsweep.store.records import MOST_RECORD, parse_record
 from lawsweep.store.schema import arrow_type
 from lawsweep.store.signs import SUFFIX, Sign, signs
 from lawsweep.store.yaml_text import write_yaml
-
-_KINDS: dict[str, type] = {
-    **dict.fromkeys(
-        ("git", "config", "packages", "hardware", "executor", "blas", "experiment_source"), dict
-    ),
-    **dict.fromkeys(("overrides", "run_ids"), list),
-    **dict.fromkeys(("launch_id", "job", "sweep", "command", "started_at", "ended_at"), str),
-}
-MOST_RECORD = 2**28  # bytes of a record: that of an import names each of its runs
 
 
 @dataclass(frozen=True)
@@ -190,20 +182,6 @@ def _read_json(folder: Folder, name: str) -> dict[str, Any] | None:
         return parse_record(folder.read(name, most=MOST_RECORD))
     except (OSError, ValueError, StoreError):
         return None
-
-
-def parse_record(data: bytes) -> dict[str, Any]:
-    """A record as its readers take it for granted.  Raises ValueError for what is none.
-
-    Somebody may have edited it: what should be a mapping or a list and is not is left out.
-    """
-    try:
-        found = json.loads(data)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-    if not isinstance(found, dict):
-        raise ValueError("a record is a mapping")
-    return {k: v for k, v in found.items() if v is None or isinstance(v, _KINDS.get(k, object))}
 
 
 def read_plan(folder: Folder, name: str, columns: list[str] | None = None) -> pa.Table:
