@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from toys import faulty, spectrum, toy
+from toys import faulty, slowly_importing, spectrum, toy
 
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
 from lawsweep.core.outcome import RunSpec, Task
@@ -16,6 +16,17 @@ from lawsweep.core.sweep import OnFailure
 from lawsweep.executors.make import make_executor
 from lawsweep.runner.run_plan import Launch
 from lawsweep.store.parquet import ParquetTable
+
+SLOW_IMPORT = """
+import os, time
+try:
+    os.mkdir(os.path.join(os.path.dirname(__file__), "met"))  # once: one process is first
+except FileExistsError:
+    pass
+else:
+    time.sleep(3600)
+value = 1.0
+"""
 
 
 @pytest.fixture(scope="module")
@@ -76,13 +87,69 @@ def test_polling_with_no_time_starts_no_work(executor):
 
 @pytest.mark.parametrize(
     ("fault", "status"),
-    [("raise", "failed"), ("infeasible", "infeasible"), ("memory", "oom"), ("sleep", "timeout")],
+    [("raise", "failed"), ("infeasible", "infeasible"), ("memory", "oom")],
 )
 def test_a_failure_is_a_row_and_the_batch_goes_on(executor, fault, status):
     executor.start(faulty)
     runs = specs([{"i": i, "fault": fault} for i in range(4)])
-    executor.submit(Task(0, runs, timeout_s=1.0))
+    executor.submit(Task(0, runs))
     assert [o.status for o in collect(executor, 1)] == ["ok", "ok", status, "ok"]
+
+
+def test_a_deadline_ends_a_worker_or_is_refused(executor, tmp_path):
+    """What is cut off may be an import or hold a lock: nothing else is executed beside that."""
+    executor.start(faulty)
+    task = Task(0, specs([{"i": i, "fault": "sleep"} for i in range(4)]), timeout_s=0.5)
+    if executor.in_process:
+        told = "timeout_s=0.5 needs workers that can be ended, .* Use executor=ray_local or ray_cl"
+        with pytest.raises(InvalidValueError, match=told):
+            executor.submit(task)
+        plan = make_plan(faulty, axes={"i": "range(4)"})
+        table, policy = ParquetTable(tmp_path, faulty), OnFailure(timeout_s=0.5)
+        with pytest.raises(InvalidValueError, match=told):
+            Launch(plan, table, executor, launch_id="L", on_failure=policy)
+        return
+    executor.submit(task)
+    events, end = [], time.monotonic() + 60
+    while not any(e.done or e.lost for e in events):
+        assert time.monotonic() < end
+        events += executor.poll(0.5)
+    assert [o.status for e in events for o in e.outcomes] == ["ok", "ok", "timeout"]
+    assert events[-1].lost == "retired: a run was cut off at its deadline"
+
+
+@pytest.mark.parametrize("fault", ["sleep", "swallow_all", "swallow_and_fail", "swallow_exit"])
+def test_a_timeout_is_one_row_and_costs_its_batch_nothing(ray_two_cpus, tmp_path, fault):
+    with contextlib.closing(make_executor("ray_local")) as made:
+        made.start(faulty)
+        table = ParquetTable(tmp_path, faulty)
+        plan = make_plan(faulty, axes={"i": "range(40)"}, params={"fault": fault, "at": 20})
+        policy = OnFailure(timeout_s=1.0, max_attempts=1)
+        report = Launch(plan, table, made, launch_id="L", on_failure=policy).run()
+    assert dict(report.statuses) == {"ok": 39, "timeout": 1}
+    rows = table.read(plan.run_ids).to_pylist()
+    assert (rows[20]["status"], rows[20]["error"]) == (
+        "timeout", "longer than on_failure.timeout_s=1.0",
+    )  # fmt: skip
+    assert {r["attempt"] for r in rows} == {1}
+
+
+def test_an_import_that_a_deadline_cuts_off_spoils_no_other_run(
+    ray_two_cpus, tmp_path, monkeypatch
+):
+    """Half a module stays in a process whose import was ended; its next runs would find that."""
+    home = tmp_path / "code"
+    home.mkdir()
+    (home / "slow_import.py").write_text(SLOW_IMPORT, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(home))
+    plan = make_plan(slowly_importing, axes={"i": "range(12)"}, params={"home": str(home)})
+    with contextlib.closing(make_executor("ray_local")) as made:
+        made.start(slowly_importing)
+        table = ParquetTable(tmp_path / "tables", slowly_importing)
+        policy = OnFailure(timeout_s=1.0, max_attempts=1)
+        report = Launch(plan, table, made, launch_id="L", on_failure=policy).run()
+    # As often as the module says it is slow, once for each import that is cut off.
+    assert dict(report.statuses) == {"ok": 11, "timeout": 1}
 
 
 def test_a_sweep_gives_the_same_rows(executor, tmp_path):
@@ -146,14 +213,15 @@ def test_a_worker_that_dies_becomes_a_row(ray_two_cpus, tmp_path, fault):
     assert row["error"].startswith("worker lost: crashed: the worker process died")
 
 
-def test_a_call_that_cannot_be_interrupted_is_killed(ray_two_cpus, tmp_path, monkeypatch):
+@pytest.mark.parametrize("fault", ["deaf", "swallow_for_ever"])
+def test_a_call_that_cannot_be_interrupted_is_killed(ray_two_cpus, tmp_path, monkeypatch, fault):
     from lawsweep.runner import run_plan
 
     monkeypatch.setattr(run_plan, "KILL_GRACE_S", 1.0)
     with contextlib.closing(make_executor("ray_local")) as made:
         made.start(faulty)
         table = ParquetTable(tmp_path, faulty)
-        plan = make_plan(faulty, axes={"i": "range(4)"}, params={"fault": "deaf"})
+        plan = make_plan(faulty, axes={"i": "range(4)"}, params={"fault": fault})
         policy = OnFailure(timeout_s=1.0)
         report = Launch(plan, table, made, launch_id="L", on_failure=policy).run()
     assert dict(report.statuses) == {"ok": 3, "timeout": 1}

@@ -130,7 +130,8 @@ def test_a_group_that_fails_costs_no_run(kind, tmp_path, fault, message):
     assert message in note
 
 
-def test_a_group_past_its_deadline_goes_alone_and_each_run_has_its_own_time(kind, tmp_path):
+def test_a_group_past_its_deadline_goes_alone_and_each_run_has_its_own_time(ray_two_cpus, tmp_path):
+    kind = "ray_local"
     plan = planned(rates=(0.1,), fault="group_slow", at=3)
     rows, report = launch(tmp_path, plan, kind, OnFailure(timeout_s=0.3, stop_after=0))
     assert dict(report.statuses) == {"ok": 12}

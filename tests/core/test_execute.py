@@ -4,12 +4,14 @@ import dataclasses
 import math
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from toys import Metrics, faulty, toy
 
 from lawsweep.core.execute import execute_run
+from lawsweep.core.imported import imported_by
 from lawsweep.core.outcome import RunSpec
 
 
@@ -127,8 +129,51 @@ def test_an_exception_that_cannot_be_read_is_still_a_row():
     assert (outcome.status, outcome.error) == ("failed", "MuteError: (its message cannot be read)")
 
 
-def test_a_deadline_is_not_swallowed():
-    assert run(faulty, timeout_s=0.2, i=2, fault="swallow").status == "timeout"
+@pytest.mark.parametrize("fault", ["swallow", "swallow_all", "swallow_and_fail", "swallow_exit"])
+def test_a_deadline_is_not_swallowed(fault):
+    outcome = run(faulty, timeout_s=0.2, i=2, fault=fault)
+    assert (outcome.status, outcome.metrics) == ("timeout", None)
+    assert outcome.error == "longer than on_failure.timeout_s=0.2"
+    assert outcome.traceback is None
+
+
+def test_a_call_that_comes_back_late_is_a_timeout():
+    def solve(params, seed):
+        before = time.perf_counter()
+        while time.perf_counter() - before < 0.5:  # one call into C, deaf to signals until its end
+            sum(range(3_000_000))
+        return Metrics(y=1.0, draws=1)
+
+    assert run(dataclasses.replace(toy, function=solve), timeout_s=0.1, n=1).status == "timeout"
+
+
+def test_what_functions_import_is_read_off_their_code():
+    def inner():
+        import os.path
+        from colorsys import hls_to_rgb
+
+        from . import relative
+
+        def deeper():
+            import json
+
+            return json
+
+        return os, relative, hls_to_rgb, deeper
+
+    assert imported_by(inner) == ("os.path", "colorsys", "json")
+    assert imported_by(_calls_others) == ("wave",)
+    assert imported_by(len) == ()
+
+
+def _calls_others():
+    return _imports_wave(), _calls_others
+
+
+def _imports_wave():
+    import wave
+
+    return wave
 
 
 def test_the_working_folder_comes_back(tmp_path, monkeypatch):

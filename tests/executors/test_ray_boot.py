@@ -17,11 +17,11 @@ pickle.loads(first)
 print("numpy" in sys.modules, "lawsweep" in sys.modules, sys.path[:2])
 print(os.environ["OMP_NUM_THREADS"], os.environ["MKL_NUM_THREADS"], os.environ["PYTHONPATH"])
 import numpy
-print(list(pickle.loads(other)(b"", b"")), os.environ["OMP_NUM_THREADS"])
+print(list(pickle.loads(other)(b"")), os.environ["OMP_NUM_THREADS"])
 boot = pickle.loads(first)
 os.environ["OMP_NUM_THREADS"] = "9"  # as Ray does, for a task that holds nine CPUs
 try:
-    next(boot(b"", b""))
+    next(boot(b""))
 except EOFError:
     print("goes on to unpack the task", os.environ["OMP_NUM_THREADS"])
 """
@@ -31,7 +31,7 @@ def test_it_is_set_before_libraries_load_or_not_at_all():
     import ray.cloudpickle
 
     variables = {"OMP_NUM_THREADS": "3", "MKL_NUM_THREADS": "3", "PYTHONPATH": "/a:/b"}
-    both = (booted(variables), booted({"OMP_NUM_THREADS": "5"}))
+    both = (booted(variables, b""), booted({"OMP_NUM_THREADS": "5"}, b""))
     found = subprocess.run(
         [sys.executable, "-c", WORKER],
         input="\n".join(ray.cloudpickle.dumps(f).hex() for f in both),

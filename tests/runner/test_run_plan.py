@@ -215,6 +215,8 @@ def test_the_reason_of_a_loss_becomes_the_status(tmp_path, reason, status, tries
 class SilentExecutor(SerialExecutor):
     """Says that it began, and then nothing, until it is killed."""
 
+    in_process = False
+
     def __init__(self):
         super().__init__()
         self.events, self.killed = deque(), []

@@ -73,6 +73,10 @@ class FaultParams:
         "infeasible_html",
         "mute",
         "swallow",
+        "swallow_all",
+        "swallow_and_fail",
+        "swallow_exit",
+        "swallow_for_ever",
         "chdir",
     ] = "none"
     at: int = 2
@@ -125,11 +129,41 @@ def faulty(params: FaultParams, seed: int) -> FaultMetrics:
         case "swallow":
             with contextlib.suppress(Exception):
                 time.sleep(3)
+        case "swallow_all" | "swallow_and_fail" | "swallow_exit" | "swallow_for_ever":
+            _swallow(params.fault)
         case "chdir":
             os.chdir("/")
         case "interrupt":
             raise KeyboardInterrupt
     return FaultMetrics(y=params.i + seed / 10)
+
+
+def _swallow(how):
+    """Catch whatever ends it, as code does that tidies up."""
+    try:
+        time.sleep(3600)
+    except BaseException:  # noqa: BLE001
+        if how == "swallow_and_fail":
+            raise ValueError("it was interrupted") from None
+        if how == "swallow_exit":
+            sys.exit(1)
+    if how == "swallow_for_ever":
+        time.sleep(3600)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportParams:
+    """Params of ``slowly_importing``."""
+
+    i: int
+    home: str
+
+
+@experiment(version=1)
+def slowly_importing(params: ImportParams, seed: int) -> FaultMetrics:
+    """Import ``slow_import`` from ``home``, in a way that cannot be read off this function."""
+    sys.path.insert(0, params.home)
+    return FaultMetrics(y=__import__("slow_import").value + params.i)
 
 
 @dataclass(frozen=True, kw_only=True)

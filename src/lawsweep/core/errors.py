@@ -63,6 +63,15 @@ class IncompatibleTableError(LawsweepError):
     exit_code = 15
 
 
+def refuse_deadline(executor: str, timeout_s: float) -> InvalidValueError:
+    """The one sentence for a deadline in an executor that cannot end what runs."""
+    return InvalidValueError(
+        f"on_failure.timeout_s={timeout_s:g} needs workers that can be ended, and "
+        f"executor={executor} runs everything in this process. Use executor=ray_local or "
+        "ray_cluster, or on_failure.timeout_s=null."
+    )
+
+
 class Infeasible(Exception):  # noqa: N818  (it is an answer of an experiment, not an error)
     """Raised by an experiment to say that this point has no answer; the row says why."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import signal
 import sys
@@ -10,8 +9,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -26,6 +24,8 @@ from lawsweep.core.memory import (
     reset_peak_memory,
 )
 from lawsweep.core.outcome import Outcome, RunSpec, Status
+from lawsweep.core.process_state import ProcessState, borrowed
+from lawsweep.core.process_state import n_threads as n_threads
 from lawsweep.core.schema import printable
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 MAX_TEXT = 20_000  # a row carries its traceback, not a log
 # How torch's CPU allocator, the CUDA runtime and the CUDA libraries say it in a RuntimeError.
 NO_ROOM = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
-NO_DEADLINE = nullcontext()
 
 
 class RunTimeoutError(BaseException):
@@ -59,6 +58,9 @@ class Batch:
 
     A piece of several runs goes through the experiment's fused form.  Where that fails as a
     whole its runs are queued alone, so that a bad one never costs its neighbours.
+
+    ``spoiled`` says that a deadline cut the last piece off: at any line, in the middle of an import
+    or of a lock's release, so nothing else is to be executed in this process.
     """
 
     def __init__(
@@ -77,34 +79,40 @@ class Batch:
         self._pieces = deque([*(p for p in pieces if p), *((run,) for run in left)])
         self._fused_error: str | None = None
         self._told = False
+        self.spoiled: str | None = None
 
     def __len__(self) -> int:
         return len(self._pieces)
 
-    def step(self) -> tuple[Outcome, ...]:
+    def step(self, state: ProcessState | None = None) -> tuple[Outcome, ...]:
         """Execute the next piece; no outcome where a fused form failed and its runs wait again.
 
-        A run that raises what is no Exception (SystemExit) passes it on, and is out of the batch.
+        ``state`` is how the process is to be left, by default as it is.  A run that raises what is
+        no Exception (SystemExit) passes it on, and is out of the batch.
         """
         if self._memory_share == 1.0:  # what holds anyway
-            found = self._step(self._pieces.popleft())
+            found = self._step(self._pieces.popleft(), state)
         else:
             with planned_share(self._memory_share):
-                found = self._step(self._pieces.popleft())
+                found = self._step(self._pieces.popleft(), state)
         if found and not self._told:
             found = (found[0]._replace(machine=machine()), *found[1:])
             self._told = True
         return found
 
-    def _step(self, piece: tuple[RunSpec, ...]) -> tuple[Outcome, ...]:
+    def _step(self, piece: tuple[RunSpec, ...], state: ProcessState | None) -> tuple[Outcome, ...]:
         if len(piece) == 1:
-            outcome = execute_run(self._experiment, piece[0], self._device, self._timeout_s)
+            outcome = execute_run(self._experiment, piece[0], self._device, self._timeout_s, state)
+            if outcome.status == "timeout":
+                self.spoiled = "a run was cut off at its deadline"
             if self._fused_error:
                 outcome = outcome._replace(fused_error=self._fused_error)
                 self._fused_error = None
             return (outcome,)
-        found = execute_group(self._experiment, piece, self._device, self._timeout_s)
+        found = execute_group(self._experiment, piece, self._device, self._timeout_s, state)
         if isinstance(found, str):
+            if found.startswith("timeout"):
+                self.spoiled = found
             self._fused_error = found
             self._pieces.extendleft((run,) for run in reversed(piece))
             return ()
@@ -116,25 +124,39 @@ class Batch:
 
 
 def execute_run(
-    experiment: Experiment, run: RunSpec, device: str = "cpu", timeout_s: float | None = None
+    experiment: Experiment,
+    run: RunSpec,
+    device: str = "cpu",
+    timeout_s: float | None = None,
+    state: ProcessState | None = None,
 ) -> Outcome:
-    """Execute ``run``; whatever its function does short of killing the process is an Outcome."""
-    experiment.load()
+    """Execute ``run``; whatever its function does short of killing the process is an Outcome.
+
+    The process is left in ``state``, by default as it is now.
+    """
+    if state is None:
+        experiment.load()
+        with borrowed() as state:
+            return execute_run(experiment, run, device, timeout_s, state)
     started_at, start = time.time(), time.perf_counter()
-    memory, folder, threads = reset_peak_memory(), _folder(), _torch_threads()
+    memory, deadline = reset_peak_memory(), _deadline(timeout_s, "on_failure.timeout_s", timeout_s)
     try:
-        with _deadline(timeout_s, f"on_failure.timeout_s={timeout_s}"):
+        with deadline:
             params = experiment.params_type(**experiment.with_defaults(run.params))
             answer = _measured(experiment, experiment.evaluate(params, run.seed, device))
-    except RunTimeoutError as late:
-        answer = _Answer("timeout", error=str(late))
-        threads = threads or n_threads()  # torch's own default, where this run loaded it
     except Exception as failure:  # noqa: BLE001  (any failure of user code is a row)
         answer = _failed(failure)
+    except RunTimeoutError as late:
+        answer = _Answer("timeout", error=str(late))
+    except BaseException:
+        if not deadline.passed or sys.exc_info()[0] is KeyboardInterrupt:
+            raise
+        answer = _Answer("timeout")
     finally:
-        _return_to(folder)
-        _give_back_threads(threads)
-    wall_s = time.perf_counter() - start
+        wall_s = time.perf_counter() - start
+        state.restore()
+    if deadline.passed:  # whatever the function made of it
+        answer = _Answer("timeout", error=deadline.message)
     peak = peak_memory_bytes() if memory else None
     if answer.status == "oom":
         release_memory()
@@ -146,6 +168,7 @@ def execute_group(
     runs: Sequence[RunSpec],
     device: str = "cpu",
     timeout_s: float | None = None,
+    state: ProcessState | None = None,
 ) -> tuple[Outcome, ...] | str:
     """Execute runs at once by the fused form: their Outcomes, or why there are none.
 
@@ -153,34 +176,35 @@ def execute_group(
     time; none the peak memory, which is that of all together.
     """
     assert experiment.fused is not None
-    experiment.load()
+    if state is None:
+        experiment.load()
+        with borrowed() as state:
+            return execute_group(experiment, runs, device, timeout_s, state)
     started_at, start = time.time(), time.perf_counter()
-    folder, threads = _folder(), _torch_threads()
     limit = None if timeout_s is None else timeout_s * len(runs)
+    deadline = _deadline(limit, f"{len(runs)} times on_failure.timeout_s", timeout_s)
     why: str | None = None
     try:
-        with _deadline(limit, f"{len(runs)} times on_failure.timeout_s={timeout_s}"):
+        with deadline:
             params = [
                 experiment.params_type(**experiment.with_defaults(run.params)) for run in runs
             ]
             found = experiment.fused(params, [run.seed for run in runs], device)
             answers = _checked(experiment, list(found), len(runs))
-    except RunTimeoutError as late:
-        threads = threads or n_threads()
-        return f"timeout: {late}"
     except KeyboardInterrupt:
         raise
     except BaseException as failure:  # noqa: BLE001  (which run it is, the runs alone say)
         memory = "oom: " if isinstance(failure, Exception) and _is_out_of_memory(failure) else ""
         why = f"{memory}{type(failure).__name__}: {_text(failure)}"[:MAX_TEXT]
     finally:
-        _return_to(folder)
-        _give_back_threads(threads)
+        share_s = (time.perf_counter() - start) / len(runs)
+        state.restore()
+    if deadline.passed:
+        return f"timeout: {deadline.message}"
     if why is not None:
         if why.startswith("oom: "):
             release_memory()  # now that the exception and what it held are gone
         return why
-    share_s = (time.perf_counter() - start) / len(runs)
     return tuple(
         _outcome(run, answer, device, started_at, share_s, None, len(runs))
         for run, answer in zip(runs, answers, strict=True)
@@ -252,32 +276,6 @@ def _text(failure: BaseException) -> str:
         return "(its message cannot be read)"
 
 
-def _folder() -> str | None:
-    try:
-        return os.getcwd()  # noqa: PTH109  (as a string: it is asked for before every run)
-    except OSError:
-        return None  # it was removed under us
-
-
-def _return_to(folder: str | None) -> None:
-    """Undo a change of the working folder: in one process the results would follow it."""
-    if folder is not None and _folder() != folder:
-        with suppress(OSError):
-            os.chdir(folder)
-
-
-def _torch_threads() -> int | None:
-    """Threads that torch computes with; None where it is not loaded: core does not load it."""
-    ask = getattr(sys.modules.get("torch"), "get_num_threads", None)
-    return None if ask is None else int(ask())
-
-
-def _give_back_threads(before: int | None) -> None:
-    """Undo a change of torch's threads: a run cut off where it had fewer would slow the others."""
-    if before is not None and _torch_threads() not in (before, None):
-        sys.modules["torch"].set_num_threads(before)
-
-
 def _is_out_of_memory(failure: Exception) -> bool:
     # torch's exception is known by name: core does not import torch.
     if isinstance(failure, MemoryError) or type(failure).__name__ == "OutOfMemoryError":
@@ -285,32 +283,49 @@ def _is_out_of_memory(failure: Exception) -> bool:
     return isinstance(failure, RuntimeError) and any(t in _text(failure) for t in NO_ROOM)
 
 
-def n_threads() -> int:
-    """Threads that numerical libraries in this process were told to use, else the cores."""
-    told = os.environ.get("OMP_NUM_THREADS", "")
-    return int(told) if told.isdigit() else len(os.sched_getaffinity(0))
-
-
-def _deadline(timeout_s: float | None, named: str) -> AbstractContextManager[None]:
-    """Raise RunTimeoutError in this thread after ``timeout_s``, which the message calls ``named``.
+class _Deadline:
+    """Raises RunTimeoutError in its ``with``, once, after ``seconds``; ``passed`` says that it did.
 
     By a signal, so it ends Python code at the next bytecode; a call that never returns to Python
-    is ended from outside, by the runner.  Off the main thread there are no signals.
+    is ended from outside, by the runner.
     """
-    if timeout_s is None or threading.current_thread() is not threading.main_thread():
-        return NO_DEADLINE
-    return _alarm(timeout_s, named)
 
+    passed = False
 
-@contextmanager
-def _alarm(timeout_s: float, named: str) -> Iterator[None]:
-    def late(signum: int, frame: Any) -> None:
-        raise RunTimeoutError(f"longer than {named}")
+    def __init__(self, seconds: float, message: str):
+        self._seconds, self.message = seconds, message
+        self._over = False
 
-    before = signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, timeout_s)
-    try:
-        yield
-    finally:
+    def _late(self, signum: int, frame: Any) -> None:
+        if not self._over:
+            self.passed = self._over = True
+            raise RunTimeoutError(self.message)
+
+    def __enter__(self) -> None:
+        self._before = signal.signal(signal.SIGALRM, self._late)
+        signal.setitimer(signal.ITIMER_REAL, self._seconds)
+
+    def __exit__(self, *error: object) -> None:
+        self._over = True
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGALRM, self._before)
+
+
+class _NoDeadline:
+    passed, message = False, ""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+_NO_DEADLINE = _NoDeadline()
+
+
+def _deadline(
+    seconds: float | None, named: str, timeout_s: float | None
+) -> _Deadline | _NoDeadline:
+    """A deadline of ``seconds`` that its message calls ``named``; off the main thread none."""
+    if seconds is None or threading.current_thread() is not threading.main_thread():
+        return _NO_DEADLINE
+    return _Deadline(seconds, f"longer than {named}={timeout_s}")

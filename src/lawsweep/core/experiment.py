@@ -11,6 +11,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from lawsweep.core.circumstances import CIRCUMSTANCES
@@ -18,6 +19,7 @@ from lawsweep.core.cost import Cost
 from lawsweep.core.errors import InvalidValueError, unknown_name
 from lawsweep.core.expressions import Expression
 from lawsweep.core.functions import CONSTANTS
+from lawsweep.core.imported import imported_by
 from lawsweep.core.names import alike
 from lawsweep.core.schema import FieldSpec, field_specs
 
@@ -94,11 +96,13 @@ class Experiment:
         return _rebuild, (vars(self).copy(),)
 
     def load(self) -> None:
-        """Import ``imports``, so that the first run of a process is not timed with them.
+        """Import ``imports``, and what else the functions' bodies import.
 
+        So the first run of a process is not timed with them, and no deadline cuts one off.
         Raises nothing: what cannot be imported the run itself will say, in its row.
         """
-        for module in self.imports:
+        found = (imported_by(f) for f in (self.function, self.fused) if f is not None)
+        for module in dict.fromkeys(chain(self.imports, *found)):
             with suppress(Exception):
                 importlib.import_module(module)
 
@@ -213,8 +217,9 @@ def experiment(
     answer).  Its runs agree in all params but ``fuse_over`` (real numbers), and each answer must
     be what ``function`` gives for it, to 1e-9.  If it raises, its runs are done one by one.
 
-    ``imports`` names modules that ``function`` imports in its body (so that planning need not):
-    a worker imports them before its first run, whose ``wall_s`` is then that of the run.
+    What ``function`` and its module's other functions import in their bodies (so that planning
+    need not) a worker imports before its first run, whose ``wall_s`` is then that of the run;
+    ``imports`` names modules that are imported elsewhere on its way.
 
     Raises TypeError, at definition, for what could not become a table.
     """

@@ -83,7 +83,9 @@ class Event:
 
     ``lost`` says why the worker is gone (``crashed: ...``, ``oom: ...``, ``node: ...`` where all of
     its node is gone, ``timeout: ...``, ``killed``); the runner
-    decides what becomes of the runs that had not answered.
+    decides what becomes of the runs that had not answered.  ``retired: ...``: the worker ended
+    after a deadline cut it off, with what it had finished told; the rest it never began, except
+    a group at the head of it where the deadline was the group's (``retired: timeout: ...``).
     """
 
     task_id: int

@@ -23,7 +23,7 @@ class Executor(Protocol):
     """
 
     name: str
-    in_process: bool  # runs are executed inside ``poll``: only an exception ends one early
+    in_process: bool  # runs are executed inside ``poll``: none can be ended early, so no deadlines
     fuse: bool  # whether runs may be computed at once where the experiment has a form for it
     max_fused: int
 
@@ -39,7 +39,11 @@ class Executor(Protocol):
         """Memory that a task may count on; infinite where that is not known."""
 
     def submit(self, task: Task) -> None:
-        """Take a task; it starts when a slot is free."""
+        """Take a task; it starts when a slot is free.
+
+        One that is ``in_process`` raises InvalidValueError for a task with a deadline.  The others
+        end a worker that was cut off at one, and say so (``Event.lost``, ``retired: ...``).
+        """
 
     def poll(self, timeout_s: float) -> list[Event]:
         """News, waiting at most about ``timeout_s`` for some (the serial one: for one run).

@@ -12,17 +12,20 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 
-def booted(variables: Mapping[str, str]) -> Callable[..., Iterator[Any]]:
-    """``run_batch`` for ``ray.remote``: takes the experiment and the rest of its arguments packed.
+def booted(variables: Mapping[str, str], experiment: bytes) -> Callable[..., Iterator[Any]]:
+    """``run_batch`` of the packed experiment for ``ray.remote``: takes its other arguments packed.
 
     Where the variables came too late, because the worker had loaded a library already, it yields
     None and does nothing.  It is a closure, which travels by its code: a worker may find this
     package only in the folders that come with it.
+
+    The experiment is part of it, and no object in Ray's store: a driver whose node's raylet dies
+    is ended by Ray itself, without a word, where it owns one.
     """
     arrived = _Arriving(variables)
     threads = {name: value for name, value in variables.items() if name != "PYTHONPATH"}
 
-    def boot(experiment: bytes, task: bytes) -> Iterator[Any]:
+    def boot(task: bytes) -> Iterator[Any]:
         import os
         import pickle
 

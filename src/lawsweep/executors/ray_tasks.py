@@ -78,6 +78,7 @@ class RayExecutor:
     def start(self, experiment: Experiment) -> None:
         """Start or join Ray and ship the experiment once."""
         self._needs.bind(experiment)
+        self._experiment = experiment
         # Only what all tasks need alike, and no user's environment has a say in.
         alike = not self.runtime_env and not self._needs.by_point
         self._ray = self._session.open(self._variables() if alike else {})
@@ -89,7 +90,6 @@ class RayExecutor:
             # Only workers of this launch are sure to have loaded nothing yet.
             by_ray = not self._session.own
             self._ship(by_ray=by_ray, variables={} if by_ray else self._variables())
-        self._experiment = self._ray.put(self._packed(experiment))
         self._placement.bind(self._ray)
 
     def _ship(self, *, by_ray: bool, variables: Mapping[str, str] | None = None) -> None:
@@ -104,7 +104,8 @@ class RayExecutor:
             "num_returns": "streaming",
             "runtime_env": self._task_env(),
         }
-        self._remote = self._ray.remote(**options)(booted(variables or {}))
+        function = booted(variables or {}, self._packed(self._experiment))
+        self._remote = self._ray.remote(**options)(function)
 
     def _packed(self, value: Any) -> bytes:
         """Unpacked in a worker, once it knows where to import from."""
@@ -159,7 +160,7 @@ class RayExecutor:
             self._shards,
             task.memory_share,
         )
-        generator = remote.remote(self._experiment, self._packed(runs))
+        generator = remote.remote(self._packed(runs))
         self._flights[generator] = task
         if task.whole_node:
             self._apart.add(generator)
@@ -207,6 +208,11 @@ class RayExecutor:
             self._lost_some = True
             del self._flights[generator]
             return Event(task.id, lost=self._killed.pop(task.id, None) or self._reason(error))
+        if isinstance(found, str):
+            # It waits for this; that it ends says nothing about its runs, and leaves no logs.
+            del self._flights[generator]
+            self._ray.cancel(generator, force=True)
+            return Event(task.id, lost=f"retired: {found}")
         if found is None:
             # Workers of this Ray load numerical libraries by themselves: then Ray has to say with
             # how many threads, before they start.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 from lawsweep.core.execute import Batch
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.outcome import Outcome, RunSpec
+from lawsweep.core.process_state import ProcessState
 from lawsweep.executors import sharded
 
 REPORT_S = 0.25  # a worker sends what it finished at least this often (after each longer run)
 REPORT_BYTES = 16 * 2**20  # of large arrays, likewise
+RETIRED_S = 60.0  # a worker that asked to be ended waits so long for it, and then ends by itself
 
 
 def run_batch(
@@ -23,18 +26,29 @@ def run_batch(
     device: str,
     shards: Mapping[str, Any] | None = None,
     memory_share: float = 1.0,
-) -> Iterator[tuple[Outcome, ...]]:
-    """Say that it began, then execute and report."""
+) -> Iterator[tuple[Outcome, ...] | str]:
+    """Say that it began, then execute and report.
+
+    A text instead of outcomes says why this process is to be ended, and is the last.
+    """
     yield ()
     with sharded.installed(shards):
-        yield from _outcomes(Batch(experiment, runs, groups, device, timeout_s, memory_share))
+        batch = Batch(experiment, runs, groups, device, timeout_s, memory_share)
+        experiment.load()  # what it sets when it is imported holds for all runs
+        yield from _outcomes(batch, ProcessState())
+        if batch.spoiled is not None:
+            # Ended by the executor once it has read that, and not by returning: the last outcomes
+            # might go down with the process.
+            yield batch.spoiled
+            time.sleep(RETIRED_S)
+            os._exit(1)
 
 
-def _outcomes(batch: Batch) -> Iterator[tuple[Outcome, ...]]:
+def _outcomes(batch: Batch, state: ProcessState) -> Iterator[tuple[Outcome, ...]]:
     ready: list[Outcome] = []
     last, n_bytes = time.monotonic(), 0
-    while batch:
-        found = batch.step()
+    while batch and batch.spoiled is None:
+        found = batch.step(state)
         ready += found
         n_bytes += sum(a.nbytes for o in found for a in (o.arrays or {}).values())
         # No outcome: a fused form failed.  That is said at once, as a sign of life.

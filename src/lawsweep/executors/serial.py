@@ -8,17 +8,22 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from lawsweep.core.errors import InvalidValueError
+from lawsweep.core.errors import InvalidValueError, refuse_deadline
 from lawsweep.core.execute import Batch, n_threads
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.outcome import Event, Outcome, Task
+from lawsweep.core.process_state import ProcessState, borrowed
 from lawsweep.core.protocols import MAX_FUSED
 
 _DEVICE = re.compile(r"(cpu|cuda(:\d+)?|mps)\Z")
 
 
 class SerialExecutor:
-    """Runs tasks inside ``poll``; a debugger set in an experiment stops there."""
+    """Runs tasks inside ``poll``; a debugger set in an experiment stops there.
+
+    This is the caller's own process.  What runs change in it is set back after each, but a run that
+    was cut off anywhere could not be: a task with a deadline is refused.
+    """
 
     name = "serial"
     in_process = True
@@ -51,15 +56,16 @@ class SerialExecutor:
         return 0.5 * float(psutil.virtual_memory().available)
 
     def submit(self, task: Task) -> None:
-        """Queue a task."""
+        """Queue a task.  Raises InvalidValueError for one with a deadline."""
         assert self._experiment is not None
+        if task.timeout_s is not None:
+            raise refuse_deadline(self.name, task.timeout_s)
         batch = Batch(
             self._experiment,
             task.runs,
             task.groups,
             self.device,
-            task.timeout_s,
-            task.memory_share,
+            memory_share=task.memory_share,
         )
         self._queue.append((task, batch))
 
@@ -72,24 +78,31 @@ class SerialExecutor:
         end = time.monotonic() + timeout_s
         if timeout_s > 0:
             self._handed = []  # who asks for more has had them
-        while self._queue and timeout_s > 0:
-            task, batch = self._queue[0]
-            if batch:
-                self._execute(task, batch)
-            if not batch:
-                self._queue.popleft()
-                self._events.append(Event(task.id, done=True))
-            if time.monotonic() >= end:
-                break
+        if self._queue and timeout_s > 0:
+            assert self._experiment is not None
+            self._experiment.load()
+            with borrowed() as state:
+                self._work(state, end)
         # Kept on self until here, so that an interrupt in a run leaves those before it to be had.
         self._handed = [*self._handed, *self._events]
         self._events = []
         return self._handed
 
-    def _execute(self, task: Task, batch: Batch) -> None:
+    def _work(self, state: ProcessState, end: float) -> None:
+        while self._queue:
+            task, batch = self._queue[0]
+            if batch:
+                self._execute(task, batch, state)
+            if not batch:
+                self._queue.popleft()
+                self._events.append(Event(task.id, done=True))
+            if time.monotonic() >= end:
+                return
+
+    def _execute(self, task: Task, batch: Batch, state: ProcessState) -> None:
         run = batch.next_run()
         try:
-            outcomes = batch.step()
+            outcomes = batch.step(state)
         except KeyboardInterrupt:
             raise
         except BaseException as end:  # noqa: BLE001  (exit: on Ray it ends a worker, here not us)

@@ -80,7 +80,7 @@ class Backlog:
             order = _by_kind(kinds[runs // len(plan.seeds)], seconds, order)
         # An array and a place in it: of a million runs, 8 bytes each.
         self._order, self._at = runs[order], 0
-        self._again: deque[tuple[RunSpec, ...]] = deque()
+        self._again: deque[Cut] = deque()
         self._alone: deque[RunSpec] = deque()
         self._were_apart: set[int] = set()
         self._emptying = self._some_fit = False
@@ -98,7 +98,7 @@ class Backlog:
         return bool(self._n_fresh or self._again or self._alone)
 
     def __len__(self) -> int:
-        return self._n_fresh + sum(map(len, self._again)) + len(self._alone)
+        return self._n_fresh + sum(len(cut.runs) for cut in self._again) + len(self._alone)
 
     @property
     def _n_fresh(self) -> int:
@@ -124,9 +124,14 @@ class Backlog:
         sums[0] -= prior
         sums[1] -= prior * prior
 
-    def put_back(self, runs: Sequence[RunSpec]) -> None:
-        """Return runs whose worker was lost, as one batch that goes out next."""
-        self._again.append(tuple(runs))
+    def put_back(self, runs: Sequence[RunSpec], groups: Sequence[int] = ()) -> None:
+        """Return runs whose worker was lost, as one batch that goes out next.
+
+        Alone even where they were fused, unless ``groups`` are given: the fused form may be what
+        cost the worker (all of a group's memory at once), and runs alone answer one by one, which
+        leaves fewer to suspect when the next worker is lost.
+        """
+        self._again.append(Cut(tuple(runs), tuple(groups)))
 
     def put_apart(self, run: RunSpec) -> None:
         """Return a run that ran out of memory: it is to have a node to itself."""
@@ -150,10 +155,7 @@ class Backlog:
         if self.turn_of_alone():
             return Cut((self._alone.popleft(),), whole_node=True)
         if self._again:
-            # Alone even where they were fused: the fused form may be what cost the worker (all
-            # of a group's memory at once), and runs alone answer one by one, which leaves fewer
-            # to suspect when the next worker is lost.
-            return Cut(self._again.popleft())
+            return self._again.popleft()
         slots = max(1, n_slots)
         if self.max_fused > 1:
             return self._cut_groups(slots, slot_memory_bytes)

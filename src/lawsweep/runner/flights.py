@@ -16,10 +16,24 @@ class Flight:
 
     def __init__(self, task: Task, now: float):
         self.waiting = {run.index: run for run in task.runs}
+        self._groups, self._n_runs = task.groups, len(task.runs)
         self.longest = max(task.groups, default=1)
         self.memory_bytes, self.whole_node = task.memory_bytes, task.whole_node
         self.last_news = now
         self.heard = False
+
+    def groups_left(self) -> tuple[int, ...]:
+        """The lengths of the groups of ``waiting``, where all that stood before have answered.
+
+        What is left of a group that was begun one by one goes on so.
+        """
+        answered = self._n_runs - len(self.waiting)
+        for i, n in enumerate(self._groups):
+            if answered < n:
+                begun = (1,) * (n - answered) if answered else (n,)
+                return (*begun, *self._groups[i + 1 :])
+            answered -= n
+        return ()
 
 
 class Flights(dict[int, Flight]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
+from lawsweep.core.errors import refuse_deadline
 from lawsweep.core.outcome import FAILURES, Event, Outcome, RunSpec, Task
 from lawsweep.core.plan import Plan
 from lawsweep.core.protocols import Done, Executor, Table
@@ -53,6 +54,8 @@ class Launch:
         commit_every_s: float = 2.0,
         clock: Callable[[], float] = time.monotonic,
     ):
+        if executor.in_process and on_failure.timeout_s is not None:
+            raise refuse_deadline(executor.name, on_failure.timeout_s)
         self._clock = clock
         self.plan, self.executor, self.policy = plan, executor, on_failure
         known = table.done(plan.run_ids)
@@ -185,10 +188,22 @@ class Launch:
                 self._record(outcome)
         if event.lost is not None or event.done:
             del self._flights[event.task_id]
+            if event.lost is not None and event.lost.startswith("retired"):
+                self._retired(event.lost, flight)
+                return
             if event.lost is not None and flight.longest > 1 and flight.waiting:
                 self._fused_failed(event.lost, lost=True)
             reason = event.lost or "ended without an answer"
             self._lost(list(flight.waiting.values()), reason, flight)
+
+    def _retired(self, reason: str, flight: Flight) -> None:
+        """A worker was ended after a deadline; what it had not begun goes elsewhere as it was."""
+        groups = flight.groups_left()
+        if "timeout: " in reason:  # a group's own, so its runs go alone
+            self._fused_failed(reason.partition(": ")[2])
+            groups = (*(1,) * groups[0], *groups[1:]) if groups else ()
+        if flight.waiting:
+            self.backlog.put_back(list(flight.waiting.values()), groups)
 
     def _lost(self, runs: list[RunSpec], reason: str, flight: Flight) -> None:
         """A worker died.  Only a run that was alone in its batch is to blame for it.
