@@ -6,8 +6,8 @@ import pyarrow as pa
 import pytest
 import yaml
 
+from lawsweep.cli.axes_entry import has_axis, without_axis
 from lawsweep.cli.compose import load_sweep, sweep_names
-from lawsweep.cli.overrides import has_axis, without_axis
 from lawsweep.core.errors import InvalidValueError, LawsweepError, UnknownNameError
 
 

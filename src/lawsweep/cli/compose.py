@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import lawsweep
+from lawsweep.cli.axes_entry import axis_names, is_inside_only, with_values, without_axis
 from lawsweep.cli.overrides import (
     Override,
     apply_override,
-    axis_names,
     check_key,
     check_written,
     parse_override,
-    without_axis,
 )
 from lawsweep.cli.points_entry import with_points
 from lawsweep.core.errors import InvalidValueError, StoreError, UnknownNameError, unknown_name
@@ -89,7 +88,7 @@ def load_sweep(name: str | Path, *overrides: str) -> Sweep:
     content["axes"] = with_points(content.get("axes"), experiment, limit)
     if "axes" in chosen:
         chosen["axes"] = with_points(chosen["axes"], experiment, limit)
-    content = _under(content, chosen)
+    content, chosen = _under(content, chosen)
     # `executor=serial` and `executor.kind=serial` both choose the group's member.
     parsed = [
         dataclasses.replace(o, path=o.path[:1])
@@ -159,12 +158,16 @@ def _check_part(content: Mapping[str, Any], place: str) -> None:
     check_shapes(plain, f"the {place}", or_name=GROUPS)
 
 
-def _under(content: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, Any]:
-    """What the sweep file says where its preset says nothing.
+def _under(
+    content: Mapping[str, Any], preset: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the sweep file says where its preset says nothing, and what is left of the preset.
 
-    A param that the preset fixes, spans or derives is no longer what the file made of it; and
-    where one has a list and the other a mapping, which cannot merge, the preset's stands.
+    A param that the preset fixes, spans or derives is no longer what the file made of it; where
+    one has a list and the other a mapping, which cannot merge, the preset's stands.  What the file
+    spans under a condition, or in some grids of a union, takes the preset's values there.
     """
+    content, preset = _inside(content, preset)
     found = dict(content)
     spanned = axis_names(preset.get("axes"))
     fixed, derived = map(list, (preset.get("params") or {}, preset.get("derive") or {}))
@@ -173,9 +176,27 @@ def _under(content: Mapping[str, Any], preset: Mapping[str, Any]) -> dict[str, A
     for key, others in (("params", [*spanned, *derived]), ("derive", [*spanned, *fixed])):
         if isinstance(found.get(key), Mapping):
             found[key] = {k: v for k, v in found[key].items() if k not in others}
-    return {
+    kept = {
         k: v for k, v in found.items() if k in GROUPS or k not in preset or _alike(v, preset[k])
     }
+    return kept, dict(preset)
+
+
+def _inside(
+    content: Mapping[str, Any], preset: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Both, with the preset's values of axes inside ``when`` and ``union`` put in their place."""
+    axes, preset = content.get("axes"), dict(preset)
+    given = {*(content.get("params") or {}), *(content.get("derive") or {})}
+    for key in ("params", "axes"):
+        own = preset.get(key)
+        if not isinstance(own, Mapping) or (key == "axes" and not _alike(axes, own)):
+            continue
+        for name in [n for n in own if n not in given and is_inside_only(axes, str(n))]:
+            value = own[name] if key == "axes" else [own[name]]
+            axes = with_values(axes, str(name), value)
+            preset[key] = {k: v for k, v in preset[key].items() if k != name}
+    return {**content, "axes": axes}, preset
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -1,17 +1,27 @@
 """Overrides in Hydra's grammar, applied to a composed config.
 
 ``params.width=64,128`` (or ``range(...)``, ``linspace(...)``, any axis expression) replaces or
-adds an axis; ``params.width=64`` pins the param: its axis and its derived field go.
+adds an axis; ``params.width=64`` pins the param: its axis and its derived field go.  An axis that
+applies under a condition, or in some grids of a union, does so with its new values too.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lawsweep.core.axes import as_list
+from lawsweep.cli.axes_entry import (
+    axis_names,
+    expressions_of,
+    has_axis,
+    has_axis_of_its_own,
+    is_inside_only,
+    with_values,
+    without_axis,
+    without_unused_axes,
+)
 from lawsweep.core.errors import InvalidValueError, LawsweepError, unknown_name
 from lawsweep.core.expressions import Expression
 from lawsweep.core.ranges import GENERATORS
@@ -141,46 +151,44 @@ def apply_override(
         if override.is_delete and not has_axis(config.get("axes"), path[1]):
             names = axis_names(config.get("axes"))
             raise unknown_name("axis", path[1], names, f"override {override.text!r}")
-        config = {**config, "axes": without_axis(config.get("axes"), path[1])}
-        return config if override.is_delete else _with_axis(config, path[1], value)
+        axes = config.get("axes")
+        if override.is_delete or not has_axis(axes, path[1]):
+            config = {**config, "axes": without_axis(axes, path[1])}
+            return config if override.is_delete else _with_axis(config, path[1], value)
+        return {**config, "axes": with_values(axes, path[1], value)}
     return _set(config, path, override)
 
 
 def _apply_param(
     config: dict[str, Any], name: str, override: Override, fields: Collection[str]
 ) -> dict[str, Any]:
-    was_axis = has_axis(config.get("axes"), name)
+    axes, values = config.get("axes"), override.value
+    was_axis = has_axis(axes, name)
     given = {*(config.get("params") or {}), *(config.get("derive") or {})}
     if override.is_delete and not was_axis and name not in given:
-        names = {*given, *axis_names(config.get("axes"))}
+        names = {*given, *axis_names(axes)}
         raise unknown_name("param", name, names, f"override {override.text!r}")
-    removed = (config.get("derive") or {}).get(name)
-    config = {**config, "axes": without_axis(config.get("axes"), name)}
+    removed = expressions_of(name, config)
+    if not override.is_delete and name not in given and is_inside_only(axes, name):
+        # It applies under a condition, or in some grids of a union: the others have none of it.
+        single = values if override.is_sweep else [values]
+        config = {**config, "axes": with_values(axes, name, single)}
+        return without_unused_axes(config, removed, fields)
+    # An axis that is no param (a ratio that others derive from) stays an axis when pinned.
+    stays = not override.is_delete and (override.is_sweep or (was_axis and name not in fields))
+    config = {**config}
     for key in ("params", "derive"):
         config[key] = {k: v for k, v in (config.get(key) or {}).items() if k != name}
-    if removed is not None:
-        config = _without_unused_axes(config, removed, fields)
-    if override.is_delete:
-        return config
-    # An axis that is no param (a ratio that others derive from) stays an axis when pinned.
-    if override.is_sweep or (was_axis and name not in fields):
-        return _with_axis(config, name, override.value if override.is_sweep else [override.value])
-    config["params"][name] = override.value
+    if stays and has_axis_of_its_own(axes, name) and name not in given:
+        config["axes"] = with_values(axes, name, values if override.is_sweep else [values])
+        return without_unused_axes(config, removed, fields)
+    config["axes"] = without_axis(axes, name)
+    config = without_unused_axes(config, removed, fields)
+    if stays:
+        return _with_axis(config, name, values if override.is_sweep else [values])
+    if not override.is_delete:
+        config["params"][name] = values
     return config
-
-
-def _without_unused_axes(
-    config: dict[str, Any], removed: Any, fields: Collection[str]
-) -> dict[str, Any]:
-    """Drop the axes that are no params and that only a removed expression used."""
-    used: set[str] = set()
-    for text in (*(config.get("derive") or {}).values(), *as_list(config.get("where"))):
-        used |= set(Expression(text).names)
-    axes = config.get("axes")
-    for name in Expression(removed).names:
-        if name not in fields and name not in used:
-            axes = without_axis(axes, name)
-    return {**config, "axes": axes}
 
 
 def _with_axis(config: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
@@ -188,90 +196,6 @@ def _with_axis(config: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
     if isinstance(axes, Mapping):
         return {**config, "axes": {**axes, name: value}}
     return {**config, "axes": [*axes, {name: value}]}
-
-
-def axis_names(axes: Any) -> list[str]:
-    """All names that an ``axes`` entry spans, whatever block they are in."""
-    if isinstance(axes, list | tuple):
-        return [n for block in axes for n in axis_names(block)]
-    if not isinstance(axes, Mapping):
-        return []
-    names: list[str] = []
-    for key, value in axes.items():
-        if key in ("zip", "points"):
-            columns = value[0] if isinstance(value, list | tuple) and value else value
-            names += map(str, columns) if isinstance(columns, Mapping) else []
-        elif key == "sample":
-            box = value.get("box") if isinstance(value, Mapping) else None
-            names += map(str, box) if isinstance(box, Mapping) else []
-        elif key in ("union", "when"):
-            members = value if isinstance(value, list | tuple) else [value]
-            inside = [m.get("axes") for m in members if isinstance(m, Mapping)]
-            names += [n for entry in inside for n in axis_names(entry)]
-        else:
-            names.append(str(key))
-    return names
-
-
-def has_axis(axes: Any, name: str) -> bool:
-    """Whether ``name`` is an axis anywhere in an ``axes`` entry."""
-    return bool(without_axis(axes, name) != axes)
-
-
-def without_axis(axes: Any, name: str) -> Any:
-    """An ``axes`` entry without ``name``, wherever it was; blocks left empty go too."""
-    if isinstance(axes, list | tuple):
-        return [rest for block in axes if (rest := without_axis(block, name)) or not block]
-    if not isinstance(axes, Mapping):
-        return axes
-    kept: dict[str, Any] = {}
-    for key, value in axes.items():
-        if key == name:
-            continue
-        rest = _BLOCK_WITHOUT[key](value, name) if key in _BLOCK_WITHOUT else value
-        if key not in _BLOCK_WITHOUT or rest or not value:
-            kept[key] = rest
-    return kept
-
-
-def _columns_without(columns: Any, name: str) -> Any:
-    """``zip`` or ``points``: a mapping of columns, or a list of points."""
-    if isinstance(columns, Mapping):
-        return {k: v for k, v in columns.items() if k != name}
-    if isinstance(columns, list | tuple):
-        return [rest for p in columns if (rest := _columns_without(p, name))]
-    return columns
-
-
-def _sample_without(sample: Any, name: str) -> Any:
-    if not isinstance(sample, Mapping) or not isinstance(sample.get("box"), Mapping):
-        return sample
-    box = {k: v for k, v in sample["box"].items() if k != name}
-    return {**sample, "box": box} if box else {}
-
-
-def _grids_without(members: Any, name: str) -> Any:
-    """``union`` or ``when``: a grid or a list of grids."""
-    if isinstance(members, list | tuple):
-        return [_grids_without(m, name) for m in members]
-    if not isinstance(members, Mapping):
-        return members
-    kept = dict(members)
-    for key in ("params", "derive"):
-        if isinstance(kept.get(key), Mapping):
-            kept[key] = {k: v for k, v in kept[key].items() if k != name}
-    if "axes" in kept:
-        kept["axes"] = without_axis(kept["axes"], name)
-    return kept
-
-
-_BLOCK_WITHOUT: dict[str, Callable[[Any, str], Any]] = {
-    "zip": _columns_without,
-    "points": _columns_without,
-    "sample": _sample_without,
-    "when": _grids_without,
-    "union": _grids_without,
-}
 
 
 def _set(config: dict[str, Any], path: tuple[str, ...], override: Override) -> dict[str, Any]:
