@@ -153,3 +153,10 @@ def test_numbers_may_ask_for_a_null():
 def test_a_where_that_is_no_condition_is_refused(text):
     with pytest.raises(InvalidValueError, match=r"f\.where needs true or false, and .* gives"):
         Columns(mixed_frame()).where(text, "f.where")
+
+
+def test_of_no_rows_there_are_no_numbers_whatever_the_others_lack():
+    columns = Columns(mixed_frame())
+    for text in ("loss", "decay * steps", "log(loss)"):
+        assert columns.numbers(text, np.arange(0), "f.x").tolist() == []
+    assert columns.numbers("loss", np.array([2]), "f.x").dtype == float

@@ -55,7 +55,7 @@ class Columns(Mapping[str, Array]):
     def numbers(self, text: str, rows: Array, what: str) -> Array:
         """The expression over ``rows`` (indices) as float64; ``what`` names it in errors."""
         expression = Expression(text)
-        used = {name: self.exact(name)[rows] for name in expression.names}
+        used = {name: self.exact_at(name, rows) for name in expression.names}
         value = expression.evaluate(used, len(rows), finite=False, null_as_nan=True)
         if value.dtype == object:
             numbers = numbers_of(value, null_as_nan=True)
@@ -103,6 +103,12 @@ class Columns(Mapping[str, Array]):
             ]
             self._exact[name] = found
         return self._exact[name]
+
+    def exact_at(self, name: str, rows: Array) -> Array:
+        """``exact`` at some rows; where none of them lacks a value, in the column's own type."""
+        if self.is_missing(name)[rows].any():
+            return np.asarray(self.exact(name)[rows])
+        return np.asarray(self[name][rows])
 
     def where(self, text: str | None, what: str = "where") -> Array:
         """Indices of the rows for which the condition holds (all rows for None).

@@ -137,7 +137,7 @@ def answers_of(columns: Columns, text: str, rows: Array, what: str) -> Array:
         known &= ~columns.is_missing(name)[rows]
     if "converged" not in expression.names:
         known &= ~columns.not_converged(rows)
-    used = {n: columns.exact(n)[rows[known]] for n in expression.names}
+    used = {n: columns.exact_at(n, rows[known]) for n in expression.names}
     value = expression.evaluate(used, int(known.sum()), finite=False, null_as_nan=True)
     if len(value) and value.dtype != np.bool_:
         raise InvalidValueError(
