@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from lawsweep.store.arrays import PART_BYTES
 from lawsweep.store.folder import Folder
 from lawsweep.store.parts import (
     SkippedPart,
@@ -25,6 +26,7 @@ from lawsweep.store.parts import (
     use_part,
 )
 from lawsweep.store.places import open_folder
+from lawsweep.store.plain import plain
 from lawsweep.store.schema import is_of
 from lawsweep.store.skipping import tell_skipped
 
@@ -119,14 +121,24 @@ def read_arrays(
 def array_parts(
     results: Folder, experiment: str, array: str, run_ids: Collection[str]
 ) -> Iterator[pa.Table]:
-    """One array's values of some runs, every attempt, part by part: for what memory cannot hold.
+    """One array's values of some runs, every attempt, in tables of some PART_BYTES at the most.
 
-    A value that stands in two parts comes twice, which no reader minds.
+    For what memory cannot hold.  A value that stands in two parts comes twice, which no reader
+    minds.
     """
     folder = results / "arrays" / experiment / array
     read = _reader(folder, experiment, run_ids, _is_array)
+    held: list[pa.Table] = []
+    size = 0
     for name in part_names(folder):
-        yield from read(name)
+        for table in read(name):
+            size += table.nbytes
+            if held and (size > PART_BYTES or not table.schema.equals(held[0].schema)):
+                yield pa.concat_tables(held)
+                held, size = [], table.nbytes
+            held.append(table)
+    if held:
+        yield pa.concat_tables(held)
 
 
 def arrays_of_row(
@@ -214,7 +226,8 @@ def _reader(
 
     It raises FileNotFoundError for a part that has gone since it was listed.
     """
-    wanted = None if run_ids is None else pa.array(list(run_ids), type=pa.string())
+    # Not pc.is_in: for each part it would hash all that are wanted again.
+    wanted = None if run_ids is None else frozenset(run_ids)
 
     def rows(file: pq.ParquetFile) -> pa.Table | None:
         check_experiment(file.schema_arrow, experiment)
@@ -223,8 +236,8 @@ def _reader(
         if wanted is None:
             return _plain(read_columns(file))
         ids = read_columns(file, ["run_id"])["run_id"].cast(pa.string())
-        hits = pc.is_in(ids, value_set=wanted)
-        return _plain(read_columns(file).filter(hits)) if pc.any(hits).as_py() else None
+        hits = np.fromiter(map(wanted.__contains__, plain(ids)), dtype=bool, count=len(ids))
+        return _plain(read_columns(file).filter(pa.array(hits))) if hits.any() else None
 
     def read(name: str) -> list[pa.Table]:
         try:
