@@ -361,6 +361,94 @@ def test_a_sampled_constant_has_its_error():
     assert 0 < off < 4.5 * sampled.target_norm_se < 1e-4
 
 
+@pytest.mark.parametrize("outputs", ["absorbed", "fixed", "trained"])
+@pytest.mark.parametrize(
+    ("fields", "m", "cosine"),
+    [
+        ({"activation": "leaky_relu", "negative_slope": -0.9}, 3, -math.sin(math.pi * 0.01 / 7.22)),
+        ({"activation": "leaky_relu", "negative_slope": -0.5}, 5, -math.sin(math.pi * 0.25 / 4.5)),
+        ({"activation": "leaky_relu", "negative_slope": 0.3}, 3, -0.5),
+        ({"activation": "abs"}, 3, 0.0),
+        ({"activation": "relu"}, 4, -1 / 3),
+    ],
+)
+def test_the_frame_is_the_activation_s_whatever_the_outputs(outputs, fields, m, cosine):
+    got = compression(
+        input_dim=6, n_target=1000, n_compressed=m, student_outputs=outputs, keep_arrays=True,
+        n_restarts=3, target_norm_method="skip", **fields,
+    )  # fmt: skip
+    off = np.array(got.cosines)[~np.eye(m, dtype=bool)] - cosine
+    assert got.etf_rms == pytest.approx(math.sqrt((off**2).mean()), rel=1e-9)
+    assert got.etf_max == pytest.approx(np.abs(off).max(), rel=1e-9)
+    whole = math.sqrt(m + m * (m - 1) * cosine**2)
+    assert got.etf_frobenius == pytest.approx(math.sqrt((off**2).sum()) / whole, rel=1e-9)
+    assert got.etf_rms < 5 / math.sqrt(6 * 1000)  # some 1/sqrt(N d)
+    # Its orientation: a simplex in the top M - 1 of E_N, orthogonal rows in the top M, and
+    # between these (the rows' sum follows m first) nothing to compare with.
+    if cosine in (-1 / (m - 1), 0.0):
+        assert got.span_overlap > 0.9
+    else:
+        assert got.span_overlap is None
+    assert (got.cos_sum_mean is None) == (fields["activation"] == "abs")
+
+
+@pytest.mark.parametrize(
+    ("fields", "known"),
+    [
+        ({"activation": "softplus", "student_outputs": "fixed"}, True),
+        ({"activation": "elu", "student_outputs": "fixed", "quadrature_tol": 1e-6}, True),
+        ({"activation": "softplus", "student_outputs": "trained", "max_iterations": 40}, True),
+        ({"activation": "sigmoid", "student_outputs": "fixed"}, False),
+        ({"activation": "tanh", "student_outputs": "fixed"}, False),
+        ({"activation": "erf", "student_outputs": "fixed"}, False),
+        ({"target_outputs": "gaussian"}, False),  # E a = 0: no limit
+        ({"target_outputs": "gaussian", "student_outputs": "trained"}, False),
+        ({"row_mean": 0.3}, False),  # opens the frame
+        ({"row_mean": 0.3, "centre_rows": True}, True),
+        ({"n_compressed": 6}, False),  # more than a simplex of d = 4 holds
+        ({"activation": "abs", "n_compressed": 5}, False),  # more than d orthogonal rows
+        ({"target_outputs": "gaussian", "objective": "simplified_target"}, True),
+        ({"target_outputs": "uniform", "student_outputs": "trained", "n_outputs": 2}, True),
+        ({"n_compressed": 1}, False),
+    ],
+)
+def test_where_no_frame_is_known_there_is_no_distance_to_one(fields, known):
+    got = compression(
+        **{"input_dim": 4, "n_target": 60, "n_compressed": 3, "n_restarts": 2, **fields}
+    )
+    columns = (got.etf_rms, got.etf_max, got.etf_frobenius)
+    assert (None not in columns) if known else (columns == (None,) * 3)
+    if not known and fields.get("n_compressed", 2) > 1:
+        assert None not in (got.cos_min, got.cos_max)  # what was found is told all the same
+
+
+def test_outputs_of_both_signs_are_no_frame():
+    """Two rows of one sign and one of the other: J's minimum for this sign pattern."""
+    rows = [
+        compression(input_dim=4, n_target=12, n_compressed=3, target_outputs="biased_signs",
+                    seed=seed, n_restarts=2)
+        for seed in range(6)
+    ]  # fmt: skip
+    assert {m.etf_rms is None for m in rows} == {True, False}
+    for m in rows:
+        agree = m.n_negative == (0 if m.scale_a_n > 0 else 3)
+        assert (m.etf_rms is not None) == agree
+
+
+def test_several_outputs_measure_rows_by_their_whole_outputs():
+    """Scaling a ReLU row up and its outputs down is the same student: no column may change."""
+    fields = {"input_dim": 3, "n_target": 12, "n_compressed": 2, "target_outputs": "uniform"}
+    got = [
+        compression(**fields, student_outputs="trained", n_outputs=2, n_restarts=n)
+        for n in (1, 2, 5)
+    ]
+    same = [m for m in got if m.objective_value == pytest.approx(got[-1].objective_value, rel=1e-9)]
+    assert len(same) >= 2  # of several starts, whose scales differ
+    for m in same:
+        assert m.norm_mean == pytest.approx(same[-1].norm_mean, rel=1e-6)
+        assert m.sum_norm == pytest.approx(same[-1].sum_norm, rel=1e-6)
+
+
 @pytest.mark.parametrize(
     "activation", ["erf", "softplus", "gelu", "silu", "tanh", "sigmoid", "elu"]
 )

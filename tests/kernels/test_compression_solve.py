@@ -48,7 +48,7 @@ def test_every_restart_reaches_the_frame(m, d, solver):
     assert torch.allclose(loss, torch.full_like(loss, limit_loss(1.0, d, m)), rtol=0, atol=1e-14)
     assert found.agreement.n_agreeing == 4
     assert found.agreement.n_minima == 1
-    shape = geometry(found.v)
+    shape = geometry(found.v, None if m == 1 else -1 / (m - 1))
     if m > 2:  # at M = 2 the cosine -1 is met to the square root of the gradient only
         assert shape.etf_max < 1e-8
     assert shape.norm_cv < 1e-8
@@ -149,7 +149,8 @@ def test_dense_hessians_are_chosen_where_they_cost_less(n, m, d, dense):
 def test_five_dimensions_hold_ten_rows_as_a_welch_frame():
     found, _ = simplified(10, 5, 6)
     assert found.reason is Reason.CONVERGED
-    shape = geometry(found.v)
+    shape = geometry(found.v, None)
+    assert (shape.etf_rms, shape.etf_max, shape.etf_frobenius) == (None, None, None)
     assert (shape.cos_min, shape.cos_max) == pytest.approx((-1 / 3, 1 / 3), abs=1e-8)
     assert float(found.result.loss[found.agreement.best]) > mean_field_objective(1.0, 5, 10) + 1e-3
 
@@ -217,7 +218,7 @@ def test_finite_targets_agree_with_first_order_theory(d, n, m, tolerance):
         gap = best - mean_field_objective(moments.scale, d, m)
         assert gap < 0
         assert sum(predicted_gap(moments, m)) == pytest.approx(gap, rel=tolerance)
-        shape = geometry(found.v, moments.mean, moments.eigenvectors)
+        shape = geometry(found.v, -1 / (m - 1), moments.mean, moments.eigenvectors, m - 1)
         assert shape.cos_sum_mean > 0.99
         assert shape.etf_rms < 4 / math.sqrt(n * d)
 
@@ -282,16 +283,16 @@ def test_a_difference_is_clipped_within_its_rounding_only():
 def test_geometry_of_an_exact_frame():
     basis = torch.eye(6, dtype=torch.float64)
     rows = 0.3 * simplex_frame(4, basis)
-    shape = geometry(rows, torch.ones(6, dtype=torch.float64), basis)
+    shape = geometry(rows, -1 / 3, torch.ones(6, dtype=torch.float64), basis, 3)
     assert shape.etf_max < 1e-15
     assert shape.norm_mean == pytest.approx(0.3, rel=1e-14)
     assert shape.norm_cv < 1e-14
     assert shape.sum_norm < 1e-15
     assert shape.span_overlap == pytest.approx(1.0, rel=1e-12)
-    other = geometry(rows, None, basis.flip(1))
+    other = geometry(rows, -1 / 3, None, basis.flip(1), 3)
     assert other.span_overlap == pytest.approx(0.0, abs=1e-12)
     assert other.cos_sum_mean is None
-    single = geometry(rows[:1], torch.ones(6, dtype=torch.float64), basis)
+    single = geometry(rows[:1], None, torch.ones(6, dtype=torch.float64), basis)
     assert (single.etf_rms, single.cos_min, single.span_overlap) == (None, None, None)
 
 
@@ -316,6 +317,6 @@ def test_the_authors_public_run():
     # The loss goes with A_N^2, whose standard deviation is 2 * 0.577/sqrt(1000) = 3.65 % here:
     # two of those around their 18.9 to 19.4.
     assert 18.9 * (1 - 0.073) < target_norm(w, alpha) + best < 19.4 * (1 + 0.073)
-    shape = geometry(found.v)
+    shape = geometry(found.v, -1 / 4)
     assert shape.cos_min > -0.253
     assert shape.cos_max < -0.246

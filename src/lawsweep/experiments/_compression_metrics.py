@@ -63,7 +63,12 @@ class Metrics:
     ]
     mean_norm: Annotated[float | None, Field("|m|, m = sum_i a_i w_i / N")]
     etf_rms: Annotated[
-        float | None, Field("rms distance of the cosines from the frame's, -1/(M-1) for ReLU")
+        float | None,
+        Field(
+            "rms distance of the cosines from the frame's, -1/(M-1) for ReLU; null where no frame "
+            "is known: M past what R^d holds, E a = 0, rows with a mean, outputs of both signs, "
+            "erf and tanh, sigmoid at M > 2"
+        ),
     ]
     etf_max: Annotated[float | None, Field("largest distance of the cosines from the frame's")]
     etf_frobenius: Annotated[
@@ -74,9 +79,15 @@ class Metrics:
     norm_mean: Annotated[float, Field("mean norm of the compressed rows v_j = b_j theta_j/M")]
     norm_cv: Annotated[float, Field("their standard deviation over their mean")]
     sum_norm: Annotated[float, Field("|sum_j v_j|")]
-    cos_sum_mean: Annotated[float | None, Field("cosine of sum_j v_j and m")]
+    cos_sum_mean: Annotated[
+        float | None, Field("cosine of sum_j v_j and m; null for abs, whose rows have no sign")
+    ]
     span_overlap: Annotated[
-        float | None, Field("share of the rows' M-1 directions in the top of E_N; 1: all")
+        float | None,
+        Field(
+            "share of the rows' M-1 directions (abs: M) in the top of E_N; 1: all; null where the "
+            "frame is no simplex"
+        ),
     ]
     turned_frame_gap: Annotated[
         float | None, Field("J of the simplified optimum turned at random (mean of 16), less p0")

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from lawsweep import stream
+from lawsweep.experiments._compression_frame import shape_columns
 from lawsweep.experiments._compression_metrics import Metrics
 from lawsweep.experiments._compression_params import ISOTROPIC, Params
 from lawsweep.experiments._compression_target import Task, expected_scale, kernel_of
 from lawsweep.kernels.arccos import unit
 from lawsweep.kernels.compression import PopulationLoss
 from lawsweep.kernels.compression_frames import frame_losses, sphere_error
-from lawsweep.kernels.compression_solve import Compression, Geometry, geometry
+from lawsweep.kernels.compression_solve import Compression
 from lawsweep.kernels.compression_theory import (
     TargetMoments,
     difference,
@@ -26,6 +27,7 @@ from lawsweep.kernels.compression_theory import (
     predicted_gap,
     sum_rounding,
 )
+from lawsweep.kernels.pair_profiles import HomogeneousProfile
 
 N_SUP_STARTS = 24
 
@@ -53,8 +55,9 @@ def row(
     predicted = predicted_gap(moments, m, kernel) if moments is not None and has_limit else None
     sampled = 0.0 if norm_error is None else 6.0 * norm_error / max(norm or 0.0, 1e-300)
     rounding = sum_rounding(params.n_target or 1, found.v.dtype) + sampled
-    mean, vectors = (moments.mean, moments.eigenvectors) if moments else (None, None)
-    shape = geometry(found.v, mean, vectors, frame_cosine(m, kernel) if m > 1 else None)
+    shape = shape_columns(
+        params, HomogeneousProfile(kernel), found.v, found.signs * (own or 0.0), moments
+    )
     isotropic = params.target_rows in ISOTROPIC and params.row_mean == 0.0
     reduced_gap = None if reduced is None or limit is None else reduced - limit
     return Metrics(
@@ -79,7 +82,7 @@ def row(
         scale_a_n=moments.scale if moments else None,
         scale_a=a,
         mean_norm=float(moments.mean.norm()) if moments else None,
-        **shape_columns(shape),
+        **shape,
         **_frame_columns(params, task, found, limit),
         n_negative=int((found.signs < 0).sum()),
         output_mean=None,
@@ -92,11 +95,6 @@ def row(
 
 def _ratio(value: float | None, by: float | None) -> float | None:
     return None if value is None or not by else value / by
-
-
-def shape_columns(shape: Geometry) -> dict[str, Any]:
-    """The columns of the rows' geometry."""
-    return dict(vars(shape))
 
 
 def evidence(found: Compression, scale: float) -> dict[str, Any]:

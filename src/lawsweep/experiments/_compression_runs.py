@@ -38,8 +38,8 @@ from lawsweep.kernels.compression_theory import (
     TargetMoments,
     frame_holds,
     frame_norm,
+    optimal_frame,
     quadratic_factor,
-    simplex_frame,
     target_moments,
 )
 from lawsweep.kernels.minimise import Result, Solver
@@ -213,7 +213,7 @@ def simplified(params: Params, seeds: Sequence[int], device: str) -> list[Metric
         [random_starts(stream(s, "restarts"), count, m, d, abs(a), kernel) for s in seeds]
     )
     if params.start != "random" and m <= d + 1:
-        frame = simplex_frame(m, torch.eye(d, dtype=torch.float64))
+        frame = optimal_frame(m, torch.eye(d, dtype=torch.float64), kernel)
         starts[::count] = frame_norm(abs(a), d, m, kernel) * frame
     dtype = DTYPES[params.dtype]
     starts = starts.to(device=device, dtype=dtype)

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from lawsweep import Infeasible, stream
+from lawsweep.experiments._compression_frame import shape_columns
 from lawsweep.experiments._compression_metrics import Metrics
 from lawsweep.experiments._compression_params import CLOSED_FORM, HOMOGENEOUS, Params
-from lawsweep.experiments._compression_rows import arrays, evidence, shape_columns
+from lawsweep.experiments._compression_rows import arrays, evidence
 from lawsweep.experiments._compression_target import draw, expected_scale, kernel_of, tolerance
 from lawsweep.kernels.arccos import unit
-from lawsweep.kernels.compression_solve import Compression, choose, geometry, minimise_rows
+from lawsweep.kernels.compression_solve import Compression, choose, minimise_rows
 from lawsweep.kernels.compression_theory import difference, sum_rounding, target_moments
 from lawsweep.kernels.compression_trained import TrainedLoss
 from lawsweep.kernels.pair_profiles import ErfProfile, HomogeneousProfile, Profile
@@ -109,10 +110,11 @@ def _row(
     moments = target_moments(w, alpha[:, 0]) if single else None
     # A homogeneous activation's outputs belong to the rows: only |b_j| v_j means something.
     v = found.v
-    if params.activation in HOMOGENEOUS and single:
-        v = b.abs() * v
+    if params.activation in HOMOGENEOUS:
+        v = b.norm(dim=-1, keepdim=True) * v
     signs = b[:, 0] if single else torch.ones_like(b[:, 0])
-    shape = geometry(v, *((moments.mean, moments.eigenvectors) if moments else ()))
+    # A_N of each output: their norms are those of the target's rows, whatever the activation.
+    along = b @ (w.norm(dim=-1) @ alpha)
     rounding = sum_rounding(params.n_target or 1, v.dtype) + error / max(norm or 0.0, 1e-300)
     found = replace(found, signs=signs.sign())
     spread = float(b[:, 0].std(correction=0))
@@ -134,7 +136,7 @@ def _row(
         scale_a_n=moments.scale if moments else None,
         scale_a=expected_scale(params) if single else None,
         mean_norm=float(moments.mean.norm()) if moments else None,
-        **shape_columns(shape),
+        **shape_columns(params, profile, v, along, moments),
         n_negative=int((found.signs < 0).sum()),
         output_mean=mean if single else None,
         output_cv=spread / abs(mean) if single and mean else None,

@@ -13,7 +13,7 @@ from torch import Tensor
 from lawsweep.kernels.arccos import RELU, HomogeneousKernel, unit
 from lawsweep.kernels.compression_choice import DENSE_UNKNOWNS
 from lawsweep.kernels.compression_objective import HomogeneousObjective
-from lawsweep.kernels.compression_theory import frame_norm, simplex_frame
+from lawsweep.kernels.compression_theory import frame_norm, optimal_frame
 from lawsweep.kernels.minimise import (
     Agreement,
     Objective,
@@ -78,12 +78,12 @@ def frame_start(
     eigenvectors: Tensor,
     kernel: HomogeneousKernel = RELU,
 ) -> Tensor:
-    """The start theory suggests, (M, d): an ETF in the leading M-1 directions, M <= d + 1.
+    """The start theory suggests, (M, d): ``optimal_frame`` in the leading directions, M <= d + 1.
 
     ``eigenvectors`` (d, d) of E_N, largest first.  A thousandth of ``mean`` is added to each row,
     which settles the sign of the sum of the rows and leaves the saddle between its two choices.
     """
-    rows = simplex_frame(m, eigenvectors)
+    rows = optimal_frame(m, eigenvectors, kernel)
     direction, _ = unit(mean)
     return frame_norm(scale, len(mean), m, kernel) * (rows + 1e-3 * direction)
 
@@ -192,40 +192,41 @@ class Geometry:
 
 def geometry(
     v: Tensor,
+    cosine: float | None,
     mean: Tensor | None = None,
     eigenvectors: Tensor | None = None,
-    cosine: float | None = None,
+    n_span: int | None = None,
 ) -> Geometry:
     """Of rows v (M, d), in relation to the target's mean m (d,) and E_N's eigenvectors (d, d).
 
-    etf_rms, etf_max: distance of the off-diagonal cosines from ``cosine``, by default -1/(M-1).
-    etf_frobenius: |G - G_etf|_F/|G_etf|_F of the matrices of all cosines.  cos_sum_mean: cosine
-    of sum_j v_j and m.  span_overlap: |U^T Q|_F^2/(M-1) of U, the leading M-1 right singular
-    vectors of v, and Q, the leading M-1 eigenvectors: 1 where the spans agree.
+    etf_rms, etf_max: distance of the off-diagonal cosines from ``cosine``, that of the frame; None:
+    no frame is known (``frame_cosines.py``).  etf_frobenius: |G - G_frame|_F/|G_frame|_F of the
+    matrices of all cosines.  cos_sum_mean: cosine of sum_j v_j and m.  span_overlap: |U^T Q|_F^2/n
+    of U, the leading n = ``n_span`` right singular vectors of v, and Q, the leading n eigenvectors:
+    1 where the spans agree.
     """
     m, d = v.shape
     directions, norms = unit(v)
     total = v.sum(0)
     sum_norm, mean_norm = float(total.norm()), float(norms.mean())
     cosines = (directions @ directions.T)[~torch.eye(m, dtype=torch.bool, device=v.device)]
-    expected = -1.0 / max(1, m - 1) if cosine is None else cosine
-    error = cosines - expected
-    whole = math.sqrt(m + m * (m - 1) * expected**2)
+    error = None if cosine is None or m == 1 else cosines - cosine
+    whole = math.sqrt(m + m * (m - 1) * (cosine or 0.0) ** 2)
     along = overlap = None
     if mean is not None and sum_norm > 0 and float(mean.norm()) > 0:
         along = float(total @ mean / mean.norm()) / sum_norm
-    if eigenvectors is not None and 1 < m <= d + 1:
-        right = torch.linalg.svd(v, full_matrices=False).Vh[: m - 1]
-        overlap = float((right @ eigenvectors[:, : m - 1]).square().sum()) / (m - 1)
+    if eigenvectors is not None and n_span is not None and 0 < n_span <= min(m, d):
+        right = torch.linalg.svd(v, full_matrices=False).Vh[:n_span]
+        overlap = float((right @ eigenvectors[:, :n_span]).square().sum()) / n_span
     return Geometry(
         norm_mean=mean_norm,
         norm_cv=float(norms.std(correction=0)) / mean_norm if mean_norm > 0 else math.nan,
         sum_norm=sum_norm,
         cos_min=float(cosines.min()) if m > 1 else None,
         cos_max=float(cosines.max()) if m > 1 else None,
-        etf_rms=float(error.square().mean().sqrt()) if m > 1 else None,
-        etf_max=float(error.abs().max()) if m > 1 else None,
-        etf_frobenius=float(error.norm()) / whole if m > 1 else None,
+        etf_rms=None if error is None else float(error.square().mean().sqrt()),
+        etf_max=None if error is None else float(error.abs().max()),
+        etf_frobenius=None if error is None else float(error.norm()) / whole,
         cos_sum_mean=along,
         span_overlap=overlap,
     )

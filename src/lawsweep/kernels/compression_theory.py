@@ -121,6 +121,20 @@ def simplex_frame(m: int, basis: Tensor) -> Tensor:
     return torch.tensor(_simplex(m), dtype=torch.float64).to(basis) @ basis[:, : m - 1].T
 
 
+def optimal_frame(m: int, basis: Tensor, kernel: HomogeneousKernel = RELU) -> Tensor:
+    """M unit rows of the cosine c of ``frame_cosine`` where R^d holds them, else of -1/(M-1).
+
+    ``basis`` (d, d) orthonormal columns; shape (M, d).  Above -1/(M-1) the rows span M dimensions:
+    sqrt(a) of the simplex and sqrt(1 - a) along one more direction have the cosine
+    1 - a - a/(M-1) = c at a = (1 - c)(M - 1)/M.
+    """
+    rows, c = simplex_frame(m, basis), frame_cosine(m, kernel)
+    if m == 1 or c == -1.0 / (m - 1) or not frame_holds(m, len(basis), kernel):
+        return rows
+    a = (1.0 - c) * (m - 1) / m
+    return math.sqrt(a) * rows + math.sqrt(1.0 - a) * basis[:, m - 1]
+
+
 @functools.lru_cache(maxsize=64)
 def _simplex(m: int) -> tuple[tuple[float, ...], ...]:
     rows = torch.zeros(m, m - 1, dtype=torch.float64)
