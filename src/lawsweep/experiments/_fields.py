@@ -35,6 +35,7 @@ def check_choices(params: Any) -> None:
     For a Params that was made without its experiment: what runs may then take a name it does not
     know for no other's.
     """
-    for name, valid in _choices(type(params)):
+    kind: Any = type(params)
+    for name, valid in _choices(kind):
         if getattr(params, name) not in valid:
             raise unknown_name(name, getattr(params, name), valid)
