@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lawsweep import __version__
 from lawsweep.core.experiment import Experiment
+from lawsweep.core.secrets import hide, hide_overrides, hide_settings, learn_settings
 from lawsweep.core.source import source_of
 from lawsweep.core.sweep import Sweep
 
@@ -27,9 +28,9 @@ _RESULTS_DIR = re.compile(r"\s*(?:'results_dir=[^']*'|results_dir=\S+)")
 
 
 def scrub(text: str) -> str:
-    """``text`` with the last part of each absolute path in place of it: ``.../run.py``."""
+    """``text`` with the last part of each absolute path for it, ``.../run.py``, and no secret."""
     text = text.replace("file://", "").replace(str(Path.home()) + "/", "~/")
-    return _PATH.sub(_last_part, _HOME.sub("~", text))
+    return hide(_PATH.sub(_last_part, _HOME.sub("~", text)))
 
 
 def _last_part(found: re.Match[str]) -> str:
@@ -58,11 +59,14 @@ def scrub_launch(data: bytes) -> bytes:
 
     record = parse_record(data)
     record.pop("pid", None)
-    if isinstance(record.get("config"), dict):
-        record["config"]["results_dir"] = "results"
+    if isinstance(config := record.get("config"), dict):
+        config["results_dir"] = "results"
+        for key in ("executor", "store"):  # of an older launch, which hid nothing
+            learn_settings(config.get(key))
+            config[key] = hide_settings(config.get(key))
     if isinstance(record.get("overrides"), list):
         record["overrides"] = [
-            o for o in record["overrides"] if not str(o).startswith("results_dir=")
+            o for o in hide_overrides(record["overrides"]) if not o.startswith("results_dir=")
         ]
     if isinstance(record.get("command"), str):
         record["command"] = _RESULTS_DIR.sub("", record["command"])

@@ -17,6 +17,7 @@ from lawsweep.api.searching import found as told
 from lawsweep.api.searching import seen, thresholds
 from lawsweep.api.study import study
 from lawsweep.core.errors import FigureError, InvalidValueError, LawsweepError, UnknownNameError
+from lawsweep.core.secrets import hide, hide_overrides
 from lawsweep.core.sweep import Sweep, Url, results_place
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def report(sweep: Sweep, typed: str | None = None) -> Path | Url:
     from lawsweep.analysis.report import render
     from lawsweep.store.sweep_folder import SweepFolder
 
-    typed = typed or " ".join([sweep.name, *sweep.overrides])
+    typed = typed or " ".join([sweep.name, *hide_overrides(sweep.overrides)])
     shelf = _Shelf(sweep)
     found, table = status(sweep), load_arrow(sweep)
     has_rows = found.statuses.get("ok", 0) > 0
@@ -200,7 +201,7 @@ def report(sweep: Sweep, typed: str | None = None) -> Path | Url:
             command=f"lawsweep run {typed}",
         )
         kept = shelf.put(figures)
-        shelf.folder.write("report.html", page.encode())
+        shelf.folder.write("report.html", hide(page).encode())
     if errors:
         raise FigureError(" ".join(errors), kept)
     return sweep.folder / "report.html"

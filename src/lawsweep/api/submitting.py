@@ -23,6 +23,7 @@ from lawsweep.api.shipping import Shipment, job_results_dir, survey
 from lawsweep.api.study import Study, study
 from lawsweep.core.errors import LawsweepError, StoreError
 from lawsweep.core.search import SearchSpec
+from lawsweep.core.secrets import hide_overrides
 from lawsweep.core.sweep import Sweep
 from lawsweep.executors.ray_jobs import JobServer, job_server_address
 from lawsweep.runner.presence import who
@@ -94,9 +95,10 @@ def submit(
         sweep, results_dir=results, config={**sweep.config, "results_dir": results}
     )
     words = job_request.words(sweep, target)
+    shown = [*words[:3], *hide_overrides(words[3:])]
     n_planned, n_missing, search = _left(opened)
     found = Submitted(
-        None, place, " ".join(words), results, n_planned, n_missing, shipment, notes, search, called
+        None, place, " ".join(shown), results, n_planned, n_missing, shipment, notes, search, called
     )
     if not found.n_missing and not again:
         return found
@@ -107,7 +109,8 @@ def submit(
     job = _new_id(sweep.name, digest, folder.jobs.names())
     request = job_request.make(job, sweep.name, words, Path.cwd(), shipment)
     folder.freeze(opened.plan, sweep.record())
-    found = dataclasses.replace(found, job=job, command=request["entrypoint"])
+    told = job_request.make(job, sweep.name, shown, Path.cwd(), shipment)
+    found = dataclasses.replace(found, job=job, command=told["entrypoint"])
     _send(folder, server, request, _record(found, sweep, digest), shipment)
     return found
 
@@ -148,7 +151,7 @@ def _record(sent: Submitted, sweep: Sweep, digest: str) -> dict[str, Any]:
         "sweep": sweep.name,
         "address": sent.address,
         "command": sent.command,
-        "overrides": list(sweep.overrides),
+        "overrides": hide_overrides(sweep.overrides),
         "digest": digest,
         "n_planned": sent.n_planned,
         "submitted_at": datetime.now(UTC).isoformat(timespec="seconds"),

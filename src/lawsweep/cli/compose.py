@@ -25,6 +25,7 @@ from lawsweep.core.errors import InvalidValueError, StoreError, UnknownNameError
 from lawsweep.core.points import MAX_POINTS
 from lawsweep.core.registry import find_experiment
 from lawsweep.core.schema import FieldSpec
+from lawsweep.core.secrets import learn_override
 from lawsweep.core.sweep import KEYS, Sweep, check_shapes
 
 GROUPS = ("executor", "store")
@@ -74,6 +75,8 @@ def load_sweep(name: str | Path, *overrides: str) -> Sweep:
 
     Raises a LawsweepError with one clear sentence for anything misspelt or malformed.
     """
+    for text in overrides:
+        learn_override(str(text))
     path = find_sweep_file(str(name))
     content = _read_yaml(path)
     presets = content.pop("presets", None) or {}

@@ -13,6 +13,7 @@ import click
 from lawsweep import __version__
 from lawsweep.cli.options import warnings_as_notes
 from lawsweep.core.errors import LawsweepError, nearest
+from lawsweep.core.secrets import hide
 
 EXIT_CODES = """
 \b
@@ -114,7 +115,7 @@ def run_command(arguments: list[str] | None = None, *, may_restart: bool = False
             )
         return result if isinstance(result, int) else 0
     except LawsweepError as error:
-        print(f"lawsweep: {error}", file=sys.stderr)
+        print(f"lawsweep: {hide(str(error))}", file=sys.stderr)
         return error.exit_code
     except click.ClickException as error:
         error.show()
@@ -127,9 +128,9 @@ def run_command(arguments: list[str] | None = None, *, may_restart: bool = False
         return 0
     except Exception as error:  # noqa: BLE001  (the last line of defence: never a bare stack)
         if os.environ.get("LAWSWEEP_DEBUG"):
-            traceback.print_exc()
+            print(hide(traceback.format_exc()), file=sys.stderr)
         print(
-            f"lawsweep: a bug: {type(error).__name__}: {error}. "
+            f"lawsweep: a bug: {type(error).__name__}: {hide(str(error))}. "
             "Set LAWSWEEP_DEBUG=1 to see where, and please report it.",
             file=sys.stderr,
         )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from lawsweep.core.secrets import hide
 from lawsweep.store.skipping import OtherCodeWarning, SkippedFileWarning
 
 if TYPE_CHECKING:
@@ -72,12 +73,12 @@ def say_line(value: Any) -> None:
 
     from lawsweep.api import to_json
 
-    click.echo(json.dumps(json.loads(to_json(value))), file=_STDOUT[-1])  # flushed
+    click.echo(json.dumps(json.loads(hide(to_json(value)))), file=_STDOUT[-1])  # flushed
 
 
 def warn(lines: Iterable[Any]) -> None:
     """Notes, on stderr."""
-    for line in map(str, lines):
+    for line in (hide(str(line)) for line in lines):
         _TOLD.add(line)
         click.echo(f"note: {line}", err=True)
 
@@ -101,7 +102,7 @@ def warnings_as_notes() -> Iterator[None]:
         ) -> None:
             if not issubclass(category, _NOTES):
                 others(message, category, filename, lineno, file, line)
-            elif str(message) not in _TOLD:
+            elif hide(str(message)) not in _TOLD:
                 warn([message])
 
         warnings.showwarning = show

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lawsweep.core.secrets import hide_overrides
+
 if TYPE_CHECKING:
     from lawsweep.runner.run_plan import RunReport
 
@@ -104,7 +106,7 @@ def print_fits(fits: list[Any]) -> None:
 
 def typed(sweep: str, overrides: tuple[str, ...]) -> str:
     """The sweep and its overrides as a shell takes them: what a suggested command ends in."""
-    return shlex.join([sweep, *overrides])
+    return shlex.join([sweep, *hide_overrides(overrides)])
 
 
 def at(where: Any) -> str:

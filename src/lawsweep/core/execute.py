@@ -27,6 +27,7 @@ from lawsweep.core.outcome import Outcome, RunSpec, Status
 from lawsweep.core.process_state import ProcessState, borrowed
 from lawsweep.core.process_state import n_threads as n_threads
 from lawsweep.core.schema import printable
+from lawsweep.core.secrets import hide
 
 if TYPE_CHECKING:
     import numpy as np
@@ -234,7 +235,7 @@ def _failed(failure: Exception) -> _Answer:
     return _Answer(
         "oom" if _is_out_of_memory(failure) else "failed",
         error=f"{type(failure).__name__}: {_text(failure)}"[:MAX_TEXT],
-        traceback=printable("".join(traceback.format_exception(failure)))[-MAX_TEXT:],
+        traceback=hide(printable("".join(traceback.format_exception(failure))))[-MAX_TEXT:],
     )
 
 
@@ -271,7 +272,7 @@ def _outcome(
 def _text(failure: BaseException) -> str:
     """What an exception says, whatever its ``__str__`` does."""
     try:
-        return printable(str(failure))
+        return hide(printable(str(failure)))
     except Exception:  # noqa: BLE001
         return "(its message cannot be read)"
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lawsweep.core import secrets
 from lawsweep.core.errors import InvalidValueError, StoreError, unknown_name
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.plan import Plan
@@ -130,21 +131,22 @@ class Sweep:
         shown = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         shown["experiment"] = "given"
         check_shapes({k: v for k, v in shown.items() if k in _SHAPES}, f"sweep {self.name}")
+        secrets.learn_settings((self.executor, self.store))
         object.__setattr__(self, "on_failure", _read_policy(self.on_failure))
         if isinstance(self.search, SearchSpec):  # plain values, for the record
             object.__setattr__(self, "search", dataclasses.asdict(self.search))
         read_search(self.search)
 
     def record(self) -> dict[str, Any]:
-        """The whole config: as composed, or as this Sweep was built in Python."""
+        """The whole config, as composed or as this Sweep was built in Python, without secrets."""
         if self.config:
-            return dict(self.config)
+            return _without_secrets(self.config)
         found = {k: getattr(self, k) for k in KEYS}
         if isinstance(self.experiment, Experiment):
             function = self.experiment.function
             found["experiment"] = f"{function.__module__}:{function.__qualname__}"
         found["on_failure"] = dataclasses.asdict(self.on_failure)
-        return {k: v for k, v in found.items() if v is not None}
+        return _without_secrets({k: v for k, v in found.items() if v is not None})
 
     @property
     def search_spec(self) -> SearchSpec | None:
@@ -159,6 +161,7 @@ class Sweep:
 
     def plan(self) -> Plan:
         """All runs, checked.  Raises a LawsweepError before anything is built or written."""
+        secrets.refuse_in((self.params, self.axes, self.derive), f"A param of sweep {self.name}")
         return plan_once(
             self.find_experiment(),
             params=self.params,
@@ -183,6 +186,17 @@ class Sweep:
     def folder(self) -> Path | Url:
         """Folder of this sweep: its plan, launches and figures."""
         return self.results / "sweeps" / self.name
+
+
+def _without_secrets(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Params and axes as they are (run ids are made of them), the rest with its secrets hidden."""
+    found = dict(config)
+    for key in found:
+        if key in ("executor", "store"):
+            found[key] = secrets.hide_settings(found[key])
+        elif key not in ("params", "axes", "derive", "seeds"):
+            found[key] = secrets.hide_in(found[key])
+    return found
 
 
 def results_place(results_dir: str | Path) -> Path | Url:

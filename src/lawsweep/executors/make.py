@@ -51,7 +51,8 @@ def make_executor(config: Mapping[str, Any] | str) -> Executor:
         )
     if not isinstance(options.get("runtime_env"), Mapping | None):
         raise InvalidValueError(
-            f"executor.runtime_env must be a mapping, got {options['runtime_env']!r}."
+            "executor.runtime_env must be a mapping, got a "
+            f"{type(options['runtime_env']).__name__}."
         )
     if not isinstance(options.get("shards"), Mapping | None):
         raise InvalidValueError(

@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from lawsweep.core.errors import ExecutorError, InvalidValueError
+from lawsweep.core.secrets import learn
 from lawsweep.executors.ray_manners import probe
 
 PORT = 8265  # the dashboard's, which has the job server
@@ -116,13 +117,16 @@ def cluster_token(environ: Mapping[str, str]) -> str | None:
     if environ.get("RAY_AUTH_MODE", "token").lower() != "token":
         return None
     if environ.get("RAY_AUTH_TOKEN"):
+        learn(environ["RAY_AUTH_TOKEN"])
         return environ["RAY_AUTH_TOKEN"].strip()
     named = environ.get("RAY_AUTH_TOKEN_PATH")
     try:
         path = Path(named) if named else Path.home() / ".ray" / "auth_token"
-        return path.read_text(encoding="utf-8").strip() or None
+        token = path.read_text(encoding="utf-8").strip() or None
     except (OSError, UnicodeDecodeError, RuntimeError):
         return None
+    learn(token or "")
+    return token
 
 
 class JobServer:

@@ -15,9 +15,11 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.outcome import Event, Task
 from lawsweep.core.protocols import MAX_FUSED
+from lawsweep.core.secrets import HIDDEN, learn_settings
 from lawsweep.executors import sharded
 from lawsweep.executors.ray_boot import booted
 from lawsweep.executors.ray_manners import deaf_to_interrupts, import_path
@@ -67,6 +69,7 @@ class RayExecutor:
         self._session = RaySession(kind, address, n_cpus, n_gpus)
         self._placement = Placement(self._needs, n_shards, self._session.check_head)
         self.runtime_env = dict(runtime_env or {})
+        learn_settings({"runtime_env": self.runtime_env})
         self.device = "cuda" if self._needs.gpus > 0 else "cpu"
         self._ray: Any = None
         self._flights: dict[Any, Task] = {}
@@ -77,6 +80,7 @@ class RayExecutor:
 
     def start(self, experiment: Experiment) -> None:
         """Start or join Ray and ship the experiment once."""
+        self._refuse_hidden()
         self._needs.bind(experiment)
         self._experiment = experiment
         # Only what all tasks need alike, and no user's environment has a say in.
@@ -91,6 +95,16 @@ class RayExecutor:
             by_ray = not self._session.own
             self._ship(by_ray=by_ray, variables={} if by_ray else self._variables())
         self._placement.bind(self._ray)
+
+    def _refuse_hidden(self) -> None:
+        given = self.runtime_env.get("env_vars") or {}
+        hidden = [name for name, value in given.items() if value == HIDDEN]
+        if hidden:
+            raise InvalidValueError(
+                f"The value of executor.runtime_env.env_vars.{hidden[0]} was left out of the "
+                "record that this sweep was read from. Give it: "
+                f"executor.runtime_env.env_vars.{hidden[0]}=..."
+            )
 
     def _ship(self, *, by_ray: bool, variables: Mapping[str, str] | None = None) -> None:
         """Make the remote function: Ray gives its workers their environment, or it does itself."""

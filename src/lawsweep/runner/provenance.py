@@ -19,6 +19,7 @@ from lawsweep.core.experiment import Experiment
 from lawsweep.core.hardware import hardware
 from lawsweep.core.identity import SCHEME
 from lawsweep.core.plan import Plan
+from lawsweep.core.secrets import hide, hide_overrides
 from lawsweep.core.source import Source
 from lawsweep.core.sweep import Sweep
 
@@ -48,8 +49,8 @@ def launch_record(
     return {
         "launch_id": launch_id,
         "sweep": sweep.name,
-        "command": command,
-        "overrides": list(sweep.overrides),
+        "command": hide(command),
+        "overrides": hide_overrides(sweep.overrides),
         "config": sweep.record(),
         "n_planned": len(plan),
         "code": None if source is None else source.record(),

@@ -9,6 +9,7 @@ from lawsweep.core.errors import refuse_deadline
 from lawsweep.core.outcome import FAILURES, Event, Outcome, RunSpec, Task
 from lawsweep.core.plan import Plan
 from lawsweep.core.protocols import Done, Executor, Table
+from lawsweep.core.secrets import hide
 from lawsweep.core.sweep import OnFailure
 from lawsweep.runner.backlog import Backlog, Cut
 from lawsweep.runner.calibrate import core_flops_per_s
@@ -179,7 +180,7 @@ class Launch:
         flight.last_news = self._clock()
         flight.heard = True
         self._emptying.discard(event.task_id)
-        for outcome in event.outcomes:
+        for outcome in map(_without_secrets, event.outcomes):
             run = flight.waiting.pop(outcome.index, None)
             if run is None:
                 continue
@@ -193,7 +194,7 @@ class Launch:
                 return
             if event.lost is not None and flight.longest > 1 and flight.waiting:
                 self._fused_failed(event.lost, lost=True)
-            reason = event.lost or "ended without an answer"
+            reason = hide(event.lost or "ended without an answer")
             self._lost(list(flight.waiting.values()), reason, flight)
 
     def _retired(self, reason: str, flight: Flight) -> None:
@@ -290,3 +291,12 @@ class Launch:
         for task_id, flight in self._flights.late(now, limit, KILL_GRACE_S):
             flight.last_news = now
             self.executor.kill(task_id)
+
+
+def _without_secrets(outcome: Outcome) -> Outcome:
+    """What a failure says is shown, written and archived: a worker does not know every secret."""
+    told = (outcome.error, outcome.traceback, outcome.fused_error)
+    if not any(told):
+        return outcome
+    error, traceback, fused_error = (None if t is None else hide(t) for t in told)
+    return outcome._replace(error=error, traceback=traceback, fused_error=fused_error)

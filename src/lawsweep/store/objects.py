@@ -71,7 +71,7 @@ class ObjectFolder(Folder):
                 f"results_dir must be a folder, s3://bucket/prefix or gs://bucket/prefix, got "
                 f"{kind}://...; other stores are not supported. Give one of those."
             )
-        if "@" in name:
+        if "@" in name or "@" in query:
             raise StoreError(
                 f"The {kind} URL holds credentials, and it is written into launch records. "
                 "Put them into the environment and leave them out of the URL."

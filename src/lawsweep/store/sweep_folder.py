@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from lawsweep.core.errors import StoreError
 from lawsweep.core.plan import Plan
+from lawsweep.core.secrets import hide
 from lawsweep.core.source import Source
 from lawsweep.store.folder import Folder
 from lawsweep.store.parts import REQUESTS, SkippedPart, check_claims, encode, read_columns
@@ -53,7 +54,7 @@ class SweepFolder:
 
     def write_job(self, job: str, record: Mapping[str, Any]) -> None:
         """Write the record of a job (again when its end is known)."""
-        self.jobs.write(f"{job}.json", json.dumps(record, indent=1, default=str).encode())
+        self.jobs.write(f"{job}.json", _json(record))
 
     def job_records(self) -> list[dict[str, Any]]:
         """The records of all jobs, earliest first; unreadable ones left out."""
@@ -73,7 +74,7 @@ class SweepFolder:
         # The preset is merged in by now: the file stands for itself, as a sweep.
         plain = json.loads(json.dumps({**config, "preset": None}, default=str))
         text = write_yaml(plain)
-        self.folder.write("sweep.yaml", text.encode())
+        self.folder.write("sweep.yaml", text.encode())  # its secrets are hidden: Sweep.record
 
     def frozen_run_ids(self) -> list[str]:
         """Run ids of the plan frozen last; none where there is none that can be read."""
@@ -85,8 +86,7 @@ class SweepFolder:
 
     def write_launch(self, launch_id: str, record: Mapping[str, Any]) -> None:
         """Write the provenance record of a launch (again at its end, with its result)."""
-        data = json.dumps(record, indent=1, default=str).encode()
-        self.launches.write(f"{launch_id}.json", data)
+        self.launches.write(f"{launch_id}.json", _json(record))
 
     def write_source(self, source: Source) -> None:
         """Keep the code of a launch beside its record, once."""
@@ -96,8 +96,7 @@ class SweepFolder:
 
     def beat(self, launch_id: str, state: Mapping[str, Any]) -> None:
         """Write what a running launch is at, for ``status`` in another terminal."""
-        data = json.dumps(state, default=str).encode()
-        self.launches.write(f"{launch_id}{SUFFIX}", data, durable=False)
+        self.launches.write(f"{launch_id}{SUFFIX}", _json(state), durable=False)
 
     def end_beat(self, launch_id: str) -> None:
         """Remove the sign of life of a launch that ended, where that can be done."""
@@ -175,6 +174,11 @@ def zipped(files: Mapping[str, bytes]) -> bytes:
             info.create_system = 3
             made.writestr(info, files[name])
     return kept.getvalue()
+
+
+def _json(record: Mapping[str, Any]) -> bytes:
+    """A record as it is kept: whatever it tells, no secret is in it."""
+    return hide(json.dumps(record, indent=1, default=str)).encode()
 
 
 def _read_json(folder: Folder, name: str) -> dict[str, Any] | None:
