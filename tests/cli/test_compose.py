@@ -109,8 +109,9 @@ def test_presets_take_over_what_they_name(write):
 def test_a_frozen_config_is_a_sweep_again(toy_sweep, folder):
     import lawsweep
 
-    lawsweep.run(load_sweep("toys", "preset=big"))
-    again = load_sweep("results/sweeps/toys/sweep.yaml")
+    big = load_sweep("toys", "preset=big")
+    lawsweep.run(big)
+    again = load_sweep(f"{big.folder}/sweep.yaml")
     assert again.plan().run_ids == load_sweep("toys", "preset=big").plan().run_ids
 
 

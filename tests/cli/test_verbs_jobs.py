@@ -423,6 +423,7 @@ def test_what_submit_sends_and_leaves(lawsweep, study_folder, monkeypatch):
     code, out, err = lawsweep("submit", "sweeps/mine.yaml", "seeds=2", "results_dir=results")
     assert code == 0, err
     assert taker.packed == [["factors.py", "mine.py", "mine.yaml"]]
+    folder = SweepFolder(load_sweep("mine", "seeds=2").folder)  # another question, another folder
     (record,) = folder.job_records()
     assert record["overrides"] == ["seeds=2", "results_dir=results", "executor=ray_cluster"]
     where = f"results_dir={study_folder}/results"
@@ -431,17 +432,20 @@ def test_what_submit_sends_and_leaves(lawsweep, study_folder, monkeypatch):
     )
     assert (record["state"], record["n_planned"], record["shipped"]) == (None, 40, 3)
     assert folder.frozen_run_ids() == load_sweep("mine", "seeds=2").plan().run_ids
-    frozen = yaml.safe_load((study_folder / "results/sweeps/mine/sweep.yaml").read_text())
+    frozen = yaml.safe_load(folder.folder.read("sweep.yaml"))
     assert frozen["results_dir"] == f"{study_folder}/results"
 
-    assert f"lawsweep attach sweeps/mine.yaml {where}  (" in out
+    assert f"lawsweep attach sweeps/mine.yaml seeds=2 {where}  (" in out
     assert lawsweep("submit", "mine", "seeds=2")[0] == 7
     assert lawsweep("submit", "mine", "seeds=3")[0] == 0  # other runs
     assert lawsweep("submit", "mine", "seeds=2", "--again", "--no-ship")[0] == 0
     assert [bool(p) for p in taker.packed] == [True, True, False]
-    assert len(folder.job_records()) == 3
-    code, out, _ = lawsweep("cancel", "mine")
+    assert len(folder.job_records()) == 2
+    code, out, _ = lawsweep("cancel", "mine", "seeds=2")
     assert code == 11  # which?
+    code, _, err = lawsweep("cancel", "mine")
+    assert code == 10
+    assert "there are some under other overrides: seeds=" in err
 
     assert lawsweep("run", "mine", "executor=serial")[0] == 0
     code, out, _ = lawsweep("submit", "mine", "--json")

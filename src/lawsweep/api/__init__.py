@@ -22,6 +22,7 @@ from lawsweep.api.job_states import Job, find_job, jobs
 from lawsweep.api.keeping import compact, gc, verify
 from lawsweep.api.planning import PlanView, view_plan
 from lawsweep.api.progress import Status, certificate, status
+from lawsweep.api.questions import variants
 from lawsweep.api.reading import export, fit, load, load_arrow, plot, report, show, to_json
 from lawsweep.api.replay import Replay, replay, replay_row
 from lawsweep.api.running import run
@@ -75,6 +76,7 @@ __all__ = [
     "submit",
     "thresholds",
     "to_json",
+    "variants",
     "verify",
     "verify_archive",
     "view_plan",

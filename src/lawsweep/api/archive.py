@@ -12,6 +12,7 @@ The same results give the same bytes: entries come in one order and carry no tim
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -35,6 +36,7 @@ from lawsweep.api.packing import (
     sources,
 )
 from lawsweep.api.progress import certificate, status
+from lawsweep.api.questions import describe_question
 from lawsweep.api.study import Study, study
 from lawsweep.core.errors import FigureError, InvalidValueError, LawsweepError, StoreError
 from lawsweep.core.sweep import Sweep
@@ -163,14 +165,14 @@ def _entries(opened: Study, said: str, notes: list[str]) -> Iterator[Entry]:
     from lawsweep.api.tables import array_names
     from lawsweep.store.parts import encode
     from lawsweep.store.places import open_folder
-    from lawsweep.store.sweep_folder import plan_table
+    from lawsweep.store.sweep_folder import QUESTION, plan_table
     from lawsweep.store.yaml_text import write_yaml
 
     sweep, experiment = opened.sweep, opened.plan.experiment
     results = open_folder(sweep.results_dir)
     own = f"results/sweeps/{sweep.name}"
     rows, parts = _row_part(results, experiment.name, opened.plan.run_ids)
-    launches = _launches(results, sweep.name, rows)
+    launches = _launches(results, sweep, rows)
     own_source, outside = sources(experiment)
     notes.extend(outside)
     config = write_yaml(plain_config(sweep)).encode()
@@ -183,9 +185,12 @@ def _entries(opened: Study, said: str, notes: list[str]) -> Iterator[Entry]:
         yield from _array_parts(results, experiment.name, name, opened.plan.run_ids)
     yield f"{own}/plan.parquet", encode(plan_table(opened.plan))
     yield f"{own}/sweep.yaml", config
+    plain = dataclasses.replace(sweep, variant="", file=None)
+    question = describe_question(plain, opened.plan)
+    yield f"{own}/{QUESTION}", json.dumps(question, indent=1).encode()
     if sweep.search_spec is not None:
         yield f"{own}/thresholds.parquet", encode(threshold_table(opened))
-    yield from _launch_files(results, launches)
+    yield from _launch_files(results, sweep, launches)
     yield from _pictures(opened, own, notes)
 
 
@@ -224,8 +229,8 @@ def _part_name(i: int, data: bytes) -> str:
     return f"part-{i:016x}-{digest(data)}.parquet"
 
 
-def _launches(results: Folder, sweep: str, used: list[str]) -> dict[tuple[str, str], bytes]:
-    """(sweep, launch) to record: all of this sweep's, and those of others its rows came from."""
+def _launches(results: Folder, sweep: Sweep, used: list[str]) -> dict[tuple[str, str], bytes]:
+    """(folder, launch) to record: all of this sweep's, and those of others its rows came from."""
     from lawsweep.store.records import MOST_RECORD
 
     found = {}
@@ -234,7 +239,7 @@ def _launches(results: Folder, sweep: str, used: list[str]) -> dict[tuple[str, s
         launches = sweeps / name / "launches"
         for file in launches.names():
             stem, dot, kind = file.partition(".")
-            if dot and kind == "json" and (name == sweep or stem in used):
+            if dot and kind == "json" and (name == sweep.folder_name or stem in used):
                 # Torn, it says nothing.  A link might bring in anything of this machine.
                 with suppress(ValueError, StoreError):
                     record = launches.read(file, most=MOST_RECORD, follow=False)
@@ -242,12 +247,16 @@ def _launches(results: Folder, sweep: str, used: list[str]) -> dict[tuple[str, s
     return found
 
 
-def _launch_files(results: Folder, launches: dict[tuple[str, str], bytes]) -> Iterator[Entry]:
+def _launch_files(
+    results: Folder, own: Sweep, launches: dict[tuple[str, str], bytes]
+) -> Iterator[Entry]:
     from lawsweep.store.parts import SkippedPart, encode
     from lawsweep.store.sweep_folder import read_plan
 
     for (sweep, launch), record in sorted(launches.items()):
-        place = f"results/sweeps/{sweep}/launches/{launch}"
+        # The archive has the sweep resolved, without overrides: its folder has the plain name.
+        shown = own.name if sweep == own.folder_name else sweep
+        place = f"results/sweeps/{shown}/launches/{launch}"
         yield f"{place}.json", record
         folder = results / "sweeps" / sweep / "launches"
         if f"{launch}.plan.parquet" in folder.names():

@@ -147,7 +147,7 @@ def write_rows(
 
     table.check_writable()
     launch_id, experiment = new_launch_id(), table.experiment
-    name = sweep.name if sweep is not None else f"imported-{experiment.name}"
+    name = sweep.folder_name if sweep is not None else f"imported-{experiment.name}"
     folder = SweepFolder(results_place(results_dir) / "sweeps" / name)
     ids = pa.table({"run_id": [row["run_id"] for row in rows], "seed": [r["seed"] for r in rows]})
     # A plan of its own, so that these rows are some sweep's, and no orphans.

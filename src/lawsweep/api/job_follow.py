@@ -33,7 +33,7 @@ def follow(
     Without ``signs`` the store is not read (in an object store each look is a request).  Raises
     ExecutorError when the head is gone, with what the store knows of the job.
     """
-    sweep = job.sweep
+    sweep = job.folder
     server = JobServer(job.address)
     tail = _Tail(server, job.id)
     seen, silent_since = 0.0, None

@@ -63,9 +63,10 @@ def called(target: str, sweep: Sweep, results: str) -> str:
     its name alone has its results in ``results``, as most do.
     """
     given = any(o.partition("=")[0].lstrip("+") == "results_dir" for o in sweep.overrides)
+    asking = sweep.asking if sweep.variant else ()
     if sweep.results_dir == "results" and not given and sweep.preset is None:
-        return shlex.join([target])
-    return shlex.join([target, hydra_override("results_dir", results)])
+        return shlex.join([target, *asking])
+    return shlex.join([target, *asking, hydra_override("results_dir", results)])
 
 
 def make(

@@ -55,6 +55,7 @@ class Job:
     alive: bool = False
     command: str = ""
     digest: str = ""
+    folder: str = ""
 
     @property
     def ended(self) -> bool:
@@ -72,7 +73,8 @@ def jobs(
 ) -> list[Job]:
     """The jobs of a sweep, earliest first; with ``ask`` the heads of unfinished ones are asked.
 
-    ``address`` replaces the one in the records, where a head is reached by another from here.
+    ``sweep``: the name of its folder (``Sweep.folder_name``).  ``address`` replaces the one in
+    the records, where a head is reached by another from here.
     """
     return jobs_of(folder_of(results_dir, sweep), ask=ask, address=address)
 
@@ -134,6 +136,7 @@ def _job(
         alive=job in alive and not (isinstance(look, Look) and look.ended),
         command=str(record.get("command") or ""),
         digest=str(record.get("digest") or ""),
+        folder=str(record.get("folder") or record.get("sweep")),
     )
 
 
@@ -243,9 +246,18 @@ def find_job(
 
 def _no_jobs(results_dir: str, sweep: str) -> UnknownNameError:
     from lawsweep.store.places import open_folder
+    from lawsweep.store.sweep_folder import SweepFolder
 
     sweeps = open_folder(results_place(results_dir)) / "sweeps"
     names = [n for n in sweeps.folders() if (sweeps / n / "jobs").names()]
+    asked = [(SweepFolder(sweeps / n).question() or {}) for n in names if n != sweep]
+    told = [" ".join(map(str, a["overrides"])) for a in asked
+            if a.get("sweep") == sweep and isinstance(a.get("overrides"), list)]  # fmt: skip
+    if told:
+        return UnknownNameError(
+            f"No job of {sweep} as its file stands was sent; there are some under other "
+            f"overrides: {'; '.join(told)}. Say the same after the sweep."
+        )
     if names and sweep not in sweeps.folders():
         return unknown_name("sweep", sweep, names, f"the jobs of {results_dir}")
     return UnknownNameError(

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lawsweep.api.code import other_rows
+from lawsweep.api.questions import open_own_folder
 from lawsweep.api.searching import open_search
 from lawsweep.api.study import study
 from lawsweep.core.hardware import hardware
@@ -86,7 +87,6 @@ def view_plan(sweep: Sweep, on: str | None = None) -> PlanView:
     ``on`` asks about other hardware: ``cpus=64`` or ``gpus=8:H100``.
     """
     from lawsweep.store.skipping import tell_skipped
-    from lawsweep.store.sweep_folder import SweepFolder
 
     opened = study(sweep)
     made = opened.plan
@@ -101,7 +101,7 @@ def view_plan(sweep: Sweep, on: str | None = None) -> PlanView:
     costs.learn_table(made, known, machine.device, threads)
     search = open_search(opened)
     todo = tuple(to_do(made, known)) if search is None else tuple(search.outlook())
-    frozen = SweepFolder(sweep.folder).frozen_run_ids()
+    frozen = open_own_folder(sweep, made).frozen_run_ids()
     planned = set(made.run_ids)
     per_task = _per_task(sweep, machine.kind)
     notes = tuple(opened.table.differences())

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lawsweep.api.questions import open_own_folder
 from lawsweep.api.searching import open_search, summary
 from lawsweep.api.study import study
 from lawsweep.core.outcome import FAILURES
@@ -55,15 +56,13 @@ class Status:
 
 def status(sweep: Sweep) -> Status:
     """Done, running, failed, missing: from the store alone."""
-    from lawsweep.store.sweep_folder import SweepFolder
-
     opened = study(sweep)
     known = opened.table.done(opened.plan.run_ids)
     search = open_search(opened)
     planned = len(opened.plan)
     if search is not None:
         planned = len({opened.plan.run_ids[i] for i in search.asked()} | set(known))
-    live = SweepFolder(sweep.folder).live()
+    live = open_own_folder(sweep, opened.plan).live()
     return Status(
         planned=planned,
         statuses=Counter(d.status for d in known.values()),

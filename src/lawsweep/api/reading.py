@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lawsweep.api.code import other_rows, tell_other_rows
 from lawsweep.api.progress import certificate, status
+from lawsweep.api.questions import claim, open_own_folder
 from lawsweep.api.searching import found as told
 from lawsweep.api.searching import seen, thresholds
 from lawsweep.api.study import study
@@ -149,12 +150,14 @@ class _Shelf:
     """The sweep's folder, for what is made of its rows: each file whole or absent there."""
 
     def __init__(self, sweep: Sweep):
-        from lawsweep.store.sweep_folder import SweepFolder
-
-        self.place, self.folder = sweep.folder, SweepFolder(sweep.folder).folder
+        plan = sweep.plan()
+        own = open_own_folder(sweep, plan)
+        self.place, self.folder = sweep.folder, own.folder
+        self.launches, self._claim = own.launch_records, functools.partial(claim, own, sweep, plan)
 
     def put(self, paths: list[Path]) -> list[Path | Url]:
         """Write figures under their names; where they are."""
+        self._claim()
         for path in paths:
             (self.folder / "figures").write(path.name, path.read_bytes())
         return [self.place / "figures" / path.name for path in paths]
@@ -180,7 +183,6 @@ def report(sweep: Sweep, typed: str | None = None) -> Path | Url:
     figures cannot be drawn.
     """
     from lawsweep.analysis.report import render
-    from lawsweep.store.sweep_folder import SweepFolder
 
     typed = typed or " ".join([sweep.name, *hide_overrides(sweep.overrides)])
     shelf = _Shelf(sweep)
@@ -197,7 +199,7 @@ def report(sweep: Sweep, typed: str | None = None) -> Path | Url:
             fits=[*told(sweep), *_summaries(sweep, frame)] if has_rows else [],
             figures=[p for p in figures if p.suffix == ".png"],
             columns=[(f.name, *_unit_and_meaning(f.metadata or {})) for f in table.schema],
-            launches=SweepFolder(sweep.folder).launch_records(),
+            launches=shelf.launches(),
             command=f"lawsweep run {typed}",
         )
         kept = shelf.put(figures)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lawsweep.api.code import tell_other_rows
 from lawsweep.api.heart import Heart
+from lawsweep.api.questions import claim, open_own_folder
 from lawsweep.api.searching import open_search, write_thresholds
 from lawsweep.api.study import commit_every_s, patience_s, study
 from lawsweep.core.collection import set_aside
@@ -41,14 +42,13 @@ def run(
     from lawsweep.executors.make import make_executor
     from lawsweep.store.patient import PatientTable
     from lawsweep.store.skipping import tell_skipped
-    from lawsweep.store.sweep_folder import SweepFolder
 
     opened = study(sweep)
     made, table = opened.plan, PatientTable(opened.table, patience_s(sweep), say=_say)
     worker = make_executor(executor if executor is not None else sweep.executor)
     every_s = commit_every_s(sweep)
     table.check_writable()
-    folder = SweepFolder(sweep.folder)
+    folder = open_own_folder(sweep, made)
     job = driver_job(folder, sweep.name)
     launch_id = new_launch_id()
     search = open_search(opened, retry=retry)
@@ -70,6 +70,7 @@ def run(
     tell_skipped(opened.table.folder, opened.table.skipped)
     tell_other_rows(opened)
     if not launch.backlog:
+        claim(folder, sweep, made)
         folder.freeze(made, sweep.record())
         if search is not None:
             write_thresholds(opened, search, folder.folder)
@@ -81,6 +82,8 @@ def run(
         worker.start(made.experiment)
         stack.enter_context(set_aside())
         launch.begin()  # workers take half a second to start: the records are written meanwhile
+        # A job's folder is claimed by who sent it, whose file goes on changing.
+        claim(folder, sweep, made, anew=job is None)
         folder.freeze(made, sweep.record(), launch_id)
         source = source_of(made.experiment)
         folder.write_source(source)

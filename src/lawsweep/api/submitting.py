@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from lawsweep.api import job_request
 from lawsweep.api.job_states import Job, jobs_of
+from lawsweep.api.questions import claim, open_own_folder
 from lawsweep.api.searching import forecast, open_search
 from lawsweep.api.shipping import Shipment, job_results_dir, survey
 from lawsweep.api.study import Study, study
@@ -77,8 +78,6 @@ def submit(
     Raises a LawsweepError; AlreadyRunsError when a job with the same runs is under way, unless
     ``again``.
     """
-    from lawsweep.store.sweep_folder import SweepFolder
-
     job_request.check_sendable(sweep)
     opened = study(sweep)  # what can be wrong here is said before the head is asked
     place = job_server_address(address, os.environ)
@@ -103,11 +102,13 @@ def submit(
     if not found.n_missing and not again:
         return found
     opened.table.check_writable()
-    folder, digest = SweepFolder(sweep.folder), digest_of(opened.plan, sweep.search_spec)
+    folder = open_own_folder(sweep, opened.plan)
+    digest = digest_of(opened.plan, sweep.search_spec)
     if not again:
         _refuse_twice(called, jobs_of(folder), digest)
     job = _new_id(sweep.name, digest, folder.jobs.names())
     request = job_request.make(job, sweep.name, words, Path.cwd(), shipment)
+    claim(folder, sweep, opened.plan, anew=True)
     folder.freeze(opened.plan, sweep.record())
     told = job_request.make(job, sweep.name, shown, Path.cwd(), shipment)
     found = dataclasses.replace(found, job=job, command=told["entrypoint"])
@@ -149,6 +150,7 @@ def _record(sent: Submitted, sweep: Sweep, digest: str) -> dict[str, Any]:
     return {
         "job": sent.job,
         "sweep": sweep.name,
+        "folder": sweep.folder_name,
         "address": sent.address,
         "command": sent.command,
         "overrides": hide_overrides(sweep.overrides),

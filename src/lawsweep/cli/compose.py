@@ -21,6 +21,7 @@ from lawsweep.cli.overrides import (
     parse_override,
 )
 from lawsweep.cli.points_entry import with_points
+from lawsweep.cli.questions import file_identity, signature
 from lawsweep.core.errors import InvalidValueError, StoreError, UnknownNameError, unknown_name
 from lawsweep.core.points import MAX_POINTS
 from lawsweep.core.registry import find_experiment
@@ -84,9 +85,11 @@ def load_sweep(name: str | Path, *overrides: str) -> Sweep:
     parsed = [parse_override(text) for text in overrides]
     for override in parsed:
         check_key(override)
-    preset = _choice(parsed, "preset", content.get("preset"))
+    own_preset = content.get("preset")
+    preset = _choice(parsed, "preset", own_preset)
     chosen = _preset(presets, preset, path)
-    experiment = _choice(parsed, "experiment", chosen.get("experiment", content.get("experiment")))
+    own_experiment = chosen.get("experiment", content.get("experiment"))
+    experiment = _choice(parsed, "experiment", own_experiment)
     limit = _limit(content, chosen, parsed)
     content["axes"] = with_points(content.get("axes"), experiment, limit)
     if "axes" in chosen:
@@ -101,19 +104,26 @@ def load_sweep(name: str | Path, *overrides: str) -> Sweep:
     ]
     groups = [o for o in parsed if o.path[0] in GROUPS and len(o.path) == 1]
     config = _compose(path.stem, experiment, content, chosen, groups)
-    config["preset"] = preset
-    config["experiment"] = experiment
-    rest = [o for o in parsed if o not in groups and o.path not in (("preset",), ("experiment",))]
-    if rest:
-        fields: Mapping[str, FieldSpec] = {}
-        if isinstance(experiment, str) and any(o.path[0] in ("params", "axes") for o in rest):
-            fields = {s.name: s for s in find_experiment(experiment).params}
-        for override in rest:
-            check_written(override, fields)
-            config = apply_override(config, override, fields)
+    base = {**config, "preset": own_preset, "experiment": own_experiment}
+    rest = [o for o in parsed if o not in groups]
+    fields: Mapping[str, FieldSpec] = {}
+    if isinstance(experiment, str) and any(o.path[0] in ("params", "axes") for o in rest):
+        fields = {s.name: s for s in find_experiment(experiment).params}
+    for override in rest:
+        check_written(override, fields)
+
+    def under(overrides: Sequence[Override]) -> dict[str, Any]:
+        found = base
+        for override in overrides:
+            found = apply_override(found, override, fields)
+        return found
+
+    config = under(rest)
+    variant = signature(base, config, rest, under)
     # The points themselves go into the record: a file may change under a sweep.
     config["axes"] = with_points(config.get("axes"), experiment, limit)
-    return Sweep.from_mapping(path.stem, config, tuple(overrides))
+    file = file_identity(path, data_folder("sweeps"))
+    return Sweep.from_mapping(path.stem, config, tuple(overrides), variant=variant, file=file)
 
 
 def _limit(

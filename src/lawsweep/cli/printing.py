@@ -98,6 +98,15 @@ def print_sign_of_life(launch: Any) -> None:
         click.echo(f"  {slow}")
 
 
+def print_variants(typed: str, sweep: Any, others: list[Any]) -> None:
+    """The sweep's folders under other overrides, and what to type for each."""
+    for other in others:
+        again = shlex.join([typed, *other.overrides])
+        click.echo(
+            f"also: {again} ({other.n_planned:,} planned, {sweep.results}/sweeps/{other.folder})"
+        )
+
+
 def print_fits(fits: list[Any]) -> None:
     """A line a fit."""
     for found in fits:

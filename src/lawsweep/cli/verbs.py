@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -247,7 +248,8 @@ def status(sweep: str, overrides: tuple[str, ...], watch: bool, as_json: bool) -
     while True:
         found = api.status(loaded)
         # A watch reads the store alone; a single look asks the heads of unfinished jobs too.
-        jobs = api.jobs(loaded.results_dir, loaded.name, ask=not watch)
+        jobs = api.jobs(loaded.results_dir, loaded.folder_name, ask=not watch)
+        others = api.variants(loaded)
         if as_json:
             (say_line if watch else say)(
                 {
@@ -259,6 +261,8 @@ def status(sweep: str, overrides: tuple[str, ...], watch: bool, as_json: bool) -
                     "launches": list(found.launches),
                     "skipped_files": dict(found.skipped),
                     "search": found.search,
+                    "folder": str(loaded.folder),
+                    "others": [dataclasses.asdict(v) for v in others],
                 }
             )
         else:
@@ -269,6 +273,7 @@ def status(sweep: str, overrides: tuple[str, ...], watch: bool, as_json: bool) -
             for launch in found.launches:
                 printing.print_sign_of_life(launch)
             print_jobs(jobs)
+            printing.print_variants(sweep, loaded, others)
             if not found.launches:
                 for gap in found.gaps(printing.typed(sweep, overrides)):
                     click.echo(f"  {gap}")

@@ -81,7 +81,9 @@ def submit(
     else:
         _print_sent(sent)
     if follow and sent.job is not None:
-        return _follow(api.find_job(sent.results_dir, loaded.name, sent.job), sent.results_dir)
+        return _follow(
+            api.find_job(sent.results_dir, loaded.folder_name, sent.job), sent.results_dir
+        )
     return 0
 
 
@@ -211,7 +213,7 @@ def _place(text: str, overrides: tuple[str, ...]) -> tuple[str, str]:
         if len(where) < len(overrides):
             raise  # it is this sweep that its overrides are about
         return results_dir(where), name
-    return loaded.results_dir, name
+    return loaded.results_dir, loaded.folder_name
 
 
 def _follow(job: Job, results: str) -> int:

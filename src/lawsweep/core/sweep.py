@@ -65,6 +65,8 @@ class Sweep:
 
     ``experiment`` is a name (see ``find_experiment``) or an Experiment.  ``config`` is the whole
     resolved mapping it was read from and ``overrides`` the command line's, for the record.
+    ``variant`` is the signature of those of them that change the question (none: empty), and
+    ``file`` what its file is called and a hash of where that is.
     """
 
     name: str
@@ -85,10 +87,18 @@ class Sweep:
     max_points: int = MAX_POINTS
     config: Mapping[str, Any] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
+    variant: str = ""
+    file: tuple[str, str] | None = None
 
     @classmethod
     def from_mapping(
-        cls, name: str, config: Mapping[str, Any], overrides: tuple[str, ...] = ()
+        cls,
+        name: str,
+        config: Mapping[str, Any],
+        overrides: tuple[str, ...] = (),
+        *,
+        variant: str = "",
+        file: tuple[str, str] | None = None,
     ) -> Sweep:
         """A Sweep from a composed config; every key is checked.  Raises a LawsweepError."""
         for key in config:
@@ -104,6 +114,8 @@ class Sweep:
             name=name,
             config=dict(config),
             overrides=overrides,
+            variant=variant,
+            file=file,
             **{
                 **values,
                 "fits": tuple(_entries("fits", values.get("fits", ()))),
@@ -183,9 +195,20 @@ class Sweep:
         return self.results / "tables"
 
     @property
+    def folder_name(self) -> str:
+        """Name of the sweep's folder: its own, and under other overrides a signature of them."""
+        return f"{self.name}-{self.variant}" if self.variant else self.name
+
+    @property
     def folder(self) -> Path | Url:
         """Folder of this sweep: its plan, launches and figures."""
-        return self.results / "sweeps" / self.name
+        return self.results / "sweeps" / self.folder_name
+
+    @property
+    def asking(self) -> tuple[str, ...]:
+        """Those of the overrides that may change the question."""
+        keys = ((o, o.partition("=")[0].lstrip("+~").partition(".")[0]) for o in self.overrides)
+        return tuple(o for o, key in keys if key not in NOT_ASKED)
 
 
 def _without_secrets(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -205,9 +228,10 @@ def results_place(results_dir: str | Path) -> Path | Url:
 
 
 STORES = ("s3", "gs")  # object stores; what their URLs may say is store.objects' to check
-KEYS = tuple(
-    f.name for f in dataclasses.fields(Sweep) if f.name not in ("name", "config", "overrides")
-)
+_BESIDE = ("name", "config", "overrides", "variant", "file")
+KEYS = tuple(f.name for f in dataclasses.fields(Sweep) if f.name not in _BESIDE)
+# Where and how a sweep runs, and how large it may be: what is asked stays the same.
+NOT_ASKED = ("executor", "store", "on_failure", "results_dir", "max_points")
 _SHAPES: dict[str, type] = {
     "experiment": str, "params": Mapping, "derive": Mapping, "executor": Mapping,
     "store": Mapping, "on_failure": Mapping, "results_dir": str, "max_points": int,

@@ -27,6 +27,8 @@ from lawsweep.store.schema import arrow_type
 from lawsweep.store.signs import SUFFIX, Sign, signs
 from lawsweep.store.yaml_text import write_yaml
 
+QUESTION = "question.json"
+
 
 @dataclass(frozen=True)
 class SweepFolder:
@@ -61,6 +63,14 @@ class SweepFolder:
         names = [n for n in self.jobs.names() if n.endswith(".json")]
         found = [r for n in names if (r := _read_json(self.jobs, n)) and r.get("job") == n[:-5]]
         return sorted(found, key=lambda r: (str(r.get("submitted_at")), r["job"]))
+
+    def write_question(self, question: Mapping[str, Any]) -> None:
+        """Write whose folder this is."""
+        self.folder.write(QUESTION, json.dumps(question, indent=1).encode())
+
+    def question(self) -> dict[str, Any] | None:
+        """Whose folder this is; None where nobody has said (older folders do not)."""
+        return _read_json(self.folder, QUESTION)
 
     def freeze(self, plan: Plan, config: Mapping[str, Any], launch_id: str | None = None) -> None:
         """Write ``plan.parquet`` and ``sweep.yaml``, before anything runs.
