@@ -247,6 +247,11 @@ def _launches(results: Folder, sweep: Sweep, used: list[str]) -> dict[tuple[str,
     return found
 
 
+def _launches_at(folder: str, own: Sweep) -> str:
+    """Where launches are in the archive; its sweep, resolved, has no overrides: the plain name."""
+    return f"results/sweeps/{own.name if folder == own.folder_name else folder}/launches"
+
+
 def _launch_files(
     results: Folder, own: Sweep, launches: dict[tuple[str, str], bytes]
 ) -> Iterator[Entry]:
@@ -254,18 +259,16 @@ def _launch_files(
     from lawsweep.store.sweep_folder import read_plan
 
     for (sweep, launch), record in sorted(launches.items()):
-        # The archive has the sweep resolved, without overrides: its folder has the plain name.
-        shown = own.name if sweep == own.folder_name else sweep
-        place = f"results/sweeps/{shown}/launches/{launch}"
+        place = f"{_launches_at(sweep, own)}/{launch}"
         yield f"{place}.json", record
         folder = results / "sweeps" / sweep / "launches"
         if f"{launch}.plan.parquet" in folder.names():
             with suppress(SkippedPart, FileNotFoundError):
                 yield f"{place}.plan.parquet", encode(read_plan(folder, f"{launch}.plan.parquet"))
-    yield from _codes(results, launches)
+    yield from dict(_codes(results, own, launches)).items()  # two folders may hold the same code
 
 
-def _codes(results: Folder, launches: dict[tuple[str, str], bytes]) -> Iterator[Entry]:
+def _codes(results: Folder, own: Sweep, launches: dict[tuple[str, str], bytes]) -> Iterator[Entry]:
     """The code that the launches ran, where it was kept."""
     from lawsweep.store.sweep_folder import source_name
 
@@ -275,7 +278,7 @@ def _codes(results: Folder, launches: dict[tuple[str, str], bytes]) -> Iterator[
         if name in folder.names():
             with suppress(StoreError):  # a link, say
                 data = folder.read(name, follow=False)
-                yield f"results/sweeps/{sweep}/launches/{name}", data
+                yield f"{_launches_at(sweep, own)}/{name}", data
 
 
 def _digest_of(record: bytes) -> str | None:
