@@ -134,7 +134,7 @@ figures and report over those in results/sweeps):
     lawsweep verify .
 
 Read it.  The rows are Parquet, results/tables/{experiment}/part-*.parquet, which pandas, DuckDB,
-Polars and R open as they are; every column carries its unit and meaning.  With lawsweep, from
+Polars and R open without lawsweep; every column carries its unit and meaning.  With lawsweep, from
 this folder:
 
     lawsweep fit {typed}

@@ -39,7 +39,7 @@ def print_compacted(report: Any) -> None:
             else ""
         )
     )
-    for name, reason in report.skipped.items():
+    for name, reason in {**report.apart, **report.skipped}.items():
         click.echo(f"note: left alone {report.folder}/{name}: {reason}", err=True)
 
 

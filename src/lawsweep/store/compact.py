@@ -1,8 +1,9 @@
 """Compaction: many small parts become few large ones, and nobody who reads or writes notices.
 
 Every attempt is kept; only rows equal to another in every bit (left by a try that was repeated)
-are dropped, and nothing is converted: parts of different schemas stay apart.  So what a reader
-makes of the table is the same before, during and after.
+are dropped.  Parts get the columns of all of them, each as wide as it must be and a param filled in
+with its default, as our readers do it: so what those make of the table is the same before, during
+and after, and any other reader finds one schema.  Parts that cannot have it stay apart.
 
 * A new part is durable before the parts it replaces go, and only parts that were read to the end,
   and hold what their name's digest says, are ever replaced.  What is torn, damaged, foreign or
@@ -19,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
@@ -33,6 +34,7 @@ from lawsweep.core.errors import StoreError
 from lawsweep.store import arrays
 from lawsweep.store.bits import row_classes, same_values
 from lawsweep.store.folder import Folder
+from lawsweep.store.one_schema import one_schema
 from lawsweep.store.parquet import ParquetTable
 from lawsweep.store.parts import (
     REQUESTS,
@@ -69,6 +71,7 @@ class Compacted:
     bytes_before: int = 0
     bytes_after: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
+    apart: dict[str, str] = field(default_factory=dict)  # of another schema, and why
 
 
 def compact(
@@ -76,7 +79,8 @@ def compact(
 ) -> list[Compacted]:
     """Compact the rows of a table, and each of its arrays; one report a folder.
 
-    Parts that have half a target's bytes or rows are settled, and stay.  May be killed at any
+    Parts that have half a target's bytes or rows are settled, and stay, if they have the columns
+    and types of all others.  May be killed at any
     moment, and run beside drivers, readers and other compactions.  Raises StoreError when the
     folder cannot be read or written; nothing is lost then.
     """
@@ -97,15 +101,20 @@ def _compact_folder(
     covered = remove_covered(folder, list(sizes), dry=False)
     report.n_covered_removed = len(covered)
     batches: dict[bytes, _Batch] = {}
-    small = {n: s for n, s in sizes.items() if n not in covered and s < target_bytes / 2}
-    for name, part in _load_all(folder, _windows(small, target_bytes), target_rows, report.skipped):
+    here = [n for n in sizes if n not in covered]
+    one = one_schema(folder, here)
+    report.apart |= one.apart
+    small = {n: sizes[n] for n in here if sizes[n] < target_bytes / 2 or n in one.mixed}
+    settled = {n: math.inf if n in one.mixed else target_rows / 2 for n in small}
+    for name, read in _load_all(folder, _windows(small, target_bytes), settled, report.skipped):
+        part = one.made(name, read)
         told = {k: v for k, v in (part.schema.metadata or {}).items() if k != _FUNCTION}
         key = part.schema.with_metadata(told).serialize().to_pybytes()
         batch = batches.setdefault(key, _Batch())
         if batch.would_exceed(part, sizes[name], target_bytes, target_rows):
             _flush(folder, batch, write, report)
             batch = batches[key] = _Batch()
-        batch.add(name, part, sizes[name])
+        batch.add(name, part, sizes[name], rewrite=name in one.mixed)
     for batch in batches.values():
         _flush(folder, batch, write, report)
     left = _sizes(folder, part_names(folder))
@@ -140,6 +149,7 @@ class _Batch:
     n_rows: int = 0
     file_bytes: int = 0
     memory_bytes: int = 0
+    rewrite: bool = False  # even where nothing is merged
 
     def would_exceed(self, part: pa.Table, size: int, max_bytes: int, max_rows: int) -> bool:
         return (
@@ -148,8 +158,9 @@ class _Batch:
             or self.memory_bytes > MEMORY_BYTES
         )
 
-    def add(self, name: str, part: pa.Table, size: int) -> None:
+    def add(self, name: str, part: pa.Table, size: int, *, rewrite: bool) -> None:
         self.parts[name] = part
+        self.rewrite |= rewrite
         self.n_rows += part.num_rows
         self.file_bytes += size
         self.memory_bytes += part.nbytes
@@ -167,12 +178,15 @@ def _windows(sizes: dict[str, int], max_bytes: int) -> Iterator[list[str]]:
 
 
 def _load_all(
-    folder: Folder, windows: Iterable[list[str]], target_rows: int, skipped: dict[str, str]
+    folder: Folder,
+    windows: Iterable[list[str]],
+    settled: Mapping[str, float],
+    skipped: dict[str, str],
 ) -> Iterator[tuple[str, pa.Table]]:
-    """The parts that are to be merged, in order."""
+    """The parts that are to be merged, in order; one of ``settled`` rows stays as it is."""
     with ThreadPoolExecutor(4 if folder.is_local else REQUESTS) as pool:
         for some in windows:
-            found = pool.map(lambda name: load_part(folder, name, skipped, target_rows / 2), some)
+            found = pool.map(lambda name: load_part(folder, name, skipped, settled[name]), some)
             yield from ((n, part) for n, part in zip(some, found, strict=True) if part is not None)
 
 
@@ -227,7 +241,7 @@ def _flush(
     folder: Folder, batch: _Batch, write: Callable[[pa.Table], bytes], report: Compacted
 ) -> None:
     """Write a batch as one part; then, when that is durable, remove what it replaces."""
-    if len(batch.parts) < 2:
+    if len(batch.parts) < 2 and not batch.rewrite:
         return
     merged, n_duplicates = merge(list(batch.parts.values()))
     said = (said_digest(n) for n in batch.parts)

@@ -103,7 +103,7 @@ def read_part(
         if seen is not None:
             seen[name] = found
         names = [f.name for f in schema if is_of(f, found)]
-        table = _conform(read_columns(file, names), schema, fill)
+        table = conform(read_columns(file, names), schema, fill)
         if any(table[n].null_count for n in IDENTITY):
             raise SkippedPart("has rows that do not say which run they are of")
         return table
@@ -126,7 +126,8 @@ def _row_schema(schema: pa.Schema) -> pa.Schema:
     return schema
 
 
-def _conform(table: pa.Table, schema: pa.Schema, fill: Mapping[str, Any]) -> pa.Table:
+def conform(table: pa.Table, schema: pa.Schema, fill: Mapping[str, Any]) -> pa.Table:
+    """The table with the columns and types of ``schema``; one it lacks is its value in ``fill``."""
     arrays = []
     for f in schema:
         if f.name in table.column_names:

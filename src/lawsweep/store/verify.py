@@ -21,8 +21,9 @@ from lawsweep.store.arrays import ArrayTable
 from lawsweep.store.compact import is_whole, remove_covered, said_digest
 from lawsweep.store.files import TEMPORARY
 from lawsweep.store.folder import Folder
+from lawsweep.store.one_schema import one_schema
 from lawsweep.store.parquet import ParquetTable
-from lawsweep.store.parts import PART
+from lawsweep.store.parts import PART, part_names
 from lawsweep.store.sweep_folder import find_launches
 from lawsweep.store.verify_rows import (
     SEVERITIES,
@@ -50,6 +51,7 @@ def verify(
     beside = results / "arrays" / table.experiment.name
     checks: list[Callable[[], Iterator[Finding]]] = [
         lambda: _check_files(table.folder, table.skipped),
+        lambda: _check_schemas(table.folder),
         lambda: check_repeats(rows, table.experiment),
         lambda: check_ids(rows, table.experiment),
         lambda: _check_status(rows),
@@ -89,6 +91,21 @@ def _check_files(folder: Folder, skipped: dict[str, str]) -> Iterator[Finding]:
         severity: Severity = "note" if "newer lawsweep" in reason else "problem"
         yield Finding(severity, check, f"{folder}/{name}: skipped by readers: {reason}", 1)
     yield Finding("ok", check, f"{folder}: {n_whole} parts hold what their names say", n_whole)
+
+
+def _check_schemas(folder: Folder) -> Iterator[Finding]:
+    """Parts that a reader which takes one part's columns for those of all would misread."""
+    found, check = one_schema(folder, part_names(folder)), "schemas"
+    if found.mixed:
+        n, (name, other) = len(found.mixed), min(found.mixed.items())
+        text = f"{folder}: {n} parts have other columns or types than the others ({name}: {other})."
+        text += " Our readers widen them; DuckDB does with union_by_name. lawsweep compact rewrites"
+        yield Finding("note", check, f"{text} them to one", n)
+    for name, why in sorted(found.apart.items()):
+        text = f"{folder}/{name}: cannot be read together with the newer parts: {why}"
+        yield Finding("note", check, text, 1)
+    if not found.mixed and not found.apart and found.schema is not None:
+        yield Finding("ok", check, f"{folder}: all parts have the same columns and types", 1)
 
 
 def _is_whole(folder: Folder, name: str) -> bool:
