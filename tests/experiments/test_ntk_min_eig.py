@@ -124,6 +124,21 @@ def test_more_samples_share_the_first_ones():
         ({"kernel": 3}, "n_samples exceeds the rank bound"),
         ({"activation": "relu", "width": 1, "n_samples": 2}, "a sample has zero gradient"),
         ({"data": "rademacher", "input_dim": 4, "n_samples": 17, "width": 9}, "duplicate samples"),
+        (
+            {
+                "data": "correlated",
+                "input_dim": 3,
+                "covariance_spectrum": (3.0, 0.0, 0.0),
+                "kernel": "1",
+                "width": 10,
+                "n_samples": 11,
+            },
+            "n_samples exceeds the rank bound",
+        ),
+        (
+            {"input_dim": 1, "activation": "relu", "n_samples": 2, "kernel": "2"},
+            "samples x and c x under a homogeneous activation without bias",
+        ),
     ],
 )
 def test_exact_zeros_are_named_and_not_solved_for(changes, reason):

@@ -6,6 +6,9 @@ rounding noise of either sign; naming it returns the truth.  Derived for this pr
 against the singular values of J; not statements of the papers.
 
 Columns.
+- Inputs of rank r < n_0 (columns of zeros or multiples of one another; rows on r lines) are those
+  of a network with r inputs: x = x' A gives x W_1 = x' (A W_1), and the columns of W_1's gradient
+  span what those of x' do.  So r stands for n_0 throughout, and rank([X, 1]) for n_0 + 1.
 - Layer l contributes (n_{l-1} [+1]) n_l columns; K_l has rank(F_{l-1} [, 1]) rank(B_l) at most.
 - ReLU and leaky ReLU satisfy sigma'(g) g = sigma(g).  For hidden unit j of layer l, summing
   G_l[j] B_l[j] in two ways gives one relation among the columns,
@@ -21,12 +24,15 @@ Columns.
   live columns count, and only relations of units with a live column above them.
 
 Rows.
-- Equal samples; without biases x and -x too where sigma is odd (F_l is odd, sigma' even).
+- Equal samples; without biases x and -x too where sigma is odd (F_l is odd, sigma' even), and
+  positive multiples of a sample where sigma is positively homogeneous (F_l scales with it, sigma'
+  stays), any multiples where the network is linear.
 - ReLU, a sample with a whole layer off: every F after it and every B before it is 0.  Without
   biases its gradient is 0.  With biases the gradient is that of a constant input above, so two
   samples off in the same layer have equal gradients.
 - ReLU and leaky ReLU: samples with one and the same pattern of units on lie in one linear region,
-  where the gradient is linear (affine) in x: more than n_0 [+1] of them are dependent.
+  where the gradient is linear (affine) in x: more than rank([X, 1]) of them are dependent, and so
+  are three on a line through the origin (with biases; without, two).
 """
 
 from __future__ import annotations
@@ -39,9 +45,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from lawsweep.kernels.activations import ACTIVATIONS, Activation
-from lawsweep.kernels.names import check_name
+from lawsweep.kernels.activations import Activation
 from lawsweep.kernels.ntk import KINKED, Linearisation, check_layers, member
+from lawsweep.kernels.ntk_directions import directions, input_rank, may_share_a_line
 
 HOMOGENEOUS = KINKED
 ODD = frozenset({"tanh", "erf", "linear"})
@@ -53,6 +59,7 @@ class ZeroReason(StrEnum):
     RANK = "n_samples exceeds the rank bound"
     DUPLICATE = "duplicate samples"
     ANTIPODAL = "samples x and -x under an odd activation without bias"
+    PARALLEL = "samples x and c x under a homogeneous activation without bias"
     ZERO_GRADIENT = "a sample has zero gradient"
     EQUAL_DEAD = "two samples with the same layer off have equal gradients"
     CROWDED_REGION = "more samples in one linear region than input dimensions"
@@ -60,29 +67,33 @@ class ZeroReason(StrEnum):
 
 @dataclass(frozen=True)
 class RankReport:
-    """``bound`` on rank K from its columns, and the reason if lambda_min = 0 exactly."""
+    """``bound`` on rank K, and the reason if lambda_min = 0 exactly."""
 
     bound: int
     zero: ZeroReason | None
 
 
 def rank_bound(
-    widths: Sequence[int], act_name: str, *, bias: bool = False, layers: Sequence[int] | None = None
+    widths: Sequence[int],
+    act_name: str,
+    *,
+    bias: bool = False,
+    layers: Sequence[int] | None = None,
+    inputs: int | None = None,
 ) -> int:
     """Largest possible rank of K for widths (n_0, ..., n_L), any number of samples.
 
-    Nominal: all units count as live.  ``layers``: numbers 1..L, None for all.
+    Nominal: all units count as live.  ``layers``: numbers 1..L, None for all.  ``inputs``: the
+    rank of the inputs, with a column of ones beside them where there are biases; None: n_0 [+1].
     """
-    check_name("activation", act_name, ACTIVATIONS)
     depth = len(widths) - 1
     chosen = check_layers(layers, depth)
+    first = widths[0] + bias if inputs is None else inputs
+    ranks = [first, *(n + bias for n in widths[1:])]
+    bound = sum(ranks[k - 1] * widths[k] for k in chosen)
     if act_name == "linear":
         # The features before the first layer that takes part span all columns of the later ones.
-        return min(
-            min(widths[: min(chosen)]) + bias,
-            sum((widths[k - 1] + bias) * widths[k] for k in chosen),
-        )
-    bound = sum((widths[k - 1] + bias) * widths[k] for k in chosen)
+        return min(*ranks[: min(chosen)], bound)
     if act_name in HOMOGENEOUS:
         ordered = sorted(chosen)
         for lower, upper in pairwise(ordered):
@@ -90,9 +101,49 @@ def rank_bound(
                 bound -= widths[lower]
             elif not bias:
                 bound -= 1
-        if widths[0] == 1 and not bias:
+        if first == 1 and not bias:
             bound = min(bound, 2)
     return bound
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """What the inputs x (N, n_0) alone say, whatever the weights.
+
+    ``rank``: of x, with a column of ones where there are biases, at most.  ``n_distinct``: of the
+    gradients no more than so many point different ways; ``zero`` why, where that is not all N.
+    ``line``: (N,), the same for samples that are multiples of one another.
+    """
+
+    rank: int
+    n_distinct: int
+    zero: ZeroReason | None
+    line: Tensor
+
+    @classmethod
+    def of(cls, x: Tensor, act_name: str, bias: bool, depth: int) -> Samples:
+        """Exact comparisons of the numbers given: no tolerance.  O(N n_0 log N) at most."""
+        found = directions(x)
+        rank = input_rank(x, bias, found)
+        if found.apart:
+            return cls(rank, len(x), None, found.line)
+        labels, counts = torch.unique(found.line, return_counts=True)
+        some = torch.isin(found.line, labels[counts > 1])
+        if not bool(some.any()):
+            return cls(rank, len(x), None, found.line)
+        few, rays, lines = x[some] + 0.0, found.rays[some], found.line[some]
+        linear = act_name == "linear" or depth == 1
+        kinds = [(ZeroReason.DUPLICATE, few)]
+        if not bias and (act_name in ODD or linear):
+            signs = torch.where(found.positive[some], 1.0, -1.0).to(few)
+            kinds.append((ZeroReason.ANTIPODAL, few * signs.unsqueeze(1) + 0.0))
+        if not bias and (act_name in HOMOGENEOUS or linear):
+            kinds.append((ZeroReason.PARALLEL, (lines if linear else rays).unsqueeze(1)))
+        n_kept = [len(torch.unique(rows, dim=0)) for _, rows in kinds]
+        zero = next(
+            (kind for (kind, _), n in zip(kinds, n_kept, strict=True) if n < len(few)), None
+        )
+        return cls(rank, len(x) - len(few) + min(n_kept), zero, found.line)
 
 
 def rank_report(
@@ -105,10 +156,34 @@ def rank_report(
     """
     chosen = check_layers(layers, lin.depth)
     widths = [f.shape[1] for f in lin.features] + [1]
-    bound = rank_bound(widths, act.name, bias=lin.bias, layers=chosen)
-    if act.name == "relu":
-        bound = min(bound, live_bound(live_parts(lin, chosen), chosen, lin.bias))
-    return RankReport(bound, _zero_reason(lin, act, chosen, bound))
+    samples = Samples.of(lin.features[0], act.name, lin.bias, lin.depth)
+    live = live_parts(lin, chosen) if act.name == "relu" else None
+    bound, ranked = bounded(widths, act.name, lin.bias, chosen, live, samples)
+    zero = ZeroReason.RANK if ranked else _zero_reason(lin, act, chosen, samples)
+    return RankReport(bound, zero)
+
+
+def bounded(
+    widths: Sequence[int],
+    act_name: str,
+    bias: bool,
+    chosen: Sequence[int],
+    live: Sequence[tuple[Tensor, Tensor]] | None,
+    samples: Samples,
+) -> tuple[int, bool]:
+    """The bound on the rank of K, and whether the columns of J are why K is singular.
+
+    Where samples have a reason of their own, only the nominal columns come before it.
+    """
+    found = []
+    for inputs in (widths[0] + bias, samples.rank):
+        bound = rank_bound(widths, act_name, bias=bias, layers=chosen, inputs=inputs)
+        found.append(bound if live is None else min(bound, live_bound(live, chosen, bias, inputs)))
+    nominal, bound = found
+    n = len(samples.line)
+    if samples.zero is None:
+        return bound, n > bound
+    return min(bound, samples.n_distinct), n > nominal
 
 
 def rank_reports(
@@ -116,13 +191,15 @@ def rank_reports(
 ) -> list[RankReport]:
     """``rank_report`` of each network of a batch, ``lin`` with one leading dimension.
 
-    Where no zero can come from a pattern of units (no ReLU), and no two samples agree even in
-    their first entry up to sign, all members share one report.
+    Where no zero can come from a pattern of units (no ReLU), and neither two samples nor two
+    columns of inputs agree even in the quotient of their first entries, all share one report.
     """
     chosen = check_layers(layers, lin.depth)
     x = lin.features[0]
-    if act.name not in HOMOGENEOUS and not bool(
-        _shares_first(x.abs()).any() | (x[..., 0] == 0).any()
+    plain = act.name not in HOMOGENEOUS and min(x.shape[1:]) > 1
+    # A column of one number, beside the ones of a bias, begins with it twice.
+    if plain and not bool(
+        may_share_a_line(x).any() | may_share_a_line(x.mT).any() | (x[:, 0] == x[:, 1]).any()
     ):
         widths = [f.shape[-1] for f in lin.features] + [1]
         bound = rank_bound(widths, act.name, bias=lin.bias, layers=chosen)
@@ -145,30 +222,32 @@ def live_parts(lin: Linearisation, chosen: Sequence[int]) -> list[tuple[Tensor, 
     return parts
 
 
-def live_bound(parts: Sequence[tuple[Tensor, Tensor]], chosen: Sequence[int], bias: bool) -> int:
-    """The ReLU rank bound from the columns of J that are not 0 on these samples."""
+def live_bound(
+    parts: Sequence[tuple[Tensor, Tensor]], chosen: Sequence[int], bias: bool, inputs: int
+) -> int:
+    """The ReLU rank bound from the columns of J that are not 0 on these samples.
+
+    ``inputs``: the rank of the inputs, which no unit of the first layer exceeds.
+    """
     bound = 0
     for k, (together, above) in zip(chosen, parts, strict=True):
-        units = int(above.sum())
-        bound += int(together.sum()) + units * bias - (units if k + 1 in chosen else 0)
+        columns = together.sum(0) + bias * above.to(torch.int64)
+        if k == 1:
+            columns = columns.clamp(max=inputs)
+        bound += int(columns.sum()) - (int(above.sum()) if k + 1 in chosen else 0)
     return bound
 
 
 def _zero_reason(
-    lin: Linearisation, act: Activation, chosen: tuple[int, ...], bound: int
+    lin: Linearisation, act: Activation, chosen: tuple[int, ...], samples: Samples
 ) -> ZeroReason | None:
-    if lin.n_samples > bound:
-        return ZeroReason.RANK
     if bool(zero_gradients(lin, act, chosen).any()):
         return ZeroReason.ZERO_GRADIENT
-    x = lin.features[0]
-    if _has_equal_rows(x):
-        return ZeroReason.DUPLICATE
-    if act.name in ODD and not lin.bias and _has_equal_rows(up_to_sign(x)):
-        return ZeroReason.ANTIPODAL
+    if samples.zero is not None:
+        return samples.zero
     if act.name == "relu" and any(int(off.sum()) > 1 for off in samples_off(lin)):
         return ZeroReason.EQUAL_DEAD
-    if act.name in HOMOGENEOUS and _fullest_region(lin) > x.shape[1] + lin.bias:
+    if act.name in HOMOGENEOUS and lin.depth > 1 and _crowded(lin, samples):
         return ZeroReason.CROWDED_REGION
     return None
 
@@ -178,12 +257,21 @@ def samples_off(lin: Linearisation) -> list[Tensor]:
     return [(f == 0).all(1) for f in lin.features[1:]]
 
 
-def _fullest_region(lin: Linearisation) -> int:
-    """How many samples share the most common pattern of units on."""
-    if lin.n_samples <= lin.features[0].shape[1]:
-        return 0  # too few to matter
+def _crowded(lin: Linearisation, samples: Samples) -> bool:
+    """Whether a pattern of units on has more samples than its linear region has dimensions."""
+    _, line, counts = torch.unique(samples.line, return_inverse=True, return_counts=True)
+    most = int(counts.max())
+    if lin.n_samples <= samples.rank and most <= 1 + lin.bias:
+        return False  # too few to matter
     pattern = torch.cat([f > 0 for f in lin.features[1:]], dim=1)
-    return int(torch.unique(pattern, dim=0, return_counts=True)[1].max())
+    _, region, crowd = torch.unique(pattern, dim=0, return_inverse=True, return_counts=True)
+    return int(crowd.max()) > samples.rank or together(region, line) > 1 + lin.bias
+
+
+def together(region: Tensor, line: Tensor) -> int:
+    """How many samples share both labels, at most."""
+    pairs = torch.stack([region, line], 1)
+    return int(torch.unique(pairs, dim=0, return_counts=True)[1].max())
 
 
 def zero_gradients(lin: Linearisation, act: Activation, chosen: tuple[int, ...]) -> Tensor:
@@ -206,25 +294,3 @@ def zero_gradients(lin: Linearisation, act: Activation, chosen: tuple[int, ...])
     if chosen == (1,) and not lin.bias:
         return x_zero
     return torch.zeros_like(x_zero)
-
-
-def _has_equal_rows(x: Tensor) -> bool:
-    """Whether two rows of x (N, n) are equal; rows that differ in the first column are not."""
-    same = _shares_first(x)
-    rows = x[same]
-    return len(rows) > 1 and len(torch.unique(rows, dim=0)) < len(rows)
-
-
-def _shares_first(x: Tensor) -> Tensor:
-    """Which rows of x (..., N, n) agree with another one in the first column, shape (..., N)."""
-    ordered, order = x[..., 0].sort(dim=-1)
-    equal = ordered[..., 1:] == ordered[..., :-1]
-    none = equal.new_zeros((*equal.shape[:-1], 1))
-    either = torch.cat([none, equal], -1) | torch.cat([equal, none], -1)
-    return torch.zeros_like(either).scatter_(-1, order, either)
-
-
-def up_to_sign(x: Tensor) -> Tensor:
-    """Rows with the sign of their first nonzero entry made positive."""
-    first = (x != 0).to(torch.int8).argmax(1, keepdim=True)
-    return x * torch.where(x.gather(1, first) < 0, -torch.ones_like(x[:, :1]), 1.0)

@@ -1,10 +1,10 @@
-"""``ntk_rank.rank_report`` of samples that come in blocks of rows: N numbers, no N x n features.
+"""``ntk_rank.rank_report`` of samples that come in blocks of rows: the inputs, no N x n features.
 
 Where a kernel is solved without being formed, neither are all features and backprops at once; what
-names an exact zero is gathered block by block.  Two questions are about all samples together: are
-two equal, and how many share a pattern of units that are on?  They are answered by fingerprints of
-128 bits a sample.  Equal rows have equal ones; that two of 10^6 different rows do has a chance of
-1e-27, as the multipliers are random numbers that no data knows of.
+names an exact zero is gathered block by block.  How many samples share a pattern of units that are
+on is about all of them together: it is answered by fingerprints of 128 bits a sample.  Equal
+patterns have equal ones; that two of 10^6 different ones do has a chance of 1e-27, as the
+multipliers are random numbers that no data knows of.  The inputs are kept as views.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ from lawsweep.kernels.activations import Activation
 from lawsweep.kernels.ntk import Linearisation, check_layers
 from lawsweep.kernels.ntk_rank import (
     HOMOGENEOUS,
-    ODD,
     RankReport,
+    Samples,
     ZeroReason,
-    live_bound,
+    bounded,
     live_parts,
-    rank_bound,
     samples_off,
-    up_to_sign,
+    together,
     zero_gradients,
 )
 
@@ -41,7 +40,6 @@ class Survey:
         self._live: list[tuple[Tensor, Tensor]] = []
         self._off: list[int] = []
         self._rows: list[Tensor] = []
-        self._up_to_sign: list[Tensor] = []
         self._patterns: list[Tensor] = []
 
     def add(self, lin: Linearisation) -> None:
@@ -51,9 +49,7 @@ class Survey:
         self._widths, self._bias = [f.shape[1] for f in lin.features] + [1], lin.bias
         self._n_samples += lin.n_samples
         self._zero |= bool(zero_gradients(lin, self._act, chosen).any())
-        self._rows.append(_of_numbers(x))
-        if self._act.name in ODD and not lin.bias:
-            self._up_to_sign.append(_of_numbers(up_to_sign(x)))
+        self._rows.append(x)
         if self._act.name in HOMOGENEOUS and lin.depth > 1:  # without hidden units, rank says it
             self._patterns.append(_of_bits(torch.cat([f > 0 for f in lin.features[1:]], dim=1)))
         if self._act.name == "relu":
@@ -68,24 +64,25 @@ class Survey:
         if not self._n_samples:
             raise ValueError("no samples were added; add some before asking for their report")
         chosen = check_layers(self._layers, len(self._widths) - 1)
-        bound = rank_bound(self._widths, self._act.name, bias=self._bias, layers=chosen)
-        if self._act.name == "relu":
-            bound = min(bound, live_bound(self._live, chosen, self._bias))
-        return RankReport(bound, self._reason(bound))
+        x = self._rows[0] if len(self._rows) == 1 else torch.cat(self._rows)
+        samples = Samples.of(x, self._act.name, self._bias, len(self._widths) - 1)
+        live = self._live if self._act.name == "relu" else None
+        bound, ranked = bounded(self._widths, self._act.name, self._bias, chosen, live, samples)
+        zero = ZeroReason.RANK if ranked else self._reason(samples)
+        return RankReport(bound, zero)
 
-    def _reason(self, bound: int) -> ZeroReason | None:
-        if self._n_samples > bound:
-            return ZeroReason.RANK
+    def _reason(self, samples: Samples) -> ZeroReason | None:
         if self._zero:
             return ZeroReason.ZERO_GRADIENT
-        if _most_equal(self._rows) > 1:
-            return ZeroReason.DUPLICATE
-        if self._up_to_sign and _most_equal(self._up_to_sign) > 1:
-            return ZeroReason.ANTIPODAL
+        if samples.zero is not None:
+            return samples.zero
         if any(count > 1 for count in self._off):
             return ZeroReason.EQUAL_DEAD
-        if self._patterns and _most_equal(self._patterns) > self._widths[0] + self._bias:
-            return ZeroReason.CROWDED_REGION
+        if self._patterns:
+            region = _labels(self._patterns)
+            crowd = int(torch.bincount(region).max())
+            if crowd > samples.rank or together(region, samples.line) > 1 + self._bias:
+                return ZeroReason.CROWDED_REGION
         return None
 
 
@@ -95,18 +92,6 @@ def _multipliers(n: int, like: Tensor) -> Tensor:
     return torch.from_numpy(2 * drawn + 1).to(like.device)
 
 
-def _of_numbers(rows: Tensor) -> Tensor:
-    """Fingerprints of rows of numbers (N, n), shape (2, N); 0 and -0 are one number."""
-    bits = (rows + 0.0).to(torch.float64).view(torch.int64)
-    # Numbers that differ in few high bits alone, as 1 and -1 do, shall differ in low ones too.
-    bits = bits ^ (bits >> 32)
-    parts = []
-    for multiplier in _multipliers(rows.shape[1], rows):
-        mixed = bits * multiplier  # modulo 2^64
-        parts.append((mixed ^ (mixed >> 29)).sum(1))
-    return torch.stack(parts)
-
-
 def _of_bits(rows: Tensor) -> Tensor:
     """Fingerprints of rows of bits (N, n), shape (2, N): random sums of subsets."""
     zero = torch.zeros((), dtype=torch.int64, device=rows.device)
@@ -114,11 +99,11 @@ def _of_bits(rows: Tensor) -> Tensor:
     return torch.stack([torch.where(rows, m, zero).sum(1) for m in multipliers])
 
 
-def _most_equal(blocks: Sequence[Tensor]) -> int:
-    """How many samples share the most common fingerprint."""
+def _labels(blocks: Sequence[Tensor]) -> Tensor:
+    """Numbers 0, 1, ... that are the same for samples of one fingerprint, shape (N,)."""
     first, second = torch.cat(list(blocks), dim=1)
     order = first.argsort()
     first, second = first[order], second[order]
     new = torch.ones_like(first, dtype=torch.bool)
     new[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
-    return int(torch.bincount(new.cumsum(0) - 1).max())
+    return torch.empty_like(first).scatter_(0, order, new.cumsum(0) - 1)
