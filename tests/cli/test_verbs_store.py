@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -270,3 +271,28 @@ def test_help_loads_nothing_heavy_and_is_there_at_once():
     heavy = {"torch", "ray", "hydra", "omegaconf", "pyarrow", "pandas", "scipy", "matplotlib",
              "duckdb", "numpy", "yaml"}  # fmt: skip
     assert not heavy & set(done.stdout.splitlines()[-1].split())
+
+
+def test_rows_of_an_older_version_are_carried_over(lawsweep, toy_sweep, folder, monkeypatch):
+    assert lawsweep("run", "toys")[0] == 0
+    code, _, err = lawsweep("import", "toys", "--from-version", "1")
+    assert code == 11
+    assert "names an older version of toy, which is at 1; got 1" in err
+    import toys
+
+    newer = dataclasses.replace(toys.toy, version=2, carries={1: "n > 15"})
+    monkeypatch.setattr(toys, "toy", newer)
+    code, _, err = lawsweep("run", "toys", "seeds=1", "axes={n: [10]}")
+    assert code == 0
+    assert "lawsweep import toys --from-version 1 carries over those that mean the same" in err
+    code, out, _ = lawsweep("import", "toys", "--from-version", "1", "--dry")
+    assert code == 0
+    assert "6 rows of toy version 1 would come" in out
+    assert "2 rows mean something else in version 2" in out
+    code, out, _ = lawsweep("import", "toys", "--from-version", "1", "--json")
+    assert len(json.loads(out)["run_ids"]) == 6
+    code, out, _ = lawsweep("run", "toys")
+    assert code == 0
+    assert "8 planned: 8 ok" in out
+    for words in (["toys", "--map", "a=b"], ["toys", "--seed", "3"], []):
+        assert lawsweep("import", *words, "--from-version", "1")[0] == 2

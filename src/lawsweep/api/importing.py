@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lawsweep.api.import_file import FileRows, ImportedFile, read_files
 from lawsweep.api.replay import IMPORTED
@@ -14,7 +14,11 @@ from lawsweep.core.experiment import Experiment
 from lawsweep.core.sweep import Sweep
 from lawsweep.runner.provenance import circumstances, new_launch_id
 
+if TYPE_CHECKING:
+    import numpy as np
+
 SHOWN = 5
+ARRAYS_AT_ONCE = 256  # rows whose arrays are in memory together
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,11 +137,12 @@ def write_rows(
     facts: Mapping[str, Any],
     sweep: Sweep | None,
     results_dir: str,
+    arrays: Callable[[Sequence[str]], Sequence[Mapping[str, np.ndarray]]] | None = None,
 ) -> str:
     """Write rows marked as imported, all as one part, and return their launch's id.
 
     Its record, with ``facts`` on where they are from, is written first, so that no row is ever
-    without.
+    without.  ``arrays`` finds the large arrays of runs by their ids, some rows at a time.
     """
     import pyarrow as pa
 
@@ -161,7 +166,12 @@ def write_rows(
         "started_at": datetime.now(UTC),
         "launch_id": launch_id,
     }
-    table.append([{**row, **common} for row in rows])
+    whole = [{**row, **common} for row in rows]
+    if arrays is not None and experiment.arrays:
+        for start in range(0, len(whole), ARRAYS_AT_ONCE):
+            some = whole[start : start + ARRAYS_AT_ONCE]
+            table.array_store.append(some, arrays([row["run_id"] for row in some]))
+    table.append(whole)
     return launch_id
 
 

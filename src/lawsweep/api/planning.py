@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lawsweep.api.carrying import older_rows, told_of_older
 from lawsweep.api.code import other_rows
 from lawsweep.api.questions import open_own_folder
 from lawsweep.api.searching import open_search
 from lawsweep.api.study import study
 from lawsweep.core.hardware import hardware
-from lawsweep.core.identity import run_ids
 from lawsweep.core.outcome import FAILURES
 from lawsweep.core.plan import Plan
 from lawsweep.core.protocols import Done
@@ -104,14 +104,15 @@ def view_plan(sweep: Sweep, on: str | None = None) -> PlanView:
     frozen = open_own_folder(sweep, made).frozen_run_ids()
     planned = set(made.run_ids)
     per_task = _per_task(sweep, machine.kind)
-    notes = tuple(opened.table.differences())
+    older = older_rows(made, known, todo)
+    notes = tuple(opened.table.differences()) + tuple(told_of_older(sweep, made, older))
     notes += (str(other),) if (other := other_rows(opened)) is not None else ()
     notes += tuple(_one_slot_each(option) for option in by_point if option.startswith(machine.kind))
     n_slots = max(1, int(machine.n / per_task))
     notes += _in_rounds(search, n_slots)
     return PlanView(
         plan=dataclasses.replace(made, notes=(*made.notes, *notes)) if notes else made,
-        states=_states(made, known, todo),
+        states=_states(made, known, older),
         orphaned=tuple(r for r in frozen if r in known and r not in planned),
         todo=todo,
         costs=costs,
@@ -129,19 +130,16 @@ def _here(sweep: Sweep, n_cpus: int) -> Machine:
     return Machine("cpus", int(sweep.executor.get("n_cpus") or n_cpus))
 
 
-def _states(made: Plan, known: Mapping[str, Done], todo: Sequence[int]) -> tuple[str, ...]:
+def _states(
+    made: Plan, known: Mapping[str, Done], older: Mapping[int, Sequence[int]]
+) -> tuple[str, ...]:
     states = [
         "new" if r not in known else "failed" if known[r].status in FAILURES else "done"
         for r in made.run_ids
     ]
-    version = made.experiment.version
-    if todo and len(known) > len(made) - len(todo):
-        for older in range(version - 1, 0, -1):
-            then = dataclasses.replace(made.experiment, version=older)
-            ids = run_ids(then, made.params, made.n_points, made.seeds)
-            for i in todo:
-                if ids[i] in known:
-                    states[i] = "changed"
+    for places in older.values():
+        for i in places:
+            states[i] = "changed"
     return tuple(states)
 
 

@@ -124,4 +124,11 @@ def iterate_notes(opened: Study) -> Iterator[str]:
             f"{len(opened.plan.seeds)} seeds: runs that share a seed share their draws, so an "
             f"interval may be too narrow. Give seeds={spec.max_runs} or more."
         )
+    if opened.table.older_versions():
+        from lawsweep.api.carrying import older_rows, told_of_older
+
+        known = opened.table.done()
+        todo = [i for i, r in enumerate(opened.plan.run_ids) if r not in known]
+        older = older_rows(opened.plan, known, todo)
+        yield from told_of_older(opened.sweep, opened.plan, older)
     yield from opened.table.notes()

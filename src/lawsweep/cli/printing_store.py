@@ -28,6 +28,26 @@ def print_import(done: Any) -> None:
     click.echo(f"{len(done.run_ids):,} rows of {done.experiment} {verb} from {files}{where}")
 
 
+def print_carried(done: Any) -> None:
+    """What was carried over from an older version, or would be."""
+    for note in done.notes:
+        click.echo(f"note: {note}", err=True)
+    if done.kept:
+        click.echo(
+            f"{len(done.kept):,} are in the table under version {done.version} already, and stay"
+        )
+    if done.n_affected:
+        click.echo(
+            f"{done.n_affected:,} rows mean something else in version {done.version}, and are left "
+            f"to be computed again (the others fulfil: {done.condition})"
+        )
+    verb = "would come" if done.dry else "carried over"
+    where = "" if done.launch_id is None else f" (launch {done.launch_id})"
+    click.echo(
+        f"{len(done.run_ids):,} rows of {done.experiment} version {done.from_version} {verb}{where}"
+    )
+
+
 def print_compacted(report: Any) -> None:
     """A line a folder: parts and bytes before and after, and what was left alone."""
     click.echo(

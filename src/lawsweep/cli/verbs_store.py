@@ -53,6 +53,7 @@ def archive(sweep: str, overrides: tuple[str, ...], output: str | None, as_json:
 @click.option("--drop", multiple=True, metavar="COLUMN", help="Leave a column out.")
 @click.option("--seed", type=int, help="The seed of every row, where the file has none.")
 @click.option("--source", default="", help="Who computed it and how: kept with the rows.")
+@click.option("--from-version", type=int, help="No FILE: rows of that version that mean the same.")
 @click.option("--dry", is_flag=True, help="Show what would come; write nothing.")
 @json_option
 def import_(
@@ -61,6 +62,7 @@ def import_(
     drop: tuple[str, ...],
     seed: int | None,
     source: str,
+    from_version: int | None,
     dry: bool,
     as_json: bool,
 ) -> int:
@@ -70,7 +72,17 @@ def import_(
     told by its field; params are checked as a plan's are, with what SWEEP fixes and derives, and
     give the run ids; any bad row stops all.  A run that the table has as ok stays as it is.  The
     rows say device "imported" and name a launch record with the file's hash and the --source.
+
+    With --from-version N no file is read: rows of that older version that mean the same today, as
+    the experiment says, come along under today's run ids.
     """
+    if from_version is not None:
+        if columns or drop or seed is not None or source:
+            raise click.UsageError(
+                "--from-version carries over rows of this table, so --map, --drop, --seed and "
+                "--source, which are for files, say nothing here; leave them out."
+            )
+        return _carry(words, from_version, dry, as_json)
     from lawsweep.api.importing import import_rows
 
     files, target, overrides = _files_and_target(words)
@@ -96,6 +108,24 @@ def import_(
         say(dataclasses.asdict(done))
     else:
         printing_store.print_import(done)
+    return 0
+
+
+def _carry(words: tuple[str, ...], version: int, dry: bool, as_json: bool) -> int:
+    from lawsweep.api.carrying import carry_rows
+
+    if not words:
+        raise click.UsageError(
+            "import --from-version takes a sweep or an experiment, such as: "
+            f"lawsweep import ntk_width --from-version {version}"
+        )
+    into, place = _sweep_or_experiment(words[0], words[1:])
+    command = f"lawsweep import {printing.typed(words[0], words[1:])} --from-version {version}"
+    done = carry_rows(into, version, results_dir=place, dry=dry, command=command)
+    if as_json:
+        say(dataclasses.asdict(done))
+    else:
+        printing_store.print_carried(done)
     return 0
 
 

@@ -10,7 +10,7 @@ import sys
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,8 @@ class Experiment:
     every valid point; ``cost`` maps params to flops and bytes.  ``fused``, where there is one,
     computes many runs at once that differ in their seeds and the params ``fuse_over`` alone.
     ``imports`` are modules that ``function`` or ``fused`` import when they are called.
+    ``carries`` maps older versions to conditions over params and metrics: rows of that version
+    that fulfil them mean the same today.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Experiment:
     fused: Callable[..., Any] | None = None
     fuse_over: tuple[str, ...] = ()
     imports: tuple[str, ...] = ()
+    carries: Mapping[int, str] = field(default_factory=dict)
 
     def __call__(
         self, params: Any = None, seed: int = 0, device: Device = "cpu", **fields: Any
@@ -204,6 +207,7 @@ def experiment(
     fused: Callable[..., Any] | None = None,
     fuse_over: Sequence[str] = (),
     imports: Sequence[str] = (),
+    carries: Mapping[int, str] | None = None,
 ) -> Callable[[Callable[..., Any]], Experiment]:
     """Decorator: make an Experiment of ``(params, seed[, device]) -> Metrics``.
 
@@ -220,6 +224,11 @@ def experiment(
     What ``function`` and its module's other functions import in their bodies (so that planning
     need not) a worker imports before its first run, whose ``wall_s`` is then that of the run;
     ``imports`` names modules that are imported elsewhere on its way.
+
+    ``carries`` says of older versions which of their rows a new version left as they were, such as
+    ``{1: "activation != 'relu' or input_dim > 1"}``: a condition over params and metrics.  Those
+    rows can be carried over (``lawsweep import SWEEP --from-version 1``); the others are computed
+    again.
 
     Raises TypeError, at definition, for what could not become a table.
     """
@@ -241,6 +250,7 @@ def experiment(
         large = [s.name for s in params if s.kind == "array"]
         if large:
             raise TypeError(f"{chosen}: {large[0]!r} is a param, and a param is no Array.")
+        _check_carries(chosen, version, carries or {}, (*params, *metrics))
         known = {s.name for s in params}
         for constraint in constraints:
             for used in Expression(constraint).names:
@@ -262,9 +272,25 @@ def experiment(
             fused=fused,
             fuse_over=over,
             imports=tuple(imports),
+            carries=dict(carries or {}),
         )
 
     return decorate
+
+
+def _check_carries(
+    name: str, version: int, carries: Mapping[int, str], fields: Sequence[FieldSpec]
+) -> None:
+    """Raise TypeError for a version that is none before this one, UnknownNameError for a name."""
+    for older, condition in carries.items():
+        if not isinstance(older, int) or not 0 < older < version:
+            raise TypeError(
+                f"{name}: carries maps versions before {version} to conditions, got {older!r}."
+            )
+        known = {s.name for s in fields if not s.is_tuple and s.kind != "array"}
+        for used in Expression(condition).names:
+            if used not in known:
+                raise unknown_name("field", used, known, f"carries of {name}")
 
 
 def _check_fused(

@@ -160,6 +160,13 @@ class ParquetTable:
             ),
         ]
 
+    def older_versions(self) -> bool:
+        """Whether a part holds rows of an older version of the experiment."""
+        said = [
+            (s.metadata or {}).get(b"lawsweep.version", b"") for s in self._schemas()[0].values()
+        ]
+        return any(v.isdigit() and int(v) < self.experiment.version for v in said)
+
     def _schemas(self) -> tuple[dict[str, pa.Schema], dict[str, str]]:
         """The schemas of the parts that can be read, and the reasons of those that are newer."""
         found = dict(self._each(partial(_part_or_reason, self._schema_of, self.folder)))

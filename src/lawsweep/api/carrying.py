@@ -1,0 +1,252 @@
+"""Rows of an older version of an experiment that mean the same today: carried over, and marked.
+
+A version is raised when the meaning of some rows changes, and then no row of before counts any
+more.  Where the experiment says which rows did not change (``carries``), they come along under
+today's run ids as imported ones; the old rows stay as they are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lawsweep.api.importing import against_table, write_rows
+from lawsweep.core.errors import InvalidValueError, LawsweepError
+from lawsweep.core.experiment import Experiment
+from lawsweep.core.expressions import Expression
+from lawsweep.core.identity import run_id, run_ids
+from lawsweep.core.plan import Plan
+from lawsweep.core.sweep import Sweep
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+    from lawsweep.store.parquet import ParquetTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Carried:
+    """What was carried over, or (``dry``) would be.
+
+    ``run_ids`` are today's ids of the rows that came, ``kept`` those that today's version has
+    already.  ``n_affected`` rows do not fulfil ``condition``: what they mean has changed.
+    """
+
+    experiment: str
+    from_version: int
+    version: int
+    condition: str
+    run_ids: tuple[str, ...]
+    kept: tuple[str, ...]
+    n_affected: int
+    dry: bool
+    launch_id: str | None
+    notes: tuple[str, ...]
+
+
+def carry_rows(
+    into: Sweep | Experiment,
+    from_version: int,
+    *,
+    results_dir: str | Path | None = None,
+    dry: bool = False,
+    command: str = "",
+) -> Carried:
+    """Carry the ok rows of ``from_version`` that today's version left as they were.
+
+    Of a Sweep those of its plan, of an Experiment all.  Raises InvalidValueError where the
+    experiment does not say which rows of that version mean the same.
+    """
+    sweep = into if isinstance(into, Sweep) else None
+    experiment = into.find_experiment() if isinstance(into, Sweep) else into
+    condition = _condition(experiment, from_version)
+    place = results_dir if results_dir is not None else sweep.results_dir if sweep else "results"
+    table, rows = _rows_of(experiment, from_version, sweep, str(place))
+    good = condition.holds(_columns(rows, experiment), rows.num_rows, null_as_nan=True)
+    old, came, n_odd = _renamed(experiment, from_version, rows.filter(_mask(good)))
+    opened, new, kept = against_table(experiment, str(place), came)
+    launch_id = None
+    if new and not dry:
+        origins = {row["run_id"]: row for row in old}
+        facts = {
+            "command": command,
+            "from_version": from_version,
+            "condition": condition.text,
+            "from_run_ids": [origins[row["run_id"]]["old_id"] for row in new],
+            "from_launches": sorted({str(origins[r["run_id"]]["launch_id"]) for r in new}),
+        }
+        launch_id = write_rows(
+            opened, new, facts, sweep, str(place), arrays=_ArraysOf(table, origins)
+        )
+    notes = [f"{n_odd:,} rows were left: they are not the run that their id names"] if n_odd else []
+    return Carried(
+        experiment=experiment.name,
+        from_version=from_version,
+        version=experiment.version,
+        condition=condition.text,
+        run_ids=tuple(row["run_id"] for row in new),
+        kept=tuple(kept),
+        n_affected=int((~good).sum()),
+        dry=dry,
+        launch_id=launch_id,
+        notes=tuple(notes),
+    )
+
+
+def older_rows(plan: Plan, known: Mapping[str, Any], todo: Sequence[int]) -> dict[int, list[int]]:
+    """Runs to do that the table has under an older version: version to places in the plan."""
+    found: dict[int, list[int]] = {}
+    version = plan.experiment.version
+    if not todo or version == 1 or len(known) <= len(plan) - len(todo):
+        return found
+    left = set(todo)
+    for older in range(version - 1, 0, -1):
+        then = dataclasses.replace(plan.experiment, version=older)
+        ids = run_ids(then, plan.params, plan.n_points, plan.seeds)
+        here = [i for i in todo if i in left and ids[i] in known]
+        left.difference_update(here)
+        if here:
+            found[older] = here
+    return found
+
+
+def told_of_older(sweep: Sweep, plan: Plan, older: Mapping[int, Sequence[int]]) -> list[str]:
+    """A note for each older version that has rows of the runs to do."""
+    experiment = plan.experiment
+    notes = []
+    for version, places in older.items():
+        text = (
+            f"{len(places):,} of these runs have a row of version {version} of {experiment.name} "
+            f"(today {experiment.version})"
+        )
+        if version in experiment.carries:
+            text += (
+                f": lawsweep import {sweep.name} --from-version {version} carries over those that "
+                "mean the same, and saves computing them again"
+            )
+        notes.append(text)
+    return notes
+
+
+def _condition(experiment: Experiment, version: int) -> Expression:
+    if not 0 < version < experiment.version:
+        raise InvalidValueError(
+            f"--from-version names an older version of {experiment.name}, which is at "
+            f"{experiment.version}; got {version}."
+        )
+    if version not in experiment.carries:
+        raise InvalidValueError(
+            f"{experiment.name} does not say which rows of version {version} mean the same in "
+            f"version {experiment.version}, so none can be carried over: run them again. (An "
+            "experiment says so with @experiment(carries={1: '<condition>'}).)"
+        )
+    return Expression(experiment.carries[version])
+
+
+def _rows_of(
+    experiment: Experiment, version: int, sweep: Sweep | None, place: str
+) -> tuple[ParquetTable, pa.Table]:
+    """The table, and its ok rows of a version (of the sweep's plan)."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from lawsweep.core.sweep import results_place
+    from lawsweep.store.parquet import ParquetTable
+    from lawsweep.store.skipping import tell_skipped
+
+    table = ParquetTable(results_place(place) / "tables", experiment)
+    rows = table.read()
+    tell_skipped(table.folder, table.skipped)
+    of_version = pc.equal(rows["version"], version)
+    rows = rows.filter(pc.and_(of_version, pc.equal(rows["status"], "ok")))
+    if sweep is not None:
+        plan = sweep.plan()
+        then = dataclasses.replace(experiment, version=version)
+        ids = run_ids(then, plan.params, plan.n_points, plan.seeds)
+        rows = rows.filter(pc.is_in(rows["run_id"], value_set=pa.array(ids, type=pa.string())))
+    return table, rows
+
+
+def _columns(rows: pa.Table, experiment: Experiment) -> dict[str, np.ndarray]:
+    """Params and metrics as an expression takes them: numbers, or objects where some are null."""
+    import numpy as np
+
+    def column(name: str) -> np.ndarray:
+        values = rows[name].to_pylist()
+        plain = all(isinstance(v, int | float) for v in values)
+        if plain:
+            return np.array(values)
+        made = np.empty(len(values), dtype=object)
+        made[:] = values
+        return made
+
+    fields = (*experiment.params, *experiment.metrics)
+    return {s.name: column(s.name) for s in fields if not s.is_tuple}
+
+
+def _mask(good: np.ndarray) -> Any:
+    import pyarrow as pa
+
+    return pa.array(good, type=pa.bool_())
+
+
+def _renamed(
+    experiment: Experiment, version: int, rows: pa.Table
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], int]:
+    """Each row as it was (with its ``old_id``), as it is today, and how many are neither."""
+    then = dataclasses.replace(experiment, version=version)
+    old, came, n_odd = [], [], 0
+    for row in rows.to_pylist():
+        try:
+            params = {s.name: s.cast(row[s.name]) for s in experiment.params}
+            experiment.bind(params)
+            metrics = {s.name: s.cast_metric(row[s.name]) for s in experiment.metrics}
+        except LawsweepError:
+            n_odd += 1
+            continue
+        if run_id(then, params, row["seed"]) != row["run_id"]:
+            n_odd += 1
+            continue
+        today = {
+            **params,
+            **metrics,
+            "run_id": run_id(experiment, params, row["seed"]),
+            "seed": row["seed"],
+            "status": "ok",
+            "wall_s": row["wall_s"],
+        }
+        came.append(today)
+        old.append({**row, "old_id": row["run_id"], "run_id": today["run_id"]})
+    return old, came, n_odd
+
+
+class _ArraysOf:
+    """The large arrays that rows came with, looked up by today's run ids."""
+
+    def __init__(self, table: ParquetTable, origins: Mapping[str, Mapping[str, Any]]):
+        self._table, self._origins = table, origins
+
+    def __call__(self, run_ids: Sequence[str]) -> list[dict[str, np.ndarray]]:
+        import pyarrow as pa
+
+        chosen = [self._origins[r] for r in run_ids]
+        keys = pa.table(
+            {
+                "run_id": [r["old_id"] for r in chosen],
+                "attempt": pa.array([r["attempt"] for r in chosen], type=pa.int64()),
+                "started_at": pa.array(
+                    [r["started_at"] for r in chosen], type=pa.timestamp("us", "UTC")
+                ),
+            }
+        )
+        found: list[dict[str, np.ndarray]] = [{} for _ in chosen]
+        for spec in self._table.experiment.arrays:
+            values = self._table.array_store.table(spec.name).values(keys)
+            for row, arrays in zip(chosen, found, strict=True):
+                if row["old_id"] in values:
+                    arrays[spec.name] = values[row["old_id"]]
+        return found
