@@ -160,7 +160,7 @@ def map_columns(
     reader: RowReader, names: Sequence[str], asked: Mapping[str, str], drop: Sequence[str]
 ) -> dict[str, str]:
     """Their columns to ours.  Raises for what is unknown, on either side, or comes twice."""
-    from lawsweep.core.experiment import RESERVED
+    from lawsweep.core.definition import RESERVED
 
     place, there = f"experiment {reader.experiment.name}", set(names)
     ours = [n for n in reader.columns if n not in RESERVED or n in ("seed", "wall_s")]

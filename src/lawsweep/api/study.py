@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lawsweep.core.definition import RESERVED
 from lawsweep.core.errors import InvalidValueError, unknown_name
-from lawsweep.core.experiment import RESERVED
 from lawsweep.core.plan import Plan
 from lawsweep.core.sweep import Sweep
 

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from lawsweep.core.axes import AxesReader, as_list, to_column
+from lawsweep.core.definition import RESERVED
 from lawsweep.core.errors import (
     EmptyPlanError,
     InvalidValueError,
     UnknownNameError,
     unknown_name,
 )
-from lawsweep.core.experiment import RESERVED, Experiment
+from lawsweep.core.experiment import Experiment
 from lawsweep.core.expressions import Expression
 from lawsweep.core.functions import CONSTANTS
 from lawsweep.core.grids import Columns, Grid, too_many_points

@@ -1,0 +1,88 @@
+"""What an experiment may be, checked where it is defined: its names, its forms, what it carries."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from lawsweep.core.circumstances import CIRCUMSTANCES
+from lawsweep.core.errors import unknown_name
+from lawsweep.core.expressions import Expression
+from lawsweep.core.functions import CONSTANTS
+from lawsweep.core.names import alike
+from lawsweep.core.schema import FieldSpec
+
+# Columns every row has; a param or metric of the same name would be lost among them.
+RESERVED = frozenset(
+    {"run_id", "point", "experiment", "version", "seed", "status", *(c.name for c in CIRCUMSTANCES)}
+)
+
+
+def check_carries(
+    name: str, version: int, carries: Mapping[int, str], fields: Sequence[FieldSpec]
+) -> None:
+    """Raise TypeError for a version that is none before this one, UnknownNameError for a name."""
+    for older, condition in carries.items():
+        if not isinstance(older, int) or not 0 < older < version:
+            raise TypeError(
+                f"{name}: carries maps versions before {version} to conditions, got {older!r}."
+            )
+        known = {s.name for s in fields if not s.is_tuple and s.kind != "array"}
+        for used in Expression(condition).names:
+            if used not in known:
+                raise unknown_name("field", used, known, f"carries of {name}")
+
+
+def check_fused(
+    name: str, fused: Any, fuse_over: Sequence[str], params: tuple[FieldSpec, ...]
+) -> tuple[str, ...]:
+    """The params a fused form may run over.  Raises TypeError, UnknownNameError."""
+    if isinstance(fuse_over, str):
+        raise TypeError(f"{name}: fuse_over is a list of params, got {fuse_over!r}.")
+    specs = {s.name: s for s in params}
+    for over in fuse_over:
+        if over not in specs:
+            raise unknown_name("param", over, specs, f"fuse_over of {name}")
+        if specs[over].kind != "float" or specs[over].is_tuple:
+            raise TypeError(
+                f"{name}: fuse_over takes params that are real numbers; {over} is "
+                f"{specs[over].type_name}, so runs that differ in it have different shapes."
+            )
+    if fused is None:
+        if fuse_over:
+            raise TypeError(f"{name}: fuse_over is given, but no fused form; give fused=function.")
+    elif not callable(fused) or len(inspect.signature(fused).parameters) != 3:
+        raise TypeError(f"{name}: fused must be a function (params, seeds, device), got {fused!r}.")
+    return tuple(dict.fromkeys(fuse_over))
+
+
+def signature(function: Callable[..., Any]) -> tuple[type, type, bool]:
+    """Params, Metrics, and whether it takes a device.  Raises TypeError for another shape."""
+    names = list(inspect.signature(function).parameters)
+    hints = typing.get_type_hints(function)
+    shape = "(params: Params, seed: int[, device]) -> Metrics"
+    if len(names) not in (2, 3) or names[0] not in hints or "return" not in hints:
+        raise TypeError(f"{function.__qualname__} must be annotated as {shape}.")
+    return hints[names[0]], hints["return"], len(names) == 3
+
+
+def check_names(name: str, params: tuple[FieldSpec, ...], metrics: tuple[FieldSpec, ...]) -> None:
+    """Raise TypeError for a field whose name something else has."""
+    seen: set[str] = set()
+    for spec in (*params, *metrics):
+        if spec.name in CONSTANTS:
+            raise TypeError(f"{name}: {spec.name!r} is a constant in expressions; rename it.")
+        if spec.name in RESERVED:
+            raise TypeError(
+                f"{name}: {spec.name!r} is a column every row has already; rename the field."
+            )
+        if spec.name in seen:
+            raise TypeError(f"{name}: {spec.name!r} is both a param and a metric; rename one.")
+        seen.add(spec.name)
+    if pair := alike((s.name for s in (*params, *metrics)), sorted(RESERVED)):
+        old = "a column every row has already" if pair[0] in RESERVED else "a field"
+        raise TypeError(
+            f"{name}: {pair[1]!r} and {pair[0]!r}, {old}, are one name to SQL; rename the field."
+        )
