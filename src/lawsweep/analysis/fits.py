@@ -25,6 +25,7 @@ from lawsweep.analysis.frames import Array, Columns, distinct, means
 from lawsweep.analysis.local_slopes import LocalSlope, local_slopes
 from lawsweep.analysis.regress import Curvature, Regression, curvature, least_squares
 from lawsweep.analysis.results import FitResult, Parameter, count
+from lawsweep.core.errors import InvalidValueError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,10 +42,11 @@ def fit(frame: pd.DataFrame, spec: FitSpec) -> list[FitResult]:
     A row counts where its status is ``ok``, ``converged`` is not False, and the numbers it gives
     are finite (and positive where a logarithm is taken); the others are counted by reason.
     Rows outside ``where`` are no part of the fit and are not counted.  A group that cannot be
-    fitted has a ``reason`` and no parameters.  Columns may be numpy or Arrow backed.
+    fitted has a ``reason`` and no parameters, and costs the others nothing.  Columns may be numpy
+    or Arrow backed.
 
     Raises UnknownNameError for a column the frame lacks, InvalidValueError for an expression that
-    cannot be computed.
+    cannot be computed of any group.
     """
     return fit_columns(Columns(frame), spec)
 
@@ -52,7 +54,17 @@ def fit(frame: pd.DataFrame, spec: FitSpec) -> list[FitResult]:
 def fit_columns(columns: Columns, spec: FitSpec) -> list[FitResult]:
     """``fit`` on columns that are converted already."""
     groups = columns.groups(spec.by, columns.where(spec.where, f"{spec.name}.where"))
-    return [_fit_group(columns, spec, values, rows) for values, rows in groups]
+    results, errors = [], []
+    for values, rows in groups:
+        try:
+            results.append(_fit_group(columns, spec, values, rows))
+        except InvalidValueError as error:  # 3 // n where n is 0, in this group alone
+            errors.append(error)
+            lost: dict[str, Any] = {"n_points": 0, "n_rows": 0, "left_out": {}}
+            results.append(FitResult(spec=spec, group=values, reason=str(error), **lost))
+    if errors and len(errors) == len(results):
+        raise errors[0]
+    return results
 
 
 @dataclass(frozen=True)

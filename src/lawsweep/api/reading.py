@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
+    from lawsweep.analysis.fit_specs import FitSpec
     from lawsweep.analysis.results import FitResult
 
 
@@ -73,7 +74,8 @@ def load(sweep: Sweep) -> pd.DataFrame:
 def fit(sweep: Sweep, frame: pd.DataFrame | None = None) -> list[FitResult]:
     """The sweep's fits, one result a group.  Rows that did not converge are left out, counted.
 
-    A fit of ``n_star`` is one of the thresholds that a search found.
+    A fit of ``n_star`` is one of the thresholds that a search found.  One that cannot be made is a
+    result without parameters, and with the reason.
     """
     from lawsweep.analysis.fit_specs import parse_fits, reads_cells
     from lawsweep.analysis.fits import fit as fit_one
@@ -84,16 +86,22 @@ def fit(sweep: Sweep, frame: pd.DataFrame | None = None) -> list[FitResult]:
     specs = parse_fits(list(sweep.fits), [*frame.columns, *cell_names(cells)])
     results = []
     for spec in specs:
-        if cells is not None and reads_cells(spec, frame.columns):
-            found = fit_cells(cells, spec)
-        else:
-            found = fit_one(frame, spec)
-        if not found:
-            raise InvalidValueError(
-                f"The fit {spec.name} has no rows: its where ({spec.where}) leaves none. Loosen it."
-            )
-        results.extend(found)
+        try:
+            if cells is not None and reads_cells(spec, frame.columns):
+                found = fit_cells(cells, spec)
+            else:
+                found = fit_one(frame, spec)
+        except (LawsweepError, ArithmeticError, ValueError) as error:  # costs the others nothing
+            found = [_no_fit(spec, str(error))]
+        reason = f"its where ({spec.where}) leaves no row; loosen it"
+        results.extend(found or [_no_fit(spec, reason)])
     return results
+
+
+def _no_fit(spec: FitSpec, reason: str) -> FitResult:
+    from lawsweep.analysis.results import FitResult
+
+    return FitResult(spec=spec, group={}, n_points=0, n_rows=0, left_out={}, reason=reason)
 
 
 def plot(sweep: Sweep, frame: pd.DataFrame | None = None) -> list[Path | Url]:
@@ -133,6 +141,9 @@ def _drawn(sweep: Sweep, frame: pd.DataFrame) -> Iterator[tuple[list[Path], list
             except LawsweepError as error:
                 named = str(error).startswith(f"Figure {spec.name} ")
                 errors.append(str(error) if named else f"Figure {spec.name}: {error}")
+            except Exception as error:  # noqa: BLE001  (whatever a library says: the others stand)
+                said = " ".join(f"{type(error).__name__}: {error}".split())[:300].rstrip(".")
+                errors.append(f"Figure {spec.name} cannot be drawn ({said}). Change its entry.")
         yield paths, errors
 
 

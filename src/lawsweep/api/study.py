@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lawsweep.api.values import check_values
 from lawsweep.core.definition import RESERVED
 from lawsweep.core.errors import InvalidValueError, unknown_name
 from lawsweep.core.plan import Plan
 from lawsweep.core.sweep import Sweep
 
 if TYPE_CHECKING:
+    from lawsweep.core.search import SearchSpec
     from lawsweep.store.parquet import ParquetTable
 
 
@@ -26,31 +28,42 @@ class Study:
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the columns of the tidy frame."""
-        experiment = self.plan.experiment
-        fields = (s.name for s in (*experiment.params, *experiment.metrics))
-        return tuple(dict.fromkeys((*fields, *self.plan.extra, *sorted(RESERVED))))
-
-    @property
-    def kinds(self) -> dict[str, str]:
-        """What the columns hold: bool, int, float, str, list or time."""
-        found = {f.name: str(f.type).partition("[")[0] for f in self.table.schema}
-        found = {n: _KINDS.get(kind.partition("<")[0], "time") for n, kind in found.items()}
-        for name, column in self.plan.extra.items():
-            text = column.dtype == object and any(isinstance(v, str) for v in column.tolist())
-            found[name] = "str" if text else "int" if column.dtype.kind in "iu" else "float"
-        for name in set(self.cells) - set(found):
-            found[name] = "str" if name in ("state", "reason") else "float"
-        return found
+        return columns_of(self.plan)
 
     @property
     def cells(self) -> tuple[str, ...]:
         """Columns of the table of thresholds, of a sweep with a search; else none."""
-        spec = self.sweep.search_spec
-        if spec is None:
-            return ()
-        from lawsweep.api.cells import threshold_columns
+        return cells_of(self.plan, self.sweep.search_spec)
 
-        return threshold_columns(self.plan, spec)
+
+def columns_of(made: Plan) -> tuple[str, ...]:
+    """Names of the columns of a plan's tidy frame."""
+    fields = (s.name for s in (*made.experiment.params, *made.experiment.metrics))
+    return tuple(dict.fromkeys((*fields, *made.extra, *sorted(RESERVED))))
+
+
+def cells_of(made: Plan, spec: SearchSpec | None) -> tuple[str, ...]:
+    """Names of the columns of the table of thresholds; none where there is no search."""
+    if spec is None:
+        return ()
+    from lawsweep.api.cells import threshold_columns
+
+    return threshold_columns(made, spec)
+
+
+def kinds_of(made: Plan, cells: Iterable[str]) -> dict[str, str]:
+    """What the columns, and those of thresholds, hold: bool, int, float, str, list or time."""
+    from lawsweep.store.schema import table_schema
+
+    schema = table_schema(made.experiment)
+    found = {f.name: str(f.type).partition("[")[0].partition("<")[0] for f in schema}
+    found = {n: _KINDS.get(kind, "time") for n, kind in found.items()}
+    for name, column in made.extra.items():
+        text = column.dtype == object and any(isinstance(v, str) for v in column.tolist())
+        found[name] = "str" if text else "int" if column.dtype.kind in "iu" else "float"
+    for name in set(cells) - set(found):
+        found[name] = "str" if name in ("state", "reason") else "float"
+    return found
 
 
 _KINDS = {"bool": "bool", "int64": "int", "double": "float", "string": "str", "list": "list"}
@@ -75,12 +88,19 @@ def study(sweep: Sweep) -> Study:
         from lawsweep.api.cells import check_search
 
         check_search(made, sweep.search_spec)
-    columns, kinds = tuple(dict.fromkeys((*opened.columns, *opened.cells))), opened.kinds
+    columns, kinds = (
+        tuple(dict.fromkeys((*opened.columns, *opened.cells))),
+        kinds_of(made, opened.cells),
+    )
     fits = parse_fits(list(sweep.fits), columns, kinds)
     if fits and opened.cells:
         check_sources(fits, opened.columns, opened.cells)
     arrays = [s.name for s in made.experiment.arrays]
-    parse_figures(list(sweep.figures), opened.columns, arrays, opened.cells, kinds)
+    figures = parse_figures(list(sweep.figures), opened.columns, arrays, opened.cells, kinds)
+    for fit in fits:
+        check_values(made, fit)
+    for figure in figures:
+        check_values(made, figure)
     return opened
 
 

@@ -179,6 +179,30 @@ def grids_of(axes: Any) -> Iterator[Mapping[str, Any]]:
                 yield from grids_of(member.get("axes"))
 
 
+def names_of(config: Mapping[str, Any]) -> set[str]:
+    """All that a config spans or derives, in a grid of a union too."""
+    found = set(axis_names(config.get("axes")))
+    for place in (config, *grids_of(config.get("axes"))):
+        found |= set(map(str, place.get("derive") or {}))
+    return found
+
+
+def advances_with(axes: Any, name: str) -> list[str]:
+    """The axes that ``name`` stands in one ``zip``, points or sample with, wherever that is."""
+    if isinstance(axes, list | tuple):
+        return [n for block in axes for n in advances_with(block, name)]
+    if not isinstance(axes, Mapping):
+        return []
+    found: list[str] = []
+    for key, value in axes.items():
+        if key in ("zip", "points", "sample"):
+            names = axis_names({key: value})
+            found += [n for n in names if n != name] if name in names else []
+        elif key in ("union", "when"):
+            found += [n for m in _members(value) for n in advances_with(m.get("axes"), name)]
+    return list(dict.fromkeys(found))
+
+
 def expressions_of(name: str, config: Mapping[str, Any]) -> list[str]:
     """What a config, or a grid inside its axes, derives ``name`` from."""
     places = (config, *grids_of(config.get("axes")))
@@ -187,11 +211,18 @@ def expressions_of(name: str, config: Mapping[str, Any]) -> list[str]:
 
 
 def without_unused_axes(
-    config: dict[str, Any], removed: Collection[str], fields: Collection[str]
+    config: dict[str, Any],
+    removed: Collection[str],
+    fields: Collection[str],
+    beside: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Drop the axes that are no params and that only ``removed`` expressions used."""
+    """Drop the axes that are no params and that only ``removed`` expressions used.
+
+    ``beside`` is another config whose expressions count too.
+    """
     used: set[str] = set()
-    for place in (config, *grids_of(config.get("axes"))):
+    configs = [config, beside or {}]
+    for place in (*configs, *(g for c in configs for g in grids_of(c.get("axes")))):
         texts = [*(place.get("derive") or {}).values(), *as_list(place.get("where"))]
         for text in (*texts, place.get("if")):
             used |= set() if text is None else set(Expression(text).names)

@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import lawsweep
-from lawsweep.cli.axes_entry import axis_names, is_inside_only, with_values, without_axis
+from lawsweep.api.applicable import applicable
+from lawsweep.cli.axes_entry import (
+    advances_with,
+    names_of,
+)
 from lawsweep.cli.overrides import (
     Override,
     apply_override,
@@ -21,16 +25,18 @@ from lawsweep.cli.overrides import (
     parse_override,
 )
 from lawsweep.cli.points_entry import with_points
+from lawsweep.cli.presets import GROUPS, check_part, preset_of, under
 from lawsweep.cli.questions import file_identity, signature
 from lawsweep.core.errors import InvalidValueError, StoreError, UnknownNameError, unknown_name
 from lawsweep.core.points import MAX_POINTS
 from lawsweep.core.registry import find_experiment
 from lawsweep.core.schema import FieldSpec
 from lawsweep.core.secrets import learn_override
-from lawsweep.core.sweep import KEYS, Sweep, check_shapes
+from lawsweep.core.sweep import Sweep
 
-GROUPS = ("executor", "store")
 _SUFFIXES = (".yaml", ".yml")
+# Overrides that may take away what a fit or figure is about.
+_OF_THE_GRID = ("params", "axes", "derive", "where", "seeds", "experiment")
 
 
 def data_folder(name: str) -> Path:
@@ -81,20 +87,21 @@ def load_sweep(name: str | Path, *overrides: str) -> Sweep:
     path = find_sweep_file(str(name))
     content = _read_yaml(path)
     presets = content.pop("presets", None) or {}
-    _check_part(content, f"sweep file {path}")
+    check_part(content, f"sweep file {path}")
     parsed = [parse_override(text) for text in overrides]
     for override in parsed:
         check_key(override)
     own_preset = content.get("preset")
     preset = _choice(parsed, "preset", own_preset)
-    chosen = _preset(presets, preset, path)
+    chosen = preset_of(presets, preset, path)
     own_experiment = chosen.get("experiment", content.get("experiment"))
     experiment = _choice(parsed, "experiment", own_experiment)
     limit = _limit(content, chosen, parsed)
     content["axes"] = with_points(content.get("axes"), experiment, limit)
     if "axes" in chosen:
         chosen["axes"] = with_points(chosen["axes"], experiment, limit)
-    content, chosen = _under(content, chosen)
+    before = {*names_of(content), *names_of(chosen)}
+    content, chosen = under(content, chosen, experiment)
     # `executor=serial` and `executor.kind=serial` both choose the group's member.
     parsed = [
         dataclasses.replace(o, path=o.path[:1])
@@ -106,24 +113,41 @@ def load_sweep(name: str | Path, *overrides: str) -> Sweep:
     config = _compose(path.stem, experiment, content, chosen, groups)
     base = {**config, "preset": own_preset, "experiment": own_experiment}
     rest = [o for o in parsed if o not in groups]
-    fields: Mapping[str, FieldSpec] = {}
-    if isinstance(experiment, str) and any(o.path[0] in ("params", "axes") for o in rest):
-        fields = {s.name: s for s in find_experiment(experiment).params}
-    for override in rest:
-        check_written(override, fields)
-
-    def under(overrides: Sequence[Override]) -> dict[str, Any]:
-        found = base
-        for override in overrides:
-            found = apply_override(found, override, fields)
-        return found
-
-    config = under(rest)
-    variant = signature(base, config, rest, under)
+    fields = fields_of(experiment, rest)
+    config, notes = with_overrides(base, rest, fields)
+    variant = signature(base, config, rest, lambda some: with_overrides(base, some, fields)[0])
     # The points themselves go into the record: a file may change under a sweep.
     config["axes"] = with_points(config.get("axes"), experiment, limit)
     file = file_identity(path, data_folder("sweeps"))
-    return Sweep.from_mapping(path.stem, config, tuple(overrides), variant=variant, file=file)
+    sweep = Sweep.from_mapping(path.stem, config, tuple(overrides), variant=variant, file=file)
+    if preset is None and not any(o.path[0] in _OF_THE_GRID for o in parsed):
+        return sweep
+    return applicable(dataclasses.replace(sweep, notes=notes), before)
+
+
+def fields_of(experiment: Any, overrides: Sequence[Override]) -> dict[str, FieldSpec]:
+    """The params of the experiment, where the overrides ask for them."""
+    if isinstance(experiment, str) and any(o.path[0] in ("params", "axes") for o in overrides):
+        return {s.name: s for s in find_experiment(experiment).params}
+    return {}
+
+
+def with_overrides(
+    config: Mapping[str, Any], overrides: Sequence[Override], fields: Mapping[str, FieldSpec]
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """A composed config with overrides applied in order, and what is to be said of them."""
+    found, notes = dict(config), []
+    for override in overrides:
+        check_written(override, fields)
+        name = override.path[-1]
+        others = advances_with(found.get("axes"), name) if override.is_sweep else []
+        if others and override.path[0] in ("params", "axes"):
+            notes.append(
+                f"{name} advanced with {', '.join(others)}; each of its new values is combined "
+                "with each of theirs"
+            )
+        found = apply_override(found, override, fields)
+    return found, tuple(notes)
 
 
 def _limit(
@@ -143,73 +167,6 @@ def _choice(parsed: Sequence[Override], key: str, otherwise: Any) -> Any:
                 )
             otherwise = override.value
     return otherwise
-
-
-def _preset(presets: Any, name: Any, path: Path) -> dict[str, Any]:
-    if not isinstance(presets, Mapping):
-        raise InvalidValueError(f"presets in {path} must map names to parts of a sweep.")
-    for one, part in presets.items():  # of them all: a slip in one is told before it is wanted
-        place = f"preset {one} of {path}"
-        _check_part(part or {}, place)
-        if (part or {}).get("preset") is not None:
-            raise InvalidValueError(f"The {place} cannot choose another preset; write it out.")
-    if name is None:
-        return {}
-    if not isinstance(name, str) or name not in presets:
-        raise unknown_name("preset", str(name), map(str, presets), f"sweep file {path}")
-    return dict(presets[name] or {})
-
-
-def _check_part(content: Mapping[str, Any], place: str) -> None:
-    if not isinstance(content, Mapping):
-        raise InvalidValueError(f"The {place} must be a mapping, got {content!r}.")
-    for key in content:
-        if key not in KEYS:
-            raise unknown_name("key", str(key), (*KEYS, "presets"), place)
-    # An interpolation is checked when it has been resolved.
-    plain = {k: v for k, v in content.items() if not str(v).startswith("${")}
-    check_shapes(plain, f"the {place}", or_name=GROUPS)
-
-
-def _under(
-    content: Mapping[str, Any], preset: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What the sweep file says where its preset says nothing, and what is left of the preset.
-
-    A param that the preset fixes, spans or derives is no longer what the file made of it; where
-    one has a list and the other a mapping, which cannot merge, the preset's stands.  What the file
-    spans under a condition, or in some grids of a union, takes the preset's values there.
-    """
-    content, preset = _inside(content, preset)
-    found = dict(content)
-    spanned = axis_names(preset.get("axes"))
-    fixed, derived = map(list, (preset.get("params") or {}, preset.get("derive") or {}))
-    for name in (*fixed, *derived):
-        found["axes"] = without_axis(found.get("axes"), str(name))
-    for key, others in (("params", [*spanned, *derived]), ("derive", [*spanned, *fixed])):
-        if isinstance(found.get(key), Mapping):
-            found[key] = {k: v for k, v in found[key].items() if k not in others}
-    kept = {
-        k: v for k, v in found.items() if k in GROUPS or k not in preset or _alike(v, preset[k])
-    }
-    return kept, dict(preset)
-
-
-def _inside(
-    content: Mapping[str, Any], preset: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Both, with the preset's values of axes inside ``when`` and ``union`` put in their place."""
-    axes, preset = content.get("axes"), dict(preset)
-    given = {*(content.get("params") or {}), *(content.get("derive") or {})}
-    for key in ("params", "axes"):
-        own = preset.get(key)
-        if not isinstance(own, Mapping) or (key == "axes" and not _alike(axes, own)):
-            continue
-        for name in [n for n in own if n not in given and is_inside_only(axes, str(n))]:
-            value = own[name] if key == "axes" else [own[name]]
-            axes = with_values(axes, str(name), value)
-            preset[key] = {k: v for k, v in preset[key].items() if k != name}
-    return {**content, "axes": axes}, preset
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -328,7 +285,3 @@ def _group_choices(
             choices[key] = name
             settings[key] = dict(level) if isinstance(level, Mapping) else {}
     return choices, settings
-
-
-def _alike(a: Any, b: Any) -> bool:
-    return isinstance(a, Mapping) == isinstance(b, Mapping)

@@ -54,10 +54,12 @@ def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def load(name: str, overrides: Iterable[str]) -> Sweep:
-    """The sweep a person asked for."""
+    """The sweep a person asked for; notes of what its overrides leave out."""
     from lawsweep.cli.compose import load_sweep
 
-    return load_sweep(name, *overrides)
+    sweep = load_sweep(name, *overrides)
+    warn(sweep.notes)
+    return sweep
 
 
 def say(value: Any) -> None:

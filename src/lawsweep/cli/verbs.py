@@ -181,7 +181,8 @@ def plan(sweep: str, overrides: tuple[str, ...], on: str | None, limit: int, as_
     """List the points, what is done, what is new, and the expected time."""
     from lawsweep import api
 
-    view = api.view_plan(load(sweep, overrides), on)
+    loaded = load(sweep, overrides)
+    view = api.view_plan(loaded, on)
     counts = {s: view.count(s) for s in ("done", "failed", "changed", "new")}
     schedule, large = view.schedule, view.too_large()
     if as_json:
@@ -202,7 +203,7 @@ def plan(sweep: str, overrides: tuple[str, ...], on: str | None, limit: int, as_
                 "device_hours": schedule.device_hours,
                 "n_measured": view.costs.n_measured,
                 "n_too_large": len(large),
-                "notes": list(view.plan.notes),
+                "notes": [*loaded.notes, *view.plan.notes],
                 "search": search_lines.search_as_json(view.search),
                 "points": [
                     {

@@ -66,7 +66,8 @@ class Sweep:
     ``experiment`` is a name (see ``find_experiment``) or an Experiment.  ``config`` is the whole
     resolved mapping it was read from and ``overrides`` the command line's, for the record.
     ``variant`` is the signature of those of them that change the question (none: empty), and
-    ``file`` what its file is called and a hash of where that is.
+    ``file`` what its file is called and a hash of where that is; ``notes`` say what they made
+    inapplicable, which is left out.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Sweep:
     overrides: tuple[str, ...] = ()
     variant: str = ""
     file: tuple[str, str] | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def from_mapping(
@@ -228,7 +230,7 @@ def results_place(results_dir: str | Path) -> Path | Url:
 
 
 STORES = ("s3", "gs")  # object stores; what their URLs may say is store.objects' to check
-_BESIDE = ("name", "config", "overrides", "variant", "file")
+_BESIDE = ("name", "config", "overrides", "variant", "file", "notes")
 KEYS = tuple(f.name for f in dataclasses.fields(Sweep) if f.name not in _BESIDE)
 # Where and how a sweep runs, and how large it may be: what is asked stays the same.
 NOT_ASKED = ("executor", "store", "on_failure", "results_dir", "max_points")

@@ -91,10 +91,14 @@ def check_yaml(text: str) -> None:
         read = _of(yaml.SafeLoader, event.value)
         if read in (f"{_TAG}int", f"{_TAG}bool", f"{_TAG}float"):
             raise InvalidValueError(
-                f"line {event.start_mark.line + 1}: YAML reads {event.value} as "
+                f"line {_line(event)}: YAML reads {event.value} as "
                 f"{yaml.safe_load(event.value)!r}. Quote it for text ('{event.value}'), or write "
                 "the plain decimal number, or true or false."
             )
+
+
+def _line(event: yaml.Event) -> int:
+    return event.start_mark.line + 1 if event.start_mark else 1
 
 
 def _of(loader: type[yaml.SafeLoader], text: str) -> str:
@@ -117,7 +121,7 @@ def _events(text: str) -> Iterator[Any]:
         if isinstance(event, yaml.CollectionStartEvent):
             if len(inside) > MAX_DEPTH:
                 raise InvalidValueError(
-                    f"nests more than {MAX_DEPTH} levels deep (line {event.start_mark.line + 1}); "
+                    f"nests more than {MAX_DEPTH} levels deep (line {_line(event)}); "
                     "write it flatter."
                 )
             inside.append((event.anchor, 1))
@@ -130,7 +134,7 @@ def _events(text: str) -> Iterator[Any]:
         elif isinstance(event, yaml.AliasEvent):
             if any(anchor == event.anchor for anchor, _ in inside):
                 raise InvalidValueError("refers to itself; write the values out.")
-            size = sizes.get(event.anchor, 1)
+            size = sizes.get(str(event.anchor), 1)
             aliased += size
         elif isinstance(event, yaml.ScalarEvent):
             if event.anchor is not None:
@@ -142,5 +146,5 @@ def _events(text: str) -> Iterator[Any]:
         if aliased > MAX_ALIASED:
             raise InvalidValueError(
                 f"grows by more than {MAX_ALIASED:,} values through its aliases (line "
-                f"{event.start_mark.line + 1}); write the values out."
+                f"{_line(event)}); write the values out."
             )
