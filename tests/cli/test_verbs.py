@@ -54,6 +54,10 @@ def test_plan_writes_nothing_and_counts(lawsweep, toy_sweep, folder):
     assert answer["n_measured"] == 4
     assert [p["params"] for p in answer["points"]] == [{"n": 10}, {"n": 20}, {"n": 30}]
     assert [p["states"] for p in answer["points"]] == [["done"] * 2, ["done"] * 2, ["new"] * 2]
+    assert answer["orphaned"] == []  # another question than the one that was run
+    file = folder / "sweeps" / "toys.yaml"
+    file.write_text(file.read_text().replace("[10, 20, 40, 80]", "[10, 20, 30]"))
+    answer = json.loads(lawsweep("plan", "toys", "--json")[1])
     assert len(answer["orphaned"]) == 4  # n = 40 and 80 of the last plan
 
 

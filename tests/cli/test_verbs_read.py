@@ -7,6 +7,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from lawsweep.cli.compose import load_sweep
 from lawsweep.cli.main import run_command
 from lawsweep.core.registry import find_experiment
 from lawsweep.store.parquet import ParquetTable
@@ -203,8 +204,8 @@ def test_a_figure_that_cannot_be_drawn_costs_the_others_and_the_fits_nothing(law
     (note,) = [line for line in err.splitlines() if line.startswith("note: Figure")]
     assert "Figure curve_y needs" in note
     assert "Figure third needs" in note
-    assert "figure: results/sweeps/toys/figures/scatter_y.png" in out
-    place = Path("results/sweeps/toys")
+    place = Path(load_sweep("toys", bad).folder)
+    assert f"figure: {place}/figures/scatter_y.png" in out
     assert sorted(p.name for p in (place / "figures").iterdir()) == [
         "scatter_y.pdf",
         "scatter_y.png",

@@ -210,7 +210,7 @@ def report(sweep: Sweep, typed: str | None = None) -> Path | Url:
             fits=[*told(sweep), *_summaries(sweep, frame)] if has_rows else [],
             figures=[p for p in figures if p.suffix == ".png"],
             columns=[(f.name, *_unit_and_meaning(f.metadata or {})) for f in table.schema],
-            launches=shelf.launches(),
+            launches=_launches(sweep, table, shelf),
             command=f"lawsweep run {typed}",
         )
         kept = shelf.put(figures)
@@ -218,6 +218,16 @@ def report(sweep: Sweep, typed: str | None = None) -> Path | Url:
     if errors:
         raise FigureError(" ".join(errors), kept)
     return sweep.folder / "report.html"
+
+
+def _launches(sweep: Sweep, table: pa.Table, shelf: _Shelf) -> list[dict[str, Any]]:
+    """Records of the sweep's launches, and of those of others that its rows are from."""
+    from lawsweep.store.sweep_folder import find_launches
+
+    found = {str(r.get("launch_id")): r for r in shelf.launches()}
+    others = {i for i in table["launch_id"].to_pylist() if i} - set(found)
+    found |= find_launches(sweep.results, others)
+    return [found[i] for i in sorted(found, reverse=True)]
 
 
 def _summaries(sweep: Sweep, frame: pd.DataFrame) -> list[str]:

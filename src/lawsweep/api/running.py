@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,10 @@ from lawsweep.core.source import source_of
 from lawsweep.core.sweep import Sweep
 from lawsweep.runner.provenance import launch_record, new_launch_id
 from lawsweep.runner.run_plan import Launch, RunReport, Watcher, describe_report
+from lawsweep.runner.sharing import LOOK_S, first_place
 
 if TYPE_CHECKING:
+    from lawsweep.store.signs import Sign
     from lawsweep.store.sweep_folder import SweepFolder
 
 
@@ -35,8 +37,9 @@ def run(
     """Run what the table lacks (``retry``: what it has as failed, oom or timeout).
 
     ``executor`` overrides the sweep's (``"serial"``, ``"ray_local"``, ``"ray_cluster"`` or a
-    mapping with ``kind``).  ``watcher`` is called with a Snapshot a few times a second.  Returns
-    a RunReport; raises a LawsweepError before anything is written when the input is bad.
+    mapping with ``kind``).  ``watcher`` is called with a Snapshot a few times a second.  Where
+    the sweep is being run already, this is said on stderr, and the launches share its work.
+    Returns a RunReport; raises a LawsweepError before anything is written when the input is bad.
     """
     from lawsweep.api.job_request import driver_job
     from lawsweep.executors.make import make_executor
@@ -54,6 +57,7 @@ def run(
     search = open_search(opened, retry=retry)
     facts = {"job": job, "experiment": made.experiment.name, "patience_s": table.patience_s}
     heart = Heart(folder, launch_id, facts, watcher)
+    is_local = folder.folder.is_local  # in an object store each look is a request
     # Built before anything is started or written: a cost function that fails says so here.
     launch = Launch(
         made,
@@ -65,6 +69,7 @@ def run(
         search=search,
         watcher=heart,
         commit_every_s=every_s,
+        look_every_s=LOOK_S if is_local else 10 * LOOK_S,
     )
     # Only now: a part may be whole at its end, which the first look reads, and torn before it.
     tell_skipped(opened.table.folder, opened.table.skipped)
@@ -77,9 +82,13 @@ def run(
         return launch.report
     folder.drop_dead()
     with contextlib.ExitStack() as stack:
-        stack.enter_context(heart)
         stack.enter_context(contextlib.closing(worker))
         worker.start(made.experiment)
+        stack.enter_context(heart)
+        # Only now: of two that start at the same time one at least sees the other.
+        if others := [s for s in folder.live() if s.launch_id != launch_id]:
+            _say(beside(others))
+            launch.backlog.turn(first_place(launch_id))
         stack.enter_context(set_aside())
         launch.begin()  # workers take half a second to start: the records are written meanwhile
         # A job's folder is claimed by who sent it, whose file goes on changing.
@@ -97,6 +106,15 @@ def run(
     if search is not None:
         write_thresholds(opened, search, folder.folder)
     return report
+
+
+def beside(others: Sequence[Sign]) -> str:
+    """Whom a launch shares its work with."""
+    who = "; ".join(map(str, others))
+    return (
+        f"this sweep is being run already: {who}. The work is shared: each launch leaves to the "
+        "others what they have done."
+    )
 
 
 def _say(text: str) -> None:

@@ -106,6 +106,7 @@ def submit(
     digest = digest_of(opened.plan, sweep.search_spec)
     if not again:
         _refuse_twice(called, jobs_of(folder), digest)
+        _refuse_beside(folder)
     job = _new_id(sweep.name, digest, folder.jobs.names())
     request = job_request.make(job, sweep.name, words, Path.cwd(), shipment)
     claim(folder, sweep, opened.plan, anew=True)
@@ -186,12 +187,20 @@ def _new_id(name: str, digest: str, taken: Sequence[str]) -> str:
     return job
 
 
+def _refuse_beside(folder: SweepFolder) -> None:
+    for sign in folder.live():
+        if not sign.state.get("job"):
+            raise AlreadyRunsError(
+                f"The sweep is being run already: {sign}. Wait for it, or send a job all the same "
+                "with --again: the two share the work."
+            )
+
+
 def _refuse_twice(called: str, jobs: Sequence[Job], digest: str) -> None:
     for job in jobs:
         if job.digest == digest and job.under_way:
             raise AlreadyRunsError(
                 f"The same runs are under way as job {job.id} ({job.state}, sent "
                 f"{job.submitted_at} by {job.by}). Follow it with lawsweep attach {called} --job "
-                f"{job.id}, or send them once more with --again (harmless, but most runs would be "
-                "computed twice)."
+                f"{job.id}, or send them once more with --again (the two share the work)."
             )

@@ -81,6 +81,8 @@ def print_end(report: RunReport, found: Any, certificate: str, typed: str, *, re
     else:
         rate = ran / max(report.wall_s, 1e-9)
         click.echo(f"ran {ran:,} in {duration(report.wall_s)} ({rate:.3g} runs/s)")
+    if report.by_others:
+        click.echo(f"{report.by_others:,} were done by other launches meanwhile")
     click.echo(certificate)
     for gap in found.gaps(typed):
         click.echo(f"  {gap}")

@@ -81,6 +81,12 @@ class Table(Protocol):
     def done(self, run_ids: Collection[str]) -> Mapping[str, Done]:
         """Latest successful attempt (else latest attempt) of each of these runs that has one."""
 
+    def news(self, columns: Sequence[str] = ()) -> Sequence[Mapping[str, Any]]:
+        """Rows that other drivers have added since the last look, repeats included.
+
+        Each has its run id, status, attempt and ``columns``.
+        """
+
     def append(
         self, rows: Sequence[Mapping[str, Any]], arrays: Sequence[Arrays | None] | None = None
     ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,6 +114,29 @@ class Backlog:
         for b, sums in self._work_of(more).items():
             before = self._left.setdefault(b, [0.0, 0.0])
             self._left[b] = [x + y for x, y in zip(before, sums, strict=True)]
+
+    def turn(self, share: float) -> None:
+        """Begin after this share of the runs: several launches of one plan begin in other places.
+
+        Longest first still, but for those before it, which come last.
+        """
+        left = self._order[self._at :]
+        self._order, self._at = np.roll(left, -int(share * len(left))), 0
+
+    def drop(self, runs: Collection[int]) -> int:
+        """Take out runs that somebody else has done; how many of them waited here."""
+        left = self._order[self._at :]
+        gone = np.isin(left, np.fromiter(runs, dtype=np.int64, count=len(runs)))
+        dropped = left[gone].tolist()
+        self._order, self._at = left[~gone], 0
+        again, alone = self._again, self._alone
+        dropped += [r.index for cut in again for r in cut.runs if r.index in runs]
+        dropped += [r.index for r in alone if r.index in runs]
+        self._again = deque(cut for cut in (_without(cut, runs) for cut in again) if cut.runs)
+        self._alone = deque(r for r in alone if r.index not in runs)
+        for run in dropped:
+            self.finished(run)
+        return len(dropped)
 
     def finished(self, run: int) -> None:
         """Take a finished run out of the work that is left."""
@@ -225,6 +248,12 @@ class Backlog:
             RunSpec(run, plan.run_ids[run], params, plan.seed_of(run), self.attempts.get(run, 1))
             for run, params in zip(runs, params_of(plan, runs), strict=True)
         )
+
+
+def _without(cut: Cut, runs: Collection[int]) -> Cut:
+    """A batch without some runs; what is left of its groups goes alone."""
+    kept = tuple(r for r in cut.runs if r.index not in runs)
+    return cut if len(kept) == len(cut.runs) else Cut(kept)
 
 
 def _together(kin: np.ndarray, order: np.ndarray) -> np.ndarray:

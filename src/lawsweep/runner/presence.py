@@ -8,6 +8,7 @@ import hashlib
 import os
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +70,7 @@ def _machine() -> str:
     enough, which containers may share.
     """
     facts = [platform.node()]
-    for read in (
-        lambda: Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"),
-        lambda: os.readlink("/proc/self/ns/pid"),  # noqa: PTH115
-    ):
-        try:
-            facts.append(read().strip())
-        except (OSError, ValueError):
-            facts.append("")
+    with suppress(OSError, ValueError):
+        facts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
+        facts.append(os.readlink("/proc/self/ns/pid"))  # noqa: PTH115
     return hashlib.blake2b("\n".join(facts).encode(), digest_size=8).hexdigest()

@@ -55,6 +55,7 @@ class Snapshot:
 class RunReport:
     """What a launch did.  ``stopped`` is None, ``interrupted`` or ``same_failure``.
 
+    ``by_others``: runs that it was to do and other launches did meanwhile.
     ``notes`` are what a person should be told besides (a fused form that fails).
     """
 
@@ -65,6 +66,7 @@ class RunReport:
     message: str = ""
     wall_s: float = 0.0
     notes: tuple[str, ...] = ()
+    by_others: int = 0
 
 
 Watcher = Callable[[Snapshot], None]
@@ -107,6 +109,7 @@ def describe_report(report: RunReport) -> dict[str, Any]:
     return {
         "planned": report.planned,
         "done_before": report.done_before,
+        "by_others": report.by_others,
         "statuses": dict(report.statuses),
         "stopped": report.stopped,
         "message": report.message,

@@ -25,6 +25,7 @@ from lawsweep.runner.report import Watcher as Watcher
 from lawsweep.runner.report import describe_report as describe_report
 from lawsweep.runner.same_failure import SameFailure
 from lawsweep.runner.search import Search
+from lawsweep.runner.sharing import LOOK_S, Sharing
 from lawsweep.runner.telling import Teller
 
 TICK_S = 0.2
@@ -53,6 +54,7 @@ class Launch:
         search: Search | None = None,
         watcher: Watcher | None = None,
         commit_every_s: float = 2.0,
+        look_every_s: float = LOOK_S,
         clock: Callable[[], float] = time.monotonic,
     ):
         if executor.in_process and on_failure.timeout_s is not None:
@@ -84,6 +86,7 @@ class Launch:
         self.report = RunReport(planned=len(plan), done_before=before)
         if search is not None:
             self.report = RunReport(planned=search.n_planned, done_before=search.n_done)
+        self._sharing = Sharing(plan, table, self.backlog, self.report, search, clock, look_every_s)
         self._flights = Flights()
         self._emptying: set[int] = set()  # those that wait for a node of their own
         self._next_task = 0
@@ -137,6 +140,7 @@ class Launch:
                     self.committer.flush()
             interrupts.deliver()
             self._kill_late()
+            self._sharing.look()
             if self.committer.due():
                 self.committer.flush()
             self._teller.tell()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -86,6 +87,8 @@ class ParquetTable:
         self._writer = PartWriter(self.folder, self._whole, encode, MERGE_BYTES)
         self._lock = Lock()  # two threads of one program may append to it
         self._arrays: ArrayStore | None = None
+        # Parts that the last look saw; those whose rows ``done`` and ``news`` have told.
+        self._listed, self._looked = set[str](), set[str]()
         self._seen: dict[str, pa.Schema] = {}  # of parts that were read: they never change
 
     def parts(self) -> list[str]:
@@ -213,6 +216,7 @@ class ParquetTable:
     def done(self, run_ids: Collection[str] | None = None) -> dict[str, Done]:
         """What is known of each run (of all, or of those asked for) that has a row."""
         table = self._read(_KEYS)
+        self._looked = self._listed
         if not table.num_rows:
             return {}  # before what comes next has pyarrow import pandas
         table = self._latest(table)
@@ -226,6 +230,21 @@ class ParquetTable:
         facts = [plain(table[name]) for name in _KEYS[1:-1]]
         with no_collection():
             return dict(zip(ids, map(Done._make, zip(*facts, strict=True)), strict=True))
+
+    def news(self, columns: Sequence[str] = ()) -> list[dict[str, Any]]:
+        """Rows in parts that have come since ``done`` or the last look; not those written here.
+
+        Each has its run id, status, attempt and ``columns``.  Costs a listing where nothing came.
+        """
+        new = [n for n in self.parts() if n not in self._looked and n not in self._writer.wrote]
+        names = dict.fromkeys([*IDENTITY, *columns])
+        fields = [self.schema.field(n) for n in names]
+        schema, found = pa.schema(fields, metadata=self.schema.metadata), []
+        for name in new:
+            with suppress(SkippedPart, FileNotFoundError):  # merged away: its rows are elsewhere
+                found += read_part(self.folder, name, schema, {}).to_pylist()
+        self._looked |= set(new)
+        return found
 
     def reasons(self, known: Mapping[str, Done], status: str) -> dict[str, int]:
         """The errors of the known runs with a status, and how often each; the commonest first."""
@@ -276,6 +295,7 @@ class ParquetTable:
     def _each(self, read: Callable[[str], T | SkippedPart]) -> list[tuple[str, T | SkippedPart]]:
         """What ``read`` makes of each part; ``skipped`` has the reasons of those it passes over."""
         found = list(steady_look(self.folder, read).items())
+        self._listed = {n for n, _ in found}
         self.skipped = {n: str(r) for n, r in found if isinstance(r, SkippedPart)}
         if self.folder.is_local:
             odd = (n for n in self.folder.folders() if PART.match(n))

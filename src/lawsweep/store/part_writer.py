@@ -34,6 +34,7 @@ class PartWriter:
         # Parts this object wrote, and their bytes, by how often they were merged.
         self._own: list[dict[str, int]] = []
         self._last = ("", "")  # digest and name of the part written last
+        self.wrote: set[str] = set()  # names of all it has written
         self.is_there = False  # whether the folder is known to exist
 
     def write(self, data: bytes, level: int = 0) -> str:
@@ -50,6 +51,7 @@ class PartWriter:
         # mount point would swallow the rows.
         self._folder.write(name, data, create=not self.is_there)
         self.is_there = True
+        self.wrote.add(name)
         while len(self._own) <= level:
             self._own.append({})
         self._own[level][name] = len(data)

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from lawsweep.core.errors import StoreError
@@ -48,6 +48,12 @@ class PatientTable:
     def done(self, run_ids: Collection[str]) -> Mapping[str, Done]:
         """As the table's."""
         return self.table.done(run_ids)
+
+    def news(self, columns: Sequence[str] = ()) -> Sequence[Mapping[str, Any]]:
+        """As the table's; none while it cannot be read."""
+        with suppress(StoreError):
+            return self.table.news(columns)
+        return ()
 
     def append(
         self, rows: Sequence[Mapping[str, Any]], arrays: Sequence[Arrays | None] | None = None
