@@ -68,7 +68,7 @@ def test_a_lost_node_costs_no_run(cluster, tmp_path):
 
 def test_losing_the_head_keeps_what_had_finished(folder):
     (folder / "sweep.yaml").write_text(
-        "experiment: toys:faulty\naxes: {i: range(500)}\nparams: {pause_s: 0.05}\n"
+        "experiment: toys:faulty\naxes: {i: range(3000)}\nparams: {pause_s: 0.05}\n"
     )
     with local_cluster(num_cpus=1) as cluster:
         words = ("executor=ray_cluster", f"executor.address={cluster.address}")

@@ -71,6 +71,17 @@ def test_points_are_put_into_kinds_the_greediest_first():
         Needs(1, "i / 2").over(plan, range(12))
 
 
+class Well:
+    """A session that lacks nothing."""
+
+    def check_processes(self): ...
+
+    def check_own_node(self, nodes): ...
+
+    def head_answers(self):
+        return True
+
+
 class SmallRay:
     """A node of 4 CPUs, and perhaps one of 16."""
 
@@ -88,7 +99,7 @@ def test_a_point_that_fits_on_no_node_is_refused_before_anything_runs():
     plan = make_plan(placed, axes={"i": "range(10)"})
     made = make_executor({"kind": "ray_local", "cpus_per_task": "8 if i == 3 else 1"})
     assert made.needs_of(plan, range(10)).tolist() == [1, 1, 1, 0, 1, 1, 1, 1, 1, 1]
-    found = Placement(Needs("8 if i == 3 else 1", 0), 1, lambda: None)
+    found = Placement(Needs("8 if i == 3 else 1", 0), 1, Well())
     found.bind(SmallRay())
     message = "hold a task of 8 CPUs and 0 GPUs, which i=3 needs .all together have 4 and 0"
     with pytest.raises(ExecutorError, match=message):
@@ -101,7 +112,7 @@ def test_when_the_large_node_goes_the_small_runs_go_on(monkeypatch):
     """Later is no time to refuse: what it alone can hold waits for it."""
     monkeypatch.setattr("lawsweep.executors.ray_placement.SLOTS_FOR_S", -1.0)
     plan = make_plan(placed, axes={"i": "range(10)"})
-    made, ray = Placement(Needs("8 if i == 3 else 1", 0), 1, lambda: None), SmallRay()
+    made, ray = Placement(Needs("8 if i == 3 else 1", 0), 1, Well()), SmallRay()
     made.bind(ray)
     ray.large = True
     made.kinds_of(plan, range(10))

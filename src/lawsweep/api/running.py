@@ -15,6 +15,7 @@ from lawsweep.api.searching import open_search, write_thresholds
 from lawsweep.api.study import commit_every_s, patience_s, study
 from lawsweep.core.collection import set_aside
 from lawsweep.core.errors import LawsweepError
+from lawsweep.core.secrets import hide
 from lawsweep.core.source import source_of
 from lawsweep.core.sweep import Sweep
 from lawsweep.runner.provenance import launch_record, new_launch_id
@@ -100,9 +101,18 @@ def run(
         record |= {"job": job} if job else {}
         folder.write_launch(launch_id, record)
         launch.committer.tell_machines = _Hosts(folder, record)
-        report = launch.run()
-    record |= {"ended_at": datetime.now(UTC).isoformat(), "result": describe_report(report)}
-    folder.write_launch(launch_id, record)
+        try:
+            report = launch.run()
+        except BaseException as end:
+            kind = "interrupted" if isinstance(end, KeyboardInterrupt) else "error"
+            launch.report.stopped, launch.report.message = (
+                kind,
+                hide(f"{end}") or type(end).__name__,
+            )
+            with contextlib.suppress(LawsweepError):  # it may be the store that ended it
+                _close(folder, record, launch.report)
+            raise
+    _close(folder, record, report)
     if search is not None:
         write_thresholds(opened, search, folder.folder)
     return report
@@ -115,6 +125,12 @@ def beside(others: Sequence[Sign]) -> str:
         f"this sweep is being run already: {who}. The work is shared: each launch leaves to the "
         "others what they have done."
     )
+
+
+def _close(folder: SweepFolder, record: dict[str, Any], report: RunReport) -> None:
+    """Say in the launch's record that it ended, and how."""
+    record |= {"ended_at": datetime.now(UTC).isoformat(), "result": describe_report(report)}
+    folder.write_launch(record["launch_id"], record)
 
 
 def _say(text: str) -> None:

@@ -12,8 +12,14 @@ import click
 
 from lawsweep import __version__
 from lawsweep.cli.options import warnings_as_notes
+from lawsweep.cli.readers import Readers, lasting
 from lawsweep.core.errors import LawsweepError, nearest
 from lawsweep.core.secrets import hide
+from lawsweep.runner.interrupts import heeded
+
+UNREAD = 141  # as a shell says it of a command that wrote to nobody
+# Verbs that do nothing but print: they end when nobody reads.  The others go on.
+PRINTERS = ("plan", "status", "show", "sql", "fit", "compare", "logs", "attach", "doctor")
 
 EXIT_CODES = """
 \b
@@ -33,6 +39,8 @@ Exit codes:
   14   the executor cannot start (Ray absent, not connectable)
   15   the table was written by another version
   130  interrupted; what had finished is in the table
+  141  what it had to print could not all be written (| head, a full disk); a run goes on
+       without, and ends with its own code
 """
 
 
@@ -74,6 +82,8 @@ class Verbs(click.Group):
             close = nearest(cmd_name, self.homes)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             ctx.fail(f"There is no verb {cmd_name!r}.{hint} Verbs: {', '.join(self.homes)}.")
+        if cmd_name in PRINTERS and ctx.obj is not None:
+            ctx.obj["readers"].ends = True
         module = importlib.import_module(f"lawsweep.cli.{self.homes[cmd_name]}")
         command: click.Command = getattr(module, f"{cmd_name}_", None) or getattr(module, cmd_name)
         return command
@@ -96,22 +106,39 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: errors become one sentence on stderr and an exit code."""
-    sys.exit(run_command(arguments, may_restart=arguments is None))
+    with lasting() as readers:
+        code = run_command(arguments, may_restart=arguments is None, readers=readers)
+    sys.exit(code)
 
 
-def run_command(arguments: list[str] | None = None, *, may_restart: bool = False) -> int:
+def run_command(
+    arguments: list[str] | None = None,
+    *,
+    may_restart: bool = False,
+    readers: Readers | None = None,
+) -> int:
     """Run the command and return its exit code.
 
     ``may_restart``: this process is the command's own, and a verb may start it afresh (``replay``
-    does, with the threads a row was computed with).
+    does, with the threads a row was computed with).  ``readers``: see ``lasting``.
     """
+    readers = readers or Readers()
+    code = _answered(arguments, may_restart, readers)
+    error = readers.lost.get(1)
+    if error is None or isinstance(error, BrokenPipeError):
+        return code
+    print(f"lawsweep: what it had to print could not be written: {error}", file=sys.stderr)
+    return code or UNREAD
+
+
+def _answered(arguments: list[str] | None, may_restart: bool, readers: Readers) -> int:
     try:
-        with warnings_as_notes():
+        with heeded(), warnings_as_notes():
             result: Any = cli.main(
                 args=arguments,
                 prog_name="lawsweep",
                 standalone_mode=False,
-                obj={"may_restart": may_restart},
+                obj={"may_restart": may_restart, "readers": readers},
             )
         return result if isinstance(result, int) else 0
     except LawsweepError as error:
@@ -123,10 +150,13 @@ def run_command(arguments: list[str] | None = None, *, may_restart: bool = False
     except (KeyboardInterrupt, click.Abort):
         print("lawsweep: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except SystemExit:  # click's answer to a pipe that broke
+        if not readers.lost:
+            raise
+        return UNREAD
     except Exception as error:  # noqa: BLE001  (the last line of defence: never a bare stack)
+        if readers.ends and error in readers.lost.values():
+            return UNREAD
         if os.environ.get("LAWSWEEP_DEBUG"):
             print(hide(traceback.format_exc()), file=sys.stderr)
         print(

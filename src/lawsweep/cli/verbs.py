@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -60,27 +58,6 @@ def _run(
     analysis: bool,
     as_json: bool,
     retry: bool = False,
-) -> int:
-    with _sigterm_interrupts():
-        return _launch(name, overrides, analysis=analysis, as_json=as_json, retry=retry)
-
-
-@contextlib.contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """SIGTERM is a Ctrl-C: SLURM and Kubernetes end a job with it first."""
-
-    def stop(signum: int, frame: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _launch(
-    name: str, overrides: tuple[str, ...], *, analysis: bool, as_json: bool, retry: bool
 ) -> int:
     from lawsweep import api
     from lawsweep.cli.progress import progress

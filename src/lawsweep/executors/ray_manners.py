@@ -31,13 +31,31 @@ def deaf_to_interrupts() -> Iterator[None]:
 
 @contextlib.contextmanager
 def own_sigterm() -> Iterator[None]:
-    """Keep this process's answer to SIGTERM: Ray's would exit before finished rows are written."""
+    """Keep this process's answer to SIGTERM: Ray's would exit before finished rows are written.
+
+    Raises KeyboardInterrupt at the end where one came within: as Ray starts, its own answer to it
+    is lost now and then.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before = signal.getsignal(signal.SIGTERM)
+    heard, told = os.pipe()
+    os.set_blocking(told, False)
+    os.set_blocking(heard, False)
+    others = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
     try:
         yield
     finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, before)
+        signal.set_wakeup_fd(others)
+        came = b""
+        with contextlib.suppress(BlockingIOError):
+            came = os.read(heard, 4096)
+        os.close(heard)
+        os.close(told)
+        if signal.SIGTERM in came and callable(before):
+            raise KeyboardInterrupt from None
 
 
 @contextlib.contextmanager

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from lawsweep.core.errors import ExecutorError
 from lawsweep.core.outcome import Task
 from lawsweep.executors.ray_needs import Kind, Needs
 from lawsweep.executors.ray_nodes import room_of
+from lawsweep.executors.ray_session import RaySession
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,11 +25,11 @@ class Placement:
     """CPUs, GPUs and memory of tasks, against those of the nodes.
 
     ``needs`` says what a task holds, and ``n_shards`` over how many tasks' worth a run spreads.
-    ``check_head`` is called before the nodes are asked for again, and raises where nobody answers.
+    ``session`` is asked for signs of life, and raises where the head or this node are gone.
     """
 
-    def __init__(self, needs: Needs, n_shards: int, check_head: Callable[[], None]):
-        self._needs, self._n_shards, self._check_head = needs, n_shards, check_head
+    def __init__(self, needs: Needs, n_shards: int, session: RaySession):
+        self._needs, self._n_shards, self._session = needs, n_shards, session
         self._ray: Any = None
         self._kinds: list[Kind] = []
         self._slots, self._slots_at = 0, float("-inf")
@@ -71,8 +72,13 @@ class Placement:
         """Tasks the nodes can run at once, by the CPUs and GPUs of each: none spans two nodes."""
         now = time.monotonic()
         if now - self._slots_at > SLOTS_FOR_S:
-            self._check_head()
-            self._room = room_of(self._ray.nodes(), self._needs.cpus, self._needs.gpus)
+            self._session.check_processes()
+            if not self._session.head_answers():
+                self._slots_at = now
+                return self._slots
+            nodes = self._ray.nodes()
+            self._session.check_own_node(nodes)
+            self._room = room_of(nodes, self._needs.cpus, self._needs.gpus)
             slots = self._room.n_slots or self._slots_of_others()
             # Shards may span nodes.  At least one: too small a Ray is said by the run itself.
             self._slots = max(min(slots, 1), slots // self._n_shards)

@@ -67,7 +67,7 @@ class RayExecutor:
         self._shards = shards
         self._needs = Needs(cpus_per_task, gpus_per_task)
         self._session = RaySession(kind, address, n_cpus, n_gpus)
-        self._placement = Placement(self._needs, n_shards, self._session.check_head)
+        self._placement = Placement(self._needs, n_shards, self._session)
         self.runtime_env = dict(runtime_env or {})
         learn_settings({"runtime_env": self.runtime_env})
         self.device = "cuda" if self._needs.gpus > 0 else "cpu"
@@ -197,6 +197,8 @@ class RayExecutor:
         """Outcomes of all tasks that have some; in order of completion, without copies waiting."""
         if not self._flights:
             return []
+        if timeout_s > 0:  # else what is there is wanted, whatever became of Ray
+            self._session.check_processes()
         end = time.monotonic() + (timeout_s or DRAIN_S)
         self._give_up_whole_nodes()
         ready, _ = self._ray.wait(list(self._flights), num_returns=1, timeout=timeout_s)
@@ -246,7 +248,10 @@ class RayExecutor:
             return f"the worker could not run the batch: {last}"
         if isinstance(error, exceptions.WorkerCrashedError):
             return "crashed: the worker process died (killed, aborted or exited)"
-        if isinstance(error, exceptions.NodeDiedError | exceptions.ObjectLostError):
+        node_losses = (
+            exceptions.NodeDiedError, exceptions.ObjectLostError, exceptions.LocalRayletDiedError,
+        )  # fmt: skip
+        if isinstance(error, node_losses):
             return f"node: its node was lost ({type(error).__name__})"
         return f"crashed: {type(error).__name__}"
 
@@ -273,7 +278,7 @@ class RayExecutor:
         if self._ray is None and not self._session.own:
             return
         with deaf_to_interrupts():
-            for generator in self._flights:
+            for generator in self._flights if self._session.whole else ():
                 with contextlib.suppress(Exception):
                     self._ray.cancel(generator, force=True)
             self._flights.clear()

@@ -9,6 +9,7 @@ a title) those that have a file of the session folder open.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -38,8 +39,15 @@ class Reaper:
         self._process.stdin.write(f"{session_folder}\n".encode())
         self._process.stdin.flush()
 
+    def end_all(self) -> None:
+        """Have everything that belongs to this Ray killed, and wait until it is."""
+        with contextlib.suppress(OSError, ValueError, subprocess.TimeoutExpired):
+            self._process.communicate(timeout=30)
+
     def release(self) -> None:
         """Say that Ray was stopped in order, and wait for the reaper to go."""
+        if self._process.poll() is not None:
+            return
         try:
             self._process.communicate(b"done\n", timeout=10)
         except (OSError, ValueError, subprocess.TimeoutExpired):

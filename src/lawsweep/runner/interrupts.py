@@ -17,14 +17,42 @@ from typing import Any
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE = 3  # a signal that comes so often is delivered whatever is under way
 
+# Signals that were answered by a KeyboardInterrupt.  Raised in a destructor, in a callback of a
+# library or under somebody's bare except it is lost; who starts something long asks here.
+_asked: list[int] = []
+
+
+def interrupt(number: int, frame: Any) -> None:
+    """A handler that raises KeyboardInterrupt, and remembers it."""
+    _asked.append(number)
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def heeded() -> Iterator[None]:
+    """Within, SIGTERM is a Ctrl-C (SLURM and Kubernetes end a job with it), and neither is lost."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _asked.clear()
+    ours = [n for n in SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]  # nohup, cmd &
+    before = [(number, signal.signal(number, interrupt)) for number in ours]
+    try:
+        yield
+    finally:
+        _asked.clear()
+        for number, handler in before:
+            signal.signal(number, handler)
+
 
 class Interrupts:
     """Holds SIGINT and SIGTERM back inside its ``with``, in the main thread.
 
     A signal is delivered by calling the handler that was there before (Python's own raises
     KeyboardInterrupt): by ``deliver``, at once inside ``released``, and else at the end of the
-    ``with``.  The third is delivered at once: a store that hangs must not hold a person.  Signals
-    without a Python handler (SIGTERM, as a rule: it kills, which the table bears) stay as they are.
+    ``with``; what was lost before counts as held back.  The third is delivered at once: a store
+    that hangs must not hold a person.  Signals without a Python handler (SIGTERM, as a rule: it
+    kills, which the table bears) stay as they are.
     """
 
     def __init__(self) -> None:
@@ -40,6 +68,8 @@ class Interrupts:
                 if callable(before) and not isinstance(before, signal.Handlers):
                     self._before[number] = before
                     signal.signal(number, self._take)
+            self._held = [number for number in _asked if number in self._before]
+            _asked.clear()
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -53,7 +53,7 @@ class Snapshot:
 
 @dataclass
 class RunReport:
-    """What a launch did.  ``stopped`` is None, ``interrupted`` or ``same_failure``.
+    """What a launch did.  ``stopped`` is None, ``interrupted``, ``same_failure`` or ``error``.
 
     ``by_others``: runs that it was to do and other launches did meanwhile.
     ``notes`` are what a person should be told besides (a fused form that fails).
