@@ -64,3 +64,16 @@ def no_ray_left_behind():
     yield
     _, left = psutil.wait_procs(ray_processes(session), timeout=15)
     assert not left, f"Ray processes outlived the tests: {left}"
+
+
+@pytest.fixture(autouse=True)
+def rounding_of_another_machine():
+    """With LAWSWEEP_TEST_ROUNDING=k torch rounds as no library here does; see another_blas."""
+    kind = os.environ.get("LAWSWEEP_TEST_ROUNDING")
+    if not kind:
+        yield
+        return
+    from another_blas import another_blas
+
+    with another_blas(int(kind)):
+        yield

@@ -62,22 +62,34 @@ def test_float32_step_equals_torch_optim():
     assert r.final_loss[0] == pytest.approx(losses[-1], rel=1e-4)
 
 
-# Products, activations and updates round alike in any batch, so the seeds agree to the last bit
-# for as long as one likes; otherwise training would amplify it (with vectorised sigmoids taken
-# over all seeds at once: 1e-13 after 200 steps, 1e-3 after 1,000).  Equality shows at once.
+# A product rounds otherwise alone than in a batch (which, the processor decides), and training
+# amplifies it: 20 Adam steps here from 4e-16 to 2e-15 of a loss, 120 to 1e-10, 1,000 to anything
+# (seen under tests/support/another_blas.py).  So seeds are compared after few steps, and to this:
+# 4,500 eps.  A rate, a seed or a sample taken for another shows in the second digit.
+SAME_IN_20_STEPS = {torch.float64: 1e-12, torch.float32: 5e-4}
+
+
+def assert_as_alone(together, i, alone, rel):
+    """Seed ``i`` of ``together`` has the numbers of ``alone``; ``rel`` of a loss or of a layer."""
+    assert together.n_steps[i] == alone.n_steps[0]
+    assert together.stop_reason[i] == alone.stop_reason[0]
+    for name in ("final_loss", "best_loss", "window_loss", "grad_norm", "curve_loss", "distance"):
+        a, b = getattr(together, name)[i], getattr(alone, name)[0]
+        np.testing.assert_allclose(a, b, rtol=rel, atol=0, err_msg=name)
+    for u, v in zip(together.weights, alone.weights, strict=True):
+        np.testing.assert_allclose(u[i], v[0], rtol=0, atol=rel * float(v.abs().max()))
+
+
 @pytest.mark.parametrize("name", PLAIN)
 @pytest.mark.parametrize("block_bytes", [1, 2 * 37 * (2 * 27 + 1) * 8, 2**30])
 def test_batched_seeds_equal_solo_runs(monkeypatch, name, block_bytes):
     monkeypatch.setattr(train_gradient, "BLOCK_BYTES", block_bytes)  # of one, two and all seeds
     x, y, weights = problem(37, 9, n_seeds=5)
-    steps = 1000 if name == "relu" else 120
-    settings = {"learning_rate": 0.02, "max_steps": steps, "stop_rule": "none"}
+    settings = {"learning_rate": 0.02, "max_steps": 20}
     together = train(x, y, weights, activation(name), **settings)
     for i in range(5):
         alone = solo(x, y, weights, i, activation(name), **settings)
-        for u, v in zip(together.weights, alone.weights, strict=True):
-            np.testing.assert_array_equal(u[i], v[0])
-        np.testing.assert_array_equal(together.curve_loss[i], alone.curve_loss[0])
+        assert_as_alone(together, i, alone, SAME_IN_20_STEPS[torch.float64])
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
@@ -85,33 +97,53 @@ def test_batched_seeds_equal_solo_runs(monkeypatch, name, block_bytes):
 def test_each_seed_has_its_own_learning_rate(optimizer, dtype):
     x, y, weights = problem(37, 9, n_seeds=4, dtype=dtype)
     rates = [0.02, 0.005, 0.02, 0.001]
-    target = {"adam": 0.0, "gd": 0.6}[optimizer]
-    settings = {"optimizer": optimizer, "max_steps": 1500, "target_loss": target}
+    settings = {"optimizer": optimizer, "max_steps": 20}
     together = train(x, y, weights, activation("relu"), learning_rate=rates, **settings)
-    assert len(set(together.n_steps.tolist())) > 1, "they should stop at different steps"
     for i, rate in enumerate(rates):
         alone = solo(x, y, weights, i, activation("relu"), learning_rate=rate, **settings)
-        assert together.n_steps[i] == alone.n_steps[0]
-        for u, v in zip(together.weights, alone.weights, strict=True):
-            np.testing.assert_array_equal(u[i], v[0])
-    assert not torch.equal(together.weights[0][0], together.weights[0][2])
+        assert_as_alone(together, i, alone, SAME_IN_20_STEPS[dtype])
+    moved = together.distance / rates
+    assert moved.max() < 10 * moved.min(), "a seed moves in proportion to its rate"
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_seeds_of_other_rates_stop_where_they_stop_alone(dtype):
+    # Descent at these rates shrinks what rounding adds: the weights differ by 2e-15 in the end.
+    x, y, weights = problem(37, 9, n_seeds=4, dtype=dtype)
+    rates = [0.02, 0.005, 0.02, 0.001]
+    settings = {"optimizer": "gd", "max_steps": 1500, "target_loss": 0.6}
+    together = train(x, y, weights, activation("relu"), learning_rate=rates, **settings)
+    assert together.n_steps.tolist() == [200, 400, 100, 500]
+    for i, rate in enumerate(rates):
+        alone = solo(x, y, weights, i, activation("relu"), learning_rate=rate, **settings)
+        assert_as_alone(together, i, alone, SAME_IN_20_STEPS[dtype])
 
 
 def test_a_seed_that_stops_is_frozen_as_if_alone():
+    # At this small rate Adam's 330 steps make 5e-12 of rounding: the moments are taken along.
     x, y, weights = problem(40, 9, n_seeds=6)
-    settings = {"learning_rate": 1 / (10 * np.sqrt(40)), "max_steps": 3000}
+    settings = {"learning_rate": 0.005, "max_steps": 330, "target_loss": 0.05}
     together = train(x, y, weights, activation("relu"), **settings)
     assert len(set(together.n_steps.tolist())) > 2, "they should stop at different steps"
     for i in range(6):
+        assert_as_alone(together, i, solo(x, y, weights, i, activation("relu"), **settings), 1e-9)
+
+
+def test_long_training_ends_alike_where_rounding_has_been_amplified():
+    """What does not hang on the last bit: which seeds fit, how they end, that every loss fell."""
+    x, y, weights = problem(37, 9, n_seeds=4)
+    y[3] *= 100.0  # too far to reach with this many steps of this size
+    settings = {"learning_rate": 0.02, "max_steps": 1000, "stop_rule": "none", "target_loss": 1e-2}
+    together = train(x, y, weights, activation("relu"), **settings)
+    for i in range(4):
         alone = solo(x, y, weights, i, activation("relu"), **settings)
-        assert together.n_steps[i] == alone.n_steps[0]
         assert together.stop_reason[i] == alone.stop_reason[0]
-        for name in ("final_loss", "best_loss", "window_loss", "grad_norm", "curve_loss"):
-            np.testing.assert_allclose(
-                getattr(together, name)[i], getattr(alone, name)[0], rtol=1e-9, err_msg=name
-            )
-        for u, v in zip(together.weights, alone.weights, strict=True):
-            np.testing.assert_allclose(u[i], v[0], rtol=1e-9)
+        assert together.stop_reason[i] == ("max_steps" if i == 3 else "target_reached")
+        assert together.best_loss[i] < 0.5 * together.initial_loss[i]
+        first = together.curve_steps <= 20
+        np.testing.assert_allclose(
+            together.curve_loss[i, first], alone.curve_loss[0, first], rtol=1e-12
+        )
 
 
 def literal_stop(losses, max_steps, rule):
@@ -155,7 +187,8 @@ def test_stop_rule_is_the_literal_one(rule):
     assert len(stops) == 1 if rule == "none" else len(stops) > 3
 
 
-# Both end after 400 steps.  By then rounding has been amplified to 1e-13 and 4e-8 (measured).
+# Both end after 400 steps.  By then rounding has been amplified to 1e-13 and 4e-8 (measured); what
+# is compared is where they stop, and the last window to the first digits.
 @pytest.mark.parametrize(("rule", "lr"), [("paper", 0.08), ("checks", 0.12)])
 def test_training_stops_where_the_slow_reference_does(rule, lr):
     x, y, weights = problem(40, 6)
@@ -165,7 +198,7 @@ def test_training_stops_where_the_slow_reference_does(rule, lr):
     assert n_steps < 900
     assert r.n_steps[0] == n_steps
     assert r.stop_reason == (StopReason.LOSS_ROSE,)
-    assert r.window_loss[0] == pytest.approx(total / 100, rel=1e-6)
+    assert r.window_loss[0] == pytest.approx(total / 100, rel=1e-3)
 
 
 def test_target_reached():
