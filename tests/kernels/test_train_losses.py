@@ -80,7 +80,7 @@ def test_batched_seeds_equal_solo_runs(loss, n_outputs, optimizer):
     for i, rate in enumerate(rates):
         one = [w[i : i + 1] for w in weights]
         alone = train(x[i : i + 1], y[i : i + 1], one, RELU, learning_rate=rate, **how)
-        # 4,500 eps: products round otherwise in a batch, and 20 steps amplify it little (test_train).
+        # 4,500 eps: batched products round otherwise, and 20 steps amplify it little.
         for u, v in zip(together.weights, alone.weights, strict=True):
             np.testing.assert_allclose(u[i], v[0], rtol=0, atol=1e-12 * float(v.abs().max()))
         np.testing.assert_allclose(together.curve_loss[i], alone.curve_loss[0], rtol=1e-12)

@@ -51,7 +51,9 @@ def problem(n, d, depth, n_outputs, n_seeds):
         ("logistic", "tanh", 12_001, 5, 3, 3),
     ],
 )
-def test_a_seed_depends_neither_on_threads_nor_on_company(threads, loss, name, n, d, depth, n_outputs):
+def test_a_seed_depends_neither_on_threads_nor_on_company(
+    threads, loss, name, n, d, depth, n_outputs
+):
     x, classes, weights = problem(n, d, depth, n_outputs, n_seeds=3)
     y = classes
     if n_outputs == 1:

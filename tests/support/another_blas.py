@@ -21,7 +21,9 @@ aten = torch.ops.aten
 # Where the two factors of a product stand among the arguments.
 PRODUCTS = {
     **dict.fromkeys(("mm", "bmm", "mv", "dot", "vdot"), (0, 1)),
-    **dict.fromkeys(("addmm", "addmm_", "addbmm", "baddbmm", "baddbmm_", "addmv", "addmv_"), (1, 2)),
+    **dict.fromkeys(
+        ("addmm", "addmm_", "addbmm", "baddbmm", "baddbmm_", "addmv", "addmv_"), (1, 2)
+    ),
 }
 # Factorisations are backward stable: those of a matrix that differs by rounding.
 FACTORS = {"linalg_cholesky_ex", "_linalg_eigh", "_linalg_svd", "linalg_qr", "_linalg_det",
@@ -108,7 +110,11 @@ class another_blas(TorchDispatchMode):  # noqa: N801  (a context, used as one)
 
 def _diagonal(a: torch.Tensor) -> torch.Tensor:
     """Whether the matrix is diagonal (then nothing is rounded in its factors), (..., 1, 1)."""
-    off = a - torch.diag_embed(torch.diagonal(a, dim1=-2, dim2=-1)) if a.shape[-1] == a.shape[-2] else a
+    off = (
+        a - torch.diag_embed(torch.diagonal(a, dim1=-2, dim2=-1))
+        if a.shape[-1] == a.shape[-2]
+        else a
+    )
     return (off == 0).all(-1, keepdim=True).all(-2, keepdim=True)
 
 

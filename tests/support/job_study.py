@@ -10,13 +10,14 @@ from ray_head import TOKEN
 MINE = """
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from lawsweep import experiment
 import factors
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
     i: int
-    pause_s: float = 0.0
+    gate: str = ""  # a folder: ten runs go through, and the others once it holds a file "open"
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
@@ -24,7 +25,13 @@ class Metrics:
 
 @experiment(version=1)
 def mine(params: Params, seed: int) -> Metrics:
-    time.sleep(params.pause_s)
+    if params.gate:
+        gate = Path(params.gate)
+        while not (gate / "open").exists():
+            if len(list(gate.iterdir())) < 10:
+                (gate / str(params.i)).touch()
+                break
+            time.sleep(0.05)
     return Metrics(y=factors.TWO * params.i + seed)
 """
 NOBODY = "http://127.0.0.1:9"  # the port of `discard`: nobody listens

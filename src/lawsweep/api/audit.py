@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lawsweep.api.replay import TOLERANCE, Replay, replay_row
+from lawsweep.api.replay import Replay, replay_row
 from lawsweep.api.study import study
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.sweep import Sweep
@@ -28,6 +28,11 @@ class Audit:
     def n_close(self) -> int:
         """How many reproduced to the tolerance, where bit for bit was not to be expected."""
         return sum(r.reproduced and not r.exact for r in self.replays)
+
+    @property
+    def n_chaotic(self) -> int:
+        """Of those, how many in what is comparable only: rounding had been amplified."""
+        return sum(r.reproduced and bool(r.amplified) for r in self.replays)
 
     @property
     def n_differ(self) -> int:
@@ -66,7 +71,7 @@ def audit(
     sweep: Sweep,
     rows: Sequence[Mapping[str, Any]],
     *,
-    tolerance: float = TOLERANCE,
+    tolerance: float | None = None,
     device: str | None = None,
     watcher: Callable[[Replay], None] | None = None,
 ) -> Audit:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lawsweep.api.reading import show
+from lawsweep.api.rounding import EPS, Amplified, explained, nudged_outcomes
 from lawsweep.api.sameness import Difference, compare_arrays, relative_difference, same_value
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
 from lawsweep.core.execute import execute_run, n_threads
@@ -20,7 +21,8 @@ from lawsweep.core.outcome import Outcome, RunSpec
 from lawsweep.core.registry import find_experiment
 from lawsweep.runner.provenance import circumstances
 
-TOLERANCE = 1e-9
+# Relative, on another machine.  As many of float32's digits as of float64's: eps**0.57 of both.
+TOLERANCES = {"float64": 1e-9, "float32": 1e-4}
 IMPORTED = "imported"  # the device of a row that was computed elsewhere and imported
 # Measures of rounding error are rounding error: on another machine they are other numbers.
 _EVIDENCE = re.compile(r"(\A|_)(residual|error|grad_norm|gradient_norm)(_|\Z)")
@@ -34,6 +36,8 @@ class Replay:
     ``exact``: compared bit for bit, since the circumstances are the row's or since nothing differs
     all the same.  Otherwise real numbers were compared to ``tolerance`` (relative),
     ``circumstances`` say why, and ``left_out`` names the metrics that only measure rounding.
+    ``amplified`` are metrics that differ by more, and differ as much here when the run's draws are
+    off in their last bit: chaotic, so not comparable (from a step on, if they tell steps).
     ``notes`` may explain a difference.
     """
 
@@ -50,21 +54,27 @@ class Replay:
     compared: tuple[str, ...]
     left_out: tuple[str, ...]
     differences: tuple[Difference, ...]
+    amplified: tuple[Amplified, ...]
     notes: tuple[str, ...]
     wall_s_recorded: float | None
     wall_s: float | None
 
     @property
     def reproduced(self) -> bool:
-        """Whether nothing differs."""
+        """Whether nothing differs that rounding does not explain."""
         return not self.differences
+
+    @property
+    def chaotic_from(self) -> int | None:
+        """The first step that is not comparable, where a metric tells it."""
+        return min((a.from_step for a in self.amplified if a.from_step is not None), default=None)
 
 
 def replay(
     run_id: str,
     results_dir: str | Path = "results",
     *,
-    tolerance: float = TOLERANCE,
+    tolerance: float | None = None,
     device: str | None = None,
     experiment: str | None = None,
 ) -> Replay:
@@ -73,7 +83,10 @@ def replay(
     ``run_id`` may be shortened to a unique beginning.  ``device`` and ``experiment``
     (``module:function``) replace what the row and its launch say.  The comparison is bit for bit
     where device, threads, processor and the versions of numpy, torch and scipy are the row's,
-    else to ``tolerance`` relative.  Raises a LawsweepError for a row that cannot be run again.
+    else to ``tolerance`` relative (by default 1e-9, and 1e-4 where a param dtype is float32).  What
+    differs by more is run again with draws that are off in the last bit: where that moves a value
+    as much, it is ``amplified`` rounding, and no difference.  Raises a LawsweepError for a row that
+    cannot be run again.
     """
     row = show(run_id, results_dir)
     return replay_row(row, results_dir, tolerance=tolerance, device=device, experiment=experiment)
@@ -83,22 +96,29 @@ def replay_row(
     row: Mapping[str, Any],
     results_dir: str | Path,
     *,
-    tolerance: float = TOLERANCE,
+    tolerance: float | None = None,
     device: str | None = None,
     experiment: str | Experiment | None = None,
 ) -> Replay:
     """``replay`` of a row that ``show`` has read."""
-    if not 0 <= tolerance < 1:
+    if tolerance is not None and not 0 <= tolerance < 1:
         raise InvalidValueError(f"tolerance must be from 0 to 1, got {tolerance!r}.")
     launch = row.get("launch")
     found = experiment_of(row, experiment)
     params = _params_of(found, row)
+    dtype = str(params.get("dtype")) if params.get("dtype") in EPS else "float64"
+    tolerance = TOLERANCES[dtype] if tolerance is None else tolerance
     used = device or ("cpu" if row["device"] in (None, IMPORTED) else row["device"])
     why = _other_circumstances(row, launch, found, used)
-    outcome = execute_run(found, RunSpec(0, row["run_id"], params, row["seed"]), used)
+    run = functools.partial(
+        execute_run, found, RunSpec(0, row["run_id"], params, row["seed"]), used
+    )
+    outcome = run()
     recorded, now = _arrays(row, found, outcome, results_dir)
     names = _comparable(found, row)
     left_out: tuple[str, ...] = ()
+    notes = _notes(row, launch, found)
+    amplified: list[Amplified] = []
     # To the last bit first: rows often agree so where nothing promises it.
     differences = _compare(row, outcome, names, None) + compare_arrays(recorded, now, None)
     exact = not why or not differences
@@ -107,6 +127,14 @@ def replay_row(
         names = tuple(n for n in names if n not in left_out)
         differences = _compare(row, outcome, names, tolerance)
         differences += compare_arrays(recorded, now, tolerance)
+        if differences and outcome.status == row["status"] == "ok":
+            again, *others = nudged_outcomes(run, dtype)
+            if _differ(outcome, again, found):
+                notes.append(f"{found.name} gives other values each time it runs")
+            else:
+                specs = {s.name: s for s in (*found.metrics, *found.arrays)}
+                differences, amplified = explained(differences, outcome, others, specs, tolerance)
+    apart = {a.name for a in amplified}
     return Replay(
         run_id=row["run_id"],
         experiment=found.name,
@@ -118,10 +146,11 @@ def replay_row(
         exact=exact,
         tolerance=tolerance,
         circumstances=tuple(why),
-        compared=(*names, *sorted({*recorded, *now})),
+        compared=tuple(n for n in (*names, *sorted({*recorded, *now})) if n not in apart),
         left_out=left_out,
         differences=tuple(differences),
-        notes=tuple(_notes(row, launch, found)),
+        amplified=tuple(amplified),
+        notes=tuple(notes),
         wall_s_recorded=row["wall_s"],
         wall_s=outcome.wall_s,
     )
@@ -269,6 +298,13 @@ def _compare(
         for n, a, b in pairs
         if not same_value(a, b, tolerance)
     ]
+
+
+def _differ(a: Outcome, b: Outcome, experiment: Experiment) -> bool:
+    """Whether two outcomes of one run differ in any bit."""
+    first, second = a.metrics or {}, b.metrics or {}
+    metrics = all(same_value(first.get(s.name), second.get(s.name)) for s in experiment.metrics)
+    return not metrics or bool(compare_arrays(a.arrays or {}, b.arrays or {}, None))
 
 
 def _notes(row: Mapping[str, Any], launch: Any, experiment: Experiment) -> list[str]:

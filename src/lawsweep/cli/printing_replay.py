@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from lawsweep.api.rounding import digits
 from lawsweep.cli.printing import duration
 
 
@@ -26,6 +27,11 @@ def print_replay(done: Any) -> None:
         click.echo(f"  error now: {done.error}")
     if not done.exact:
         click.echo(f"not bit for bit, because: {'; '.join(done.circumstances)}")
+    if done.amplified:
+        since = "" if done.chaotic_from is None else f" from step {done.chaotic_from}"
+        click.echo(f"chaotic{since}, not comparable: draws off in the last bit move as much here")
+    for a in done.amplified:
+        click.echo(f"  {a.name}: {a.recorded!r} recorded, {a.now!r} now  ({digits(a.moved)})")
     if done.left_out:
         click.echo(f"left out, as measures of rounding: {', '.join(done.left_out)}")
     for note in done.notes:
@@ -38,13 +44,16 @@ def _times(done: Any) -> str:
     return f" ({duration(done.wall_s)}; {duration(done.wall_s_recorded)} when it was recorded)"
 
 
-def print_audit(name: str, found: Any, n_ok: int, tolerance: float) -> None:
+def print_audit(name: str, found: Any, n_ok: int) -> None:
     """A line on how many rows of a sample reproduced, and how."""
+    tolerance = max(r.tolerance for r in found.replays)
     click.echo(
         f"{name}: {len(found.replays):,} of {n_ok:,} ok rows run again: {found.n_exact:,} "
         f"reproduced bit for bit, {found.n_close:,} to {tolerance:g} relative, "
         f"{found.n_differ:,} did not reproduce"
     )
+    if found.n_chaotic:
+        click.echo(f"{found.n_chaotic:,} of these amplified rounding; the rest of them agrees")
     why = {c for r in found.replays if not r.exact for c in r.circumstances}
     if why:
         click.echo(f"not bit for bit, because: {'; '.join(sorted(why))}")

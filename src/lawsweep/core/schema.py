@@ -57,7 +57,12 @@ INT64_MAX = 2**63 - 1
 
 @dataclass(frozen=True)
 class Field:
-    """Meaning, unit and range of a field, written inside ``Annotated[type, Field(...)]``."""
+    """Meaning, unit and range of a field, written inside ``Annotated[type, Field(...)]``.
+
+    ``chaotic`` is said of a metric that long computations make of amplified rounding: with another
+    processor, thread count or company it may be another number of the same law.  ``steps`` are the
+    places of a list metric's values along the computation: after how many steps each was taken.
+    """
 
     meaning: str = ""
     unit: str = "1"
@@ -66,6 +71,8 @@ class Field:
     gt: float | None = None
     le: float | None = None
     lt: float | None = None
+    chaotic: bool = False
+    steps: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

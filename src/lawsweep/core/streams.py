@@ -23,9 +23,10 @@ def stream(seed: int, name: str) -> np.random.Generator:
     """
     import numpy as np
 
+    from lawsweep.core import nudges
     from lawsweep.core.philox_key import PhiloxKey
 
     digest = hashlib.blake2b(f"{int(seed)}/{name}".encode(), digest_size=16).digest()
     key = np.frombuffer(digest, dtype="<u8").astype(np.uint64)
     # numpy takes any ISeedSequence, its stubs only its own.
-    return np.random.Generator(np.random.Philox(PhiloxKey(key)))  # type: ignore[arg-type]
+    return nudges.generator(np.random.Philox(PhiloxKey(key)))  # type: ignore[arg-type]

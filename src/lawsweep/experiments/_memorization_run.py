@@ -47,15 +47,17 @@ class Trained:
     n_wrong: int | None
     rounding: float | None
     curve: np.ndarray
+    early: tuple[float, ...] | None = None
 
 
 def rows(params: Sequence[Params], seeds: Sequence[int], device: str) -> list[Metrics]:
     """One row a run, in order; the runs differ in seed and learning rate alone.
 
-    Each run draws from its own streams, and gets the very bits it gets alone.  Levenberg-Marquardt
-    goes through them one by one.  So does everything on a GPU: its batched products may round with
-    the number of seeds, and training amplifies that past the 1e-9 that a fused run owes its solo
-    run.
+    Each run draws from its own streams, and is trained as alone but for rounding: batched products
+    may round otherwise, and long training amplifies it past the 1e-9 that a fused run owes its
+    solo run.  The row says so: ``early_losses`` agree at first, and the metrics that may not are
+    marked ``chaotic``.  Levenberg-Marquardt goes through the runs one by one, and so does a GPU,
+    where a batch saves no more than launches.
     """
     if params[0].optimizer == LM or not device.startswith("cpu"):
         return [_some([p], [seed], device)[0] for p, seed in zip(params, seeds, strict=True)]
@@ -100,6 +102,7 @@ def _first_order(params: Sequence[Params], drawn: Sequence[Drawn]) -> list[Train
 
     from lawsweep.kernels.activations import activation
     from lawsweep.kernels.train import train
+    from lawsweep.kernels.train_stop import EARLY_STEPS
 
     p = params[0]
     usual = 1.0 / (10.0 * math.sqrt(p.n_samples))
@@ -137,6 +140,9 @@ def _first_order(params: Sequence[Params], drawn: Sequence[Drawn]) -> list[Train
                 n_wrong=None if math.isnan(wrong[i]) else int(wrong[i]),
                 rounding=None,
                 curve=np.stack([steps, np.append(found.curve_loss[i][before], final)]),
+                early=tuple(
+                    found.early_loss[i][found.n_steps[i] >= np.array(EARLY_STEPS)].tolist()
+                ),
             )
         )
     return trained
@@ -194,6 +200,7 @@ def _row(p: Params, seed: int, one: Drawn, found: Trained) -> Metrics:
         distance=found.distance,
         relative_distance=found.distance / found.init_norm,
         rounding_loss=found.rounding,
+        early_losses=found.early,
         loss_curve=found.curve if p.keep_curve else None,
         **_kernel(p, seed, one, None if diverged else found.weights),
     )

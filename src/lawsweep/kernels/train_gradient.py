@@ -11,12 +11,13 @@ which is 2N(3p - n_0 n_1) floating-point operations a step for p weights.
 On a CPU the seeds are taken in blocks that share their features and back-propagated errors: these
 then stay in the cache from one block to the next, and only weights and data come from memory.
 
-The bits of a seed depend neither on its companions nor on the number of threads.  What makes it so
-(seen with torch 2.13 and MKL 2024.2, and tested): a batched product gives each matrix to one
-thread and rounds it as it would alone, unless it is a matrix times one column (so these are made
-seed by seed, by one thread) or alone in its batch (so then a sum over the samples is made by one
-thread); and an elementwise function that rounds is computed seed by seed and by one thread, unless
-seeds and the threads' shares are whole vectors, since what is left over is rounded by other code.
+A seed alone, or with other threads, differs from one in a batch by rounding.  What is done here
+keeps even that small, and makes it none with torch 2.13 and MKL 2024.2 on an Intel Xeon with
+AVX-512 (which nothing promises: on other processors a batched product and a single one round
+otherwise): a batched product gives each matrix to one thread, a matrix times one column is made
+seed by seed, by one thread, and so is a sum over the samples of a seed that is alone; and an
+elementwise function that rounds is computed seed by seed and by one thread, unless seeds and the
+threads' shares are whole vectors, since what is left over is rounded by other code.
 """
 
 from __future__ import annotations
@@ -174,7 +175,7 @@ class Block:
     def _gradient_groups(self) -> list[tuple[Tensor, Tensor, Tensor, OneThread]]:
         """Products F^T B into the gradients, layers joined to batches where they adjoin in memory.
 
-        Threads share a batch without changing its bits, but not a product alone.
+        Threads share a batch matrix by matrix, which rounds as one thread does.
         """
         groups: list[list[tuple[Tensor, Tensor, Tensor]]] = []
         below_top = slice(0, len(self._w) - 1)

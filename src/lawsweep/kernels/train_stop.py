@@ -13,6 +13,8 @@ import numpy as np
 from lawsweep.kernels.names import check_name
 
 CHECK_EVERY = 100
+# Where ``Training.early_loss`` is taken: close at first, where any processor has the same loss.
+EARLY_STEPS = (1, 3, 10, 30, 100, 300, 1000, 3000)
 _CURVE_PER_DECADE = 40
 
 StopRule = Literal["paper", "checks", "none"]
@@ -64,6 +66,7 @@ class Monitor:
         self.n_steps = np.zeros(n_seeds, dtype=np.int64)
         self.curve_steps = curve_steps(max_steps)
         self.curve_loss = np.full((n_seeds, len(self.curve_steps)), np.nan)
+        self.early_loss = np.full((n_seeds, len(EARLY_STEPS)), np.nan)
         self._reasons: list[StopReason | None] = [None] * n_seeds
 
     def reasons(self) -> tuple[StopReason, ...]:
@@ -124,8 +127,10 @@ class Monitor:
         finite = losses[np.isfinite(losses)]
         self.best_loss[seed] = min(self.best_loss[seed], finite.min(initial=np.inf))
         self.final_loss[seed], self.n_steps[seed] = losses[-1], at
-        lo, hi = np.searchsorted(self.curve_steps, (start, at + 1))
-        self.curve_loss[seed, lo:hi] = losses[self.curve_steps[lo:hi] - start]
+        kept = (self.curve_steps, self.curve_loss), (np.array(EARLY_STEPS), self.early_loss)
+        for steps, curve in kept:
+            lo, hi = np.searchsorted(steps, (start, at + 1))
+            curve[seed, lo:hi] = losses[steps[lo:hi] - start]
 
     def _rose(self, step: int, seed: int, losses: np.ndarray) -> bool:
         """Whether the stop rule ends this seed; else the window is accepted."""

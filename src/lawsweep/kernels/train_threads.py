@@ -1,4 +1,4 @@
-"""Threads of torch's own operations: where more than one would change bits, or only cost time."""
+"""Threads of torch's own operations: where several would round otherwise, or only cost time."""
 
 from __future__ import annotations
 

@@ -45,6 +45,8 @@ def arrow_type(spec: FieldSpec) -> pa.DataType:
 def _spec_field(spec: FieldSpec, role: str) -> pa.Field:
     meaning = spec.info.meaning or spec.name.replace("_", " ")
     metadata = {**_meta(meaning, _unit(spec), spec.info.source), "role": role}
+    if spec.info.chaotic:
+        metadata["chaotic"] = "true"
     return pa.field(spec.name, arrow_type(spec), metadata=metadata)
 
 

@@ -78,7 +78,8 @@ def _check_agreement(good: pa.Table, experiment: Experiment) -> Iterator[Finding
     here, before = _pairs(good)
     if not here.num_rows:
         return
-    check, rounding = "repeats", np.zeros(here.num_rows, dtype=bool)
+    check = "repeats"
+    rounding, amplified = (np.zeros(here.num_rows, dtype=bool) for _ in range(2))
     alike = np.ones(here.num_rows, dtype=bool)
     for name in ROUNDS:
         alike &= same_values(here[name], before[name])
@@ -88,19 +89,28 @@ def _check_agreement(good: pa.Table, experiment: Experiment) -> Iterator[Finding
         left, right = here[spec.name], before[spec.name]
         differs = ~same_values(left, right)
         close = differs & ~alike
-        if spec.kind == "float" and not spec.is_tuple:
+        if spec.info.chaotic:
+            amplified |= close
+        elif spec.kind == "float" and not spec.is_tuple:
             close &= _is_close(left, right)
+            rounding |= close
         else:
             close[:] = False
-        rounding |= close
         wrong |= differs & ~close
         names += [spec.name] if (differs & ~close).any() else []
     runs = list(dict.fromkeys(here["run_id"].filter(pa.array(wrong)).to_pylist()))
     if runs:
         text = f"{len(runs)} runs gave other metrics when they were run again ({', '.join(names)})"
         yield Finding("problem", check, f"{text}: not deterministic", len(runs), some_ids(runs))
-    if (rounding & ~wrong).any():
-        n = int((rounding & ~wrong).sum())
+    if (amplified & ~wrong).any():
+        n = int((amplified & ~wrong).sum())
+        text = (
+            f"{n} runs differ between two machines or settings in metrics that amplify rounding, "
+        )
+        text += "and in no other; lawsweep replay tells whether rounding explains it"
+        yield Finding("note", check, text, n)
+    if (rounding & ~wrong & ~amplified).any():
+        n = int((rounding & ~wrong & ~amplified).sum())
         text = f"{n} runs differ by at most {ELSEWHERE:g} relative between two machines or settings"
         yield Finding("note", check, text, n)
     if not wrong.any():
