@@ -1,14 +1,15 @@
 # make run: set everything up and run the main sweep.  make test: set everything up and check it.
+# make test-portable: kernel and experiment tests as on other processors (part of make test).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: run test lint types layers tests slow clean
+.PHONY: run test lint types layers test-portable tests slow clean
 run: $(VENV)/.installed
 	$(BIN)/lawsweep run ntk_width
 
-test: lint types layers tests
+test: lint types layers test-portable tests
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -19,6 +20,9 @@ types: $(VENV)/.installed-dev
 
 layers: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
+
+test-portable: $(VENV)/.installed-dev
+	$(BIN)/python tests/portable.py
 
 tests: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile

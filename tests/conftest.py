@@ -5,6 +5,7 @@ import gc
 import os
 import sys
 import uuid
+import zlib
 from pathlib import Path
 
 import hypothesis
@@ -17,6 +18,21 @@ hypothesis.settings.load_profile("lawsweep")
 
 SUPPORT = Path(__file__).parent / "support"
 sys.path.insert(0, str(SUPPORT))
+
+
+def pytest_collection_modifyitems(config, items):
+    """With LAWSWEEP_TEST_SHARE=i/n (tests/portable.py): the portable ones, and so many others."""
+    share = os.environ.get("LAWSWEEP_TEST_SHARE")
+    if not share:
+        return
+    i, n = map(int, share.split("/"))
+
+    def stays(item):
+        place = zlib.crc32(item.nodeid.encode()) % n
+        return place == i or item.get_closest_marker("portable") is not None
+
+    config.hook.pytest_deselected(items=[item for item in items if not stays(item)])
+    items[:] = filter(stays, items)
 
 
 def pytest_collection_finish():

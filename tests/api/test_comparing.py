@@ -151,3 +151,29 @@ def test_tuple_params_are_keys_too(folder):
     )
     lawsweep.run(sweep)
     assert compare(sweep, sweep).metrics[0].n_same == 2
+
+
+def test_what_two_machines_round_is_told_from_what_they_amplify(module, folder):
+    text = """
+    from toys import *
+
+    @dataclass(frozen=True, kw_only=True)
+    class Found:
+        value: float
+        end: Annotated[float, Field("the end of a long computation", chaotic=True)]
+
+    @experiment(version=1)
+    def twice(params: Params, seed: int) -> Found:
+        return Found(value=1.0 + params.scale, end=1e12 * params.scale)
+    """
+    module("twice", text)
+    sweeps = [
+        Sweep(name=f"s{i}", experiment="twice:twice", axes={"n": [1, 2]}, params={"scale": scale},
+              executor={"kind": "serial"})
+        for i, scale in enumerate((1e-12, 2e-12))
+    ]  # fmt: skip
+    for sweep in sweeps:
+        lawsweep.run(sweep)
+    value, end = compare(*sweeps).metrics
+    assert (value.n_same, value.n_close, value.chaotic) == (0, 2, False)
+    assert (end.n_same, end.n_close, end.chaotic) == (0, 0, True)

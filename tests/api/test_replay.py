@@ -83,7 +83,7 @@ def test_the_last_bit_counts_in_the_same_place_and_not_elsewhere(toys):
     ("change", "why"),
     [
         ({"packages": {"numpy": "1.0"}}, "numpy 1.0 then"),
-        ({"hardware": {"processor": "abacus"}}, "processor abacus then"),
+        ({"hosts": {"processor": "abacus"}}, "processor abacus then"),
         ({"hardware": {"host": "elsewhere"}, "row": {"host": "node7"}}, "computed on node7"),
         ({"row": {"device": "cuda:0"}}, "device cuda:0 then, cpu now"),
         ({"gone": True}, "the record of its launch is missing"),
@@ -93,6 +93,7 @@ def test_another_machine_is_named_and_compared_to_a_tolerance(toys, change, why)
     row = row_of(toys, n=10, seed=0)
     for key in ("packages", "hardware"):
         row["launch"][key] |= change.get(key, {})
+    row["launch"]["hosts"][row["host"]] |= change.get("hosts", {})
     row |= change.get("row", {})
     if "gone" in change:
         row["launch"] = None

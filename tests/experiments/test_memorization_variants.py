@@ -215,14 +215,18 @@ def test_a_curve_of_a_run_that_diverged_ends_in_what_it_met():
 
 
 def test_fused_curves_and_kernels_are_those_of_alone():
-    some = {"n_samples": 30, "input_dim": 8, "width": 8, "max_steps": 150}
+    some = {"n_samples": 30, "input_dim": 8, "width": 8, "max_steps": 20}
     for more in ({}, {"optimizer": LM}):
         p = Params(**some, keep_curve=True, measure_kernel=True, **more)
         together = memorization.fused([p] * 3, [4, 5, 6], "cpu")
         for seed, fused in zip([4, 5, 6], together, strict=True):
             alone = asdict(memorization(p, seed=seed))
             for name, value in asdict(fused).items():
-                assert np.array_equal(value, alone[name]) or value == alone[name], name
+                if isinstance(value, bool | int | str | None):
+                    assert value == alone[name], name
+                else:  # of the curve's own size: its first steps have the largest losses
+                    size = np.abs(alone[name]).max()
+                    np.testing.assert_allclose(value, alone[name], rtol=1e-9, atol=1e-12 * size)
 
 
 def kernel(p, seed, weights):

@@ -11,6 +11,8 @@ from lawsweep import Infeasible
 from lawsweep.experiments import _ntk_fused, _ntk_run
 from lawsweep.experiments.ntk_min_eig import Metrics, Params, ntk_min_eig
 
+pytestmark = pytest.mark.portable
+
 POINT = {"n_samples": 60, "input_dim": 12, "width": 12, "depth": 3, "activation": "sigmoid"}
 # Noise by nature: its size is rounding, so it is compared on the scale of what was rounded.
 ROUNDING = {"residual"}

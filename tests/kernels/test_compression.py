@@ -152,7 +152,9 @@ def test_take_selects_restarts_with_their_signs():
     w, alpha, v = instance()
     x = torch.from_numpy(v).flatten(1)
     whole, part = loss(w, alpha), loss(w, alpha).take(torch.tensor([1]))
-    assert float(part.value_gradient(x[1:])[0]) == float(whole.value_gradient(x)[0][1])
+    # Another restart, or other signs, differ in the first digit.
+    expected = float(whole.value_gradient(x)[0][1])
+    assert float(part.value_gradient(x[1:])[0]) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("tile", [3, 1024])

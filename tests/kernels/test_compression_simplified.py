@@ -167,7 +167,8 @@ def test_targets_in_a_batch_are_as_if_alone():
             one, slope = alone.value_gradient(x[r : r + 1])
             assert float(value[row]) == pytest.approx(float(one), rel=1e-13)
             assert torch.allclose(gradient[row], slope[0], rtol=1e-12, atol=1e-14)
-            assert torch.allclose(hessian[row], alone.hessian(x[r : r + 1])[0], rtol=0, atol=1e-12)
+            # Rows that nearly point the same way divide a cosine's rounding by their angle.
+            assert torch.allclose(hessian[row], alone.hessian(x[r : r + 1])[0], rtol=0, atol=1e-9)
             assert torch.allclose(product[row], hessian[row] @ p[r], rtol=0, atol=1e-12)
     with pytest.raises(ValueError, match="give the target of each restart"):
         PopulationLoss(w, alpha, signs)

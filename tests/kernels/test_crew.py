@@ -86,7 +86,7 @@ def test_a_crew_within_a_piece_is_one_thread(three_threads):
 
 
 def test_kernels_do_not_depend_on_the_number_of_threads(monkeypatch, three_threads):
-    """Gram to the bit; a factor, whose pieces are of other sizes, to rounding."""
+    """To rounding; on some processors the Gram to the bit, but that is theirs."""
     for name in ("ALONE", "ROWS", "BLOCK"):
         monkeypatch.setattr(eigmin_cholesky, name, 40)
     rng = np.random.default_rng(0)
@@ -99,7 +99,9 @@ def test_kernels_do_not_depend_on_the_number_of_threads(monkeypatch, three_threa
         factor = grams[-1].clone()
         assert eigmin_cholesky.factorise(factor)
         factors.append(factor.tril())
-    assert torch.equal(*grams)
+    # An entry sums products over 91 columns of features and slopes, |K_ij| <= max K_ii.
+    size = float(grams[0].diagonal().max())
+    assert float((grams[0] - grams[1]).abs().max()) <= 2 * 91 * 2.0**-53 * size
     # Higham, theorem 10.3: |L L^T - K| <= gamma_{N+1} max K_ii; twice that between two factors.
     allowed = 301 * 2.0**-53 * float(grams[0].diagonal().max())
     for factor in factors:

@@ -13,6 +13,8 @@ from lawsweep.kernels.networks import init_weights, layer_widths, n_params
 from lawsweep.kernels.train import Training, flops_per_step, train
 from lawsweep.kernels.train_stop import Monitor, StopReason, curve_steps
 
+pytestmark = pytest.mark.portable
+
 
 def problem(n, d, depth=4, n_seeds=1, seed=0, dtype=torch.float64):
     """x (S, N, d), y (S, N), weights of random problems; solo problems are its slices."""

@@ -14,6 +14,8 @@ from lawsweep.kernels.networks import init_weights
 from lawsweep.kernels.train import train
 from lawsweep.kernels.train_losses import as_targets, head
 
+pytestmark = pytest.mark.portable
+
 RELU = activation("relu")
 KINDS = [("squared", 1), ("squared", 3), ("logistic", 1), ("logistic", 2), ("logistic", 4)]
 

@@ -14,6 +14,8 @@ from lawsweep.kernels.networks import init_weights
 from lawsweep.kernels.train import train
 from lawsweep.kernels.train_threads import OneThread, aligned_size, evenly_shared
 
+pytestmark = pytest.mark.portable
+
 EPS = 2.0**-52
 
 

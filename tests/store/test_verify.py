@@ -172,6 +172,23 @@ def test_rounding_between_two_machines_is_a_note(tmp_path):
     assert problems[0].n == 2
 
 
+def test_amplified_rounding_between_two_machines_is_a_note_where_the_metric_says_so(tmp_path):
+    y, *rest = toy.metrics
+    says = dataclasses.replace(y, info=dataclasses.replace(y.info, chaotic=True))
+    chaotic = dataclasses.replace(toy, metrics=(says, *rest))
+    SweepFolder(tmp_path / "sweeps" / "s").write_launch("L1", {})
+    table = ParquetTable(tmp_path / "tables", chaotic)
+    write_part(table, [row(n) for n in (1, 2, 3)])
+    write_part(table, [row(1, y=1.5, second=5, host="g"), row(2, second=5, host="g")])
+    finding = only(verify(table), "note", "repeats")
+    assert (finding.n, "amplify rounding" in finding.message) == (1, True)
+    # In the same place, or in a metric that says nothing, it is what it always was.
+    write_part(table, [row(2, y=1.5, second=7, host="g"), row(3, second=7, host="g", draws=4)])
+    problem = next(f for f in verify(table) if f.severity == "problem")
+    assert problem.n == 2
+    assert "(y, draws)" in problem.message
+
+
 TAMPERED = [
     {"n": 4}, {"scale": 1.0000000000000002}, {"mode": "nan"}, {"seed": 1}, {"n": None},
     {"mode": None}, {"scale": math.nan}, {"scale": math.inf},

@@ -11,6 +11,7 @@ from lawsweep.api.reading import fit, load, load_arrow
 from lawsweep.api.sameness import relative_difference, same_value
 from lawsweep.api.study import Study, study
 from lawsweep.core.errors import InvalidValueError, LawsweepError, unknown_name
+from lawsweep.core.rounding import TOLERANCES
 from lawsweep.core.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ Key = tuple[Any, ...]
 class MetricDifference:
     """One metric over the ``n`` runs that are ok in both sweeps.
 
-    ``n_same`` are equal bit for bit.  The largest absolute and relative differences are over the
+    ``n_same`` are equal bit for bit, and further ``n_close`` to 1e-9 relative, as two machines
+    round.  ``chaotic`` metrics may differ by more between machines or fused groups and mean nothing
+    by it, run by run.  The largest absolute and relative differences are over the
     ``n_numbers`` pairs of finite numbers, with the run each is at; ``mean_difference`` is the
     mean of B - A over them.  ``n_unlike`` pairs are no such numbers and differ (text, NaN against
     a number, a missing value); ``unlike_at`` is the first of them.
@@ -32,6 +35,8 @@ class MetricDifference:
     name: str
     n: int
     n_same: int
+    n_close: int
+    chaotic: bool
     n_numbers: int
     max_absolute: float | None
     max_absolute_at: Mapping[str, Any] | None
@@ -83,6 +88,7 @@ def compare(a: Sweep, b: Sweep, ignore: Sequence[str] = ()) -> Comparison:
     shared, own = _params(first, second, ignore)
     metrics_b = {s.name for s in second.plan.experiment.metrics}
     measured = [s.name for s in first.plan.experiment.metrics if s.name in metrics_b]
+    chaotic = {s.name for s in first.plan.experiment.metrics if s.info.chaotic}
     wanted = [*shared, "seed", "status", *measured]
     rows_a, rows_b = (load_arrow(s).select(wanted).to_pylist() for s in (a, b))
     apart = _apart(rows_a, rows_b, shared)
@@ -92,7 +98,9 @@ def compare(a: Sweep, b: Sweep, ignore: Sequence[str] = ()) -> Comparison:
     pairs = [(found_a[k], found_b[k]) for k in both]
     ok = [(k, *p) for k, p in zip(both, pairs, strict=True) if _both(p, "ok")]
     names = (*keys, "seed")
-    metrics = [_metric(m, names, [(k, x[m], y[m]) for k, x, y in ok]) for m in measured]
+    metrics = [
+        _metric(m, m in chaotic, names, [(k, x[m], y[m]) for k, x, y in ok]) for m in measured
+    ]
     fits, notes = _fits(a, b, apart)
     return Comparison(
         keys=names,
@@ -161,16 +169,17 @@ def _by_key(
 
 
 def _metric(
-    name: str, names: Sequence[str], cells: Sequence[tuple[Key, Any, Any]]
+    name: str, chaotic: bool, names: Sequence[str], cells: Sequence[tuple[Key, Any, Any]]
 ) -> MetricDifference:
     """The differences of one metric over (key, value in A, value in B); ``names`` are the keys'."""
-    n_same, unlike, gaps = 0, [], []
+    n_same, n_close, unlike, gaps = 0, 0, [], []
     absolute: tuple[float, Key] | None = None
     relative: tuple[float, Key] | None = None
     for key, a, b in cells:
         x, y = _plain(a), _plain(b)
         same, by = same_value(x, y), relative_difference(x, y)
         n_same += same
+        n_close += not same and same_value(x, y, TOLERANCES["float64"])
         if by is None:
             if not same:
                 unlike.append(key)
@@ -189,6 +198,8 @@ def _metric(
         name=name,
         n=len(cells),
         n_same=n_same,
+        n_close=n_close,
+        chaotic=chaotic,
         n_numbers=len(gaps),
         max_absolute=absolute and absolute[0],
         max_absolute_at=absolute and at(absolute[1]),

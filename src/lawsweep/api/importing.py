@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lawsweep.api.elsewhere import IMPORTED
 from lawsweep.api.import_file import FileRows, ImportedFile, read_files
-from lawsweep.api.replay import IMPORTED
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.sweep import Sweep
 from lawsweep.runner.provenance import circumstances, new_launch_id

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import functools
-import platform
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lawsweep.api.elsewhere import IMPORTED, here, other_circumstances
 from lawsweep.api.reading import show
-from lawsweep.api.rounding import EPS, Amplified, explained, nudged_outcomes
-from lawsweep.api.sameness import Difference, compare_arrays, relative_difference, same_value
+from lawsweep.api.rounding import Amplified, explained, nudged_outcomes
+from lawsweep.api.sameness import (
+    Difference,
+    compare_arrays,
+    relative_difference,
+    same_value,
+)
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
-from lawsweep.core.execute import execute_run, n_threads
+from lawsweep.core.execute import execute_run
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.identity import run_id as make_run_id
 from lawsweep.core.outcome import Outcome, RunSpec
 from lawsweep.core.registry import find_experiment
-from lawsweep.runner.provenance import circumstances
+from lawsweep.core.rounding import TOLERANCES
 
-# Relative, on another machine.  As many of float32's digits as of float64's: eps**0.57 of both.
-TOLERANCES = {"float64": 1e-9, "float32": 1e-4}
-IMPORTED = "imported"  # the device of a row that was computed elsewhere and imported
 # Measures of rounding error are rounding error: on another machine they are other numbers.
 _EVIDENCE = re.compile(r"(\A|_)(residual|error|grad_norm|gradient_norm)(_|\Z)")
-_COMPUTES = ("numpy", "torch", "scipy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,18 +107,20 @@ def replay_row(
     launch = row.get("launch")
     found = experiment_of(row, experiment)
     params = _params_of(found, row)
-    dtype = str(params.get("dtype")) if params.get("dtype") in EPS else "float64"
+    dtype = str(params.get("dtype")) if params.get("dtype") in TOLERANCES else "float64"
     tolerance = TOLERANCES[dtype] if tolerance is None else tolerance
     used = device or ("cpu" if row["device"] in (None, IMPORTED) else row["device"])
-    why = _other_circumstances(row, launch, found, used)
     run = functools.partial(
         execute_run, found, RunSpec(0, row["run_id"], params, row["seed"]), used
     )
     outcome = run()
+    why = other_circumstances(row, found, outcome, used)
     recorded, now = _arrays(row, found, outcome, results_dir)
     names = _comparable(found, row)
     left_out: tuple[str, ...] = ()
     notes = _notes(row, launch, found)
+    if notes or launch is None:
+        names = _without_newer(names, row, outcome, notes)
     amplified: list[Amplified] = []
     # To the last bit first: rows often agree so where nothing promises it.
     differences = _compare(row, outcome, names, None) + compare_arrays(recorded, now, None)
@@ -132,8 +135,7 @@ def replay_row(
             if _differ(outcome, again, found):
                 notes.append(f"{found.name} gives other values each time it runs")
             else:
-                specs = {s.name: s for s in (*found.metrics, *found.arrays)}
-                differences, amplified = explained(differences, outcome, others, specs, tolerance)
+                differences, amplified = explained(differences, outcome, others, found, tolerance)
     apart = {a.name for a in amplified}
     return Replay(
         run_id=row["run_id"],
@@ -211,44 +213,6 @@ def _params_of(experiment: Experiment, row: Mapping[str, Any]) -> dict[str, Any]
     return values
 
 
-@functools.cache
-def _here(experiment: Experiment) -> Mapping[str, Any]:
-    return circumstances(experiment)
-
-
-def _other_circumstances(
-    row: Mapping[str, Any], launch: Any, experiment: Experiment, device: str
-) -> list[str]:
-    """Why this machine may round otherwise than the row's; empty where it may not."""
-    if row["device"] == IMPORTED:
-        return ["the row was imported"]
-    if launch is None:
-        return ["the record of its launch is missing"]
-    here, why = _here(experiment), []
-    if _kind(device) != _kind(row["device"]):
-        why.append(f"device {row['device']} then, {device} now")
-    if n_threads() != row["n_threads"]:
-        why.append(f"{row['n_threads']} threads then, {n_threads()} now")
-    for name in _COMPUTES:
-        then, now = (launch.get("packages") or {}).get(name), here["packages"].get(name)
-        if then != now:
-            why.append(f"{name} {then} then, {now} now")
-    then, now = (launch.get("hardware") or {}).get("host"), platform.node()
-    if row["host"] not in (then, now):
-        why.append(f"computed on {row['host']}, whose processor is not recorded")
-    elif row["host"] == then:
-        processor = launch["hardware"].get("processor")
-        if processor != here["hardware"]["processor"]:
-            why.append(f"processor {processor} then, {here['hardware']['processor']} now")
-    if experiment.fused is not None and (launch.get("executor") or {}).get("fuse") is not False:
-        why.append("it may have been computed with others at once (a fused run)")
-    return why
-
-
-def _kind(device: str) -> str:
-    return device.partition(":")[0]
-
-
 def _comparable(experiment: Experiment, row: Mapping[str, Any]) -> tuple[str, ...]:
     """Metrics to compare.
 
@@ -261,6 +225,17 @@ def _comparable(experiment: Experiment, row: Mapping[str, Any]) -> tuple[str, ..
         for s in experiment.metrics
         if s.name in row and (row[s.name] is not None or (s.optional and not imported))
     )
+
+
+def _without_newer(
+    names: tuple[str, ...], row: Mapping[str, Any], outcome: Outcome, notes: list[str]
+) -> tuple[str, ...]:
+    """``names`` but for the metrics that a change of the code may have added since."""
+    metrics = outcome.metrics or {}
+    newer = [n for n in names if row[n] is None and metrics.get(n) is not None]
+    if newer:
+        notes.append(f"null in the row, perhaps newer than it, so not compared: {', '.join(newer)}")
+    return tuple(n for n in names if n not in newer)
 
 
 def _evidence(experiment: Experiment) -> set[str]:
@@ -311,15 +286,15 @@ def _notes(row: Mapping[str, Any], launch: Any, experiment: Experiment) -> list[
     """What else has changed since: the likely reasons of a difference."""
     if not launch:
         return []
-    here, notes = _here(experiment), []
+    now_here, notes = here(experiment), []
     then = (launch.get("experiment_source") or {}).get("hash")
-    now = (here["experiment_source"] or {}).get("hash")
+    now = (now_here["experiment_source"] or {}).get("hash")
     if then and now and then != now:
         notes.append(
             f"the file of {experiment.name} has changed since, and its version "
             f"({experiment.version}) has not"
         )
-    commits = [(g or {}).get("commit") for g in (launch.get("git"), here["git"])]
+    commits = [(g or {}).get("commit") for g in (launch.get("git"), now_here["git"])]
     if commits[0] != commits[1]:
         notes.append(f"git commit {commits[0]} then, {commits[1]} now")
     return notes

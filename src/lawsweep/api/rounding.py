@@ -6,20 +6,18 @@ is not determined by the problem beyond so many digits, and another processor mo
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lawsweep.api.sameness import Difference, relative_difference, same_value
-from lawsweep.core.nudges import nudged
+from lawsweep.core.experiment import Experiment
 from lawsweep.core.outcome import Outcome
-from lawsweep.core.schema import FieldSpec
+from lawsweep.core.rounding import EPS
 
 N_NUDGES = 3
 # Another library may round some of a run's operations several times worse than once in its data.
 SHARE = 10.0
-EPS = {"float64": 2.0**-52, "float32": 2.0**-23}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +37,8 @@ class Amplified:
 
 def nudged_outcomes(run: Callable[[], Outcome], dtype: str) -> list[Outcome]:
     """The run again with nudged draws; the first is not nudged, and should be what is known."""
+    from lawsweep.core.nudges import nudged
+
     found = [run()]
     for kind in range(1, N_NUDGES + 1):
         with nudged(EPS[dtype], kind):
@@ -50,18 +50,18 @@ def explained(
     differences: Sequence[Difference],
     now: Outcome,
     others: Sequence[Outcome],
-    specs: Mapping[str, FieldSpec],
+    experiment: Experiment,
     tolerance: float,
 ) -> tuple[list[Difference], list[Amplified]]:
     """Of ``differences`` those that rounding does not explain, and those that it does.
 
     ``others`` are the outcomes of the run with nudged draws.
     """
+    steps = {s.name: s.info.steps for s in experiment.metrics}
     left, amplified = [], []
     for d in differences:
         values = [_value(now, d.name), *(_value(o, d.name) for o in others)]
-        steps = specs[d.name].info.steps if d.name in specs else ()
-        found = _amplified(d, values, steps, tolerance)
+        found = _amplified(d, values, steps.get(d.name, ()), tolerance)
         if found is None:
             left.append(d)
         else:
@@ -113,10 +113,3 @@ def _first_apart(
         if not same_value(here[0], here[1], tolerance):
             return None
     return None
-
-
-def digits(moved: float | None) -> str:
-    """How far rounding moved a value, as a person reads it."""
-    if moved is None:
-        return "changed"
-    return f"moved by {moved:.1g}" if math.isfinite(moved) else "changed"

@@ -86,12 +86,16 @@ def _difference(m: Any) -> str:
     if m.n == m.n_same:
         return f"the same in all {m.n:,} runs" if m.n else "no run is ok in both"
     parts = [f"the same in {m.n_same:,} of {m.n:,} runs"]
+    if m.n_close:
+        parts.append(f"to 1e-09 relative in {m.n_close:,} more")
     if m.max_absolute:
         parts.append(f"largest difference {m.max_absolute:.3g} at {at(m.max_absolute_at)}")
         parts.append(f"relative {m.max_relative:.3g} at {at(m.max_relative_at)}")
         parts.append(f"mean of B - A {m.mean_difference:.3g}")
     if m.n_unlike:
         parts.append(f"{m.n_unlike:,} differ otherwise, the first at {at(m.unlike_at)}")
+    if m.chaotic and m.n_same + m.n_close < m.n:
+        parts.append("it amplifies rounding, so other machines or fused groups differ run by run")
     return "; ".join(parts)
 
 

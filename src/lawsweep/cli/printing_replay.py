@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from lawsweep.api.rounding import digits
 from lawsweep.cli.printing import duration
 
 
@@ -31,11 +30,15 @@ def print_replay(done: Any) -> None:
         since = "" if done.chaotic_from is None else f" from step {done.chaotic_from}"
         click.echo(f"chaotic{since}, not comparable: draws off in the last bit move as much here")
     for a in done.amplified:
-        click.echo(f"  {a.name}: {a.recorded!r} recorded, {a.now!r} now  ({digits(a.moved)})")
+        click.echo(f"  {a.name}: {a.recorded!r} recorded, {a.now!r} now  ({_moved(a)})")
     if done.left_out:
         click.echo(f"left out, as measures of rounding: {', '.join(done.left_out)}")
     for note in done.notes:
         click.echo(f"note: {note}", err=True)
+
+
+def _moved(amplified: Any) -> str:
+    return "changed" if amplified.moved is None else f"moved by {amplified.moved:.1g}"
 
 
 def _times(done: Any) -> str:

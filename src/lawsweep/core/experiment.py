@@ -216,7 +216,8 @@ def experiment(
     ``fused(params, seeds, device)`` gets a sequence of Params and one of seeds, and returns as
     many Metrics in that order; an Exception in place of one is that run's failure (Infeasible its
     answer).  Its runs agree in all params but ``fuse_over`` (real numbers), and each answer must
-    be what ``function`` gives for it, to 1e-9.  If it raises, its runs are done one by one.
+    be what ``function`` gives for it, to 1e-9; in metrics marked ``chaotic`` as rounding has it.
+    If it raises, its runs are done one by one.
 
     What ``function`` and its module's other functions import in their bodies (so that planning
     need not) a worker imports before its first run, whose ``wall_s`` is then that of the run;

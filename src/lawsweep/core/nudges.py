@@ -21,8 +21,9 @@ _now: tuple[float, int] | None = None
 
 @contextlib.contextmanager
 def nudged(size: float, kind: int) -> Iterator[None]:
-    """Within it real draws of every ``stream`` are off by up to ``size``, relative, by other
-    amounts for another ``kind``; whole numbers and choices stay.  Not for two threads at once.
+    """Within it real draws of every ``stream`` are off by ``size``, relative, up or down.
+
+    Which way, ``kind`` decides; whole numbers and choices stay.  Not for two threads at once.
     """
     global _now
     before, _now = _now, (size, kind)
@@ -53,7 +54,7 @@ class _Nudged(np.random.Generator):
             drawn = draw(*args, **kwargs)
             if not np.issubdtype(np.asarray(drawn).dtype, np.floating):
                 return drawn
-            factors = 1.0 + self._size * self._errors.uniform(-1.0, 1.0, np.shape(drawn))
+            factors = 1.0 + self._size * self._errors.choice([-1.0, 1.0], np.shape(drawn))
             if isinstance(drawn, np.ndarray):
                 drawn *= factors.astype(drawn.dtype)
                 return drawn

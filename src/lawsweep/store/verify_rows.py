@@ -12,14 +12,13 @@ import pyarrow.compute as pc
 
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.identity import run_id, run_ids
+from lawsweep.core.rounding import TOLERANCES
 from lawsweep.store.bits import row_classes, same_values
 from lawsweep.store.compact import ORDER
 
 Severity = Literal["ok", "note", "problem"]
 SEVERITIES: tuple[Severity, ...] = ("problem", "note", "ok")
 SOME = 5  # run ids that a finding shows
-# Two machines need not agree in the last bits of a float; the tolerance of `replay` elsewhere.
-ELSEWHERE = 1e-9
 # What has a say in those bits.
 ROUNDS = ("device", "host", "n_threads", "n_fused", "blas", "instruction_set")
 
@@ -84,6 +83,7 @@ def _check_agreement(good: pa.Table, experiment: Experiment) -> Iterator[Finding
     for name in ROUNDS:
         alike &= same_values(here[name], before[name])
     wrong = np.zeros(here.num_rows, dtype=bool)
+    tolerance = _tolerance(here)
     names = []
     for spec in experiment.metrics:
         left, right = here[spec.name], before[spec.name]
@@ -92,7 +92,7 @@ def _check_agreement(good: pa.Table, experiment: Experiment) -> Iterator[Finding
         if spec.info.chaotic:
             amplified |= close
         elif spec.kind == "float" and not spec.is_tuple:
-            close &= _is_close(left, right)
+            close &= _is_close(left, right, tolerance)
             rounding |= close
         else:
             close[:] = False
@@ -104,23 +104,32 @@ def _check_agreement(good: pa.Table, experiment: Experiment) -> Iterator[Finding
         yield Finding("problem", check, f"{text}: not deterministic", len(runs), some_ids(runs))
     if (amplified & ~wrong).any():
         n = int((amplified & ~wrong).sum())
-        text = (
-            f"{n} runs differ between two machines or settings in metrics that amplify rounding, "
-        )
-        text += "and in no other; lawsweep replay tells whether rounding explains it"
+        text = f"{n} runs differ between two machines or settings in metrics that amplify "
+        text += "rounding, and in no other; lawsweep replay tells whether rounding explains it"
         yield Finding("note", check, text, n)
     if (rounding & ~wrong & ~amplified).any():
         n = int((rounding & ~wrong & ~amplified).sum())
-        text = f"{n} runs differ by at most {ELSEWHERE:g} relative between two machines or settings"
+        text = f"{n} runs differ by at most {tolerance.max():g} relative between two machines "
+        text += "or settings"
         yield Finding("note", check, text, n)
     if not wrong.any():
         yield Finding("ok", check, f"{here.num_rows} runs done again agree", here.num_rows)
 
 
-def _is_close(left: pa.ChunkedArray, right: pa.ChunkedArray) -> np.ndarray:
+def _tolerance(rows: pa.Table) -> np.ndarray:
+    """How closely each row's floats are to agree between two machines, as `replay` asks it."""
+    exact = np.full(rows.num_rows, TOLERANCES["float64"])
+    if "dtype" not in rows.column_names:
+        return exact
+    return np.array(
+        [TOLERANCES.get(t, e) for t, e in zip(rows["dtype"].to_pylist(), exact, strict=True)]
+    )
+
+
+def _is_close(left: pa.ChunkedArray, right: pa.ChunkedArray, tolerance: np.ndarray) -> np.ndarray:
     a, b = (c.to_numpy() for c in (left, right))
     with np.errstate(invalid="ignore"):
-        found: np.ndarray = abs(a - b) <= ELSEWHERE * np.maximum(abs(a), abs(b))
+        found: np.ndarray = abs(a - b) <= tolerance * np.maximum(abs(a), abs(b))
     return found
 
 
