@@ -106,6 +106,7 @@ def test_the_factorisation_error_is_within_the_theorems_bound():
     assert (np.tril(error) <= 97 * u / (1 - 97 * u) * np.abs(factor) @ np.abs(factor).T).all()
 
 
+@pytest.mark.plain_torch
 def test_the_librarys_routine_works_in_place():
     """As on a GPU, where the whole matrix goes to it: a second N^2 would not fit beside a large K.
 
