@@ -50,10 +50,14 @@ class Metrics:
     ] = None
     lambda_min_infinite_width: Annotated[
         float | None,
-        Field("lambda_min of the infinite-width kernel on these samples, NaN if not converged"),
+        Field("lambda_min of the infinite-width kernel on these samples, NaN if not known to 1e-3"),
     ] = None
     infinite_width_error: Annotated[
-        float | None, Field("of lambda_min_infinite_width: residual and truncated series")
+        float | None,
+        Field(
+            "bound on the error of lambda_min_infinite_width: its bracket, and the kernel's "
+            "rounding and truncated series; 0 for an exact zero, NaN where nothing was proved"
+        ),
     ] = None
     data_digest: Annotated[
         str | None, Field("BLAKE2b hash of the data's content where it was given, not drawn")

@@ -18,6 +18,7 @@ from lawsweep.experiments._ntk_params import MATRIX_FREE, Params
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lawsweep.kernels.activations import Activation
     from lawsweep.kernels.ntk import Linearisation
     from lawsweep.kernels.ntk_rank import RankReport, ZeroReason
 
@@ -223,20 +224,37 @@ def _infinite_width(params: Params, given: Inputs) -> dict[str, Any]:
     from lawsweep.kernels.eigmin import smallest_eigenvalue
     from lawsweep.kernels.infinite_width import infinite_width
 
+    act = activation(params.activation)
+    if _singular_at_any_width(params, given, act):
+        return {"lambda_min_infinite_width": 0.0, "infinite_width_error": 0.0}
     limit = infinite_width(
         given.x,
         params.layer_widths,
-        activation(params.activation),
+        act,
         layers=params.layers,
         bias=params.bias,
         betas=params.layer_betas,
         parameterisation=params.parameterisation,
         conjugate=params.conjugate,
     )
+    if not bool(limit.gram.isfinite().all()):
+        return {"lambda_min_infinite_width": math.nan, "infinite_width_error": math.nan}
     # Any start serves: the generator is the solver's own, no part of the run's randomness.
-    found = smallest_eigenvalue(limit.gram, start=np.random.default_rng(0), certify=False)
-    # Entries off by tail sqrt(K_ii K_jj): at most tail tr K in norm, once for each factor.
-    error = found.residual + 2 * params.depth * limit.tail * float(limit.gram.trace())
+    found = smallest_eigenvalue(limit.gram, start=np.random.default_rng(0))
+    rounding = limit.error * float(limit.gram.trace())
+    error = found.upper - found.lower + rounding if found.lower > -math.inf else math.nan
     good = found.converged and error <= LIMIT_TOLERANCE * found.value
     value = found.value if good else math.nan
     return {"lambda_min_infinite_width": value, "infinite_width_error": error}
+
+
+def _singular_at_any_width(params: Params, given: Inputs, act: Activation) -> bool:
+    """Whether the samples alone make K singular: multiples, zeros, a linear network's rank."""
+    from lawsweep.kernels.ntk_rank import Samples, null_samples
+
+    bias = params.bias and not params.conjugate
+    samples = Samples.of(given.x, act.name, bias, params.depth)
+    layers = (params.depth,) if params.conjugate else params.layers or range(1, params.depth + 1)
+    if samples.zero is not None or bool(null_samples(given.x, act, layers, bias).any()):
+        return True
+    return act.name == "linear" and params.n_samples > samples.rank

@@ -59,7 +59,7 @@ def _angles(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
     return 2.0 * torch.atan2(apart, together), 2.0 * torch.atan2(together, apart)
 
 
-def _sin_minus_x_cos(x: Tensor) -> Tensor:
+def sin_minus_x_cos(x: Tensor) -> Tensor:
     """sin x - x cos x >= 0 on [0, pi], without its cancellation (x^3/3) at small x.
 
     The series is sum_k (-1)^(k+1) 2k x^(2k+1) / (2k+1)!; below 0.7 eight terms reach 1e-17.
@@ -111,7 +111,12 @@ class HomogeneousKernel:
     def value(self, u: Tensor, v: Tensor) -> Tensor:
         """k(u, v) to a few ulp relative at any cosine, shape (...)."""
         (a, norm_a), (b, norm_b) = unit(u), unit(v)
-        theta, rest = _angles(a, b)
+        shape = self.of_angles(*_angles(a, b))
+        zero = (norm_a == 0) | (norm_b == 0)
+        return torch.where(zero, torch.zeros_like(shape), norm_a * norm_b * shape)
+
+    def of_angles(self, theta: Tensor, rest: Tensor) -> Tensor:
+        """k(u, v)/(|u||v|) to a few ulp relative, from the angle and its supplement."""
         # With theta the angle: e(cos theta) = sin theta - theta cos theta + (pi/2) cos theta, and
         # its mirror image in rest = pi - theta with the sign of the cosine turned.  Which of the
         # two is used keeps every term small next to a zero of k: ReLU at rest -> 0 has
@@ -120,10 +125,7 @@ class HomogeneousKernel:
         small = torch.where(near, theta, rest)
         # even pi/2 +- linear are (1 + a^2)/2 and -a, written so that ReLU's zero is exactly 0.
         weight = torch.where(near, theta.new_tensor(self.self_), theta.new_tensor(-self.slope))
-        along = weight * torch.cos(small)
-        shape = along + self.even * _sin_minus_x_cos(small)
-        zero = (norm_a == 0) | (norm_b == 0)
-        return torch.where(zero, torch.zeros_like(shape), norm_a * norm_b * shape)
+        return weight * torch.cos(small) + self.even * sin_minus_x_cos(small)
 
     def gradient(self, u: Tensor, v: Tensor) -> Tensor:
         """Gradient in v, |u| {linear u^ + even [sin(theta) v^ + (pi/2 - theta) u^]}."""

@@ -51,7 +51,7 @@ def directions(rows: Tensor) -> Directions:
     some = may_share_a_line(rows).nonzero().squeeze(1)
     if not len(some):
         return Directions(line, positive, True)
-    x, spanned = _scaled(rows[some].to(torch.float64))
+    x, spanned = scaled_rows(rows[some].to(torch.float64))
     pivot = x.abs().argmax(1, keepdim=True)
     top = x.gather(1, pivot)
     positive[some] = (top > 0).squeeze(1)
@@ -104,8 +104,8 @@ def input_rank(x: Tensor, bias: bool, rows: Directions) -> int:
     return min(rank, rows.n_lines + bias) if rows.n_lines < n else rank
 
 
-def _scaled(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows over a power of 2, largest entry in [1/2, 1), and which lost no digit by it."""
+def scaled_rows(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows (N, d) over a power of 2, largest entry in [1/2, 1); which lost no digit by it (N,)."""
     _, exponent = torch.frexp(x.abs().amax(1, keepdim=True))
     # 2^-exponent may be no number of its own where the entries are subnormal.
     half = exponent // 2
@@ -115,12 +115,12 @@ def _scaled(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def _proportional(x: Tensor, y: Tensor, pivot: Tensor) -> Tensor:
     """Whether x_j y_p = y_j x_p for all j, exactly, for each pair of rows, p its ``pivot``."""
-    first, second = _product(x, y.gather(1, pivot)), _product(y, x.gather(1, pivot))
+    first, second = exact_product(x, y.gather(1, pivot)), exact_product(y, x.gather(1, pivot))
     return torch.stack([(a == b).all(1) for a, b in zip(first, second, strict=True)]).all(0)
 
 
-def _product(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """a b as its rounded value and that one's error, both exact."""
+def exact_product(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """a b as its rounded value and that one's error, both exact, for entries of scaled rows."""
     product = a * b
     (ah, al), (bh, bl) = _split(a), _split(b)
     return product, ((ah * bh - product) + ah * bl + al * bh) + al * bl

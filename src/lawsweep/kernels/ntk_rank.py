@@ -279,8 +279,6 @@ def zero_gradients(lin: Linearisation, act: Activation, chosen: tuple[int, ...])
 
     Only exact causes count: a smooth activation whose derivative underflows is no zero.
     """
-    exact_zero = float(act.f(lin.features[0].new_zeros(1))[0]) == 0.0
-    x_zero = (lin.features[0] == 0).all(1)
     if act.name == "relu":
         parts = []
         for k in chosen:
@@ -289,8 +287,12 @@ def zero_gradients(lin: Linearisation, act: Activation, chosen: tuple[int, ...])
                 none |= (lin.features[k - 1] == 0).all(1)
             parts.append(none)
         return torch.stack(parts).all(0)
-    if exact_zero and not lin.bias:
-        return x_zero  # every feature is then 0, layer after layer
-    if chosen == (1,) and not lin.bias:
-        return x_zero
-    return torch.zeros_like(x_zero)
+    return null_samples(lin.features[0], act, chosen, lin.bias)
+
+
+def null_samples(x: Tensor, act: Activation, chosen: Sequence[int], bias: bool) -> Tensor:
+    """Which samples x (N, n_0) have no gradient whatever the weights, shape (N,)."""
+    # Every feature is 0 then, layer after layer; or only the first counts.
+    no_features = float(act.f(x.new_zeros(1))[0]) == 0.0 or tuple(chosen) == (1,)
+    zero = (x == 0).all(1)
+    return zero if no_features and not bias else torch.zeros_like(zero)
