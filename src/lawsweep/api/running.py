@@ -20,7 +20,7 @@ from lawsweep.core.source import source_of
 from lawsweep.core.sweep import Sweep
 from lawsweep.runner.provenance import launch_record, new_launch_id
 from lawsweep.runner.run_plan import Launch, RunReport, Watcher, describe_report
-from lawsweep.runner.sharing import LOOK_S, first_place
+from lawsweep.runner.sharing import LOOK_S, own_order
 
 if TYPE_CHECKING:
     from lawsweep.store.signs import Sign
@@ -89,7 +89,7 @@ def run(
         # Only now: of two that start at the same time one at least sees the other.
         if others := [s for s in folder.live() if s.launch_id != launch_id]:
             _say(beside(others))
-            launch.backlog.turn(first_place(launch_id))
+            launch.backlog.shuffle(own_order(launch_id))
         stack.enter_context(set_aside())
         launch.begin()  # workers take half a second to start: the records are written meanwhile
         # A job's folder is claimed by who sent it, whose file goes on changing.

@@ -27,6 +27,7 @@ Z_90 = 1.645  # two-sided 90 % of a normal
 # where no run got by without, so many have their turn at once: a sweep that fits nowhere must not
 # be gone through to its end before that is seen.
 ALONE_AT = 8
+N_PIECES = 256  # that the runs are shuffled in where several launches share them
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Backlog:
     ):
         self.plan, self.costs, self.attempts = plan, costs, dict(attempts)
         self.max_fused = max_fused
+        self.target_s = TARGET_S
         runs = np.fromiter(todo, dtype=np.int64)
         # Longest first, so that no long run starts last; plan order among equals.
         seconds = costs.seconds_of(runs)
@@ -115,13 +117,15 @@ class Backlog:
             before = self._left.setdefault(b, [0.0, 0.0])
             self._left[b] = [x + y for x, y in zip(before, sums, strict=True)]
 
-    def turn(self, share: float) -> None:
-        """Begin after this share of the runs: several launches of one plan begin in other places.
+    def shuffle(self, seed: int) -> None:
+        """Take the runs in an order of one's own, so that launches of one plan get apart.
 
-        Longest first still, but for those before it, which come last.
+        In pieces, so that most that are fused or share a batch stay together.  A mere other
+        beginning would not do: who comes to its end goes on where the other one is, in step.
         """
-        left = self._order[self._at :]
-        self._order, self._at = np.roll(left, -int(share * len(left))), 0
+        pieces = np.array_split(self._order[self._at :], N_PIECES)
+        order = np.random.default_rng(seed).permutation(N_PIECES)
+        self._order, self._at = np.concatenate([pieces[i] for i in order]), 0
 
     def drop(self, runs: Collection[int]) -> int:
         """Take out runs that somebody else has done; how many of them waited here."""
@@ -174,7 +178,7 @@ class Backlog:
         return WorkLeft(expected, max(0.0, expected - half), expected + half)
 
     def take(self, n_slots: int, slot_memory_bytes: float = math.inf) -> Cut:
-        """The next batch: about TARGET_S of work, less where that would leave slots idle."""
+        """The next batch: about ``target_s`` of work, less where that would leave slots idle."""
         if self.turn_of_alone():
             return Cut((self._alone.popleft(),), whole_node=True)
         if self._again:
@@ -188,7 +192,7 @@ class Backlog:
         n, seconds = 0, 0.0
         while n < self._n_fresh and n < most:
             seconds += self.costs.seconds(self._ahead(n))
-            if n and (seconds > TARGET_S or self._kind(n) != self._kind(0)):
+            if n and (seconds > self.target_s or self._kind(n) != self._kind(0)):
                 break
             n += 1
         return Cut(self._next(n))
@@ -218,7 +222,8 @@ class Backlog:
         seconds, kind = 0.0, self._kind(0) if self._n_fresh else 0
         while self._n_fresh and self._kind(0) == kind:
             n, cost = self._kindred(slot_memory_bytes), self.costs.seconds(self._ahead(0))
-            if groups and (len(runs) + n > most or seconds + n * cost > min(TARGET_S, share_s)):
+            enough_s = min(self.target_s, share_s)
+            if groups and (len(runs) + n > most or seconds + n * cost > enough_s):
                 break
             fits = min(n, most, max(1, int(min(GROUP_S, share_s) / max(cost, 1e-9))))
             if fits < n:

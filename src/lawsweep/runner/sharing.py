@@ -1,7 +1,7 @@
 """Several launches of one sweep share its work: each leaves to the others what they have done.
 
 Nobody is in charge and nothing is locked.  A launch looks at the table every few seconds, takes
-what others have committed out of its backlog, and begins at another place than they did.  What no
+what others have committed out of its backlog, and goes through it in an order of its own.  What no
 row answers for stays in the backlog of each, so one that dies takes no run with it; the runs that
 several are at in the end are done more than once, and readers bear that.
 """
@@ -19,7 +19,9 @@ from lawsweep.runner.backlog import Backlog
 from lawsweep.runner.report import RunReport
 from lawsweep.runner.search import Search
 
-LOOK_S = 1.0  # how often the table is looked at; what another commits is a part at a time
+LOOK_S = 0.5  # how often the table is looked at: a listing, where nothing has come
+# Batches are shorter where somebody else works: what is in one cannot be left to others any more.
+TARGET_S = 0.25
 
 
 class Sharing:
@@ -63,6 +65,7 @@ class Sharing:
         if not found:
             return
         n_done = self._backlog.drop(found)
+        self._backlog.target_s = TARGET_S
         self._report.by_others += n_done
         if self._search is None:
             self._report.done_before += n_done
@@ -75,6 +78,6 @@ class Sharing:
         self._report.done_before = self._search.n_done - ran
 
 
-def first_place(launch_id: str) -> float:
-    """Where in its runs a launch begins that others run beside: a share from 0 to 1."""
-    return hashlib.blake2b(launch_id.encode(), digest_size=1).digest()[0] / 256
+def own_order(launch_id: str) -> int:
+    """The seed of the order in which a launch takes its runs that others run beside."""
+    return int.from_bytes(hashlib.blake2b(launch_id.encode(), digest_size=8).digest())
