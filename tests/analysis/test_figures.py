@@ -93,15 +93,39 @@ def test_the_band_is_what_it_says(band, half):
 def test_no_band_when_none_is_asked_for():
     axes, notes = painted(sweep(), **CURVE, band="none")
     assert len(axes.collections) == 0
-    assert notes == []
+    assert notes == ["points: mean over seeds"]
 
 
-def test_a_band_that_reaches_zero_ends_at_a_replicate_on_a_log_axis():
+@pytest.mark.parametrize(
+    ("band", "low", "high"),
+    [
+        # log10 edge is 1, -1, -1, -1: mean -1/2, sd 1
+        ("sd", 10**-1.5, 10**0.5),
+        ("sem", 10**-1.0, 1.0),
+        ("minmax", 0.1, 10.0),
+    ],
+)
+def test_a_mean_on_a_log_axis_is_geometric_and_its_band_a_factor(band, low, high):
     frame = sweep(backend="numpy")
-    frame["edge"] = np.where(frame.seed == 0, 10.0, 0.1)  # mean 2.575, sd 4.95
-    axes, _ = painted(frame, **CURVE, logy=True)
-    corners = axes.collections[0].get_paths()[0].vertices
-    assert corners[:, 1].min() == pytest.approx(0.1)
+    frame["edge"] = np.where(frame.seed == 0, 10.0, 0.1)
+    axes, notes = painted(frame, **CURVE, logy=True, band=band)
+    corners = axes.collections[0].get_paths()[0].vertices[:, 1]
+    assert (corners.min(), corners.max()) == pytest.approx((low, high), rel=1e-12)
+    np.testing.assert_allclose(axes.lines[0].get_ydata(), 10**-0.5, rtol=1e-12)
+    assert notes[0].startswith("points: geometric mean over seeds; band: ")
+
+
+def test_a_fit_and_its_figure_take_the_same_mean():
+    frame = sweep(backend="numpy")
+    frame["edge"] = frame.width * np.exp(3.0 * (frame.seed == 0))
+    for more in ({}, {"logy": False}):
+        axes, _ = painted(frame, **CURVE, fit=True, **more)
+        marks, law = axes.lines[0], next(v for v in axes.lines if len(v.get_xdata()) == 2)
+        # The law is exact for geometric means: e^(3/4) width.
+        np.testing.assert_allclose(
+            marks.get_ydata(), np.exp(0.75) * np.array([10, 20, 50, 100]), rtol=1e-12
+        )
+        np.testing.assert_allclose(law.get_ydata(), marks.get_ydata()[[0, -1]], rtol=1e-12)
 
 
 def test_rows_that_cannot_be_drawn_are_left_out_and_counted():
@@ -119,12 +143,12 @@ def test_rows_that_cannot_be_drawn_are_left_out_and_counted():
     ]
 
 
-def test_means_that_are_not_positive_are_counted_on_a_log_axis():
+def test_rows_that_a_geometric_mean_has_no_place_for_are_counted():
     frame = sweep(backend="numpy")
     frame.loc[(frame.n == 100) & (frame.width == 50), "edge"] = -1.0
     axes, notes = painted(frame, **CURVE, logy=True)
     assert axes.lines[0].get_xdata().tolist() == [100, 400, 10000]
-    assert "1 mean ≤ 0 on a logarithmic scale, not drawn" in notes
+    assert "4 rows ≤ 0 where logarithms are taken, not drawn" in notes
 
 
 def test_where_selects_rows():
@@ -160,7 +184,7 @@ def test_a_fit_is_overlaid_on_log_axes_with_its_slope():
     fitted = [line for line in axes.lines if len(line.get_xdata()) == 2]
     ratios = [line.get_ydata()[1] / line.get_ydata()[0] for line in fitted]
     assert ratios == pytest.approx([10, 10], rel=1e-12)
-    assert notes == ["points: mean over seeds; band: ±1 sd"]
+    assert notes == ["points: geometric mean over seeds; band: ±1 sd of log y"]
 
 
 def test_a_curved_fit_says_so_in_the_footer():

@@ -271,7 +271,8 @@ def test_summary_is_one_readable_line():
     e, bend = found["exponent"], found.curvature
     assert found.summary() == (
         f"n_samples=1000: edge ~ (width**2)^{e.estimate:.2f} [{e.low:.2f}, {e.high:.2f}]  "
-        f"(95 %, 8 points, 24 rows; local slope {bend.slope_first:.3g} → {bend.slope_last:.3g})"
+        "(95 %, 8 points, geometric means of 24 rows; interval from the laws of 3 seeds; local "
+        f"slope {bend.slope_first:.3g} → {bend.slope_last:.3g})"
     )
 
 
@@ -318,3 +319,109 @@ def test_a_column_that_the_frame_lacks_is_named():
     spec = FitSpec(name="f", law="power", x="widht", y="edge")
     with pytest.raises(UnknownNameError, match="Did you mean 'width'"):
         fit(power_frame(), spec)
+
+
+def seeded(exponents, widths=(10, 20, 40, 80, 160), noise=0.0, seed=0):
+    """A row a width and seed: each seed has a power law of its own, and noise if asked for."""
+    rng = np.random.default_rng(seed)
+    rows = [
+        {"width": w, "seed": s, "edge": 2.0 * w**a * np.exp(noise * rng.normal())}
+        for s, a in enumerate(exponents)
+        for w in widths
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_seeds_that_scatter_along_the_law_are_in_its_interval():
+    """Exponents -.3, -.4, -.6, -.7: the means lie on a line, whose slope nobody knows so well."""
+    exponents = [-0.3, -0.4, -0.6, -0.7]
+    (found,) = one(seeded(exponents), law="power", x="width", y="edge")
+    # Student's t of 3 degrees of freedom at 97.5 %, from a table; sd of the four is 0.18257.
+    half = 3.18245 * np.std(exponents, ddof=1) / 2
+    a = found["exponent"]
+    assert a.estimate == pytest.approx(-0.5, rel=1e-12)
+    assert (a.low, a.high) == pytest.approx((-0.5 - half, -0.5 + half), rel=1e-5)
+    assert found.n_seeds == 4
+    assert "[-0.79, -0.21]" in found.summary()
+    assert "interval from the laws of 4 seeds" in found.summary()
+    read = found.to_dict()
+    assert (read["interval_from"], read["n_seeds"], read["mean"]) == ("seeds", 4, "geometric")
+
+
+def test_the_seeds_of_every_law_are_in_its_interval():
+    x = np.tile(np.arange(1.0, 6.0), 3)
+    seed = np.repeat([0, 1, 2], 5)
+    slope = np.array([1.0, 2.0, 4.0])[seed]
+    frame = pd.DataFrame(
+        {"x": x, "seed": seed, "line": 3 + slope * x, "decay": np.exp(-slope * x),
+         "both": slope / x + 2 * slope * x}
+    )  # fmt: skip
+    half = 4.30265 * np.std([1.0, 2.0, 4.0], ddof=1) / np.sqrt(3)
+    for entry, name, scale in [
+        ({"law": "linear", "x": "x", "y": "line"}, "slope", 1),
+        ({"law": "exponential", "x": "x", "y": "decay"}, "rate", 1),
+        ({"law": "terms", "terms": ["1/x", "x"], "y": "both"}, "1/x", 1),
+        ({"law": "terms", "terms": ["1/x", "x"], "y": "both"}, "x", 2),
+    ]:
+        (found,) = one(frame, **entry)
+        width = (found[name].high - found[name].low) / 2
+        assert width == pytest.approx(scale * half, rel=1e-5), name
+        assert found.n_seeds == 3
+        assert found.mean == ("geometric" if entry["law"] == "exponential" else "arithmetic")
+
+
+def test_an_interval_over_coupled_seeds_covers_as_often_as_it_says():
+    rng = np.random.default_rng(3)
+    n, covered = 400, 0
+    for k in range(n):
+        frame = seeded(rng.normal(-0.5, 0.2, size=4), noise=0.02, seed=k)
+        (found,) = one(frame, law="power", x="width", y="edge")
+        covered += found["exponent"].low <= -0.5 <= found["exponent"].high
+    assert covered / n > 0.95 - SIGMAS * np.sqrt(0.95 * 0.05 / n)
+
+
+def test_the_wider_of_both_intervals_is_given():
+    frame = seeded([-0.5, -0.5, -0.5])
+    frame["edge"] *= np.exp(np.where(np.log2(frame.width / 10) % 2 == 0, 0.1, -0.1))
+    (found,) = one(frame, law="power", x="width", y="edge")
+    (alone,) = one(frame.drop(columns="seed"), law="power", x="width", y="edge")
+    assert found.n_seeds is None
+    assert found["exponent"] == alone["exponent"]
+    assert "interval from" not in found.summary()
+
+
+def test_seeds_of_their_own_at_every_point_say_nothing_of_the_law():
+    frame = seeded([-0.3, -0.4, -0.6, -0.7])
+    frame["seed"] = np.arange(len(frame))
+    (found,) = one(frame, law="power", x="width", y="edge")
+    assert found.n_seeds is None
+    assert found.warnings == ()
+
+
+def test_seeds_that_lack_a_point_have_a_law_of_their_own():
+    frame = seeded([-0.3, -0.4, -0.6, -0.7])
+    gaps = [(0, 10), (1, 20), (2, 40), (3, 80)]
+    kept = [(s, w) not in gaps for s, w in zip(frame.seed, frame.width, strict=True)]
+    (found,) = one(frame[kept], law="power", x="width", y="edge")
+    assert found.n_seeds == 4
+    a = found["exponent"]
+    half = 3.18245 * np.std([-0.3, -0.4, -0.6, -0.7], ddof=1) / 2
+    assert (a.high - a.low) / 2 >= half * (1 - 1e-5)
+
+
+def test_what_cannot_be_known_of_seeds_is_said():
+    (found,) = one(seeded([-0.5]), law="power", x="width", y="edge")
+    assert found.warnings == ("one seed: the interval lacks how other draws would move the law",)
+    assert found.warnings[0] in found.summary()
+    frame = seeded([-0.5, -0.6])
+    short = frame[(frame.seed == 0) | (frame.width == 10)]
+    (found,) = one(short, law="power", x="width", y="edge")
+    assert "too few seeds with a law of their own" in found.summary()
+    (found,) = one(seeded([-0.3, -0.7], widths=(10, 20)), law="power", x="width", y="edge")
+    assert found.reason == "2 distinct points, 3 needed for an interval"
+
+
+def test_seeds_that_are_alike_leave_the_law_exact():
+    (found,) = one(seeded([-0.5] * 3), law="power", x="width", y="edge")
+    assert found.n_seeds is None
+    assert found["exponent"].high - found["exponent"].low < 1e-12

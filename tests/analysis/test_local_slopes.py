@@ -32,7 +32,7 @@ def test_slopes_of_two_powers():
     assert [(s.x_low, s.x_high) for s in found.local] == [(10.0, 30.0), (30.0, 90.0)]
     assert [s.estimate for s in found.local] == pytest.approx([2.0, 0.5], rel=1e-13)
     assert all(s.low is None and s.high is None for s in found.local)  # one replicate
-    assert "; between neighbours 2.00, 0.50)" in found.summary()
+    assert "; between neighbours 2.00, 0.50" in found.summary()
 
 
 def test_a_long_line_keeps_its_ends():

@@ -12,12 +12,13 @@ from matplotlib.lines import Line2D
 from lawsweep.analysis import labels
 from lawsweep.analysis.figure_specs import FigureSpec
 from lawsweep.analysis.fits import fit_columns
-from lawsweep.analysis.frames import Array, Columns, distinct, means
+from lawsweep.analysis.frames import Array, Columns, centres, distinct, means
 from lawsweep.analysis.look import (
     LINE_STYLES,
     REFERENCE,
     axis_labels,
     colour,
+    geometric_y,
     group_label,
     group_look,
     legend,
@@ -28,7 +29,6 @@ from lawsweep.analysis.look import (
     scales,
 )
 from lawsweep.analysis.points import Points, read_points
-from lawsweep.analysis.results import count
 
 LEGEND_GROUPS = 14  # entries that fit beside the axes; more groups are named here and there
 
@@ -69,21 +69,10 @@ def _means(
     axes: Axes, x: Array, y: Array, spec: FigureSpec, look: dict[str, Any], notes: list[str]
 ) -> Line2D:
     """Mean over the rows at each x, joined unless a fit will be, with its band."""
+    del notes
     levels, inverse = distinct(x)
-    centre = means(y, inverse)
-    low, high = band_edges(y, inverse, spec.band)
-    if log_y(spec):
-        drawn = centre > 0
-        if not drawn.all():
-            notes.append(
-                f"{count(int(np.sum(~drawn)), 'mean')} ≤ 0 on a logarithmic scale, not drawn"
-            )
-        # mean − sd ≤ 0 has no place on a log axis: there the band ends at the smallest replicate
-        # that has one.
-        smallest = np.full(len(levels), np.inf)
-        np.minimum.at(smallest, inverse, np.where(y > 0, y, np.inf))
-        low = np.where(low > 0, low, np.minimum(smallest, centre))
-        levels, centre, low, high = levels[drawn], centre[drawn], low[drawn], high[drawn]
+    centre = centres(y, inverse, geometric=geometric_y(spec))
+    low, high = band_edges(y, inverse, spec.band, geometric=geometric_y(spec))
     if spec.band != "none":
         axes.fill_between(levels, low, high, color=look["color"], alpha=0.18, linewidth=0)
     (line,) = axes.plot(
@@ -99,11 +88,17 @@ def _means(
     return line
 
 
-def band_edges(y: Array, inverse: Array, band: str) -> tuple[Array, Array]:
+def band_edges(
+    y: Array, inverse: Array, band: str, *, geometric: bool = False
+) -> tuple[Array, Array]:
     """Lower and upper edge of the band at each point; of no width where one row stands alone.
 
     ``sd`` is the sample standard deviation (n − 1), ``sem`` that over √n, ``minmax`` the extremes.
+    About a ``geometric`` mean they are those of log y: the band is a factor either way.
     """
+    if geometric:
+        low, high = band_edges(np.log(y), inverse, band)
+        return np.exp(low), np.exp(high)
     count = np.bincount(inverse)
     centre = means(y, inverse)
     if band == "minmax":
@@ -142,7 +137,9 @@ def _reference_lines(
     for j, line in enumerate(spec.lines):
         style = LINE_STYLES[j % len(LINE_STYLES)]
         found = [
-            _line_points(columns, f"{spec.name}.lines[{j}]", line.y, rows, points)
+            _line_points(
+                columns, f"{spec.name}.lines[{j}]", line.y, rows, points, geometric=log_y(spec)
+            )
             for _, rows in groups
         ]
         common = _one_function(found)
@@ -155,12 +152,12 @@ def _reference_lines(
 
 
 def _line_points(
-    columns: Columns, what: str, text: str, rows: Array, points: Points
+    columns: Columns, what: str, text: str, rows: Array, points: Points, *, geometric: bool
 ) -> tuple[Array, Array]:
     y = columns.numbers(text, rows, what)
-    known = np.isfinite(y)
+    known = np.isfinite(y) & ((y > 0) | (not geometric))
     levels, inverse = distinct(points.x[np.searchsorted(points.rows, rows)][known])
-    return levels, means(y[known], inverse)
+    return levels, centres(y[known], inverse, geometric=geometric)
 
 
 def _one_function(lines: Sequence[tuple[Array, Array]]) -> tuple[Array, Array] | None:
@@ -184,8 +181,13 @@ def _caveats(
     """What the band is, and a warning where a mean is over more than seeds."""
     notes = []
     words = {"sd": "±1 sd", "sem": "±1 standard error", "minmax": "smallest to largest"}
-    if spec.band in words and len(points.rows) > len(groups):
-        notes.append(f"points: mean over seeds; band: {words[spec.band]}")
+    mean = "mean"
+    if geometric_y(spec):
+        mean = "geometric mean"
+        words |= {"sd": "±1 sd of log y", "sem": "±1 standard error of log y"}
+    if len(points.rows) > len(groups):
+        band = f"; band: {words[spec.band]}" if spec.band in words else ""
+        notes.append(f"points: {mean} over seeds{band}")
     for _, rows in groups:
         at = distinct(points.x[np.searchsorted(points.rows, rows)])[1]
         if columns.mixes_settings(rows, at):

@@ -5,7 +5,9 @@ exponential) or of y (linear, terms).  The scatter of those means about the law 
 the draws and the law's lack of fit, and only the first shrinks when seeds are added.  Treating
 each replicate as a point of its own would divide the lack of fit by the number of seeds too and
 give an interval as narrow as one likes around a law that does not hold.  The price is n_points − p
-degrees of freedom, however many rows there are.
+degrees of freedom, however many rows there are.  Where the points share seeds, draws may move them
+together along the law, which that scatter does not show: then the seeds' own laws are asked too
+(``seed_spread``), and the wider interval is given.
 
 Points weigh alike.  Where the noise grows with y, divide law and data by that growth (``y: gap *
 n_target``, ``terms: [sqrt(n_target / input_dim), 1]``) rather than fit the large values alone.
@@ -16,15 +18,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from lawsweep.analysis.fit_specs import FitSpec
 from lawsweep.analysis.frames import Array, Columns, distinct, means
 from lawsweep.analysis.local_slopes import LocalSlope, local_slopes
-from lawsweep.analysis.regress import Curvature, Regression, curvature, least_squares
+from lawsweep.analysis.regress import (
+    ROUNDING_ULPS,
+    Curvature,
+    Regression,
+    curvature,
+    least_squares,
+)
 from lawsweep.analysis.results import FitResult, Parameter, count
+from lawsweep.analysis.seed_spread import seed_spread
 from lawsweep.core.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -93,7 +102,8 @@ def _fit_group(
     replicates = np.log(data.y[used]) if log_y else data.y[used]
     y = means(replicates, points)
     inputs = {k: v[used][firsts] for k, v in data.inputs.items()}
-    law = _law(spec, inputs, y)
+    seeds = columns["seed"][rows[used]] if "seed" in columns else None
+    law = _law(spec, inputs, y, _Replicates(replicates, points, seeds))
     warnings = [*_scale_warnings(data), *_row_warnings(columns, spec, data, rows[used], points)]
     x = inputs[spec.x] if spec.x is not None else np.zeros(0)
     solution = law.solution
@@ -114,8 +124,9 @@ def _fit_group(
         condition=solution.condition if solution else None,
         curvature=law.bend,
         x_range=(float(x.min()), float(x.max())) if len(x) else None,
-        other_warnings=tuple(warnings),
+        other_warnings=(*law.unknown, *warnings),
         local=local,
+        n_seeds=law.n_seeds,
     )
 
 
@@ -164,9 +175,19 @@ class _Law:
     reason: str | None = None
     solution: Regression | None = None
     bend: Curvature | None = None
+    n_seeds: int | None = None  # whose own laws give the interval, where they do
+    unknown: tuple[str, ...] = ()
 
 
-def _law(spec: FitSpec, inputs: Mapping[str, Array], y: Array) -> _Law:
+class _Replicates(NamedTuple):
+    """The response, design point and (where it is known) seed of each row."""
+
+    y: Array
+    points: Array
+    seeds: Array | None
+
+
+def _law(spec: FitSpec, inputs: Mapping[str, Array], y: Array, rows: _Replicates) -> _Law:
     """Fit the law to design points; y is already log y where the law asks for it."""
     if spec.law == "terms":
         design, names = np.stack([inputs[t] for t in spec.terms], axis=1), spec.terms
@@ -189,6 +210,13 @@ def _law(spec: FitSpec, inputs: Mapping[str, Array], y: Array) -> _Law:
             f"{len(names)}); drop a term or spread the points",
             solution=solution,
         )
+    spread = seed_spread(design, rows.y, rows.points, rows.seeds, spec.level)
+    scatter = solution.high - solution.coefficients
+    half, n_seeds = scatter, None
+    if spread is not None and spread.half is not None:
+        half = np.maximum(scatter, spread.half)
+        # Of data that the law fits to rounding, and every seed alike, both are rounding.
+        n_seeds = spread.n_seeds if np.any(spread.half > scatter) and not _alike(rows) else None
     # log y = log C + …: the bounds of C are the exponentials of those of log C.
     transforms = [np.exp if name == "C" else float for name in names]
     parameters = tuple(
@@ -196,12 +224,24 @@ def _law(spec: FitSpec, inputs: Mapping[str, Array], y: Array) -> _Law:
         for name, change, row in zip(
             names,
             transforms,
-            zip(solution.coefficients, solution.low, solution.high, strict=True),
+            zip(
+                solution.coefficients,
+                solution.coefficients - half,
+                solution.coefficients + half,
+                strict=True,
+            ),
             strict=True,
         )
     )
     bend = None if spec.law == "terms" else curvature(design[:, 1], y, solution)
-    return _Law(parameters, None, solution, bend)
+    unknown = () if spread is None or not spread.unknown else (spread.unknown,)
+    return _Law(parameters, None, solution, bend, n_seeds, unknown)
+
+
+def _alike(rows: _Replicates) -> bool:
+    """Whether the replicates of each point are one number, up to rounding."""
+    apart = np.abs(rows.y - means(rows.y, rows.points)[rows.points])
+    return bool(np.all(apart <= ROUNDING_ULPS * np.finfo(float).eps * np.max(np.abs(rows.y))))
 
 
 def _scale_warnings(data: _Data) -> list[str]:

@@ -196,6 +196,13 @@ def means(values: Array, inverse: Array) -> Array:
     return np.asarray(np.bincount(inverse, weights=values) / np.bincount(inverse))
 
 
+def centres(values: Array, inverse: Array, *, geometric: bool) -> Array:
+    """Mean of ``values`` (positive, for a geometric one) over each label of ``inverse``."""
+    return (
+        np.asarray(np.exp(means(np.log(values), inverse))) if geometric else means(values, inverse)
+    )
+
+
 def _missing(column: Array) -> Array:
     if column.dtype.kind == "f":
         return np.isnan(column)

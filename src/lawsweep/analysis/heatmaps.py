@@ -13,7 +13,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from lawsweep.analysis import labels
 from lawsweep.analysis.figure_specs import GUIDE_VARIABLE, FigureSpec
-from lawsweep.analysis.frames import Array, Columns, distinct, means
+from lawsweep.analysis.frames import Array, Columns, centres, distinct
 from lawsweep.analysis.look import LINE_STYLES, axis_labels, log_x, log_y, scales
 from lawsweep.analysis.points import read_points
 from lawsweep.analysis.threshold_fits import answers_of, edge_of_rows, rises
@@ -47,7 +47,7 @@ def paint(axes: Axes, columns: Columns, spec: FigureSpec) -> list[str]:
     cell = planned_cell[: len(points.rows)]
     filled, inverse = np.unique(cell, return_inverse=True)
     grid = np.full(n_cells, np.nan)
-    grid[filled] = means(points.z, inverse)
+    grid[filled] = centres(points.z, inverse, geometric=bool(spec.logz))
     handles: list[Any] = []
     if len(filled) < n_cells:
         axes.add_patch(Rectangle((0, 0), 1, 1, transform=axes.transAxes, zorder=0, **MISSING))
@@ -68,7 +68,7 @@ def paint(axes: Axes, columns: Columns, spec: FigureSpec) -> list[str]:
     if columns.mixes_settings(points.rows, cell):
         notes.append("some cells average different settings: split them with where")
     elif len(points.rows) > len(filled):
-        notes.append("cells: mean over seeds")
+        notes.append(f"cells: {'geometric mean' if spec.logz else 'mean'} over seeds")
     return notes
 
 

@@ -48,6 +48,11 @@ def log_y(spec: FigureSpec) -> bool:
     return spec.fit if spec.logy is None else spec.logy
 
 
+def geometric_y(spec: FigureSpec) -> bool:
+    """Whether means of y are geometric: on a logarithmic axis, and where a power law is drawn."""
+    return log_y(spec) or spec.fit
+
+
 def scales(axes: Axes, *, logx: bool, logy: bool, grid: bool = True) -> None:
     """Linear or logarithmic axes, with a pale grid."""
     axes.set_xscale("log" if logx else "linear")

@@ -8,7 +8,7 @@ import numpy as np
 
 from lawsweep.analysis.figure_specs import FigureSpec
 from lawsweep.analysis.frames import Array, Columns
-from lawsweep.analysis.look import log_x, log_y
+from lawsweep.analysis.look import geometric_y, log_x, log_y
 from lawsweep.analysis.results import count
 from lawsweep.core.errors import InvalidValueError
 
@@ -33,7 +33,7 @@ class Points:
 def read_points(columns: Columns, spec: FigureSpec, *, averaged: bool = False) -> Points:
     """Evaluate the figure's expressions over the rows within ``where``.
 
-    ``averaged``: means of y will be drawn, which may be positive though a replicate is not.
+    ``averaged``: means of y will be drawn, and a geometric one takes positive rows alone.
     Raises InvalidValueError where no row can be drawn.
     """
     planned = columns.where(spec.where, f"{spec.name}.where")
@@ -50,12 +50,17 @@ def read_points(columns: Columns, spec: FigureSpec, *, averaged: bool = False) -
     if n_lost:
         notes.append(f"{n_lost} of {len(rows)} ok rows without a finite value, not drawn")
     on_log = np.ones(len(rows), dtype=bool)
-    for value, log in ((x, log_x(spec)), (y, log_y(spec) and not averaged), (z, spec.logz)):
+    for value, log in (
+        (x, log_x(spec)),
+        (y, geometric_y(spec) if averaged else log_y(spec)),
+        (z, spec.logz),
+    ):
         if log and value is not None:
             on_log &= value > 0
     n_negative = int(np.sum(keep & ~on_log))
     if n_negative:
-        notes.append(f"{count(n_negative, 'row')} ≤ 0 on a logarithmic scale, not drawn")
+        scale = "on a logarithmic scale" if not averaged else "where logarithms are taken"
+        notes.append(f"{count(n_negative, 'row')} ≤ 0 {scale}, not drawn")
     keep &= on_log
     n_unsure = int(np.sum(columns.not_converged(rows[keep])))
     if n_unsure:

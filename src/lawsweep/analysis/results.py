@@ -47,7 +47,9 @@ class FitResult:
     mean square residual of the design points, in units of log y for the power and exponential
     laws (so about relative) and of y otherwise; ``r2`` is None where y does not vary.
     ``curvature`` is None for law terms and below four points.  ``left_out`` counts rows by why.
-    ``local`` has the slopes between neighbouring points where the spec asks for them.
+    ``n_seeds`` is the number of seeds whose own laws give the interval, None where it comes from
+    the scatter of the points about the law.  ``local`` has the slopes between neighbouring points
+    where the spec asks for them.
     """
 
     spec: FitSpec
@@ -64,6 +66,12 @@ class FitResult:
     x_range: tuple[float, float] | None = None
     other_warnings: tuple[str, ...] = field(default=())  # than of a bend
     local: tuple[LocalSlope, ...] = ()
+    n_seeds: int | None = None
+
+    @property
+    def mean(self) -> str:
+        """Which mean of its rows a point is: ``geometric`` (a law of log y) or ``arithmetic``."""
+        return "geometric" if self.spec.law in ("power", "exponential") else "arithmetic"
 
     @property
     def n_left_out(self) -> int:
@@ -104,7 +112,10 @@ class FitResult:
         if self.reason is not None:
             return f"{head}no fit of {self._subject()}: {self.reason}{self._left_out()}"
         points, rows = count(self.n_points, "point"), count(self.n_rows, "row")
-        notes = f"{100 * self.spec.level:g} %, {points}, {rows}"
+        what = f"{self.mean} means of " if self.n_rows > self.n_points else ""
+        notes = f"{100 * self.spec.level:g} %, {points}, {what}{rows}"
+        if self.n_seeds is not None:
+            notes += f"; interval from the laws of {count(self.n_seeds, 'seed')}"
         if self.curvature is not None:
             a, b = self.curvature.slope_first, self.curvature.slope_last
             notes += f"; local slope {a:.3g} → {b:.3g}"
@@ -132,6 +143,9 @@ class FitResult:
                     for p in self.parameters
                 },
                 "reason": self.reason,
+                "mean": self.mean,
+                "interval_from": "points" if self.n_seeds is None else "seeds",
+                "n_seeds": self.n_seeds,
                 "n_points": self.n_points,
                 "n_rows": self.n_rows,
                 "n_left_out": self.n_left_out,

@@ -1,0 +1,84 @@
+"""How far a law moves from seed to seed, where the points of a fit share their seeds.
+
+A seed has one set of draws at every point, so what it adds to the points may go along the law: the
+means then lie on a line however much the seeds differ, and the scatter about it says nothing of
+that.  Each seed's own law does: the coefficients are linear in the data, so those of the means are
+the mean of the seeds' own, and S of them have the interval mean ± t(S − 1) sd / √S, whatever the
+seeds share.  It needs no model of the noise, and is wide for few seeds because that is what few
+seeds tell.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import stdtrit
+
+from lawsweep.analysis.frames import Array
+
+
+@dataclass(frozen=True)
+class SeedSpread:
+    """Half widths of the coefficients, shape (p,), from ``n_seeds`` laws of single seeds.
+
+    ``half`` is None where that cannot be known, and ``unknown`` says why in words.
+    """
+
+    half: Array | None
+    n_seeds: int
+    unknown: str = ""
+
+
+def seed_spread(
+    design: Array, y: Array, points: Array, seeds: Array | None, level: float
+) -> SeedSpread | None:
+    """The spread of the seeds' own laws; None where no two points share a seed.
+
+    ``design`` (n_points, p) holds the regressors of each point; ``y``, ``points`` and ``seeds``
+    (n_rows,) the response, the point and the seed of each row.  Seeds that are at every point
+    count; where there are fewer than two, those whose own points determine a law.
+    """
+    if seeds is None or not len(y) or seeds.dtype.kind not in "iu":
+        return None
+    names, seed_of = np.unique(seeds.astype(np.int64), return_inverse=True)
+    shape = (len(names), len(design))
+    count, total = np.zeros(shape), np.zeros(shape)
+    np.add.at(count, (seed_of, points), 1)
+    np.add.at(total, (seed_of, points), y)
+    there = count > 0
+    if not np.any(there.sum(axis=1) > 1):
+        return None
+    if len(names) == 1:
+        return SeedSpread(
+            None, 1, "one seed: the interval lacks how other draws would move the law"
+        )
+    mean = total / np.maximum(count, 1)
+    laws = _laws(design, mean[there.all(axis=1)])
+    if len(laws) < 2:
+        laws = _own_laws(design, mean, there)
+    if len(laws) < 2:
+        unknown = "too few seeds with a law of their own: the interval lacks how draws move it"
+        return SeedSpread(None, len(laws), unknown)
+    n = len(laws)
+    half = float(stdtrit(n - 1, (1 + level) / 2)) * np.std(laws, axis=0, ddof=1) / math.sqrt(n)
+    return SeedSpread(half, n)
+
+
+def _laws(design: Array, y: Array) -> Array:
+    """Least squares of each row of ``y`` (n_seeds, n_points): coefficients, (n_seeds, p)."""
+    scale = np.linalg.norm(design, axis=0)
+    return np.asarray(y @ np.linalg.pinv(design / scale).T / scale)
+
+
+def _own_laws(design: Array, mean: Array, there: Array) -> Array:
+    """The laws of the seeds whose own points determine one."""
+    p = design.shape[1]
+    scale = np.linalg.norm(design, axis=0)
+    found = []
+    for values, at in zip(mean, there, strict=True):
+        own = design[at]
+        if np.linalg.matrix_rank(own / scale) == p:
+            found.append(_laws(own, values[None, at])[0])
+    return np.array(found).reshape(-1, p)
