@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from lawsweep.api.code import other_rows
 from lawsweep.api.searching import seen
 from lawsweep.api.study import study
-from lawsweep.core.errors import LawsweepError, UnknownNameError, unknown_name
+from lawsweep.core.errors import LawsweepError, unknown_name
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.registry import experiment_names, find_experiment
 from lawsweep.core.sweep import Sweep, results_place
@@ -101,35 +101,14 @@ def _names(experiment: str | None, results_dir: str | Path) -> Sequence[str]:
 
 
 def find_for_table(name: str, results_dir: str | Path) -> Experiment:
-    """The experiment of a table: an installed one, or one that a launch into it names.
+    """The experiment of a table: an installed one, else as the table's own parts describe it.
 
-    ``name`` may be ``module:function`` too.  Raises UnknownNameError when it cannot be found.
+    ``name`` may be ``module:function``, as a user names one.  What a record names is not imported.
+    Raises UnknownNameError when it cannot be found.
     """
+    from lawsweep.store.places import open_folder
+    from lawsweep.store.stored import stored_experiment
+
     if ":" in name or name in experiment_names():
         return find_experiment(name)
-    for asked in _asked(name, results_dir):
-        try:
-            found = find_experiment(asked)
-        except LawsweepError:
-            continue
-        if found.name == name:
-            return found
-    raise UnknownNameError(
-        f"The experiment {name!r} of this table is not installed, and what its launches name "
-        "cannot be imported from here. Go to the folder it is in, or name it as module:function."
-    )
-
-
-def _asked(name: str, results_dir: str | Path) -> Iterator[str]:
-    """How launches called the experiment, each way once."""
-    from lawsweep.store.places import open_folder
-    from lawsweep.store.sweep_folder import SweepFolder
-
-    sweeps, seen = open_folder(results_dir) / "sweeps", set()
-    for sweep in sweeps.folders():
-        for record in SweepFolder(sweeps / sweep).launch_records():
-            config = record.get("config")
-            asked = config.get("experiment") if isinstance(config, Mapping) else None
-            if record.get("experiment") == name and isinstance(asked, str) and asked not in seen:
-                seen.add(asked)
-                yield asked
+    return stored_experiment(open_folder(results_dir) / "tables", name)

@@ -23,7 +23,7 @@ from lawsweep.core.execute import execute_run
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.identity import run_id as make_run_id
 from lawsweep.core.outcome import Outcome, RunSpec
-from lawsweep.core.registry import find_experiment
+from lawsweep.core.registry import find_experiment, loaded_experiment
 from lawsweep.core.rounding import TOLERANCES
 
 # Measures of rounding error are rounding error: on another machine they are other numbers.
@@ -161,17 +161,22 @@ def replay_row(
 def experiment_of(row: Mapping[str, Any], given: str | Experiment | None = None) -> Experiment:
     """The experiment of a row as today's code has it, in the row's version.
 
+    One that is installed, that this process has imported, or that ``given`` names.
+
     Raises UnknownNameError when it cannot be found, InvalidValueError when it is another one.
     """
     launch = row.get("launch") or {}
     asked = (launch.get("config") or {}).get("experiment")
-    name = given or (asked if isinstance(asked, str) and ":" in asked else row["experiment"])
+    own = asked if isinstance(asked, str) and ":" in asked else None
+    name = given or (loaded_experiment(own) if own else None) or row["experiment"]
     try:
         found = name if isinstance(name, Experiment) else find_experiment(name)
     except UnknownNameError as error:
+        # What a record in the store names is not imported: the store may be anybody's.
+        says = f" (its launch says {own})" if own else ""
         raise UnknownNameError(
-            f"{error} Run {row['run_id'][:12]} needs it: go to the folder it is in, or name it "
-            "with --experiment module:function."
+            f"{error} Run {row['run_id'][:12]} needs it: go to the folder it is in, and name it "
+            f"with --experiment module:function{says}."
         ) from None
     if found.name != row["experiment"]:
         raise InvalidValueError(

@@ -7,8 +7,9 @@ import platform
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from lawsweep.core.errors import ExecutorError, LawsweepError, StoreError
+from lawsweep.core.errors import ExecutorError, InvalidValueError, LawsweepError, StoreError
 
 RAY_WAIT_S = 60.0
 
@@ -29,6 +30,7 @@ def examine(results_dir: str, *, try_ray: bool) -> list[Check]:
 
 
 def _checks(results_dir: str, try_ray: bool) -> Iterator[Check]:
+    from lawsweep.core.clashes import clashes
     from lawsweep.core.hardware import hardware
     from lawsweep.core.registry import experiment_names
     from lawsweep.runner.provenance import package_versions
@@ -46,7 +48,11 @@ def _checks(results_dir: str, try_ray: bool) -> Iterator[Check]:
     names = sorted(experiment_names())
     yield Check("experiments", bool(names), ", ".join(names) or "none: reinstall lawsweep")
     yield _store(results_dir)
-    if try_ray:
+    hides = clashes(Path.cwd())
+    for name, whose in hides:
+        text = f"{name} hides a module of {whose}: rename it, or start from another folder"
+        yield Check("working folder", False, text, InvalidValueError.exit_code)
+    if try_ray and not hides:  # Ray would not start, after 40 s
         yield _ray()
 
 

@@ -28,7 +28,7 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     "--tolerance", type=float, help="Relative, on other machines; default: 1e-9, float32 1e-4."
 )
 @click.option("--device", help="Compute here; default: where the row was.")
-@click.option("--experiment", help="module:function, if the row's launch does not tell.")
+@click.option("--experiment", help="module:function, where it is none of an installed package.")
 @json_option
 def replay(
     target: str,
@@ -111,5 +111,6 @@ def _restart_with(threads: int | None) -> None:
         return
     sys.stdout.flush()
     environment = {**os.environ, **dict.fromkeys(_THREADS, str(threads))}
-    words = [sys.executable, "-m", "lawsweep.cli.main", *sys.argv[1:]]
+    # -P: with -m alone Python would import from the working folder first.
+    words = [sys.executable, "-P", "-m", "lawsweep.cli.main", *sys.argv[1:]]
     os.execve(sys.executable, words, environment)

@@ -8,6 +8,7 @@ import sys
 import traceback
 from pathlib import Path
 
+from lawsweep.core.clashes import refuse_clashes
 from lawsweep.core.errors import InvalidValueError, UnknownNameError, unknown_name
 from lawsweep.core.experiment import Experiment
 
@@ -15,14 +16,24 @@ GROUP = "lawsweep.experiments"
 
 
 def experiment_names() -> dict[str, str]:
-    """Built-in and installed experiments, name to ``module:function``."""
-    return {e.name: e.value for e in importlib.metadata.entry_points(group=GROUP)}
+    """Built-in and installed experiments, name to ``module:function``.
+
+    Not those of a package's metadata in the working folder: a received folder could hold any.
+    """
+    here = Path.cwd().resolve()
+    found = importlib.metadata.entry_points(group=GROUP)
+    return {e.name: e.value for e in found if not _lies_in(here, e.dist)}
+
+
+def _lies_in(folder: Path, dist: importlib.metadata.Distribution | None) -> bool:
+    return dist is not None and Path(str(dist.locate_file(""))).resolve() == folder
 
 
 def find_experiment(name: str, folder: Path | None = None) -> Experiment:
     """The experiment called ``name``; ``folder`` (default: the working folder) is importable.
 
-    Raises UnknownNameError with the nearest names, InvalidValueError when its module is broken.
+    Raises UnknownNameError with the nearest names, InvalidValueError when its module is broken or
+    a file of the folder hides a module of Python's or of a package we need.
     """
     if not isinstance(name, str) or not name:
         raise InvalidValueError(f"experiment must be a name, got {name!r}.")
@@ -35,8 +46,10 @@ def find_experiment(name: str, folder: Path | None = None) -> Experiment:
         target = installed[name]
     module_name, _, attribute = target.partition(":")
     place = str((folder or Path.cwd()).resolve())
-    if place not in sys.path:
-        sys.path.insert(0, place)  # stays: Ray's workers take over this path
+    if ":" in name:  # of the user's own; an installed one is not looked for there
+        refuse_clashes(Path(place))
+        if place not in sys.path:
+            sys.path.insert(0, place)  # stays: Ray's workers take over this path
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
@@ -84,3 +97,10 @@ def installed_elsewhere(name: str, module: str) -> bool:
     """Whether an installed experiment of that name lives in another module."""
     target = experiment_names().get(name)
     return target is not None and target.partition(":")[0] != module
+
+
+def loaded_experiment(name: str) -> Experiment | None:
+    """The experiment at ``module:function`` where that is imported already; nothing is."""
+    module, _, attribute = name.partition(":")
+    found = getattr(sys.modules.get(module), attribute, None) if attribute else None
+    return found if isinstance(found, Experiment) else None

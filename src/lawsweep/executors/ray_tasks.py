@@ -13,8 +13,10 @@ import os
 import pickle
 import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lawsweep.core.clashes import refuse_clashes
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.outcome import Event, Task
@@ -81,6 +83,7 @@ class RayExecutor:
     def start(self, experiment: Experiment) -> None:
         """Start or join Ray and ship the experiment once."""
         self._refuse_hidden()
+        refuse_clashes(Path.cwd())  # Ray has its workers import from there
         self._needs.bind(experiment)
         self._experiment = experiment
         # Only what all tasks need alike, and no user's environment has a say in.

@@ -80,8 +80,15 @@ def table_schema(experiment: Experiment) -> pa.Schema:
             "lawsweep.reference": experiment.reference,
             "lawsweep.function": function_name(experiment),
             "lawsweep.defaults": canonical_json(dict(defaults(experiment))),
+            **_arrays(experiment),
         },
     )
+
+
+def _arrays(experiment: Experiment) -> dict[str, str]:
+    """Which arrays a successful row has, for who checks a table without the experiment."""
+    each = {s.name: "optional" if s.optional else "required" for s in experiment.arrays}
+    return {"lawsweep.arrays": canonical_json(each)} if each else {}
 
 
 def function_name(experiment: Experiment) -> str:
