@@ -263,7 +263,7 @@ def test_a_row_of_an_older_version_names_the_commit_of_its_launch(module, folder
     row["launch"]["git"] = {"commit": "0123abc", "dirty": True}
     module("grown", GROWN.format(version=2, value=1))
     with pytest.raises(InvalidValueError, match=r"version 1 of grown.*version 2.*0123abc, with ch"):
-        replay_row(row, "results")
+        replay_row(row, "results", experiment="grown:grown")
 
 
 def test_code_changed_under_the_same_version_is_noted(module, folder):
@@ -273,9 +273,9 @@ def test_code_changed_under_the_same_version_is_noted(module, folder):
     run_id = row_of(sweep)["run_id"]
     assert replay(run_id).notes == ()
     module("grown", GROWN.format(version=1, value=2))
-    done = replay(run_id)
+    done = replay(run_id, experiment="grown:grown")
     assert not done.reproduced
-    assert "the file of grown has changed since" in done.notes[0]
+    assert "the code of grown has changed since (grown.py)" in done.notes[0]
 
 
 def test_an_experiment_that_cannot_be_found_can_be_named(toys):

@@ -25,6 +25,7 @@ from lawsweep.core.identity import run_id as make_run_id
 from lawsweep.core.outcome import Outcome, RunSpec
 from lawsweep.core.registry import find_experiment, loaded_experiment
 from lawsweep.core.rounding import TOLERANCES
+from lawsweep.core.source import OtherCode
 
 # Measures of rounding error are rounding error: on another machine they are other numbers.
 _EVIDENCE = re.compile(r"(\A|_)(residual|error|grad_norm|gradient_norm)(_|\Z)")
@@ -292,12 +293,11 @@ def _notes(row: Mapping[str, Any], launch: Any, experiment: Experiment) -> list[
     if not launch:
         return []
     now_here, notes = here(experiment), []
-    then = (launch.get("experiment_source") or {}).get("hash")
-    now = (now_here["experiment_source"] or {}).get("hash")
-    if then and now and then != now:
+    code = launch.get("code")
+    if changed := OtherCode(experiment).changed(code if isinstance(code, Mapping) else {}):
         notes.append(
-            f"the file of {experiment.name} has changed since, and its version "
-            f"({experiment.version}) has not"
+            f"the code of {experiment.name} has changed since ({', '.join(changed)}), and its "
+            f"version ({experiment.version}) has not"
         )
     commits = [(g or {}).get("commit") for g in (launch.get("git"), now_here["git"])]
     if commits[0] != commits[1]:

@@ -11,8 +11,9 @@ from typing import Any
 
 import pyarrow as pa
 
+from lawsweep.core.definition import RESERVED
 from lawsweep.core.errors import UnknownNameError
-from lawsweep.core.experiment import RESERVED, Experiment
+from lawsweep.core.experiment import Experiment
 from lawsweep.core.schema import MISSING, Field, FieldSpec, Kind
 from lawsweep.store.folder import Folder
 from lawsweep.store.parts import SkippedPart, check_experiment, part_names, read_schema
