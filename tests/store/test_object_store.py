@@ -19,10 +19,12 @@ import lawsweep
 from lawsweep.cli.main import run_command
 from lawsweep.core.errors import IncompatibleTableError, StoreError
 from lawsweep.store import objects
+from lawsweep.store.gc import gc
 from lawsweep.store.parquet import ParquetTable
 from lawsweep.store.part_writer import MERGE
 from lawsweep.store.patient import PatientTable
 from lawsweep.store.places import open_folder
+from lawsweep.store.sweep_folder import SweepFolder
 
 SWEEP = """
 experiment: toys:toy
@@ -66,8 +68,10 @@ def test_a_study_in_a_bucket_from_run_to_report(command, folder, s3_url):
     assert (code, "nothing to run" in out) == (0, True)
 
     sweep = results / "sweeps" / "toys"
-    assert sweep.names() == ["plan.parquet", "sweep.yaml"]
-    assert len((sweep / "launches").names()) == 4  # two records, two plans, no sign of life
+    assert sweep.names() == ["plan.parquet", "question.json", "sweep.yaml"]
+    kinds = sorted(n.rpartition(".")[2] for n in (sweep / "launches").names())
+    assert kinds == ["json", "parquet", "zip"]  # record, plan, code; no sign of life
+    assert len((results / "sweeps").folders()) == 2  # under other axes it is another question
     assert len((sweep / "figures").names()) == 2
 
     _, out, _ = command("plan", "toys", "seeds=3")
@@ -219,3 +223,17 @@ def test_four_drivers_at_once_lose_nothing_and_double_nothing(root, tmp_path):
     assert set(rows) == driver.acknowledged(outputs)
     assert len(rows) > 40
     assert looks > 1
+
+
+def test_the_stores_own_clock_says_how_old_a_sign_of_life_is(s3_url, monkeypatch):
+    """Whatever the time is on the host that looks; and looking leaves nothing."""
+    folder = open_folder(s3_url)
+    now = time.time()
+    assert abs(folder.clock() - now) < 60
+    assert folder.names() == []
+    sweep = SweepFolder(f"{s3_url.partition('?')[0]}/sweeps/s?{s3_url.partition('?')[2]}")
+    sweep.beat("L1", {"launch_id": "L1", "running": 1, "rate": 1.0, "patience_s": 60.0})
+    monkeypatch.setattr(time, "time", lambda: now + 86_400)
+    (sign,) = sweep.live()
+    assert sign.may_write
+    assert gc(folder, dry=False) == []

@@ -95,7 +95,9 @@ def print_sign_of_life(launch: Any) -> None:
     from lawsweep.cli.progress import line, slow_line
 
     slow = slow_line(launch)
-    click.echo(f"running on {launch['host']}: {line(launch)} (launch {launch['launch_id']})")
+    where, since = launch.get("host") or "?", launch.get("started_at")
+    name = f"launch {launch.get('launch_id') or '?'}" + (f", since {since}" if since else "")
+    click.echo(f"running on {where}: {line(launch)} ({name})")
     if slow is not None:
         click.echo(f"  {slow}")
 
