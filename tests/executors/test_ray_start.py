@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import ipaddress
 import os
 
+import psutil
 import pytest
 from toys import toy
 
@@ -45,5 +47,73 @@ def test_a_sigterm_while_ray_starts_is_an_interrupt(monkeypatch):
     session = RaySession("ray_local", None, 1, None)
     monkeypatch.setattr(session, "_start", leave)
     with pytest.raises(KeyboardInterrupt):
+        session.open({})
+    session.close(keep_logs=False)
+
+
+def listening():
+    """(process, address) of every socket that this process and those it started listen at."""
+    for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
+        try:
+            for socket in process.net_connections(kind="inet"):
+                if socket.status == psutil.CONN_LISTEN:
+                    yield process.name(), socket.laddr.ip
+        except psutil.NoSuchProcess:
+            continue
+
+
+def is_loopback(text):
+    address = ipaddress.ip_address(text)
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+
+
+def answer_of_the_head(address, token):
+    """What Ray's head says to somebody who comes with this token, as gRPC's word for it."""
+    grpc = pytest.importorskip("grpc")
+    metadata = [("authorization", f"Bearer {token}")] if token else []
+    with grpc.insecure_channel(address) as channel:
+        ask = channel.unary_unary("/ray.rpc.NodeInfoGcsService/GetClusterId")
+        try:
+            ask(b"", metadata=metadata, timeout=30, wait_for_ready=True)
+        except grpc.RpcError as error:
+            return error.code().name
+    return "OK"
+
+
+def test_a_ray_that_we_start_is_open_to_nobody_else(monkeypatch):
+    """Twice in one process: each has a token of its own, and what was set before is set after."""
+    for name in ("RAY_AUTH_MODE", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "of-another-cluster")
+    tokens = set()
+    for _ in range(2):
+        session = RaySession("ray_local", None, 1, None)
+        ray = session.open({})
+        try:
+            tokens.add(os.environ["RAY_AUTH_TOKEN"])
+            assert ray.get(ray.remote(lambda: 7).remote()) == 7
+            found = list(listening())
+            assert {"gcs_server", "raylet"} <= {name for name, _ in found}
+            assert [f for f in found if not is_loopback(f[1])] == []
+            address = ray.get_runtime_context().gcs_address
+            for token in ("", "of-another-cluster"):
+                assert answer_of_the_head(address, token) == "UNAUTHENTICATED"
+            assert answer_of_the_head(address, os.environ["RAY_AUTH_TOKEN"]) == "OK"
+        finally:
+            session.close(keep_logs=False)
+        assert os.environ["RAY_AUTH_TOKEN"] == "of-another-cluster"
+        assert "RAY_AUTH_MODE" not in os.environ
+    assert len(tokens) == 2
+
+
+def test_a_ray_without_tokens_is_not_started(monkeypatch):
+    import ray
+
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    monkeypatch.delattr(ray._raylet, "AuthenticationTokenLoader")
+    session = RaySession("ray_local", None, 1, None)
+    with pytest.raises(ExecutorError, match=r"it knows no token. Install ray>=2\.52"):
         session.open({})
     session.close(keep_logs=False)

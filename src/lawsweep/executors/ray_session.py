@@ -11,6 +11,7 @@ from typing import Any
 
 from lawsweep.core.errors import ExecutorError
 from lawsweep.executors.leftovers import Claim, remove_leftovers
+from lawsweep.executors.ray_alone import ask_token, on_loopback
 from lawsweep.executors.ray_manners import inherited, own_sigterm, probe, silence_raylet
 from lawsweep.executors.reaper import MARK, Reaper
 
@@ -43,6 +44,7 @@ class RaySession:
         self._whole = False  # Ray came up, and nothing of it was lost since
         self._claim: Claim | None = None
         self._unanswered: list[float] = []  # when the head did not answer, since it last did
+        self._untoken: Callable[[], None] = lambda: None
 
     def open(self, environment: Mapping[str, str]) -> Any:
         """Connect, and return Ray's module.  A Ray that is started has ``environment`` throughout.
@@ -117,9 +119,11 @@ class RaySession:
         self._reaper = Reaper(os.environ[MARK])
         # Ray starts a worker a CPU at once.  With what tasks need in their environment
         # from birth these serve; else each task's first worker would be started anew.
-        with inherited(environment):
+        self._untoken = ask_token(self._ray)
+        with on_loopback(), inherited(environment):
             self._ray.init(
                 address="local",
+                _node_ip_address="127.0.0.1",
                 num_cpus=self._n_cpus or len(os.sched_getaffinity(0)),
                 num_gpus=self._n_gpus,
                 include_dashboard=False,
@@ -192,6 +196,7 @@ class RaySession:
             self._reaper.end_all()
         self._ray.shutdown()
         self._unsilence()
+        self._untoken()
         if self._reaper is not None:
             _BORN_WITH.clear()
             self._reaper.release()
