@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import sys
+import tempfile
 from datetime import UTC, datetime
 
 import numpy as np
@@ -209,3 +211,33 @@ def test_columns_of_old_and_new_parts_that_differ_in_case_are_refused(toys):
     ParquetTable(toys.tables, then).append([{**rows[0], "run_id": "f" * 32, "Y": 1.0}])
     with pytest.raises(IncompatibleTableError, match=r"columns of toy .* are one name to SQL"):
         sql("SELECT avg(y) FROM toy")
+
+
+def test_what_is_too_large_for_memory_goes_to_a_temporary_folder(toys, folder, monkeypatch):
+    """DuckDB's own place for it is .tmp in the working folder, where here a file is in the way."""
+    (folder / ".tmp").write_text("somebody's")
+    (folder / "spill").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder / "spill"))
+    monkeypatch.setitem(sys.modules["lawsweep.api.sql"]._LOCKED, "memory_limit", "30MB")
+    monkeypatch.setitem(sys.modules["lawsweep.api.sql"]._LOCKED, "threads", 1)
+    query = "SELECT a, row_number() OVER (ORDER BY md5(a::varchar)) AS r FROM range(600000) t(a)"
+    assert sql(f"SELECT max(r) AS n FROM ({query})")["n"].to_pylist() == [600_000]
+    assert list((folder / "spill").iterdir()) == []
+    assert (folder / ".tmp").read_text() == "somebody's"
+
+
+@pytest.mark.parametrize("query", [
+    "INSTALL httpfs", "FORCE INSTALL json", "INSTALL spatial FROM 'http://127.0.0.1:1'",
+    "LOAD httpfs", "SELECT * FROM sqlite_scan('a', 'b')", "SELECT * FROM read_csv('/etc/passwd')",
+    "SELECT * FROM read_text('own.txt')", "SELECT * FROM 'own.parquet'", "ATTACH 'own.db'",
+    "COPY (SELECT 1) TO 'out.csv'", "EXPORT DATABASE 'out'", "SET temp_directory = '/tmp/x'",
+    "SELECT * FROM glob('*')", "SELECT getenv('HOME')", "CREATE SECRET s (TYPE s3)",
+])  # fmt: skip
+def test_a_query_reads_no_file_and_installs_nothing(toys, folder, monkeypatch, query):
+    monkeypatch.setenv("HOME", str(folder / "home"))
+    (folder / "home").mkdir()
+    (folder / "own.txt").write_text("secret")
+    before = sorted(p.name for p in folder.rglob("*"))
+    with pytest.raises(InvalidValueError):
+        sql(query)
+    assert sorted(p.name for p in folder.rglob("*")) == before

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +14,16 @@ from lawsweep.core.errors import IncompatibleTableError, InvalidValueError
 from lawsweep.core.names import alike, folded
 
 if TYPE_CHECKING:
+    import duckdb
     import pyarrow as pa
 
 # No file, no network, no variable of this process is within reach of a query.
 _LOCKED: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
     "python_enable_replacements": "false",
+    # Nor is anything fetched to answer one.
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
 }
 _QUOTED = re.compile(r"\"([^\"\n]+)\"|with name (\S+) does not exist")
 
@@ -37,7 +43,7 @@ def sql(query: str, results_dir: str | Path = "results") -> pa.Table:
             "The query is empty; give SQL such as SELECT count(*) FROM ntk_min_eig."
         )
     views = _views(results_dir, query)
-    with duckdb.connect(":memory:", config=_LOCKED) as connection:
+    with _connected() as connection:
         for name, table in views.items():
             connection.register(name, table)
         connection.execute("SET lock_configuration = true")
@@ -53,6 +59,18 @@ def sql(query: str, results_dir: str | Path = "results") -> pa.Table:
             f"The statement {query.strip()[:60]!r} asks for nothing; write a SELECT."
         )
     return table
+
+
+@contextmanager
+def _connected() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection in memory; what is too large goes to a temporary folder, and not to ./.tmp."""
+    import duckdb
+
+    with (
+        tempfile.TemporaryDirectory(prefix="lawsweep-sql-", ignore_cleanup_errors=True) as folder,
+        duckdb.connect(":memory:", config={**_LOCKED, "temp_directory": folder}) as connection,
+    ):
+        yield connection
 
 
 def _views(results_dir: str | Path, query: str) -> dict[str, pa.Table]:

@@ -12,6 +12,7 @@ import click
 
 from lawsweep import __version__
 from lawsweep.cli.options import warnings_as_notes
+from lawsweep.cli.plain_output import plain_output
 from lawsweep.cli.readers import Readers, lasting
 from lawsweep.core.errors import LawsweepError, nearest
 from lawsweep.core.secrets import hide
@@ -111,6 +112,7 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(code)
 
 
+@plain_output()
 def run_command(
     arguments: list[str] | None = None,
     *,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lawsweep.cli.plain_output import one_line
 from lawsweep.core.secrets import hide_overrides
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def print_points(view: Any, limit: int) -> None:
     plan, n_seeds = view.plan, len(view.plan.seeds)
     columns = {**plan.extra, **plan.params}
     n = min(plan.n_points, limit or plan.n_points)
-    cells = [[str(columns[m][i]) for m in columns] for i in range(n)]
+    cells = [[one_line(columns[m][i]) for m in columns] for i in range(n)]
     for i, row in enumerate(cells):
         states = view.states[i * n_seeds : (i + 1) * n_seeds]
         row.append(" ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states)))
@@ -97,7 +98,7 @@ def print_sign_of_life(launch: Any) -> None:
     slow = slow_line(launch)
     where, since = launch.get("host") or "?", launch.get("started_at")
     name = f"launch {launch.get('launch_id') or '?'}" + (f", since {since}" if since else "")
-    click.echo(f"running on {where}: {line(launch)} ({name})")
+    click.echo(one_line(f"running on {where}: {line(launch)} ({name})"))
     if slow is not None:
         click.echo(f"  {slow}")
 
@@ -124,4 +125,4 @@ def typed(sweep: str, overrides: tuple[str, ...]) -> str:
 
 def at(where: Any) -> str:
     """Names and values as ``n=3 seed=0``."""
-    return " ".join(f"{k}={v}" for k, v in where.items())
+    return " ".join(f"{k}={one_line(v)}" for k, v in where.items())

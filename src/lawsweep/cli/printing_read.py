@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from lawsweep.cli.plain_output import one_line
 from lawsweep.cli.printing import at
 
 
@@ -55,7 +56,7 @@ def print_table(table: Any, limit: int) -> None:
 def _cell(value: Any) -> str:
     if value is None:
         return "null"
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    text = f"{value:.6g}" if isinstance(value, float) else one_line(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 

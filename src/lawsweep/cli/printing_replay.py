@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from lawsweep.cli.printing import duration
+from lawsweep.cli.printing import at, duration
 
 
 def print_replay(done: Any) -> None:
     """One row run again: what was compared, how, and each value that differs."""
-    params = " ".join(f"{k}={v}" for k, v in done.params.items())
+    params = at(done.params)
     click.echo(f"{done.experiment} {done.run_id}: {params} seed={done.seed}".replace("  ", " "))
     how = "bit for bit" if done.exact else f"to {done.tolerance:g} relative"
     what = f"{len(done.compared)} values" if done.status_recorded == "ok" else done.status_recorded

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from lawsweep.cli.plain_output import one_line, own_stream, spelled
 from lawsweep.core.outcome import FAILURES
 from lawsweep.core.plan import Plan
 from lawsweep.runner.report import Snapshot, Watcher, describe_snapshot
@@ -106,7 +107,7 @@ class _Failures:
                 params = self._plan.params_of(outcome.index)
                 point = " ".join(f"{k}={v}" for k, v in params.items())
                 seed = self._plan.seed_of(outcome.index)
-                yield f"{outcome.status}: {point} seed={seed}: {''.join(reason)}"
+                yield one_line(f"{outcome.status}: {point} seed={seed}: {''.join(reason)}")
             elif self._n == MAX_FAILURE_LINES + 1:
                 yield "more failures follow; they are rows in the table"
 
@@ -144,7 +145,9 @@ class Display:
 
     def say(self, text: str, style: str | None = None) -> None:
         """Print above the display."""
-        self._console.print(text, style=style, highlight=False, markup=False, soft_wrap=True)
+        self._console.print(
+            spelled(text), style=style, highlight=False, markup=False, soft_wrap=True
+        )
 
     def show(self, state: Mapping[str, Any]) -> None:
         """Show where a launch is."""
@@ -156,7 +159,7 @@ class Display:
             self._task, total=state.get("planned"), completed=done, description=line(state)
         )
         slow = slow_line(state)
-        foot = () if slow is None else (Text(slow, overflow="ellipsis", no_wrap=True),)
+        foot = () if slow is None else (Text(one_line(slow), overflow="ellipsis", no_wrap=True),)
         self._live.update(Group(self._bar, *foot))
 
 
@@ -167,7 +170,7 @@ def display() -> Iterator[Display]:
     from rich.live import Live
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-    console = Console(stderr=True)
+    console = Console(file=own_stream(sys.stderr))
     bar = Progress(SpinnerColumn(), BarColumn(), TextColumn("{task.description}"), console=console)
     with Live(bar, console=console, transient=True, refresh_per_second=5) as live:
         yield Display(console, bar, live)

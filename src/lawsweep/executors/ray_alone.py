@@ -7,6 +7,7 @@ in no file.  From 2.52 on there are tokens at all.
 
 from __future__ import annotations
 
+import importlib
 import os
 import secrets
 from collections.abc import Callable, Iterator
@@ -29,18 +30,18 @@ def ask_token(ray: Any) -> Callable[[], None]:
     """
     if MODE in os.environ:
         return lambda: None
-    try:
-        from ray._raylet import AuthenticationTokenLoader, Config
-    except ImportError:
+    raylet: Any = importlib.import_module("ray._raylet")
+    loader = getattr(raylet, "AuthenticationTokenLoader", None)
+    if loader is None:
         raise ExecutorError(
             f"Ray {getattr(ray, '__version__', '')} lets everybody in who reaches it: it knows no "
             "token. Install ray>=2.52, or use executor=serial."
-        ) from None
+        )
 
     def look_again() -> None:
         # Ray reads both once; in a process that has imported it before they are known otherwise.
-        Config.initialize("")
-        AuthenticationTokenLoader.instance().reset_cache()
+        raylet.Config.initialize("")
+        loader.instance().reset_cache()
 
     before = os.environ.get(TOKEN)
     os.environ[MODE], os.environ[TOKEN] = "token", secrets.token_hex(32)
