@@ -98,7 +98,9 @@ def test_scaling_in_betas_and_parameterisation():
 
 
 def test_linear_networks_have_no_floor():
-    assert layer_limits((5, 6, 7, 1), activation("linear")).values == (0.0, 0.0, 0.0)
+    # The slope is 1 and its mean over 321 nodes off by 321 eps at most: its variance by the square.
+    for value in layer_limits((5, 6, 7, 1), activation("linear")).values:
+        assert 0 <= value <= 6 * 7 * (321 * 2.0**-52) ** 2
 
 
 def test_wrong_number_of_betas():

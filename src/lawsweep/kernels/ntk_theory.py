@@ -33,7 +33,7 @@ c1 = Var(sigma') q0 + E[sigma'^2] q1 and c2 = s^2 q1 with q0 = D0_2, q1 = D1_2.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -126,22 +126,24 @@ def moments(act: Activation, mean_square: float, variance: float, step: float = 
     nodes, outer = (z, weights) if mean_square > 0 else (z.new_zeros(1), z.new_ones(1))
     c, s = math.sqrt(mean_square) * nodes, math.sqrt(variance)
     if act.name in SLOPES and s > 0:
-        means = _kinked(c, s, SLOPES[act.name])
+        first, second, slope, slope_square = _kinked(c, s, SLOPES[act.name])
+        spread, slope_spread = second - first**2, slope_square - slope**2
     else:
         g = c.unsqueeze(1) + s * z
-        means = [function(g) @ weights for function in (act.f, _squared(act.f))]
-        means += [function(g) @ weights for function in (act.df, _squared(act.df))]
-    first, second, slope, slope_square = means
+        first, spread = _mean_and_variance(act.f(g), weights)
+        slope, slope_spread = _mean_and_variance(act.df(g), weights)
     return Moments(
         float(outer @ first**2),
-        float(outer @ (second - first**2).clamp_min(0.0)),
+        float(outer @ spread.clamp_min(0.0)),
         float(outer @ slope**2),
-        float(outer @ (slope_square - slope**2).clamp_min(0.0)),
+        float(outer @ slope_spread.clamp_min(0.0)),
     )
 
 
-def _squared(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    return lambda g: function(g) ** 2
+def _mean_and_variance(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Over the last axis.  About the mean, so that a constant has a variance of eps^2, not eps."""
+    mean = values @ weights
+    return mean, (values - mean.unsqueeze(1)) ** 2 @ weights
 
 
 def _kinked(c: Tensor, s: float, slope: float) -> list[Tensor]:
