@@ -207,7 +207,7 @@ def test_the_dictionary_says_what_every_column_is(table, tmp_path):
     of = {r["column"]: r for r in rows}
     assert of["value"] == {
         "column": "value", "type": "double", "unit": "nat", "meaning": "the measured value",
-        "source": "", "role": "metric", "allowed": "", "default": "",
+        "source": "", "role": "metric", "allowed": "", "default": "", "chaotic": "",
         "n_rows": 8, "n_missing": 3, "n_nan": 1, "n_infinite": 2,
     }  # fmt: skip
     assert all(r["meaning"] and r["unit"] for r in rows)

@@ -59,9 +59,9 @@ INT64_MAX = 2**63 - 1
 class Field:
     """Meaning, unit and range of a field, written inside ``Annotated[type, Field(...)]``.
 
-    ``chaotic`` is said of a metric that long computations make of amplified rounding: with another
-    processor, thread count or company it may be another number of the same law.  ``steps`` are the
-    places of a list metric's values along the computation: after how many steps each was taken.
+    ``chaotic`` is said of a metric that turns on the last bit (the end of long training, a count of
+    a solver's steps): with another processor, thread count or company it may be another.  ``steps``
+    are the places of a list metric's values along the computation: after how many steps each is.
     """
 
     meaning: str = ""

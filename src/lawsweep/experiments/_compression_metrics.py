@@ -112,7 +112,9 @@ class Metrics:
     hessian_min: Annotated[
         float | None, Field("least eigenvalue of J's Hessian; null with newton_cg and lbfgs")
     ]
-    n_iterations: Annotated[int, Field("trust-region steps of the best restart", unit="steps")]
+    n_iterations: Annotated[
+        int, Field("trust-region steps of the best restart", unit="steps", chaotic=True)
+    ]
     n_restarts_converged: Annotated[int, Field("restarts that converged")]
     n_restarts_agreeing: Annotated[int, Field("converged restarts that share the best loss")]
     n_minima: Annotated[int, Field("distinct losses among the converged restarts")]

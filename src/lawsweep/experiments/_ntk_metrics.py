@@ -29,7 +29,7 @@ class Metrics:
         Field("dense, cholesky_lanczos, mixed, matrix_free, sharded, or exact for a named zero"),
     ]
     stop_reason: Annotated[str, Field("why the solver ended")]
-    n_iterations: Annotated[int, Field("Lanczos steps")]
+    n_iterations: Annotated[int, Field("Lanczos steps", chaotic=True)]
     converged: Annotated[
         bool,
         Field("lambda_min may be used: what is known of it is not wider than a hundredth of it"),

@@ -13,7 +13,9 @@ from lawsweep.core.experiment import Experiment
 from lawsweep.core.schema import FieldSpec
 
 # The dictionary's own columns.  Text, but for the counts (None: cannot be counted here).
-_TEXTS = ("column", "type", "unit", "meaning", "source", "role", "allowed", "default")
+_TEXTS = (
+    "column", "type", "unit", "meaning", "source", "role", "allowed", "default", "chaotic",
+)  # fmt: skip
 _COUNTS = ("n_rows", "n_missing", "n_nan", "n_infinite")
 
 
@@ -22,9 +24,10 @@ def data_dictionary(table: pa.Table, experiment: Experiment | None = None) -> li
 
     Each row has ``column``, ``type``, ``unit``, ``meaning``, ``source``, ``role`` (run, param,
     metric, array, axis), ``allowed`` (choices or range), ``default`` (JSON; empty for none),
-    ``n_rows``, ``n_missing``, ``n_nan``, ``n_infinite``.  In a list column a row is missing as a
-    whole, while NaN and infinities are counted among the lists' elements.  Allowed values and
-    defaults are known only with the experiment; all else comes from the table itself.
+    ``chaotic`` (true where the metric turns on the last bit), ``n_rows``, ``n_missing``, ``n_nan``,
+    ``n_infinite``.  In a list column a row is missing as a whole, while NaN and infinities are
+    counted among the lists' elements.  Allowed values and defaults are known only with the
+    experiment; all else comes from the table itself.
     """
     specs: dict[str, FieldSpec] = {}
     if experiment is not None:
@@ -50,6 +53,7 @@ def _row(field: pa.Field, column: pa.ChunkedArray, spec: FieldSpec | None) -> di
         # A metric's range is not held: what was measured is data.
         "allowed": _allowed(spec) if spec is not None and role == "param" else "",
         "default": _default(spec) if spec is not None and role == "param" else "",
+        "chaotic": told.get("chaotic", ""),
         "n_rows": len(column),
         "n_missing": column.null_count,
         "n_nan": _count(pc.is_nan(values)) if is_real else 0,
@@ -77,6 +81,7 @@ def _array_row(spec: FieldSpec) -> dict[str, Any]:
         "role": "array",
         "allowed": "",
         "default": "",
+        "chaotic": "true" if spec.info.chaotic else "",
         **dict.fromkeys(_COUNTS),
     }
 
