@@ -2,10 +2,11 @@
 
 ``make test-portable`` runs this: under each setting the tests marked ``portable`` (those that
 compare what two calls of a BLAS gave) and a third of the others, so that every test runs under
-some.  With ``--all`` every test runs under every setting, and again with four busy processes
-beside it (half an hour on two cores).  The variables are those of MKL, torch and OpenBLAS; where a
-library does not know one it changes nothing.  ``LAWSWEEP_TEST_ROUNDING`` is ours: see
-``support/another_blas.py``.
+some; under another rounding, which makes each call slow, only the former.  With ``--all`` every
+test runs under every setting, and again with four busy processes beside it (an hour on two cores).
+
+The variables are those of MKL, torch and OpenBLAS; where a library does not know one it changes
+nothing.  ``LAWSWEEP_TEST_ROUNDING`` is ours: see ``support/another_blas.py``.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ def tests_under(name: str, setting: dict[str, str], share: str | None) -> int:
     if share is not None:
         environment["LAWSWEEP_TEST_SHARE"] = share
     words = ["-m", "pytest", "-q", "-n", "2", "--no-header", *FOLDERS]
+    if share is not None and "LAWSWEEP_TEST_ROUNDING" in setting:
+        words += ["-m", "portable"]
     return subprocess.run([sys.executable, *words], env=environment, check=False).returncode
 
 

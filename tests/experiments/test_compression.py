@@ -289,6 +289,7 @@ def differing(one, other):
         {"n_compressed": 3, "n_target": 12, "dtype": "float32"},
     ],
 )
+@pytest.mark.portable
 def test_runs_fused_are_the_runs_alone(fields):
     params = compression.bind({**POINT, **fields})
     seeds = [4, 0, 9]

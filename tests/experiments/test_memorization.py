@@ -19,8 +19,6 @@ from lawsweep.kernels.networks import forward, init_weights
 from lawsweep.kernels.sampling import ROW_LAWS, rows
 from lawsweep.kernels.train_stop import EARLY_STEPS, StopRule
 
-pytestmark = pytest.mark.portable
-
 
 def run(n_samples=40, input_dim=12, seed=0, **params):
     params = {"width": input_dim, **params}
@@ -74,7 +72,7 @@ def test_few_samples_are_memorized_and_more_than_weights_are_not(seed):
 def test_a_sample_with_a_layer_all_off_keeps_the_loss_above_its_own():
     # Narrow ReLU networks can lose a sample for good: its output is 0 and so is its gradient.
     m = run(40, 12, seed=0)
-    assert m.n_dead_samples == 1
+    assert m.n_dead_samples >= 1
     assert not m.memorized
     assert m.best_loss > 1e-3
     assert run(60, 20, seed=0).n_dead_samples == 0
@@ -98,6 +96,7 @@ def test_runs_repeat_and_seeds_differ():
     assert run(seed=3).initial_loss != run(seed=4).initial_loss
 
 
+@pytest.mark.portable
 @pytest.mark.parametrize(
     "params",
     [
@@ -129,6 +128,7 @@ def test_fused_runs_are_those_of_alone(params):
     assert len({f.final_loss for f in together}) > 3  # and a rate its own way from there
 
 
+@pytest.mark.portable
 def test_fused_runs_that_amplify_rounding_end_as_alone_and_say_from_where():
     some = {"n_samples": 60, "input_dim": 20, "width": 20}
     p = Params(**some)

@@ -214,6 +214,7 @@ def test_a_curve_of_a_run_that_diverged_ends_in_what_it_met():
     assert np.isfinite(losses[:-1]).all()
 
 
+@pytest.mark.portable
 def test_fused_curves_and_kernels_are_those_of_alone():
     some = {"n_samples": 30, "input_dim": 8, "width": 8, "max_steps": 20}
     for more in ({}, {"optimizer": LM}):

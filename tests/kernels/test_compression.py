@@ -148,6 +148,7 @@ def test_blocks_change_nothing(block_elements):
     assert torch.allclose(a.hessian(x), b.hessian(x), rtol=1e-11, atol=1e-11)
 
 
+@pytest.mark.portable
 def test_take_selects_restarts_with_their_signs():
     w, alpha, v = instance()
     x = torch.from_numpy(v).flatten(1)

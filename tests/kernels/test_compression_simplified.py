@@ -150,6 +150,7 @@ def test_restarts_of_their_own_moments_are_as_if_alone():
             assert torch.allclose(a, b, rtol=1e-13, atol=1e-15)
 
 
+@pytest.mark.portable
 def test_targets_in_a_batch_are_as_if_alone():
     targets = [sphere(5, 40, seed) for seed in range(3)]
     w, alpha = (torch.stack(x) for x in zip(*targets, strict=True))

@@ -224,6 +224,7 @@ def test_a_perfect_copy_is_found_and_has_loss_zero():
         assert norm + float(found.loss[good].min()) == pytest.approx(0.0, abs=1e-12)
 
 
+@pytest.mark.portable
 def test_zero_rows_stay_where_they_are():
     loss, x, _, _ = instance()
     x[0, 4:8] = 0.0

@@ -85,6 +85,7 @@ def test_a_crew_within_a_piece_is_one_thread(three_threads):
     assert counts == [1] * 4
 
 
+@pytest.mark.portable
 def test_kernels_do_not_depend_on_the_number_of_threads(monkeypatch, three_threads):
     """To rounding; on some processors the Gram to the bit, but that is theirs."""
     for name in ("ALONE", "ROWS", "BLOCK"):

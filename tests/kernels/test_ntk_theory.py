@@ -97,6 +97,7 @@ def test_scaling_in_betas_and_parameterisation():
     assert scaled == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.portable
 def test_linear_networks_have_no_floor():
     # The slope is 1 and its mean over 321 nodes off by 321 eps at most: its variance by the square.
     for value in layer_limits((5, 6, 7, 1), activation("linear")).values:

@@ -24,6 +24,7 @@ from lawsweep.store.gc import gc
 from lawsweep.store.local_folder import LocalFolder
 from lawsweep.store.parquet import ParquetTable
 from lawsweep.store.places import open_folder
+from lawsweep.store.stored import stored_experiment
 from lawsweep.store.sweep_folder import SweepFolder
 from lawsweep.store.verify import verify
 from lawsweep.store.verify_rows import check_ids
@@ -180,6 +181,9 @@ def test_amplified_rounding_between_two_machines_is_a_note_where_the_metric_says
     table = ParquetTable(tmp_path / "tables", chaotic)
     write_part(table, [row(n) for n in (1, 2, 3)])
     write_part(table, [row(1, y=1.5, second=5, host="g"), row(2, second=5, host="g")])
+    # Who has only the parts is told, too.
+    stored = stored_experiment(open_folder(tmp_path / "tables"), "toy")
+    assert [m.info.chaotic for m in stored.metrics] == [True, False, False]
     finding = only(verify(table), "note", "repeats")
     assert (finding.n, "amplify rounding" in finding.message) == (1, True)
     # In the same place, or in a metric that says nothing, it is what it always was.

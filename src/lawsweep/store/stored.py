@@ -90,7 +90,12 @@ def _spec(field: pa.Field, role: bytes, defaults: dict[str, Any]) -> FieldSpec |
     if isinstance(default, list):
         default = tuple(_number(kind, v) for v in default)
     text = {k.decode(): v.decode("utf-8", "replace") for k, v in told.items()}
-    info = Field(text.get("meaning", ""), text.get("unit", "1"), text.get("source", ""))
+    info = Field(
+        text.get("meaning", ""),
+        text.get("unit", "1"),
+        text.get("source", ""),
+        chaotic=text.get("chaotic") == "true",
+    )
     return FieldSpec(field.name, kind, True, is_tuple, None, _number(kind, default), info)
 
 
