@@ -140,6 +140,22 @@ def test_import_from_the_command_line(lawsweep, run_toys, folder):
     assert (answer["run_ids"], len(answer["kept"])) == ([], 2)
 
 
+def test_several_files_come_before_the_sweep(lawsweep, toy_sweep, folder):
+    (folder / "one.csv").write_text("n,y,draws,seed\n10,1.5,10,0\n")
+    (folder / "two.tsv").write_text("n\ty\tdraws\tseed\n20\t2.5\t20\t0\n")
+    words = ("import", "one.csv", "two.tsv", "toys", "seeds=1")
+    code, out, _ = lawsweep(*words)
+    assert code == 0
+    assert "the files have no converged: missing in these rows" in out
+    assert "2 rows of toy imported from one.csv, two.tsv (launch " in out
+    launch = json.loads(lawsweep("show", toy_table().read()["run_id"][0].as_py(), "--json")[1])
+    assert launch["launch"]["command"] == "lawsweep import one.csv two.tsv toys seeds=1"
+    for words in ((), ("one.csv",), ("one.csv", "two.tsv")):
+        code, _, err = lawsweep("import", *words)
+        assert code == 2
+        assert "import takes a file (or several) and then a sweep or an experiment" in err
+
+
 def test_import_into_an_experiment(lawsweep, folder):
     (folder / "theirs.csv").write_text("n,y\n10,1.5\n")
     code, out, _ = lawsweep("import", "theirs.csv", "toys:toy", "results_dir=own", "--seed", "3")

@@ -44,7 +44,7 @@ def show(run_id: str, overrides: tuple[str, ...], with_meanings: bool, as_json: 
 @click.command(short_help="The tidy table as Parquet, CSV or JSON lines.")
 @sweep_arguments
 @click.option(
-    "-o", "--output", type=click.Path(path_type=str), help="File: .parquet, .csv or .json."
+    "-o", "--output", type=click.Path(path_type=str), help="File: .parquet, .csv, .tsv or .json."
 )
 @click.option("--no-dictionary", is_flag=True, help="Do not write the data dictionary beside it.")
 @json_option
@@ -190,7 +190,7 @@ def compare(
 @click.command(short_help="Ask all tables a question in SQL.")
 @click.argument("query")
 @click.argument("overrides", nargs=-1)
-@click.option("-o", "--output", help="File: .parquet, .csv or .json.")
+@click.option("-o", "--output", help="File: .parquet, .csv, .tsv or .json.")
 @click.option(
     "--limit", type=click.IntRange(0), default=40, show_default=True, help="Rows to print; 0: all."
 )

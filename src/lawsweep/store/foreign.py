@@ -51,7 +51,11 @@ def is_file_name(text: str) -> bool:
 
 
 def open_source(
-    path: Path, taker: str = "import", what: str = "file", rows: str = "rows"
+    path: Path,
+    taker: str = "import",
+    what: str = "file",
+    rows: str = "rows",
+    max_rows: int = MAX_ROWS,
 ) -> Source:
     """Open a file.  Raises StoreError or InvalidValueError, in one sentence, for a bad one.
 
@@ -72,9 +76,9 @@ def open_source(
         raise _unreadable(path, error) from None
     if not source.n_rows:
         raise InvalidValueError(f"The {what} {path} holds no {rows}.")
-    if source.n_rows > MAX_ROWS:
+    if source.n_rows > max_rows:
         raise InvalidValueError(
-            f"{path} has {source.n_rows:,} {rows}, and {taker} takes {MAX_ROWS:,} at a time. "
+            f"{path} has {source.n_rows:,} {rows}, and {taker} takes {max_rows:,} at a time. "
             "Split it."
         )
     return source

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lawsweep.core.errors import InvalidValueError
+from lawsweep.core.points import MAX_POINTS
 from lawsweep.core.schema import FieldSpec
 from lawsweep.store.foreign import open_source
 
@@ -20,7 +21,7 @@ def read_points(path: Path, specs: Mapping[str, FieldSpec], limit: int) -> dict[
     none, what looks like a number is one.  Raises StoreError when the file cannot be read,
     InvalidValueError when it holds no points, or more than ``limit``.
     """
-    source = open_source(path, "points", "points file", "points")
+    source = open_source(path, "points", "points file", "points", MAX_POINTS)
     if len(source.names) > MAX_COLUMNS:
         raise InvalidValueError(
             f"The points file {path} has {len(source.names):,} columns, and at most "
