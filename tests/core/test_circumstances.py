@@ -14,7 +14,7 @@ from toys import toy
 
 from lawsweep.core import computing
 from lawsweep.core.circumstances import CIRCUMSTANCES, OF_OUTCOME
-from lawsweep.core.experiment import RESERVED
+from lawsweep.core.definition import RESERVED
 from lawsweep.store.compact import compact
 from lawsweep.store.parquet import ParquetTable
 from lawsweep.store.parts import read_part

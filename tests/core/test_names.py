@@ -9,8 +9,8 @@ from toys import toy
 
 from lawsweep import Array, experiment
 from lawsweep.core.circumstances import CIRCUMSTANCES
+from lawsweep.core.definition import RESERVED
 from lawsweep.core.errors import InvalidValueError, nearest
-from lawsweep.core.experiment import RESERVED
 from lawsweep.core.names import alike, folded
 from lawsweep.core.plan import make_plan
 from lawsweep.core.registry import experiment_names, find_experiment
