@@ -67,10 +67,18 @@ def test_fits_stand_side_by_side(toys):
     assert pair.a["exponent"].estimate != pair.b["exponent"].estimate
     without = dataclasses.replace(other, fits=())
     assert compare(toys, without).fits == ()
-    broken = dataclasses.replace(other, fits=({**toys.fits[0], "where": "n > 1000"},))
-    found = compare(toys, broken)
+    broken = dataclasses.replace(other, fits=({**toys.fits[0], "where": "y > 1e9"},))
+    (pair,) = compare(toys, broken).fits
+    assert (pair.a.reason, pair.b.parameters) == (None, ())
+    assert "leaves no row" in pair.b.reason
+    grouped = {**toys.fits[0], "by": "draws"}
+    first, second = (
+        dataclasses.replace(s, fits=({**grouped, "where": w},))
+        for s, w in ((toys, "y > 0"), (other, "y > 1e9"))
+    )
+    found = compare(first, second)
     assert found.fits == ()
-    assert "cannot be fitted" in found.notes[0]
+    assert "cannot be fitted: no fit of y against n: its where" in found.notes[0]
 
 
 def test_missing_and_nan_are_no_numbers_and_no_match(folder):

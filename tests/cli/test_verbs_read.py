@@ -195,8 +195,8 @@ def test_an_empty_results_folder_is_no_error_of_sql(lawsweep, folder):
 
 def test_a_figure_that_cannot_be_drawn_costs_the_others_and_the_fits_nothing(lawsweep, toy_sweep):
     bad = (
-        "figures=[{kind: curve, x: n, y: y, where: 'n > 1000'}, {kind: scatter, x: n, y: y}, "
-        "{kind: curve, name: third, x: n, y: y, where: 'n < 0'}]"
+        "figures=[{kind: curve, x: n, y: y, where: 'y > 1e9'}, {kind: scatter, x: n, y: y}, "
+        "{kind: curve, name: third, x: n, y: y, where: 'y < -1e9'}]"
     )
     code, out, err = lawsweep("run", "toys", bad)
     assert code == 0

@@ -223,6 +223,8 @@ def _fits(
         except LawsweepError as error:
             notes.append(f"{sweep.name} cannot be fitted: {error}")
             results = []
+        lost = [r for r in results if r.spec.by and not r.group]  # as a whole, before its groups
+        notes += [f"{sweep.name} cannot be fitted: {r.summary()}" for r in lost]
         found.append({_fit_key(r, apart): r for r in results})
     pairs = [
         FitPair(name=r.spec.name, group=dict(r.group), a=r, b=found[1][k])
