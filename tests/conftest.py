@@ -21,15 +21,19 @@ sys.path.insert(0, str(SUPPORT))
 
 
 def pytest_collection_modifyitems(config, items):
-    """With LAWSWEEP_TEST_SHARE=i/n (tests/portable.py): the portable ones, and so many others."""
+    """With LAWSWEEP_TEST_SHARE=i/n (tests/portable.py): the portable ones, and so many of the
+    others that are not slow.
+    """
     share = os.environ.get("LAWSWEEP_TEST_SHARE")
     if not share:
         return
     i, n = map(int, share.split("/"))
 
     def stays(item):
-        place = zlib.crc32(item.nodeid.encode()) % n
-        return place == i or item.get_closest_marker("portable") is not None
+        if item.get_closest_marker("portable") is not None:
+            return True
+        slow = item.get_closest_marker("slow") is not None
+        return not slow and zlib.crc32(item.nodeid.encode()) % n == i
 
     config.hook.pytest_deselected(items=[item for item in items if not stays(item)])
     items[:] = filter(stays, items)
