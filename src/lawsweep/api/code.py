@@ -6,10 +6,13 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lawsweep.api.study import Study
 from lawsweep.core.source import OtherCode
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SHOWN = 4  # files that a sentence names
 
@@ -34,16 +37,18 @@ class OtherRows:
         )
 
 
-def other_rows(opened: Study) -> OtherRows | None:
+def other_rows(opened: Study, rows: pa.Table | None = None) -> OtherRows | None:
     """Rows of the sweep that code other than today's made; None where there are none.
 
-    Rows whose launch does not say which code it ran (older ones, imports) are not counted.
+    ``rows`` are the sweep's, where they have been read.  Rows whose launch does not say which code
+    it ran (older ones, imports) are not counted.
     """
-    changed = _changed(opened)
+    ids = None if rows is None else rows["launch_id"].to_pylist()
+    changed = _changed(opened, opened.table.launches() if ids is None else set(ids) - {None})
     if not changed:
         return None
-    made = opened.table.launch_ids(opened.plan.run_ids)
-    counts = Counter(i for i in made.values() if i in changed)
+    made = list(opened.table.launch_ids(opened.plan.run_ids).values()) if ids is None else ids
+    counts = Counter(i for i in made if i in changed)
     if not counts:
         return None
     files = tuple(sorted({f for i in counts for f in changed[str(i)]}))
@@ -51,12 +56,12 @@ def other_rows(opened: Study) -> OtherRows | None:
     return OtherRows(experiment.name, experiment.version, counts.total(), len(made), files)
 
 
-def _changed(opened: Study) -> dict[str, tuple[str, ...]]:
-    """Launches into the table that ran other code, and the files that differ."""
+def _changed(opened: Study, launches: set[str]) -> dict[str, tuple[str, ...]]:
+    """Those of the launches that ran other code, and the files that differ."""
     from lawsweep.store.sweep_folder import find_launches
 
     compare = OtherCode(opened.plan.experiment)
-    records = find_launches(opened.sweep.results, opened.table.launches())
+    records = find_launches(opened.sweep.results, launches)
     found = {i: compare.changed(_code(record)) for i, record in records.items()}
     return {i: files for i, files in found.items() if files}
 
@@ -66,9 +71,9 @@ def _code(record: Mapping[str, Any]) -> Mapping[str, Any]:
     return code if isinstance(code, Mapping) else {}
 
 
-def tell_other_rows(opened: Study) -> None:
+def tell_other_rows(opened: Study, rows: pa.Table | None = None) -> None:
     """Warn of rows that other code made."""
     from lawsweep.store.skipping import OtherCodeWarning
 
-    if (found := other_rows(opened)) is not None:
+    if (found := other_rows(opened, rows)) is not None:
         warnings.warn(str(found), OtherCodeWarning, stacklevel=3)

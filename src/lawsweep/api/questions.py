@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.plan import Plan
+from lawsweep.core.secrets import hide_overrides
 from lawsweep.core.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def describe_question(sweep: Sweep, plan: Plan) -> dict[str, Any]:
     return {
         "sweep": sweep.name,
         "variant": sweep.variant,
-        "overrides": list(sweep.asking) if sweep.variant else [],
+        "overrides": hide_overrides(sweep.asking) if sweep.variant else [],
         "experiment": plan.experiment.name,
         "file": sweep.file[0] if sweep.file else None,
         "file_hash": sweep.file[1] if sweep.file else None,

@@ -44,7 +44,7 @@ def load_arrow(sweep: Sweep) -> pa.Table:
     opened = study(sweep)
     rows = opened.table.read(opened.plan.run_ids)
     tell_skipped(opened.table.folder, opened.table.skipped)
-    tell_other_rows(opened)
+    tell_other_rows(opened, rows)
     where = {r: i for i, r in enumerate(rows["run_id"].to_pylist())}
     found = rows.take(pa.array([where.get(r) for r in opened.plan.run_ids], type=pa.int64()))
     tidy = plan_table(opened.plan)

@@ -46,10 +46,11 @@ def find_experiment(name: str, folder: Path | None = None) -> Experiment:
         target = installed[name]
     module_name, _, attribute = target.partition(":")
     place = str((folder or Path.cwd()).resolve())
-    if ":" in name:  # of the user's own; an installed one is not looked for there
+    own = ":" in name  # an installed one is not looked for in the folder
+    if own or place in (str(Path(p).resolve()) for p in sys.path):
         refuse_clashes(Path(place))
-        if place not in sys.path:
-            sys.path.insert(0, place)  # stays: Ray's workers take over this path
+    if own and place not in sys.path:
+        sys.path.insert(0, place)  # stays: Ray's workers take over this path
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
