@@ -43,6 +43,16 @@ def test_a_line(changes, expected):
     assert progress.line(describe_snapshot(snapshot(**changes))).endswith(expected)
 
 
+def test_what_an_interrupt_waits_for_is_named():
+    assert progress.finishing_line(describe_snapshot(snapshot())) is None
+    under_way = (UnderWay(12.2, {"n": 500, "width": 64}, 3), UnderWay(0.4, {"n": 2, "width": 8}, 0))
+    waiting = snapshot(finishing_s=5.0, n_busy=2, slowest=under_way)
+    assert progress.finishing_line(describe_snapshot(waiting)) == (
+        "finishing 2 runs or groups for at most 5 s; Ctrl-C again stops now: "
+        "n=500 width=64 seed=3 (12 s); n=2 width=8 seed=0 (0 s)"
+    )
+
+
 def test_runs_that_take_long_are_named():
     slow = (UnderWay(3700.0, {"n": 9, "width": 64}, 3), UnderWay(62.0, {"n": 8}, 0),
             UnderWay(9.0, {"n": 7}, 1))  # fmt: skip

@@ -10,7 +10,15 @@ from toys import fusable
 
 from lawsweep import Cost
 from lawsweep.core.plan import make_plan
-from lawsweep.runner.backlog import FINEST_S, GROUP_S, MAX_BATCH, TARGET_S, Backlog
+from lawsweep.runner.backlog import (
+    FINEST_S,
+    FIRST_BATCH,
+    FIRST_LOOKS,
+    GROUP_S,
+    MAX_BATCH,
+    TARGET_S,
+    Backlog,
+)
 from lawsweep.runner.costs import BASE_MEMORY_BYTES, MEMORY_MARGIN, CostModel
 from lawsweep.runner.fusing import FAILURES_IN_A_ROW, ONE_ACCIDENT_S, FusingPolicy, kin_of
 
@@ -109,8 +117,49 @@ def test_a_group_fits_into_a_slots_memory():
 
 def test_longest_first_holds_for_groups():
     backlog = made(None, cost=lambda p: Cost(flops=1e9 * p.n), n=[5, 900, 40])
+    backlog.costs.learn(0, 0.01, n_fused=2)
     order = [backlog.plan.params_of(r.index)["n"] for c in drain(backlog) for r in c.runs]
     assert order == [900] * 10 + [40] * 10 + [5] * 10
+
+
+def test_while_nothing_is_known_a_few_short_runs_give_the_first_rows():
+    """A guess that is ten times too low would else keep every slot busy for a minute, rowless."""
+    backlog = made(None, cost=lambda p: Cost(flops=1e9 * p.n), n=[5, 6, 900, 40])
+    cuts = drain(backlog)
+    n_of = [[backlog.plan.params_of(r.index)["n"] for r in c.runs] for c in cuts]
+    assert n_of[:FIRST_LOOKS] == [[5] * FIRST_BATCH] * 2 + [[5] * 2]
+    assert [c.groups for c in cuts[:FIRST_LOOKS]] == [(4,), (4,), (2,)]
+    rest = [n for ns in n_of[FIRST_LOOKS:] for n in ns]
+    assert rest == [900] * 10 + [40] * 10 + [6] * 10  # then longest first, as ever
+    runs = [r.index for c in cuts for r in c.runs]
+    assert sorted(runs) == list(range(40))
+    # Where none are short, few are left, or something is known, there is nothing to look for.
+    for costs, n in ((lambda p: Cost(flops=1e9 * p.n), [800, 900]), (None, [5, 6, 900, 40])):
+        first = made(None, cost=costs, n=n).take(2)
+        assert first.runs[0].index == (10 if costs else 0)
+    few = made(None, n_seeds=2, cost=lambda p: Cost(flops=1e9 * p.n), n=[5, 900])
+    assert few.plan.params_of(few.take(2).runs[0].index)["n"] == 900
+
+
+def test_first_looks_keep_to_the_cap_the_memory_and_one_kind():
+    costs = {"cost": lambda p: Cost(flops=1e9 * p.n), "n": [5, 6, 900, 40]}
+    assert [c.groups for c in drain(made(None, max_fused=1, **costs))][:3] == [()] * 3
+    assert made(None, max_fused=2, **costs).take(2).groups == (2,)
+    room = MEMORY_MARGIN * (BASE_MEMORY_BYTES + 3.5e9)
+    held = made(None, cost=lambda p: Cost(flops=1e9 * p.n, memory_bytes=1e9), n=[5, 6, 900, 40])
+    assert held.take(2, room).groups == (3,)
+
+
+def test_a_group_of_what_was_never_measured_is_smaller():
+    """Runs 200 times as long as any that was measured: a guess, which may be far too low."""
+    backlog = made(None, n_seeds=200, cost=lambda p: Cost(flops=1e7 * p.n), n=[5, 1000])
+    for _ in range(20):
+        backlog.costs.learn(0, float(backlog.costs.prior_s[0]), n_fused=4)
+    expected = backlog.costs.seconds(200)
+    assert 1 <= len(backlog.take(2).runs) <= max(1.0, GROUP_S / (2 * expected))
+    for _ in range(20):
+        backlog.costs.learn(200, expected, n_fused=4)
+    assert len(backlog.take(2).runs) > GROUP_S / (2 * expected)
 
 
 def test_runs_of_a_lost_group_come_back_alone():

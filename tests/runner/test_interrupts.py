@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 
 import pytest
 from toys import faulty
 
+from lawsweep.core.outcome import Event
 from lawsweep.core.plan import make_plan
 from lawsweep.core.sweep import OnFailure
 from lawsweep.executors.serial import SerialExecutor
+from lawsweep.runner import run_plan
 from lawsweep.runner.interrupts import Interrupts
 from lawsweep.runner.run_plan import Launch
 from lawsweep.store.parquet import ParquetTable
@@ -169,3 +172,64 @@ def test_other_threads_have_no_signals(plan, tmp_path):
     thread.start()
     thread.join(60)
     assert reports[0].statuses["ok"] == 40
+
+
+class Elsewhere(Remote):
+    """Runs elsewhere, a tenth of a second each; the first poll that has news is interrupted."""
+
+    n_interrupts = 1
+    polls = 0
+
+    def poll(self, timeout_s):
+        events = [Event(t.id) for t, _ in self._queue] if not self.polls else []
+        self.polls += 1
+        if self.polls == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+            return events
+        if timeout_s > 0 and self.polls < 5:
+            if self.polls == 3 and self.n_interrupts > 1:
+                os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.01)
+            return []
+        return super().poll(timeout_s)
+
+
+def test_runs_under_way_are_finished_and_no_more_are_begun(tmp_path):
+    plan = make_plan(faulty, axes={"i": "range(3, 43)"})
+    table, executor, seen = ParquetTable(tmp_path, faulty), Elsewhere(), []
+    executor.start(faulty)
+    report = Launch(
+        plan, table, executor, launch_id="L", on_failure=OnFailure(), watcher=seen.append
+    ).run()
+    assert report.stopped == "interrupted"
+    (told,) = [s for s in seen if s.finishing_s is not None]
+    assert told.finishing_s == run_plan.FINISH_S
+    assert [u.params["i"] for u in told.slowest][:1] == [3]
+    # The batches that had begun, whole; of the others none.
+    assert 1 <= len(table.done()) == report.statuses["ok"] < 40
+    assert not executor._queue
+
+
+def test_a_second_interrupt_does_not_wait_for_them(tmp_path):
+    plan = make_plan(faulty, axes={"i": "range(3, 43)"})
+    table, executor = ParquetTable(tmp_path, faulty), Elsewhere()
+    executor.n_interrupts = 2
+    executor.start(faulty)
+    with pytest.raises(KeyboardInterrupt):
+        Launch(plan, table, executor, launch_id="L", on_failure=OnFailure()).run()
+    assert executor.polls == 3
+
+
+def test_what_does_not_finish_in_time_is_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_plan, "FINISH_S", 0.05)
+
+    class Slow(Elsewhere):
+        def poll(self, timeout_s):
+            self.polls = min(self.polls, 2)
+            return super().poll(timeout_s) if timeout_s > 0 else []
+
+    plan = make_plan(faulty, axes={"i": "range(3, 43)"})
+    table, executor = ParquetTable(tmp_path, faulty), Slow()
+    executor.start(faulty)
+    report = Launch(plan, table, executor, launch_id="L", on_failure=OnFailure()).run()
+    assert (report.stopped, dict(report.statuses)) == ("interrupted", {})

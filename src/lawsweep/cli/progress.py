@@ -37,7 +37,10 @@ def progress(plan: Plan, *, quiet: bool = False) -> Iterator[Watcher | None]:
             def watch(snapshot: Snapshot) -> None:
                 for text in failures.lines(snapshot):
                     shown.say(text, style="red")
-                shown.show(describe_snapshot(snapshot))
+                state = describe_snapshot(snapshot)
+                if (waits := finishing_line(state)) is not None:
+                    shown.say(waits)
+                shown.show(state)
 
             yield watch
     else:
@@ -88,6 +91,25 @@ def slow_line(state: Mapping[str, Any]) -> str | None:
     return "slowest under way: " + "; ".join(map(" ".join, zip(named, times, strict=True)))
 
 
+def finishing_line(state: Mapping[str, Any]) -> str | None:
+    """``finishing 2 runs for at most 5 s; Ctrl-C again stops now: n=500 seed=3 (12 s); ...``.
+
+    None while the launch was not interrupted.
+    """
+    if state.get("finishing_s") is None:
+        return None
+    n, under_way = state.get("n_busy") or 0, state.get("slowest") or ()
+    what = "a run" if n == 1 else f"{n:,} runs or groups"
+    named = "; ".join(
+        " ".join([*(f"{k}={v}" for k, v in u["params"].items()), f"seed={u['seed']}"])
+        + f" ({_time(u['seconds'])})"
+        for u in under_way
+    )
+    return (
+        f"finishing {what} for at most {state['finishing_s']:g} s; Ctrl-C again stops now: {named}"
+    )
+
+
 def _time(seconds: float) -> str:
     unit, size = next(((u, s) for most, u, s in _UNITS if seconds < most), ("days", 86_400.0))
     return f"{seconds / size:{'.0f' if unit == 's' else '.3g'}} {unit}"
@@ -123,6 +145,8 @@ class _Plain:
     def __call__(self, snapshot: Snapshot) -> None:
         for text in self._failures.lines(snapshot):
             print(text, file=sys.stderr, flush=True)
+        if (waits := finishing_line(describe_snapshot(snapshot))) is not None:
+            print(waits, file=sys.stderr, flush=True)
         now = time.monotonic()
         ended = snapshot.done_before + snapshot.finished >= snapshot.planned
         if now - self._last < PLAIN_EVERY_S and not (ended and not self._ended):

@@ -22,6 +22,11 @@ GROUP_S = 5.0
 FINEST_S = 0.1  # at the end no group is cut into pieces shorter than this: nobody waits so little
 MAX_BATCH = 500
 FIRST_BATCH = 4  # while nothing is known of the cost
+# While nothing was measured, so many batches are of the shortest runs: rows within seconds, also
+# where the guess of seconds is ten times too low, and a scale for the groups of long ones.  A few:
+# short runs are what evens out the ends of all slots.
+FIRST_LOOKS = 3
+SHORT = 0.25  # of the longest run's seconds: where the shortest take more there is no point
 Z_90 = 1.645  # two-sided 90 % of a normal
 # Runs that wait for a node of their own go last: nodes are emptied for them, and slots idle.  But
 # where no run got by without, so many have their turn at once: a sweep that fits nowhere must not
@@ -86,6 +91,7 @@ class Backlog:
         self._alone: deque[RunSpec] = deque()
         self._were_apart: set[int] = set()
         self._emptying = self._some_fit = False
+        self._looks = 0
         self._left = self._work_of(runs)
 
     def _work_of(self, runs: np.ndarray) -> dict[int, list[float]]:
@@ -184,6 +190,8 @@ class Backlog:
         if self._again:
             return self._again.popleft()
         slots = max(1, n_slots)
+        if self._looks_first():
+            return self._first_look(slot_memory_bytes)
         if self.max_fused > 1:
             return self._cut_groups(slots, slot_memory_bytes)
         most = MAX_BATCH if self.costs.n_measured else FIRST_BATCH
@@ -196,6 +204,28 @@ class Backlog:
                 break
             n += 1
         return Cut(self._next(n))
+
+    def _looks_first(self) -> bool:
+        """Whether the next batch is of the shortest runs (see FIRST_LOOKS)."""
+        costs, few = self.costs, self._n_fresh <= 2 * FIRST_LOOKS * FIRST_BATCH
+        if costs.n_measured or not costs.has_prior or self._looks >= FIRST_LOOKS or few:
+            return False
+        return costs.seconds(int(self._order[-1])) <= SHORT * costs.seconds(self._ahead(0))
+
+    def _first_look(self, slot_memory_bytes: float) -> Cut:
+        """A few runs from the end, which are alike."""
+        self._looks += 1
+        last, n_seeds, n = int(self._order[-1]), len(self.plan.seeds), 1
+        fuses = self.max_fused > 1
+        most = min(self.max_fused, self.costs.most_fused(last, slot_memory_bytes)) if fuses else 1
+        while n + 1 <= min(FIRST_BATCH, most):
+            other = int(self._order[-1 - n]) // n_seeds
+            kinds = 0 if self._kinds is None else self._kinds[other] - self._kinds[last // n_seeds]
+            if kinds or self._kin[other] != self._kin[last // n_seeds]:
+                break
+            n += 1
+        runs, self._order = self._order[-n:].tolist(), self._order[:-n]
+        return Cut(self._specs(runs), (n,) if n > 1 else ())
 
     def turn_of_alone(self) -> bool:
         """Whether runs that are to have a node to themselves go next (see ALONE_AT)."""
@@ -222,10 +252,13 @@ class Backlog:
         seconds, kind = 0.0, self._kind(0) if self._n_fresh else 0
         while self._n_fresh and self._kind(0) == kind:
             n, cost = self._kindred(slot_memory_bytes), self.costs.seconds(self._ahead(0))
+            # What is not known well yet may take longer, and gives no row before all of it is done.
+            late = self.costs.seconds_at_most(self._ahead(0))
             enough_s = min(self.target_s, share_s)
             if groups and (len(runs) + n > most or seconds + n * cost > enough_s):
                 break
-            fits = min(n, most, max(1, int(min(GROUP_S, share_s) / max(cost, 1e-9))))
+            in_time = min(GROUP_S / max(late, 1e-9), share_s / max(cost, 1e-9))
+            fits = min(n, most, max(1, int(in_time)))
             if fits < n:
                 fits = -(-n // -(-n // fits))  # in pieces of about one length: 10 as 4, 3, 3
             runs += self._next(fits)
@@ -246,9 +279,12 @@ class Backlog:
 
     def _next(self, n: int) -> tuple[RunSpec, ...]:
         """The next ``n`` runs, taken out of the backlog."""
-        plan = self.plan
         runs = self._order[self._at : self._at + n].tolist()
         self._at += n
+        return self._specs(runs)
+
+    def _specs(self, runs: list[int]) -> tuple[RunSpec, ...]:
+        plan = self.plan
         return tuple(
             RunSpec(run, plan.run_ids[run], params, plan.seed_of(run), self.attempts.get(run, 1))
             for run, params in zip(runs, params_of(plan, runs), strict=True)

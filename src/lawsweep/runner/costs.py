@@ -228,6 +228,13 @@ class CostModel:
         point = run // self._n_seeds
         return float(self.prior_s[point]) * self.ratio(int(self.bins[point]))[0]
 
+    def seconds_at_most(self, run: int) -> float:
+        """Two standard errors of what is known above the expected seconds of one run."""
+        b = int(self.bins[run // self._n_seeds])
+        return self.seconds(run) + 2 * self.mean_error(b) * float(
+            self.prior_s[run // self._n_seeds]
+        )
+
     def seconds_of(self, runs: Iterable[int]) -> np.ndarray:
         """Expected seconds of many runs at once, shape (n_runs,)."""
         points = np.fromiter(runs, dtype=np.int64) // self._n_seeds

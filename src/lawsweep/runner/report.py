@@ -28,6 +28,7 @@ class Snapshot:
 
     ``n_busy`` of ``n_slots`` slots have a batch that has begun; ``slot`` is what one of them
     holds (``CPU``, ``0.25 GPU``).  ``slowest``: the runs that are longest under way.
+    ``finishing_s``: it was interrupted, and waits at most so long for those under way.
     """
 
     planned: int
@@ -44,6 +45,7 @@ class Snapshot:
     n_busy: int = 0
     slot: str = "CPU"
     slowest: tuple[UnderWay, ...] = ()
+    finishing_s: float | None = None
 
     @property
     def finished(self) -> int:

@@ -11,7 +11,7 @@ from lawsweep.core.plan import Plan
 from lawsweep.core.protocols import Done, Executor, Table
 from lawsweep.core.secrets import hide
 from lawsweep.core.sweep import OnFailure
-from lawsweep.runner.backlog import Backlog, Cut
+from lawsweep.runner.backlog import GROUP_S, Backlog, Cut
 from lawsweep.runner.calibrate import core_flops_per_s
 from lawsweep.runner.committer import Committer
 from lawsweep.runner.costs import CostModel
@@ -29,6 +29,8 @@ from lawsweep.runner.sharing import LOOK_S, Sharing
 from lawsweep.runner.telling import Teller
 
 TICK_S = 0.2
+# After a Ctrl-C runs under way have this long: about what a group of fused runs is cut to take.
+FINISH_S = GROUP_S
 KILL_GRACE_S = 10.0  # after its own deadline a worker has this long before it is killed
 
 
@@ -106,7 +108,8 @@ class Launch:
     def run(self) -> RunReport:
         """Run to the end, on an executor that is started.
 
-        The first Ctrl-C takes what has finished, writes it and returns; a second one, or whatever
+        The first Ctrl-C takes what has finished, or does within FINISH_S where runs are executed
+        elsewhere, writes it and returns; a second one, or whatever
         else the caller's handlers raise, is passed on when that is written.  A StoreError passes
         on after one more try to write.
         """
@@ -121,8 +124,7 @@ class Launch:
                 self.report.stopped = "interrupted"
                 self.report.message = "interrupted; what had finished is in the table"
                 with interrupts.released():
-                    for event in self.executor.poll(0):
-                        self._take(event)
+                    self._finish()
             finally:
                 self.committer.flush()
             self.report.wall_s = self._clock() - self._started
@@ -144,6 +146,20 @@ class Launch:
             if self.committer.due():
                 self.committer.flush()
             self._teller.tell()
+
+    def _finish(self) -> None:
+        """Take what has finished, and what is about to."""
+        for event in self.executor.poll(0):
+            self._take(event)
+        end = self._clock() + FINISH_S
+        begun = {i for i, flight in self._flights.items() if flight.heard and flight.waiting}
+        if self.executor.in_process or not begun:
+            return
+        self._teller.tell(finishing_s=FINISH_S)
+        self.committer.flush()  # first of all what is there
+        while begun & self._flights.keys() and self._clock() < end:
+            for event in self.executor.poll(TICK_S):
+                self._take(event)
 
     def _poll(self, interrupts: Interrupts) -> list[Event]:
         if not self.executor.in_process:

@@ -44,10 +44,11 @@ class Teller:
         if self._watcher is not None:
             self._failures.append(outcome)
 
-    def tell(self, *, last: bool = False) -> None:
+    def tell(self, *, last: bool = False, finishing_s: float | None = None) -> None:
         """Tell the watcher where the launch is, unless it was told just now."""
         now = self._clock()
-        if self._watcher is None or (now - self._told < TELL_S and not last):
+        at_once = last or finishing_s is not None
+        if self._watcher is None or (now - self._told < TELL_S and not at_once):
             return
         self._told = now
         elapsed = max(now - self._started, 1e-9)
@@ -71,6 +72,7 @@ class Teller:
                 n_busy=len(begun),
                 slot=self._slot,
                 slowest=slowest(begun, now),
+                finishing_s=finishing_s,
             )
         )
 
