@@ -184,3 +184,21 @@ def test_a_bomb_is_refused_before_it_is_built(write, text, message):
 
 def test_a_few_aliases_are_fine():
     assert read_yaml("a: &a {b: 1}\nc: [*a, *a]\nd: {<<: *a, e: 2}")["d"] == {"b": 1, "e": 2}
+
+
+def test_a_bomb_of_interpolations_is_refused_before_it_is_resolved(write):
+    lines = ["k0: [x, x, x, x, x, x, x, x, x, x]"]
+    for i in range(1, 12):
+        ten = ", ".join([f'"${{params.k{i - 1}}}"'] * 10)
+        lines.append(f"k{i}: [{ten}]")
+    write("bomb", "experiment: text_toy:kinds\nparams:\n  " + "\n  ".join(lines))
+    start = time.process_time()
+    with pytest.raises(InvalidValueError, match="interpolations make it grow by more than 100,000"):
+        load_sweep("bomb")
+    assert time.process_time() - start < 20
+    head = "experiment: text_toy:kinds\nparams: "
+    write("few", head + '{words: [a, b]}\naxes: {label: "${params.words}"}')
+    assert load_sweep("few").axes == {"label": ["a", "b"]}
+    write("loop", head + '{name: "${params.label}", label: "${params.name}"}')
+    with pytest.raises(LawsweepError, match="Cannot compose sweep loop"):
+        load_sweep("loop")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lawsweep
 from lawsweep.api.applicable import applicable
@@ -17,6 +17,7 @@ from lawsweep.cli.axes_entry import (
     advances_with,
     names_of,
 )
+from lawsweep.cli.interpolations import check_interpolations
 from lawsweep.cli.overrides import (
     Override,
     apply_override,
@@ -229,8 +230,9 @@ def _compose(
     try:
         with initialize_config_dir(config_dir=str(shipped.resolve()), version_base="1.3"):
             composed = compose(config_name="config", overrides=chosen)
+        check_interpolations(cast("dict[str, Any]", OmegaConf.to_container(composed)))
         found = OmegaConf.to_container(composed, resolve=True)
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, InvalidValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise InvalidValueError(f"Cannot compose sweep {name}: {reason}") from None
     assert isinstance(found, dict)
