@@ -87,7 +87,9 @@ def test_a_row_too_short_for_chaos_must_agree(module, folder):
 
 
 def test_what_changes_each_time_is_not_laid_to_rounding(module, folder):
-    text = LOGISTIC.replace("start = x =", "import random; start = x = random.random() + 0 *")
+    text = LOGISTIC.replace(
+        "start = x =", "import secrets; start = x = secrets.randbelow(2**30) / 2**30 + 0 *"
+    )
     find = module("logistic", text)
     sweep = Sweep(name="l", experiment=find("logistic"), axes={"n": [100]},
                   executor={"kind": "serial"})  # fmt: skip
