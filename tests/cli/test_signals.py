@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from driving import SUPPORT, n_done
@@ -130,6 +132,29 @@ def test_sigterm_under_another_handler_is_told_at_the_end():
         start(False)
         with pytest.raises(KeyboardInterrupt):
             start(True)
+
+
+def test_a_library_that_sets_its_own_action_below_python_changes_nothing():
+    """As Ray's core does while it waits for the raylet; that action would end the process."""
+    libc = ctypes.CDLL(None)
+
+    def action():
+        found = ctypes.create_string_buffer(1024)
+        libc.sigaction(int(signal.SIGTERM), None, found)
+        return found.raw[:8]  # the function
+
+    def start():
+        with own_sigterm():
+            before = action()
+            libc.signal(int(signal.SIGTERM), None)  # the default: to end
+            end = time.monotonic() + 20
+            while action() != before:
+                assert time.monotonic() < end
+                time.sleep(0.001)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with heeded(), pytest.raises(KeyboardInterrupt):
+        start()
 
 
 def test_what_was_ignored_stays_ignored():

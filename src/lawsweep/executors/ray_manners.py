@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import socket
@@ -45,7 +46,8 @@ def own_sigterm() -> Iterator[None]:
     os.set_blocking(heard, False)
     others = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
     try:
-        yield
+        with _kept_in_c(signal.SIGTERM):
+            yield
     finally:
         signal.signal(signal.SIGTERM, before)
         signal.set_wakeup_fd(others)
@@ -56,6 +58,33 @@ def own_sigterm() -> Iterator[None]:
         os.close(told)
         if signal.SIGTERM in came and callable(before):
             raise KeyboardInterrupt from None
+
+
+@contextlib.contextmanager
+def _kept_in_c(number: int) -> Iterator[None]:
+    """Keep the process's own action on a signal while a library sets another below Python.
+
+    Ray's core does, as it waits for the raylet: that prints a stack and aborts.
+    """
+    try:
+        sigaction = ctypes.CDLL(None).sigaction
+    except (AttributeError, OSError):
+        yield
+        return
+    kept, over = ctypes.create_string_buffer(1024), threading.Event()  # more than any system's
+    sigaction(int(number), None, kept)
+
+    def keep() -> None:
+        while not over.wait(0.005):
+            sigaction(int(number), kept, None)
+
+    keeper = threading.Thread(target=keep, daemon=True)
+    keeper.start()
+    try:
+        yield
+    finally:
+        over.set()
+        keeper.join()
 
 
 @contextlib.contextmanager
