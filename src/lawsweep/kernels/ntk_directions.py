@@ -93,7 +93,7 @@ def input_rank(x: Tensor, bias: bool, rows: Directions) -> int:
     """
     n, d = x.shape
     if n == 1:
-        return d + bias
+        return int(d) + bias
     rank = directions(x.mT).n_lines
     if bias:
         equal = x[0] == x[1]

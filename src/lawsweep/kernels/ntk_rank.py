@@ -151,12 +151,18 @@ def rank_report(
 ) -> RankReport:
     """Rank bound of this network on these samples, and the reason for an exact zero if any.
 
-    ``lin`` without batch dimensions.  O(N log N) comparisons of rows; no N^2 work.  ReLU's bound
-    reads which entries of ``lin`` are 0: ``linearise`` sees to it that underflow made none.
+    ``lin`` without batch dimensions; ``lin.bias`` False means biases that are 0 too, not only that
+    they are no parameters.  O(N log N) comparisons of rows; no N^2 work.  ReLU's bound reads which
+    entries of ``lin`` are 0: ``linearise`` sees to it that underflow made none.
     """
-    chosen = check_layers(layers, lin.depth)
-    widths = [f.shape[1] for f in lin.features] + [1]
     samples = Samples.of(lin.features[0], act.name, lin.bias, lin.depth)
+    return _report(lin, act, check_layers(layers, lin.depth), samples)
+
+
+def _report(
+    lin: Linearisation, act: Activation, chosen: tuple[int, ...], samples: Samples
+) -> RankReport:
+    widths = [f.shape[1] for f in lin.features] + [1]
     live = live_parts(lin, chosen) if act.name == "relu" else None
     bound, ranked = bounded(widths, act.name, lin.bias, chosen, live, samples)
     zero = ZeroReason.RANK if ranked else _zero_reason(lin, act, chosen, samples)
@@ -175,12 +181,13 @@ def bounded(
 
     Where samples have a reason of their own, only the nominal columns come before it.
     """
-    found = []
-    for inputs in (widths[0] + bias, samples.rank):
-        bound = rank_bound(widths, act_name, bias=bias, layers=chosen, inputs=inputs)
-        found.append(bound if live is None else min(bound, live_bound(live, chosen, bias, inputs)))
-    nominal, bound = found
-    n = len(samples.line)
+
+    def with_inputs(rank: int) -> int:
+        most = rank_bound(widths, act_name, bias=bias, layers=chosen, inputs=rank)
+        return most if live is None else min(most, live_bound(live, chosen, bias, rank))
+
+    n, nominal = len(samples.line), with_inputs(widths[0] + bias)
+    bound = nominal if samples.rank == widths[0] + bias else with_inputs(samples.rank)
     if samples.zero is None:
         return bound, n > bound
     return min(bound, samples.n_distinct), n > nominal
@@ -191,21 +198,23 @@ def rank_reports(
 ) -> list[RankReport]:
     """``rank_report`` of each network of a batch, ``lin`` with one leading dimension.
 
-    Where no zero can come from a pattern of units (no ReLU), and neither two samples nor two
-    columns of inputs agree even in the quotient of their first entries, all share one report.
+    Where neither two samples nor two columns of inputs agree even in the quotient of their first
+    entries, samples alone say nothing, and are not looked at one member after the other; where no
+    zero can come from a pattern of units either (no ReLU), all share one report.
     """
     chosen = check_layers(layers, lin.depth)
     x = lin.features[0]
-    plain = act.name not in HOMOGENEOUS and min(x.shape[1:]) > 1
     # A column of one number, beside the ones of a bias, begins with it twice.
-    if plain and not bool(
+    plain = min(x.shape[1:]) > 1 and not bool(
         may_share_a_line(x).any() | may_share_a_line(x.mT).any() | (x[:, 0] == x[:, 1]).any()
-    ):
-        widths = [f.shape[-1] for f in lin.features] + [1]
-        bound = rank_bound(widths, act.name, bias=lin.bias, layers=chosen)
-        report = RankReport(bound, ZeroReason.RANK if lin.n_samples > bound else None)
-        return [report] * x.shape[0]
-    return [rank_report(member(lin, i), act, chosen) for i in range(x.shape[0])]
+    )
+    if not plain:
+        return [rank_report(member(lin, i), act, chosen) for i in range(x.shape[0])]
+    lines = torch.arange(x.shape[1], device=x.device)
+    samples = Samples(x.shape[2] + lin.bias, x.shape[1], None, lines)
+    n_asked = x.shape[0] if act.name in HOMOGENEOUS else 1
+    found = [_report(member(lin, i), act, chosen, samples) for i in range(n_asked)]
+    return found if n_asked == x.shape[0] else found * x.shape[0]
 
 
 def live_parts(lin: Linearisation, chosen: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
