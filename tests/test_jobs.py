@@ -67,8 +67,8 @@ def gate_of(folder):
 def test_a_sweep_travels_runs_is_cancelled_and_goes_on(head, lawsweep, study_folder, monkeypatch):
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", NOBODY)  # what is named wins over this
     gate = gate_of(study_folder)
-    words = ("submit", "mine", "params.i=range(60)", f"params.gate={gate}",
-             "store.commit_every_s=0.2", "--address", head.address)  # fmt: skip
+    mine = ("mine", "params.i=range(60)", f"params.gate={gate}")
+    words = ("submit", *mine, "store.commit_every_s=0.2", "--address", head.address)
     code, out, err = lawsweep(*words, "--json")
     assert code == 0, err
     answer = json.loads(out)
@@ -84,17 +84,17 @@ def test_a_sweep_travels_runs_is_cancelled_and_goes_on(head, lawsweep, study_fol
     code, out, err = lawsweep(*words)
     assert (code, out) == (7, "")
     assert f"under way as job {job} (RUNNING" in err
-    assert f"job {job}: RUNNING" in lawsweep("status", "mine")[1]
+    assert f"job {job}: RUNNING" in lawsweep("status", *mine)[1]
 
-    code, out, err = lawsweep("cancel", "mine")
+    code, out, err = lawsweep("cancel", *mine)
     assert (code, out) == (0, f"job {job}: STOPPED; what had finished is in the table\n"), err
     n, before = rows_of(study_folder)
     assert 6 <= n == len(before) < 60
-    log = lawsweep("logs", "mine", "--job", job)[1]
+    log = lawsweep("logs", *mine, "--job", job)[1]
     assert f"{n} ok" in log  # the driver flushed, and said so, before it ended
     assert "what had finished is in the table" in log
-    assert f"job {job}: STOPPED" in lawsweep("status", "mine")[1]
-    assert lawsweep("attach", "mine")[0] == 130
+    assert f"job {job}: STOPPED" in lawsweep("status", *mine)[1]
+    assert lawsweep("attach", *mine)[0] == 130
 
     (gate / "open").touch()
     code, out, err = lawsweep(*words, "--follow")
@@ -103,9 +103,9 @@ def test_a_sweep_travels_runs_is_cancelled_and_goes_on(head, lawsweep, study_fol
     n, rows = rows_of(study_folder)
     assert n == 60, "a finished run was done twice"
     assert rows == {(i, 0): 2.0 * i for i in range(60)}
-    jobs = json.loads(lawsweep("status", "mine", "--json")[1])["jobs"]
+    jobs = json.loads(lawsweep("status", *mine, "--json")[1])["jobs"]
     assert [(j["state"], j["exit_code"]) for j in jobs][1] == ("SUCCEEDED", 0)
-    launches = (study_folder / "results/sweeps/mine/launches").glob("*[0-9a-f].json")
+    launches = study_folder.glob("results/sweeps/mine-*/launches/*[0-9a-f].json")
     records = [json.loads(p.read_text()) for p in sorted(launches)]
     assert [r["job"] for r in records] == [j["id"] for j in jobs]
     code, out, _ = lawsweep(*words)
@@ -140,7 +140,7 @@ def test_what_a_head_that_died_leaves_can_be_seen_and_finished(head, lawsweep, s
     assert code == 0
     assert f"job {answer['job']}: UNREACHABLE" in out
     assert f"head at {head.address} does not answer" in out
-    code, _, err = lawsweep("attach", "mine")
+    code, _, err = lawsweep("attach", *words)
     assert code == 14
     assert "does not answer" in err
 
