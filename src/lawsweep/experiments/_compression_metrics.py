@@ -118,6 +118,15 @@ class Metrics:
     n_restarts_converged: Annotated[int, Field("restarts that converged")]
     n_restarts_agreeing: Annotated[int, Field("converged restarts that share the best loss")]
     n_minima: Annotated[int, Field("distinct losses among the converged restarts")]
+    n_starts: Annotated[int | None, Field("restarts made, of all sign patterns together")]
+    chance_better: Annotated[
+        float | None,
+        Field(
+            "estimated chance that one more start ends below the best: 1/((R + 1) k) of R "
+            "converged restarts, k of them at the best (a bound at k = 1, seen to be one beyond); "
+            "null: none converged"
+        ),
+    ]
     converged: Annotated[bool, Field("the best restart met tol (newton: with no saddle left)")]
     stop_reason: Annotated[
         str,

@@ -15,6 +15,7 @@ MEAN_OUTPUT = {"ones": 1.0, "uniform": 1.0, "gaussian": 0.0, "signs": 0.0}
 ISOTROPIC = ("sphere", "gaussian")
 HOMOGENEOUS = ("relu", "leaky_relu", "abs")
 FROM_TARGET = ("simplified_target", "simplified_mean", "reduced")
+AVERAGED = ("simplified", "simplified_target", "simplified_mean")  # no direction of the target
 CLOSED_FORM = (*HOMOGENEOUS, "erf")
 # Params that only one choice of another reads.
 _OWNED = (
@@ -79,7 +80,14 @@ class Params:
             "costs nothing in N (all then run on the whole target): for large targets"
         ),
     ] = "frame"
-    n_restarts: Annotated[int, Field("restarts (of each sign pattern)", ge=1)] = 3
+    n_restarts: Annotated[
+        int | None,
+        Field(
+            "restarts (of each sign pattern); null: 3 to 48, by risk: M close to or past d + 1, "
+            "small N/d, and how far apart the minima found so far lie",
+            ge=1,
+        ),
+    ] = None
     solver: Annotated[
         Literal["auto", "newton", "newton_cg", "lbfgs"],
         Field(

@@ -28,6 +28,7 @@ from lawsweep.kernels.compression_theory import (
     sum_rounding,
 )
 from lawsweep.kernels.pair_profiles import HomogeneousProfile
+from lawsweep.kernels.restarts import chance_better
 
 N_SUP_STARTS = 24
 
@@ -108,6 +109,8 @@ def evidence(found: Compression, scale: float) -> dict[str, Any]:
         "n_restarts_converged": int(found.result.converged.sum()),
         "n_restarts_agreeing": found.agreement.n_agreeing,
         "n_minima": found.agreement.n_minima,
+        "n_starts": len(found.result.reason),
+        "chance_better": chance_better(found.agreement, int(found.result.converged.sum())),
         "converged": bool(found.result.converged[best]),
         "stop_reason": str(found.reason),
     }

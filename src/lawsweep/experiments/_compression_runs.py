@@ -14,6 +14,7 @@ from lawsweep import Infeasible, stream
 from lawsweep.experiments._compression_metrics import Metrics
 from lawsweep.experiments._compression_params import FROM_TARGET, Params
 from lawsweep.experiments._compression_rows import row
+from lawsweep.experiments._compression_search import Search
 from lawsweep.experiments._compression_target import (
     Task,
     draw,
@@ -28,10 +29,8 @@ from lawsweep.kernels.compression_objective import HomogeneousObjective
 from lawsweep.kernels.compression_simplified import ReducedLoss, SimplifiedLoss
 from lawsweep.kernels.compression_solve import (
     Compression,
-    choose,
     frame_start,
     minimise_rows,
-    random_starts,
     sign_patterns,
 )
 from lawsweep.kernels.compression_theory import (
@@ -43,30 +42,31 @@ from lawsweep.kernels.compression_theory import (
     target_moments,
 )
 from lawsweep.kernels.minimise import Result, Solver
+from lawsweep.kernels.restarts import by_risk, split, turned
 from lawsweep.kernels.sampling import DTYPES
 
 DENSE_REDUCED = 2000
 
 
 def prepare(params: Params, seed: int, device: str) -> Task:
-    """Target, moments and starts.  Raises Infeasible for a target that is zero."""
+    """Target, moments and where to search.  Raises Infeasible for a target that is zero."""
     w, alpha = draw(params, seed, device)
     kernel = kernel_of(params)
     moments = target_moments(w, alpha)
     scale = float(sum(a.abs() @ x.norm(dim=-1) for a, x in _parts(alpha, w)))
     if scale == 0.0:
         raise Infeasible("the target is zero: all its rows or output weights are zero")
-    m, d, n = params.n_compressed, params.input_dim, params.n_restarts
+    m, d = params.n_compressed, params.input_dim
     both = bool((alpha < 0).any()) and bool((alpha > 0).any())
     search = params.signs == "search" or (params.signs == "auto" and both)
-    patterns = sign_patterns(m, moments.scale, search)
     # Where the output weights cancel, A_N says nothing of the size of the optimum's rows.
-    size = max(abs(moments.scale), 0.3 * scale)
-    starts = random_starts(stream(seed, "restarts"), n * len(patterns), m, d, size, kernel)
+    size, frame = max(abs(moments.scale), 0.3 * scale), None
     if params.start != "random" and m <= d + 1:
-        turned = moments.mean if moments.scale >= 0 else -moments.mean
-        starts[0] = frame_start(m, size, turned, moments.eigenvectors, kernel).cpu()
-    return Task(seed, w, alpha, moments, scale, starts, patterns.repeat_interleave(n, 0))
+        mean = moments.mean if moments.scale >= 0 else -moments.mean
+        frame = frame_start(m, size, mean, moments.eigenvectors, kernel).cpu()
+    patterns = sign_patterns(m, moments.scale, search)
+    found = Search(params, seed, patterns, size, frame, moments.scale, both)
+    return Task(seed, w, alpha, moments, scale, found)
 
 
 def _parts(alpha: Tensor, w: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -91,29 +91,45 @@ def population(params: Params, seeds: Sequence[int], device: str) -> list[Metric
 
 
 def _solve(params: Params, tasks: Sequence[Task]) -> list[Metrics]:
-    kernel, d = kernel_of(params), params.input_dim
-    first = tasks[0]
-    counts = [len(t.starts) for t in tasks]
-    group = torch.arange(len(tasks)).repeat_interleave(torch.tensor(counts))
-    signs = torch.cat([t.signs for t in tasks]).to(first.w)
-    starts = torch.cat([t.starts for t in tasks]).to(first.w)
-    scale = torch.tensor([t.scale for t in tasks], dtype=torch.float64)[group].to(first.w)
-    each = [tasks[int(i)].moments for i in group]
-    if params.start == "reduced":
-        reduced = _minimise(params, ReducedLoss(each, d, signs, kernel), starts, scale)
-        good = reduced.converged.to(starts.device)[:, None, None]
-        starts = torch.where(good, reduced.x.reshape(starts.shape), starts)
-    objective = _objective(params, tasks, signs, group, each)
-    result = _minimise(params, objective, starts, scale)
-    ends = [sum(counts[: i + 1]) for i in range(len(counts))]
-    parts = [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
-    found = [choose(result, starts.shape[1:], signs, scale, part) for part in parts]
+    shape = (params.n_compressed, params.input_dim)
+
+    def batch(live: list[int], size: int) -> None:
+        some = [tasks[i] for i in live]
+        drawn = [t.search.draw(size) for t in some]
+        result = _minimise_together(params, some, drawn)
+        parts = split(result, [len(starts) for starts, _ in drawn])
+        for task, part in zip(some, parts, strict=True):
+            task.search.parts.append(part)
+
+    plans = [t.search.sizes for t in tasks]
+    by_risk(plans, batch, lambda i: tasks[i].search.enough(tasks[i].scale))
+    found = [t.search.found(shape, t.scale) for t in tasks]
     others = _reduced_minima(params, tasks, found)
     rows = []
     for task, one, other in zip(tasks, found, others, strict=True):
         norm, error = _norm(params, task)
         rows.append(row(params, task, one, norm, error, other))
     return rows
+
+
+def _minimise_together(
+    params: Params, tasks: Sequence[Task], drawn: Sequence[tuple[Tensor, Tensor]]
+) -> Result:
+    """One batch of restarts (starts and signs) of each task."""
+    kernel, d = kernel_of(params), params.input_dim
+    counts = torch.tensor([len(starts) for starts, _ in drawn])
+    group = torch.arange(len(tasks)).repeat_interleave(counts)
+    starts = torch.cat([starts for starts, _ in drawn]).to(tasks[0].w)
+    signs = torch.cat([signs for _, signs in drawn]).to(tasks[0].w)
+    scale = torch.tensor([t.scale for t in tasks], dtype=torch.float64)[group].to(starts)
+    each = [tasks[int(i)].moments for i in group]
+    objective = _objective(params, tasks, signs, group, each)
+    starts = turned(objective, starts.flatten(1), *starts.shape[1:]).reshape(starts.shape)
+    if params.start == "reduced":
+        reduced = _minimise(params, ReducedLoss(each, d, signs, kernel), starts, scale)
+        good = reduced.converged.to(starts.device)[:, None, None]
+        starts = torch.where(good, reduced.x.reshape(starts.shape), starts)
+    return _minimise(params, objective, starts, scale)
 
 
 def _reduced_minima(
@@ -204,26 +220,24 @@ def _norm(params: Params, task: Task) -> tuple[float | None, float | None]:
 def simplified(params: Params, seeds: Sequence[int], device: str) -> list[Metrics | Exception]:
     """The simplified problem at A = E a|w|: the target is averaged away, seeds draw starts."""
     kernel = kernel_of(params)
-    m, d, n = params.n_compressed, params.input_dim, params.n_restarts
+    m, d = params.n_compressed, params.input_dim
     a = expected_scale(params)
     assert a is not None  # Params refuses what makes it unknown
-    patterns = sign_patterns(m, a, params.signs == "search")
-    count = n * len(patterns)
-    starts = torch.cat(
-        [random_starts(stream(s, "restarts"), count, m, d, abs(a), kernel) for s in seeds]
-    )
+    patterns, frame = sign_patterns(m, a, params.signs == "search"), None
     if params.start != "random" and m <= d + 1:
-        frame = optimal_frame(m, torch.eye(d, dtype=torch.float64), kernel)
-        starts[::count] = frame_norm(abs(a), d, m, kernel) * frame
-    dtype = DTYPES[params.dtype]
-    starts = starts.to(device=device, dtype=dtype)
-    signs = patterns.repeat_interleave(n, 0).repeat(len(seeds), 1).to(starts)
-    scale = torch.full((len(starts),), abs(a), dtype=dtype, device=starts.device)
-    result = _minimise(params, SimplifiedLoss(a, d, signs, kernel), starts, scale)
+        basis = torch.eye(d, dtype=torch.float64)
+        frame = frame_norm(abs(a), d, m, kernel) * optimal_frame(m, basis, kernel)
+    searches = [Search(params, s, patterns, abs(a), frame, a, False) for s in seeds]
+
+    def batch(live: list[int], size: int) -> None:
+        drawn = [searches[i].draw(size) for i in live]
+        starts = torch.cat([x for x, _ in drawn]).to(device=device, dtype=DTYPES[params.dtype])
+        signs = torch.cat([x for _, x in drawn]).to(starts)
+        scale = torch.full((len(starts),), abs(a), dtype=starts.dtype, device=starts.device)
+        result = _minimise(params, SimplifiedLoss(a, d, signs, kernel), starts, scale)
+        for i, part in zip(live, split(result, [len(x) for x, _ in drawn]), strict=True):
+            searches[i].parts.append(part)
+
+    by_risk([s.sizes for s in searches], batch, lambda i: searches[i].enough(abs(a)))
     norm = a * a * kernel.mean_factor(d)
-    rows: list[Metrics | Exception] = []
-    for i in range(len(seeds)):
-        part = slice(i * count, (i + 1) * count)
-        found = choose(result, starts.shape[1:], signs, scale, part)
-        rows.append(row(params, None, found, norm, None, None))
-    return rows
+    return [row(params, None, s.found((m, d), abs(a)), norm, None, None) for s in searches]

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lawsweep import stream
 from lawsweep.experiments._compression_params import Params
+from lawsweep.experiments._compression_search import Search
 from lawsweep.kernels.arccos import HomogeneousKernel
 from lawsweep.kernels.compression_theory import TargetMoments, expected_norm
 from lawsweep.kernels.sampling import DTYPES
@@ -17,15 +18,14 @@ from lawsweep.kernels.target_rows import target_outputs, target_rows
 
 @dataclass(frozen=True)
 class Task:
-    """One run before it is minimised: starts (R, M, d) on the CPU, signs (R, M)."""
+    """One run: its target, and the search for its optimum."""
 
     seed: int
     w: Tensor
     alpha: Tensor
     moments: TargetMoments
     scale: float
-    starts: Tensor
-    signs: Tensor
+    search: Search
 
 
 def draw(params: Params, seed: int, device: str) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,13 +15,17 @@ from lawsweep.experiments._compression_frame import shape_columns
 from lawsweep.experiments._compression_metrics import Metrics
 from lawsweep.experiments._compression_params import CLOSED_FORM, HOMOGENEOUS, Params
 from lawsweep.experiments._compression_rows import arrays, evidence
+from lawsweep.experiments._compression_search import LEAST_LOSS, loss_scale
 from lawsweep.experiments._compression_target import draw, expected_scale, kernel_of, tolerance
-from lawsweep.kernels.arccos import unit
+from lawsweep.kernels.arccos import HomogeneousKernel, unit
+from lawsweep.kernels.compression_choice import prior_stake
 from lawsweep.kernels.compression_solve import Compression, choose, minimise_rows
 from lawsweep.kernels.compression_theory import difference, sum_rounding, target_moments
 from lawsweep.kernels.compression_trained import TrainedLoss
+from lawsweep.kernels.minimise import Result
 from lawsweep.kernels.pair_profiles import ErfProfile, HomogeneousProfile, Profile
 from lawsweep.kernels.profile_norm import choose_degree, profile_norm, series_error
+from lawsweep.kernels.restarts import both_sides, by_risk, enough, joined, sizes, turned
 
 # The series is cut where, at the norms of the target, less than this part of E sigma^2 is lost.
 SERIES_TOL = 1e-13
@@ -43,32 +48,58 @@ def trained(params: Params, seed: int, device: str) -> Metrics:
     if float(alpha.abs().sum()) == 0.0 or float(norms.max()) == 0.0:
         raise Infeasible("the target is zero: all its rows or output weights are zero")
     profile = profile_of(params, norms)
-    rows, outputs = _starts(params, seed, w, alpha)
-    loss = TrainedLoss(w, alpha, outputs, profile, params.student_outputs == "trained")
+    m, d, rng = params.n_compressed, params.input_dim, stream(seed, "restarts")
     size = norms if params.activation in HOMOGENEOUS else (1.0 + norms**2).sqrt()
     scale = float(alpha.norm(dim=-1) @ size)
-    result = minimise_rows(
-        loss,
-        loss.join(rows, outputs),
-        n_rows=params.n_compressed,
-        scale=scale,
-        tol=tolerance(params),
-        max_iterations=params.max_iterations,
-        solver=None if params.solver == "auto" else params.solver,
-    )
-    found = choose(result, rows.shape[1:], outputs[..., 0].sign(), scale)
-    best = found.agreement.best
-    b = loss.split(found.result.x)[1][best]
-    return _row(params, (w, alpha), profile, found, b, scale)
+    losses: list[TrainedLoss] = []
+    parts: list[Result] = []
+
+    def batch(_: list[int], n: int) -> None:
+        rows, outputs = _starts(params, rng, n, w, alpha)
+        rows = rows if losses else both_sides(rows, n)
+        loss = TrainedLoss(w, alpha, outputs, profile, params.student_outputs == "trained")
+        result = minimise_rows(
+            loss,
+            turned(loss, loss.join(rows, outputs), m, d),
+            n_rows=m,
+            scale=scale,
+            tol=tolerance(params),
+            max_iterations=params.max_iterations,
+            solver=None if params.solver == "auto" else params.solver,
+        )
+        losses.append(loss)
+        parts.append(result)
+
+    def found() -> Compression:
+        result = joined(parts)
+        return choose(result, (m, d), result.x.new_ones(len(result.x), m), scale)
+
+    both = bool((alpha < 0).any()) and bool((alpha > 0).any())
+    stake = float(prior_stake(m, d, len(w), both))
+    # The loss is taken for L* of ReLU at A_N, or LEAST_LOSS of |J| where that is more.
+    own = loss_scale(float((norms @ alpha).norm()), d, m, HomogeneousKernel(params.slope))
+
+    def done(_: int) -> bool:
+        now = found()
+        value = abs(float(now.result.loss[now.agreement.best]))
+        return enough(now.result, now.agreement, stake, max(own, LEAST_LOSS * value))
+
+    by_risk([sizes(params.n_restarts, stake)], batch, done)
+    best = found()
+    # Outputs that are fixed are those of every start.
+    x = best.result.x[best.agreement.best :][:1]
+    b = losses[-1].take(torch.tensor([0])).split(x)[1][0]
+    return _row(params, (w, alpha), profile, best, b, scale)
 
 
-def _starts(params: Params, seed: int, w: Tensor, alpha: Tensor) -> tuple[Tensor, Tensor]:
+def _starts(
+    params: Params, rng: np.random.Generator, n: int, w: Tensor, alpha: Tensor
+) -> tuple[Tensor, Tensor]:
     """Random directions as long as the target's rows; outputs sum_i alpha_i/M, plus a spread.
 
     The spread, where outputs are trained, is that of M sums of N/M random alpha's.
     """
-    n, m, d, k = params.n_restarts, params.n_compressed, params.input_dim, params.n_outputs
-    rng = stream(seed, "restarts")
+    m, d, k = params.n_compressed, params.input_dim, params.n_outputs
     draws, _ = unit(torch.from_numpy(rng.standard_normal((n, m, d))))
     rows = draws.to(w) * w.norm(dim=-1).mean()
     total = alpha.sum(0)

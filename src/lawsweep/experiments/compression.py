@@ -7,7 +7,7 @@ from typing import Any
 
 from lawsweep import Cost, experiment
 from lawsweep.experiments._compression_metrics import Metrics
-from lawsweep.experiments._compression_params import CLOSED_FORM, C, Params
+from lawsweep.experiments._compression_params import AVERAGED, CLOSED_FORM, C, Params
 
 
 def _cost(p: Any) -> Cost:
@@ -16,12 +16,19 @@ def _cost(p: Any) -> Cost:
     A step is one weighted Gram of the target rows a node (2 N d^2) and one eigendecomposition of
     (M d)^2 unknowns, about 5 (M d)^3; past 800 unknowns, unless the Gram pays (``dense_pays``),
     some 60 products with the Hessian (8 N M d) instead.  Each entry of T_N costs its product, 2d,
-    and about 30 for the arcsine.  A sign search multiplies the restarts by M + 1.  A Hermite
+    and about 30 for the arcsine.  A sign search multiplies the restarts by M + 1; chosen
+    by risk they are those of ``likely_restarts``, a batch at a time.  A Hermite
     series has some 80 terms, five times for a Hessian.
     """
     import numpy as np
 
-    from lawsweep.kernels.compression_choice import DENSE_UNKNOWNS, dense_pays
+    from lawsweep.kernels.compression_choice import (
+        DENSE_UNKNOWNS,
+        LADDER,
+        dense_pays,
+        likely_restarts,
+        prior_stake,
+    )
 
     def column(name: str, default: Any) -> Any:
         return np.asarray(getattr(p, name, default))
@@ -31,7 +38,15 @@ def _cost(p: Any) -> Cost:
     both = (outputs == "gaussian") | (outputs == "signs") | (outputs == "biased_signs")
     absorbed = column("student_outputs", "absorbed") == "absorbed"
     search = (np.asarray(p.signs) == "search") | ((np.asarray(p.signs) == "auto") & both)
-    restarts = np.asarray(p.n_restarts) * np.where(search & absorbed, m + 1.0, 1.0)
+    asked = np.asarray(p.n_restarts, dtype=np.float64)
+    averaged = (n == 0) | np.isin(column("objective", "population"), AVERAGED)
+    nodes = np.where(averaged, np.inf, np.fmax(n, 1.0))
+    likely = likely_restarts(prior_stake(m, np.asarray(p.input_dim), nodes, both))
+    patterns = np.where(search & absorbed, m + 1.0, 1.0)
+    restarts = np.where(np.isnan(asked), likely, asked) * patterns
+    together = (
+        np.where(np.isnan(asked), np.minimum(likely, LADDER[-1] - LADDER[-2]), asked) * patterns
+    )
     unknowns = m * (p.input_dim + np.where(absorbed, 0.0, column("n_outputs", 1)))
     choice = np.asarray(p.solver)
     known = (n == 0) & (m <= np.asarray(p.input_dim) + 1)
@@ -48,9 +63,9 @@ def _cost(p: Any) -> Cost:
     itemsize = np.where(np.asarray(p.dtype) == "float64", 8.0, 4.0)
     # Newton's steps with a dense Hessian stream the target; products keep two matrices of it,
     # of at most 2^26 numbers.
-    kept = np.minimum(2 * n * restarts * m, 2.0**27)
+    kept = np.minimum(2 * n * together * m, 2.0**27)
     held = 3 * n * p.input_dim + np.where(
-        dense, restarts * 4 * unknowns**2, 2 * kept + restarts * 4 * unknowns
+        dense, together * 4 * unknowns**2, 2 * kept + together * 4 * unknowns
     )
     held = held + np.where(closed, 0.0, 80.0 * n)
     return Cost(flops=20 * restarts * step + norm, memory_bytes=itemsize * (held + 4e6))

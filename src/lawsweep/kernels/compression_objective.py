@@ -167,6 +167,11 @@ class HomogeneousObjective(ABC):
         gradient = torch.where(rows.alive.unsqueeze(-1), cross + own, torch.zeros_like(own))
         return value, gradient.flatten(1)
 
+    def gains(self, x: Tensor) -> Tensor:
+        """s_j h(v_j), (R, M): what each row gains on the target (``restarts.turned``)."""
+        rows = Rows(x, self.shape)
+        return self.signs * (rows.v * self.cross(rows)).sum(-1)
+
     def hessian(self, x: Tensor) -> Tensor:
         """Second derivatives of J, (R, M d, M d)."""
         rows = Rows(x, self.shape)

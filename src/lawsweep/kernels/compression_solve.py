@@ -153,14 +153,7 @@ def choose(
 ) -> Compression:
     """Compare the restarts ``part`` of a result, whose points begin with rows of ``shape``."""
     scale = scale[part] if isinstance(scale, Tensor) and scale.ndim else scale
-    own = Result(
-        x=result.x[part],
-        loss=result.loss[part],
-        grad_norm=result.grad_norm[part],
-        n_iterations=result.n_iterations[part],
-        reason=result.reason[part],
-        curvature_min=result.curvature_min[part],
-    )
+    own = result.part(part)
     compared = agreement(own.loss, own.converged, _same_loss(own, scale))
     best = compared.best
     size = math.prod(shape)

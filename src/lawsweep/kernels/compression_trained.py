@@ -108,6 +108,14 @@ class TrainedLoss:
         gradient = torch.where(alive, gradient, torch.zeros_like(gradient))
         return value, self.join(gradient, 2.0 * (f.f @ b - potential))
 
+    def gains(self, x: Tensor) -> Tensor:
+        """Sum_i <alpha_i, b_j> F_ij, (R, M): what each row gains on the target."""
+        rows, b = self.split(x)
+        potential = torch.zeros_like(b)
+        for _, alpha, _, f in self._target_pairs(rows, self._student_side(rows), second=False):
+            potential += f.f.mT @ alpha
+        return (b * potential).sum(-1)
+
     def hessian(self, x: Tensor) -> Tensor:
         """Second derivatives of J, (R, n, n); rows that are zero have the identity."""
         rows, b = self.split(x)

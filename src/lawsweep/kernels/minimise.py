@@ -91,6 +91,17 @@ class Result:
         """Boolean, shape (R,), on the CPU."""
         return torch.tensor([r is Reason.CONVERGED for r in self.reason])
 
+    def part(self, which: slice) -> Result:
+        """Some of the restarts."""
+        return Result(
+            x=self.x[which],
+            loss=self.loss[which],
+            grad_norm=self.grad_norm[which],
+            n_iterations=self.n_iterations[which],
+            reason=self.reason[which],
+            curvature_min=self.curvature_min[which],
+        )
+
 
 @dataclass(frozen=True)
 class Agreement:
