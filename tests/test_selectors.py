@@ -152,7 +152,7 @@ LABELS = {
     ("unknown", "what"), ("check_name", "what"), ("named", "what"),
 }  # fmt: skip
 # Names that the function hands to one that is walked, before anything is done with them.
-HANDED_ON = {("blocks", "loss"), ("Block", "loss")}
+HANDED_ON = {("blocks", "loss"), ("Block", "loss"), ("bounded", "act_name")}
 
 
 def kernel_functions():

@@ -45,7 +45,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from lawsweep.kernels.activations import Activation
+from lawsweep.kernels.activations import ACTIVATIONS, Activation
+from lawsweep.kernels.names import check_name
 from lawsweep.kernels.ntk import KINKED, Linearisation, check_layers, member
 from lawsweep.kernels.ntk_directions import directions, input_rank, may_share_a_line
 
@@ -86,6 +87,7 @@ def rank_bound(
     Nominal: all units count as live.  ``layers``: numbers 1..L, None for all.  ``inputs``: the
     rank of the inputs, with a column of ones beside them where there are biases; None: n_0 [+1].
     """
+    check_name("activation", act_name, ACTIVATIONS)
     depth = len(widths) - 1
     chosen = check_layers(layers, depth)
     first = widths[0] + bias if inputs is None else inputs
