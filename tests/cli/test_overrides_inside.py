@@ -102,3 +102,16 @@ def test_several_overrides_of_one_branch_go_together(write):
     more = "params: {rate: 0.9}\n"
     axes = "{union: [{params: {name: a, rate: 0.1}}, {params: {name: b}}]}"
     assert planned(write, axes, "params.rate=2", more=more) == [("a", 2, 1), ("b", 2, 1)]
+
+
+def test_an_axis_that_only_a_derived_field_read_goes_with_it(write):
+    axes, more = "{ratio: [1, 2, 3], count: [4, 5]}", "derive: {rate: ratio * count}\n"
+    kept = [("x", 0.5, 4), ("x", 0.5, 5)]
+    for override in ("derive.rate=null", "~derive.rate", "derive={}", "~params.rate"):
+        assert planned(write, axes, override, more=more) == kept, override
+    assert planned(write, axes, "derive.rate=null", "params.rate=7", more=more)[0] == ("x", 7, 4)
+    changed = planned(write, axes, "derive.rate='count / 2'", more=more)
+    assert changed == [("x", 2, 4), ("x", 2.5, 5)]
+    # What something else reads stays.
+    more += "where: [ratio < 3]\n"
+    assert len(planned(write, axes, "derive.rate=count", more=more)) == 2

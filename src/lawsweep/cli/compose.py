@@ -128,7 +128,9 @@ def load_sweep(name: str | Path, *overrides: str) -> Sweep:
 
 def fields_of(experiment: Any, overrides: Sequence[Override]) -> dict[str, FieldSpec]:
     """The params of the experiment, where the overrides ask for them."""
-    if isinstance(experiment, str) and any(o.path[0] in ("params", "axes") for o in overrides):
+    if isinstance(experiment, str) and any(
+        o.path[0] in ("params", "axes", "derive") for o in overrides
+    ):
         return {s.name: s for s in find_experiment(experiment).params}
     return {}
 

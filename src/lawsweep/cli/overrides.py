@@ -156,7 +156,12 @@ def apply_override(
             config = {**config, "axes": without_axis(axes, path[1])}
             return config if override.is_delete else _with_axis(config, path[1], value)
         return {**config, "axes": with_values(axes, path[1], value)}
-    return _set(config, path, override)
+    made = _set(config, path, override)
+    if path[0] != "derive" or not fields:
+        return made
+    before, after = ((c.get("derive") or {}) for c in (config, made))
+    removed = [str(text) for name, text in before.items() if text not in (None, after.get(name))]
+    return without_unused_axes(made, removed, fields)
 
 
 def _apply_param(
