@@ -216,7 +216,7 @@ def test_the_name_of_a_job(study_folder):
 
 def test_what_is_wrong_is_said_before_anything_is_sent(lawsweep, study_folder):
     cases = [
-        (("mine", "params.j=1"), 10, "Did you mean 'i'?|Valid: i"),
+        (("mine", "params.j=1"), 10, "Did you mean 'i'?|Valid: gate, i"),
         (("mime",), 10, "Did you mean 'mine'"),
         (("mine", "executor=serial"), 11, "leave 'executor=serial' out"),
         (("mine", "--exclude", "mine.py"), 11, "experiment's file mine.py does not go along"),
