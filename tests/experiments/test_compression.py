@@ -223,6 +223,23 @@ def test_two_nodes_of_any_signs_are_exact_in_one_dimension(m, law, outputs):
         assert got.loss == pytest.approx(0.0, abs=1e-13 * got.target_norm)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"input_dim": 3, "n_target": 1, "n_compressed": 1},
+        {"input_dim": 3, "n_target": 1, "n_compressed": 1, "target_outputs": "gaussian"},
+        {"input_dim": 3, "n_target": 3, "n_compressed": 3, "target_outputs": "gaussian"},
+        # Four different rows, most of them drawn several times, and their opposites.
+        {"input_dim": 2, "n_target": 20, "n_compressed": 4, "target_rows": "rademacher"},
+    ],
+)
+def test_students_as_large_as_the_target_are_exact(fields):
+    for seed in range(3):
+        got = compression(**fields, seed=seed)
+        assert got.converged
+        assert got.loss == pytest.approx(0.0, abs=1e-13 * got.target_norm)
+
+
 def test_one_dimension_is_exact_with_two_nodes():
     m = compression(input_dim=1, n_target=9, n_compressed=2)
     assert m.converged

@@ -126,3 +126,11 @@ def test_bad_sizes():
     with pytest.raises(ValueError, match=r"M <= d \+ 1"):
         simplex_frame(4, torch.eye(2, dtype=torch.float64))
     assert RELU.mean_factor(1) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_target_that_is_not_finite_is_refused(bad):
+    w, alpha = torch.eye(3, dtype=torch.float64), torch.ones(3, dtype=torch.float64)
+    for rows, outputs in ((w * bad, alpha), (w, alpha * bad)):
+        with pytest.raises(ValueError, match="expected finite target rows and output weights"):
+            target_moments(rows, outputs)

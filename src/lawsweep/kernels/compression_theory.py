@@ -193,7 +193,10 @@ class TargetMoments:
 
 
 def target_moments(target: Tensor, alpha: Tensor) -> TargetMoments:
-    """A_N, m and the spectrum of E_N; target (N, d), alpha (N,).  In blocks of bounded memory."""
+    """A_N, m and the spectrum of E_N; target (N, d), alpha (N,).  In blocks of bounded memory.
+
+    Raises ValueError for a target that is not finite.
+    """
     d = target.shape[1]
     gram, total = target.new_zeros(d, d), target.new_zeros(())
     for w, a in zip(target.split(1 << 15), alpha.split(1 << 15), strict=True):
@@ -204,6 +207,11 @@ def target_moments(target: Tensor, alpha: Tensor) -> TargetMoments:
     scale = float(total)
     gram = (-1.0 if scale < 0 else 1.0) * gram
     gram -= abs(scale) / d * torch.eye(d, dtype=gram.dtype, device=gram.device)
+    if not bool(gram.isfinite().all()):
+        raise ValueError(
+            "expected finite target rows and output weights, got NaN, inf or an overflow; "
+            "check the target"
+        )
     values, vectors = torch.linalg.eigh(gram)
     return TargetMoments(scale, alpha @ target, values.flip(0), vectors.flip(1))
 
