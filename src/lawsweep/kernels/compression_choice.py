@@ -36,7 +36,7 @@ def prior_stake(m: Any, d: Any, n: Any, both_signs: Any = False) -> Any:
     """The part of the loss that a missed minimum may cost, before any was found; or arrays.
 
     0.3 ((M-1)/d)^2 d/N, and 0.03 more past M = d + 1, where minima coexist at any N; M <= 2 and
-    outputs of one sign had one minimum only.  Fitted by eye to 3 starts against 30 on 500 targets
+    outputs of one sign had one minimum only.  Fitted by eye to 3 starts against 30 on 592 targets
     (d = 2 to 12, N/d = 1 to 32, M = 3 to 8): the losses missed fall from tens of percent at M > d
     to below 0.1 % at M <= d/2, N >= 8 d.
 

@@ -27,7 +27,7 @@ def chance_better(found: Agreement, n_converged: int) -> float | None:
 
     1/((R + 1) k) of R converged starts, k of which share the best loss.  That the last of R + 1
     independent starts is the only best has a chance of at most 1/(R + 1) by symmetry, whatever the
-    basins: this is k = 1.  The factor 1/k is no theorem: over 200 starts on each of 150 targets it
+    basins: this is k = 1.  The factor 1/k is no theorem: over 200 starts on each of 141 targets it
     was above the true chance by a factor of 1.5 or more at every R and k (seen).  No count of
     starts bounds a basin that is small enough.
     """
