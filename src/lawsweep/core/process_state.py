@@ -146,7 +146,7 @@ _SIGNALS = [
 
 
 def _handlers() -> list[Any]:
-    return [_raw.getsignal(number) for number in _SIGNALS]
+    return list(map(_raw.getsignal, _SIGNALS))
 
 
 def _set_handlers(kept: list[Any]) -> None:
