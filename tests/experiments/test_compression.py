@@ -362,6 +362,7 @@ def differing(one, other):
     whole = abs(one.mean_field_value or one.objective_value)
     made_of = {
         "loss": whole, "target_norm_se": whole, "sum_norm": one.norm_mean, "norm_cv": 1.0,
+        "cos_min": 1.0, "cos_max": 1.0,
         "grad_norm": 1.0, "etf_rms": 1.0, "etf_max": 1.0, "etf_frobenius": 1.0, "output_cv": 1.0,
         "top_eigenvalue_sum": one.scale_a_n,
         **{n: whole for n in vars(one) if n.endswith("_gap") or n in ("gap", "turned_frame_sd")},

@@ -83,7 +83,7 @@ class another_blas(TorchDispatchMode):  # noqa: N801  (a context, used as one)
 
     def _bound(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor | None:
         """|A| |B|, zero where at most one term is not zero; None where every sum is exact."""
-        if _whole(a) and _whole(b):
+        if a.shape[-1] == 1 or (_whole(a) and _whole(b)):
             return None
         bound = a.abs().matmul(b.abs())
         if min(int(t.count_nonzero()) / max(t.numel(), 1) for t in (a, b)) > 0.2:
