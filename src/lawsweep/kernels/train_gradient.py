@@ -170,7 +170,9 @@ class Block:
         vectors = all(n % VECTOR == 0 and evenly_shared(n * len(x)) for n in hidden)
         self._by_seed = self._split and not vectors
         self._elementwise = OneThread(self._by_seed and not all(map(evenly_shared, hidden)))
-        self._groups = self._gradient_groups() if alone and self._relu else []
+        # Put off, the products need every layer's errors; a last block of one seed shares memory.
+        apart = len({t.data_ptr() for t in b}) == len(b)
+        self._groups = self._gradient_groups() if alone and self._relu and apart else []
 
     def _gradient_groups(self) -> list[tuple[Tensor, Tensor, Tensor, OneThread]]:
         """Products F^T B into the gradients, layers joined to batches where they adjoin in memory.
