@@ -134,3 +134,18 @@ def test_one_thread_gives_the_others_back(threads):
         assert torch.get_num_threads() == 1
     with OneThread(False):
         assert torch.get_num_threads() == 3
+
+
+@pytest.mark.parametrize("n_threads", [2, 3])
+def test_a_last_block_of_one_seed_has_its_own_gradient(threads, monkeypatch, n_threads):
+    """Blocks of as many seeds as threads leave one over, whose layers' errors share memory."""
+    monkeypatch.setattr(train_gradient, "BLOCK_BYTES", 1)
+    n_seeds = 2 * n_threads + 1
+    x, classes, weights = problem(37, 9, 4, 1, n_seeds)
+    how = {"learning_rate": 0.02, "max_steps": 10}
+    threads(n_threads)
+    together = train(x, classes.double(), weights, activation("relu"), **how)
+    threads(1)
+    last = [w[-1:] for w in weights]
+    alone = train(x[-1:], classes[-1:].double(), last, activation("relu"), **how)
+    np.testing.assert_allclose(together.curve_loss[-1], alone.curve_loss[0], rtol=1e-12)
