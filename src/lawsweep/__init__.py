@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from lawsweep.api.replay import replay as replay
     from lawsweep.api.sql import sql as sql
     from lawsweep.cli.compose import load_sweep as load_sweep
+    from lawsweep.core.carry import Carry as Carry
     from lawsweep.core.cost import Cost as Cost
     from lawsweep.core.errors import Infeasible as Infeasible
     from lawsweep.core.errors import LawsweepError as LawsweepError
@@ -74,6 +75,7 @@ _HOME = dict.fromkeys(_API, "lawsweep.api") | {
     "Array": "lawsweep.core.schema",
     "Cost": "lawsweep.core.cost",
     "Experiment": "lawsweep.core.experiment",
+    "Carry": "lawsweep.core.carry",
     "Field": "lawsweep.core.schema",
     "Infeasible": "lawsweep.core.errors",
     "LawsweepError": "lawsweep.core.errors",

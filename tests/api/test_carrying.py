@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 import lawsweep
-from lawsweep import Sweep, experiment
+from lawsweep import Carry, Sweep, experiment
 from lawsweep.api.carrying import carry_rows
 from lawsweep.api.planning import view_plan
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
@@ -19,7 +19,8 @@ from lawsweep.store.verify import verify
 
 
 def raised(chosen, carries, version=2):
-    return dataclasses.replace(chosen, version=version, carries=carries)
+    made = {k: c if isinstance(c, Carry) else Carry(c) for k, c in carries.items()}
+    return dataclasses.replace(chosen, version=version, carries=made)
 
 
 def newer(sweep, carries, version=2):
@@ -124,8 +125,43 @@ def test_conditions_are_checked_where_an_experiment_is_defined():
     def made(**options):
         return experiment(name="again", **options)(chosen.function)
 
-    assert made(version=2, carries={1: "n > 3 and y > 0"}).carries == {1: "n > 3 and y > 0"}
+    assert made(version=2, carries={1: "n > 3"}).carries == {1: Carry("n > 3")}
     with pytest.raises(TypeError, match="versions before 2 to conditions, got 2"):
         made(version=2, carries={2: "n > 3"})
     with pytest.raises(UnknownNameError, match="carries of again"):
         made(version=2, carries={1: "m > 3"})
+    with pytest.raises(UnknownNameError, match="carries of again"):
+        made(version=2, carries={1: Carry("n > 3", defaults={"scales": 1.0})})
+    with pytest.raises(InvalidValueError, match="scale"):
+        made(version=2, carries={1: Carry("n > 3", defaults={"scale": "x"})})
+
+
+def test_a_row_of_a_default_that_changed_is_one_of_todays_default(toys, folder):
+    explicit = dataclasses.replace(toys, params={"scale": 2.0}, axes={"n": [10]})
+    lawsweep.run(explicit)
+    before = {r["n"]: r["y"] for r in lawsweep.load(toys).to_dict("records") if r["seed"] == 0}
+    chosen = toys.find_experiment()
+    params = tuple(
+        dataclasses.replace(s, default=3.0) if s.name == "scale" else s for s in chosen.params
+    )
+    carry = Carry("n <= 20", defaults={"scale": 1.0})
+    today = dataclasses.replace(raised(chosen, {1: carry}), params=params)
+    sweep = dataclasses.replace(toys, experiment=today)
+    assert view_plan(sweep).count("changed") == 8
+    assert len(carry_rows(sweep, 1).run_ids) == 4
+    found = lawsweep.load(sweep)
+    done = found[found["status"] == "ok"]
+    assert set(done["scale"]) == {3.0}
+    assert {r["n"]: r["y"] for r in done.to_dict("records") if r["seed"] == 0} == {
+        10: before[10], 20: before[20],
+    }  # fmt: skip
+    # Of the whole table: the explicit ones stay explicit, and both have today's ids.
+    rest = carry_rows(today, 1, results_dir="results")
+    assert (len(rest.run_ids), len(rest.kept)) == (2, 4)
+    asked = dataclasses.replace(sweep, params={"scale": 2.0}, axes={"n": [10]})
+    assert view_plan(asked).count("done") == 2
+    # What was the default of then is an explicit value today.
+    asked = dataclasses.replace(sweep, params={"scale": 1.0}, axes={"n": [10]})
+    assert view_plan(asked).count("changed") == 2
+    assert len(carry_rows(asked, 1).run_ids) == 2
+    assert view_plan(asked).count("done") == 2

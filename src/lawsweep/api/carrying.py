@@ -7,13 +7,13 @@ today's run ids as imported ones; the old rows stay as they are.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lawsweep.api.importing import against_table, write_rows
+from lawsweep.core.carry import as_of, columns_as_of
 from lawsweep.core.errors import InvalidValueError, LawsweepError
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.expressions import Expression
@@ -65,9 +65,12 @@ def carry_rows(
     experiment = into.find_experiment() if isinstance(into, Sweep) else into
     condition = _condition(experiment, from_version)
     place = results_dir if results_dir is not None else sweep.results_dir if sweep else "results"
-    table, rows = _rows_of(experiment, from_version, sweep, str(place))
+    table, rows = _rows_of(experiment, from_version, str(place))
+    meant = _planned(sweep, from_version) if sweep is not None else None
+    if meant is not None:
+        rows = rows.filter(_mask([r in meant for r in rows["run_id"].to_pylist()]))
     good = condition.holds(_columns(rows, experiment), rows.num_rows, null_as_nan=True)
-    old, came, n_odd = _renamed(experiment, from_version, rows.filter(_mask(good)))
+    old, came, n_odd = _renamed(experiment, from_version, rows.filter(_mask(good)), meant)
     opened, new, kept = against_table(experiment, str(place), came)
     launch_id = None
     if new and not dry:
@@ -105,13 +108,17 @@ def older_rows(plan: Plan, known: Mapping[str, Any], todo: Sequence[int]) -> dic
         return found
     left = set(todo)
     for older in range(version - 1, 0, -1):
-        then = dataclasses.replace(plan.experiment, version=older)
-        ids = run_ids(then, plan.params, plan.n_points, plan.seeds)
+        ids = _ids_as_of(plan, older)
         here = [i for i in todo if i in left and ids[i] in known]
         left.difference_update(here)
         if here:
             found[older] = here
     return found
+
+
+def _ids_as_of(plan: Plan, version: int) -> list[str]:
+    columns = columns_as_of(plan.experiment, version, plan.params)
+    return run_ids(as_of(plan.experiment, version), columns, plan.n_points, plan.seeds)
 
 
 def told_of_older(sweep: Sweep, plan: Plan, older: Mapping[int, Sequence[int]]) -> list[str]:
@@ -144,14 +151,11 @@ def _condition(experiment: Experiment, version: int) -> Expression:
             f"version {experiment.version}, so none can be carried over: run them again. (An "
             "experiment says so with @experiment(carries={1: '<condition>'}).)"
         )
-    return Expression(experiment.carries[version])
+    return Expression(experiment.carries[version].condition)
 
 
-def _rows_of(
-    experiment: Experiment, version: int, sweep: Sweep | None, place: str
-) -> tuple[ParquetTable, pa.Table]:
-    """The table, and its ok rows of a version (of the sweep's plan)."""
-    import pyarrow as pa
+def _rows_of(experiment: Experiment, version: int, place: str) -> tuple[ParquetTable, pa.Table]:
+    """The table, and its ok rows of a version."""
     import pyarrow.compute as pc
 
     from lawsweep.core.sweep import results_place
@@ -162,13 +166,17 @@ def _rows_of(
     rows = table.read()
     tell_skipped(table.folder, table.skipped)
     of_version = pc.equal(rows["version"], version)
-    rows = rows.filter(pc.and_(of_version, pc.equal(rows["status"], "ok")))
-    if sweep is not None:
-        plan = sweep.plan()
-        then = dataclasses.replace(experiment, version=version)
-        ids = run_ids(then, plan.params, plan.n_points, plan.seeds)
-        rows = rows.filter(pc.is_in(rows["run_id"], value_set=pa.array(ids, type=pa.string())))
-    return table, rows
+    return table, rows.filter(pc.and_(of_version, pc.equal(rows["status"], "ok")))
+
+
+Meant = dict[str, tuple[str, dict[str, Any]]]
+
+
+def _planned(sweep: Sweep, version: int) -> Meant:
+    """Ids of the older version to today's id and params, for each run of the sweep's plan."""
+    plan = sweep.plan()
+    old = _ids_as_of(plan, version)
+    return {old[i]: (run, plan.params_of(i)) for i, run in enumerate(plan.run_ids)}
 
 
 def _columns(rows: pa.Table, experiment: Experiment) -> dict[str, np.ndarray]:
@@ -188,40 +196,51 @@ def _columns(rows: pa.Table, experiment: Experiment) -> dict[str, np.ndarray]:
     return {s.name: column(s.name) for s in fields if not s.is_tuple}
 
 
-def _mask(good: np.ndarray) -> Any:
+def _mask(good: Any) -> Any:
     import pyarrow as pa
 
     return pa.array(good, type=pa.bool_())
 
 
 def _renamed(
-    experiment: Experiment, version: int, rows: pa.Table
+    experiment: Experiment, version: int, rows: pa.Table, meant: Meant | None
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], int]:
     """Each row as it was (with its ``old_id``), as it is today, and how many are neither."""
-    then = dataclasses.replace(experiment, version=version)
+    then = as_of(experiment, version)
     old, came, n_odd = [], [], 0
     for row in rows.to_pylist():
         try:
-            params = {s.name: s.cast(row[s.name]) for s in experiment.params}
-            experiment.bind(params)
+            params = {s.name: s.cast(row[s.name]) for s in then.params}
+            if run_id(then, params, row["seed"]) != row["run_id"]:
+                n_odd += 1
+                continue
+            name, params = _today(experiment, then, params, row, meant)
             metrics = {s.name: s.cast_metric(row[s.name]) for s in experiment.metrics}
         except LawsweepError:
             n_odd += 1
             continue
-        if run_id(then, params, row["seed"]) != row["run_id"]:
-            n_odd += 1
-            continue
-        today = {
-            **params,
-            **metrics,
-            "run_id": run_id(experiment, params, row["seed"]),
-            "seed": row["seed"],
-            "status": "ok",
-            "wall_s": row["wall_s"],
-        }
-        came.append(today)
-        old.append({**row, "old_id": row["run_id"], "run_id": today["run_id"]})
+        today = {"run_id": name, "seed": row["seed"], "status": "ok", "wall_s": row["wall_s"]}
+        came.append({**experiment.with_defaults(params), **metrics, **today})
+        old.append({**row, "old_id": row["run_id"], "run_id": name})
     return old, came, n_odd
+
+
+def _today(
+    experiment: Experiment,
+    then: Experiment,
+    params: dict[str, Any],
+    row: Mapping[str, Any],
+    meant: Meant | None,
+) -> tuple[str, dict[str, Any]]:
+    """Today's id and params of a row: those of the plan, else with defaults of then today's."""
+    if meant is not None:
+        return meant[row["run_id"]]
+    for before, spec in zip(then.params, experiment.params, strict=True):
+        if spec.has_default and before.default != spec.default:
+            is_default = params[spec.name] == before.default
+            params[spec.name] = spec.default if is_default else params[spec.name]
+    experiment.bind(params)
+    return run_id(experiment, params, row["seed"]), params
 
 
 class _ArraysOf:

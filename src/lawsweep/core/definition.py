@@ -7,6 +7,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from lawsweep.core.carry import Carry
 from lawsweep.core.circumstances import CIRCUMSTANCES
 from lawsweep.core.errors import unknown_name
 from lawsweep.core.expressions import Expression
@@ -21,18 +22,31 @@ RESERVED = frozenset(
 
 
 def check_carries(
-    name: str, version: int, carries: Mapping[int, str], fields: Sequence[FieldSpec]
-) -> None:
-    """Raise TypeError for a version that is none before this one, UnknownNameError for a name."""
-    for older, condition in carries.items():
+    name: str,
+    version: int,
+    carries: Mapping[int, str | Carry],
+    params: Sequence[FieldSpec],
+    metrics: Sequence[FieldSpec],
+) -> dict[int, Carry]:
+    """A Carry for each older version.  Raises TypeError, UnknownNameError, InvalidValueError."""
+    made = {}
+    for older, said in carries.items():
         if not isinstance(older, int) or not 0 < older < version:
             raise TypeError(
                 f"{name}: carries maps versions before {version} to conditions, got {older!r}."
             )
-        known = {s.name for s in fields if not s.is_tuple and s.kind != "array"}
-        for used in Expression(condition).names:
+        carry = said if isinstance(said, Carry) else Carry(said)
+        known = {s.name for s in (*params, *metrics) if not s.is_tuple and s.kind != "array"}
+        for used in Expression(carry.condition).names:
             if used not in known:
                 raise unknown_name("field", used, known, f"carries of {name}")
+        specs = {s.name: s for s in params if s.has_default}
+        for param, default in carry.defaults.items():
+            if param not in specs:
+                raise unknown_name("param", param, specs, f"carries of {name}")
+            specs[param].cast(default)
+        made[older] = carry
+    return made
 
 
 def check_fused(

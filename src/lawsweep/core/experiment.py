@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from lawsweep.core.carry import Carry
 from lawsweep.core.cost import Cost
 from lawsweep.core.definition import (
     check_carries,
@@ -40,8 +41,7 @@ class Experiment:
     every valid point; ``cost`` maps params to flops and bytes.  ``fused``, where there is one,
     computes many runs at once that differ in their seeds and the params ``fuse_over`` alone.
     ``imports`` are modules that ``function`` or ``fused`` import when they are called.
-    ``carries`` maps older versions to conditions over params and metrics: rows of that version
-    that fulfil them mean the same today.
+    ``carries`` says of older versions which of their rows mean the same today.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Experiment:
     fused: Callable[..., Any] | None = None
     fuse_over: tuple[str, ...] = ()
     imports: tuple[str, ...] = ()
-    carries: Mapping[int, str] = field(default_factory=dict)
+    carries: Mapping[int, Carry] = field(default_factory=dict)
 
     def __call__(
         self, params: Any = None, seed: int = 0, device: Device = "cpu", **fields: Any
@@ -204,7 +204,7 @@ def experiment(
     fused: Callable[..., Any] | None = None,
     fuse_over: Sequence[str] = (),
     imports: Sequence[str] = (),
-    carries: Mapping[int, str] | None = None,
+    carries: Mapping[int, str | Carry] | None = None,
 ) -> Callable[[Callable[..., Any]], Experiment]:
     """Decorator: make an Experiment of ``(params, seed[, device]) -> Metrics``.
 
@@ -224,9 +224,9 @@ def experiment(
     ``imports`` names modules that are imported elsewhere on its way.
 
     ``carries`` says of older versions which of their rows a new version left as they were, such as
-    ``{1: "activation != 'relu' or input_dim > 1"}``: a condition over params and metrics.  Those
-    rows can be carried over (``lawsweep import SWEEP --from-version 1``); the others are computed
-    again.
+    ``{1: "activation != 'relu' or input_dim > 1"}``: a condition over params and metrics, or a
+    Carry where a default changed.  Those rows can be carried over (``lawsweep import SWEEP
+    --from-version 1``); the others are computed again.
 
     Raises TypeError, at definition, for what could not become a table.
     """
@@ -248,7 +248,7 @@ def experiment(
         large = [s.name for s in params if s.kind == "array"]
         if large:
             raise TypeError(f"{chosen}: {large[0]!r} is a param, and a param is no Array.")
-        check_carries(chosen, version, carries or {}, (*params, *metrics))
+        carried = check_carries(chosen, version, carries or {}, params, metrics)
         known = {s.name for s in params}
         for constraint in constraints:
             for used in Expression(constraint).names:
@@ -270,7 +270,7 @@ def experiment(
             fused=fused,
             fuse_over=over,
             imports=tuple(imports),
-            carries=dict(carries or {}),
+            carries=carried,
         )
 
     return decorate
