@@ -73,9 +73,9 @@ _API = (
 )
 _HOME = dict.fromkeys(_API, "lawsweep.api") | {
     "Array": "lawsweep.core.schema",
+    "Carry": "lawsweep.core.carry",
     "Cost": "lawsweep.core.cost",
     "Experiment": "lawsweep.core.experiment",
-    "Carry": "lawsweep.core.carry",
     "Field": "lawsweep.core.schema",
     "Infeasible": "lawsweep.core.errors",
     "LawsweepError": "lawsweep.core.errors",

@@ -80,6 +80,8 @@ def test_arrays_come_along(spectra, folder):
 
 def test_only_ok_rows_of_the_plan_come_and_of_an_experiment_all(toys, folder):
     smaller = dataclasses.replace(newer(toys, {1: "True"}), axes={"n": [10, 20]})
+    elsewhere = newer(toys, {1: "device != 'cpu' or n_threads < 1"})
+    assert carry_rows(elsewhere, 1).n_affected == 8
     assert len(carry_rows(smaller, 1).run_ids) == 4
     whole = carry_rows(smaller.find_experiment(), 1, results_dir="results")
     assert (len(whole.run_ids), len(whole.kept)) == (4, 4)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from toys import pair, toy
 
 from lawsweep import experiment
+from lawsweep.core.carry import as_of
 from lawsweep.core.identity import run_id
 from lawsweep.core.plan import make_plan
 from lawsweep.core.registry import experiment_names, find_experiment
@@ -40,6 +41,20 @@ def test_golden_defaults_of_the_built_in_experiments(name):
 
 def test_every_built_in_experiment_has_golden_defaults():
     assert set(GOLDEN["defaults"]) == set(experiment_names())
+
+
+@pytest.mark.parametrize(
+    ("name", "version"), [(n, v) for n, old in GOLDEN["older"].items() for v in old]
+)
+def test_golden_ids_of_older_versions_stay(name, version):
+    """Their rows are in tables, and are carried over by these ids."""
+    then, golden = as_of(find_experiment(name), int(version)), GOLDEN["older"][name][version]
+    values = {s.name: s.cast(golden["example"][s.name])
+              for s in then.params if s.name in golden["example"]}  # fmt: skip
+    assert run_id(then, values, 0) == golden["example_run_id"]
+    assert run_id(then, then.with_defaults(values), 0) == golden["example_run_id"]
+    defaults = {s.name: s.default for s in then.params if s.has_default}
+    assert {n: defaults[n] for n in golden["defaults"]} == golden["defaults"]
 
 
 def test_a_value_equal_to_the_default_is_left_out():

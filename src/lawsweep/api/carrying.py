@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lawsweep.api.importing import against_table, write_rows
 from lawsweep.core.carry import as_of, columns_as_of
+from lawsweep.core.circumstances import CIRCUMSTANCES
 from lawsweep.core.errors import InvalidValueError, LawsweepError
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.expressions import Expression
@@ -180,7 +181,7 @@ def _planned(sweep: Sweep, version: int) -> Meant:
 
 
 def _columns(rows: pa.Table, experiment: Experiment) -> dict[str, np.ndarray]:
-    """Params and metrics as an expression takes them: numbers, or objects where some are null."""
+    """What a condition may name, as an expression takes it: numbers, or objects with nulls."""
     import numpy as np
 
     def column(name: str) -> np.ndarray:
@@ -192,8 +193,8 @@ def _columns(rows: pa.Table, experiment: Experiment) -> dict[str, np.ndarray]:
         made[:] = values
         return made
 
-    fields = (*experiment.params, *experiment.metrics)
-    return {s.name: column(s.name) for s in fields if not s.is_tuple}
+    fields = [s.name for s in (*experiment.params, *experiment.metrics) if not s.is_tuple]
+    return {name: column(name) for name in (*fields, *(c.name for c in CIRCUMSTANCES))}
 
 
 def _mask(good: Any) -> Any:

@@ -37,6 +37,7 @@ def check_carries(
             )
         carry = said if isinstance(said, Carry) else Carry(said)
         known = {s.name for s in (*params, *metrics) if not s.is_tuple and s.kind != "array"}
+        known |= {c.name for c in CIRCUMSTANCES if c.kind != "time"}
         for used in Expression(carry.condition).names:
             if used not in known:
                 raise unknown_name("field", used, known, f"carries of {name}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lawsweep import Cost, experiment
+from lawsweep import Carry, Cost, experiment
 from lawsweep.experiments._compression_metrics import Metrics
 from lawsweep.experiments._compression_params import AVERAGED, CLOSED_FORM, C, Params
 
@@ -98,8 +98,22 @@ def fused(
     return answers
 
 
+# Version 2: as many restarts as the risk asks for, none in the zero network's basin, and distances
+# from the frame of the activation at hand.  Rows that did not change: three agreeing restarts where
+# three are what is made, of a kind whose starts and frame are as they were.
+_SAME_SINCE_1 = Carry(
+    "student_outputs == 'absorbed' and activation == 'relu' and target_outputs in "
+    "('ones', 'uniform') and row_mean == 0 and input_dim > 1 and n_compressed > 1 "
+    "and n_compressed <= input_dim + 1 and (n_restarts != 3 or n_restarts_converged == 3 and "
+    "n_restarts_agreeing == 3 and "
+    "0.3*((n_compressed - 1)/input_dim)**2*input_dim/n_target <= 0.006)",
+    defaults={"n_restarts": 3},
+)
+
+
 @experiment(
-    version=1,
+    version=2,
+    carries={1: _SAME_SINCE_1},
     cost=_cost,
     reference=C,
     fused=fused,

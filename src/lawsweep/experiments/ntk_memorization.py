@@ -96,8 +96,17 @@ def _cost(p: Any) -> Cost:
     )
 
 
+# Version 2: lambda_min is null where it is not known to a hundredth, and more zeros are named.  A
+# bracket is no narrower than N u tr(K), and K's own rounding some few times that.
+_SAME_SINCE_1 = (
+    "data in ('gaussian', 'sphere', 'uniform') and input_dim > 1 and (zero_reason != None "
+    "or lambda_min_upper - lambda_min_lower <= lambda_min/10000)"
+)
+
+
 @experiment(
-    version=1,
+    version=2,
+    carries={1: _SAME_SINCE_1},
     cost=_cost,
     reference=_M,
     imports=["lawsweep.kernels.kernel_change", "lawsweep.kernels.ntk_construction"],

@@ -19,8 +19,19 @@ def _fused(params: Sequence[Params], seeds: Sequence[int], device: str) -> Seque
     return fused(params, seeds, device)
 
 
+# Version 2: a value as wide as its bracket is not converged, more zeros are named exactly,
+# matrix-free starts see near-copies, the infinite-width kernel is right for nearly parallel rows.
+_SAME_SINCE_1 = (
+    "data in ('gaussian', 'sphere', 'uniform') and input_dim > 1 and activation != 'linear' "
+    "and solver_used not in ('matrix_free', 'sharded') and n_lowest == 0 "
+    "and lambda_min_infinite_width == None and (zero_reason != None "
+    "or lambda_min_upper - lambda_min_lower + 2*gram_error <= abs(lambda_min)/100)"
+)
+
+
 @experiment(
-    version=1,
+    version=2,
+    carries={1: _SAME_SINCE_1},
     cost=cost,
     fused=_fused,
     reference="arXiv 2205.10217, section 2 and Fig. 1",
