@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Carry:
     """Rows of an older version that fulfil ``condition`` mean the same today.
 
-    ``condition`` is over params, metrics and circumstances.  ``defaults`` are defaults of that version that are
-    others today: a row that had one is a row of today's default.
+    ``condition`` is over params, metrics and circumstances.  ``defaults`` are defaults of that
+    version that are others today: a row that had one is a row of today's default.
     """
 
     condition: str

@@ -225,8 +225,8 @@ def experiment(
 
     ``carries`` says of older versions which of their rows a new version left as they were, such as
     ``{1: "activation != 'relu' or input_dim > 1"}``: a condition over params, metrics and
-    circumstances, or a Carry where a default changed.  Those rows can be carried over (``lawsweep import SWEEP
-    --from-version 1``); the others are computed again.
+    circumstances, or a Carry where a default changed.  Those rows can be carried over (``lawsweep
+    import SWEEP --from-version 1``); the others are computed again.
 
     Raises TypeError, at definition, for what could not become a table.
     """

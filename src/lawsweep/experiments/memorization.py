@@ -19,8 +19,8 @@ def _fused(params: Sequence[Params], seeds: Sequence[int], device: str) -> list[
     return rows(params, seeds, device)
 
 
-# Version 2: the kernel's lambda_min is null where it is not known to a hundredth; and a seed that was
-# left alone in its block, of several threads, had wrong gradients (relu, depth 4 and more).
+# Version 2: the kernel's lambda_min is null where it is not known to a hundredth; and a seed left
+# alone in its block, under several threads, had wrong gradients (relu, depth 4 and more).
 _SAME_SINCE_1 = (
     "not measure_kernel and (optimizer == 'levenberg_marquardt' or activation != 'relu' "
     "or depth < 4 or n_threads == 1 or n_fused == 1)"
