@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from lawsweep.core.streams import stream as stream
     from lawsweep.core.sweep import Sweep as Sweep
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _API = (
     "archive",

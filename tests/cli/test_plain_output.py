@@ -66,6 +66,8 @@ def evil(params: Params, seed: int) -> Metrics:
         executor: serial
         """,
     )
+    yield
+    sys.modules.pop("evil", None)
 
 
 @pytest.mark.parametrize(

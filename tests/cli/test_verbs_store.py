@@ -297,7 +297,7 @@ def test_rows_of_an_older_version_are_carried_over(lawsweep, toy_sweep, folder, 
     assert "names an older version of toy, which is at 1; got 1" in err
     import toys
 
-    newer = dataclasses.replace(toys.toy, version=2, carries={1: "n > 15"})
+    newer = dataclasses.replace(toys.toy, version=2, carries={1: library.Carry("n > 15")})
     monkeypatch.setattr(toys, "toy", newer)
     code, _, err = lawsweep("run", "toys", "seeds=1", "axes={n: [10]}")
     assert code == 0

@@ -34,7 +34,7 @@ from lawsweep.core.errors import StoreError
 from lawsweep.store import arrays
 from lawsweep.store.bits import row_classes, same_values
 from lawsweep.store.folder import Folder
-from lawsweep.store.one_schema import one_schema
+from lawsweep.store.one_schema import JOINED, joined, one_schema
 from lawsweep.store.parquet import ParquetTable
 from lawsweep.store.parts import (
     REQUESTS,
@@ -54,7 +54,6 @@ ORDER = [("run_id", "ascending"), ("attempt", "ascending"), ("started_at", "asce
 _NAME = re.compile(r"part-([0-9a-f]{16})-([0-9a-f]{16})(-compact)?\.parquet\Z")
 _PIECE = 2**20  # bytes hashed at once
 _COVERS = b"lawsweep.compacts"
-_FUNCTION = b"lawsweep.function"  # parts that differ in it alone become one, which names all
 T = TypeVar("T")
 
 
@@ -108,7 +107,7 @@ def _compact_folder(
     settled = {n: math.inf if n in one.mixed else target_rows / 2 for n in small}
     for name, read in _load_all(folder, _windows(small, target_bytes), settled, report.skipped):
         part = one.made(name, read)
-        told = {k: v for k, v in (part.schema.metadata or {}).items() if k != _FUNCTION}
+        told = {k: v for k, v in (part.schema.metadata or {}).items() if k not in JOINED}
         key = part.schema.with_metadata(told).serialize().to_pybytes()
         batch = batches.setdefault(key, _Batch())
         if batch.would_exceed(part, sizes[name], target_bytes, target_rows):
@@ -245,9 +244,8 @@ def _flush(
         return
     merged, n_duplicates = merge(list(batch.parts.values()))
     said = (said_digest(n) for n in batch.parts)
-    told = {**(merged.schema.metadata or {}), _COVERS: " ".join(s for s in said if s)}
-    if made := [f for p in batch.parts.values() if (f := (p.schema.metadata or {}).get(_FUNCTION))]:
-        told[_FUNCTION] = " ".join(sorted({f for them in made for f in them.decode().split()}))
+    words = joined([p.schema for p in batch.parts.values()])
+    told = {**(merged.schema.metadata or {}), **words, _COVERS: " ".join(s for s in said if s)}
     data = write(merged.replace_schema_metadata(told))
     # Named after its newest source, so that it stands where they stood among the other parts.
     when = max((m.group(1) for n in batch.parts if (m := _NAME.match(n))), default="0" * 16)

@@ -21,6 +21,8 @@ from lawsweep.store.parts import SkippedPart, conform, use_part
 from lawsweep.store.schema import is_of
 
 _DEFAULTS = b"lawsweep.defaults"
+_FUNCTION, _ARRAYS = b"lawsweep.function", b"lawsweep.arrays"
+JOINED = (_FUNCTION, _ARRAYS)  # parts that differ in these words alone become one
 
 
 @dataclass
@@ -70,6 +72,22 @@ def one_schema(folder: Folder, names: Sequence[str]) -> OneSchema:
     return found
 
 
+def joined(parts: Sequence[pa.Schema]) -> dict[bytes, bytes]:
+    """What a part made of several says for them: all functions; an array is required if all say so.
+
+    A part that says nothing of an array is older than the word, or than the array.
+    """
+    told = [p.metadata or {} for p in parts]
+    functions = {f for t in told for f in t.get(_FUNCTION, b"").split()}
+    arrays = [_mapping(p, _ARRAYS) for p in parts]
+    each = {
+        name: "required" if all(a.get(name) == "required" for a in arrays) else "optional"
+        for name in sorted({n for a in arrays for n in a})
+    }
+    words = {_FUNCTION: b" ".join(sorted(functions))} if functions else {}
+    return words | ({_ARRAYS: canonical_json(each).encode()} if each else {})
+
+
 def _apart(common: pa.Schema | None, part: pa.Schema) -> str:
     """Why a part cannot have the schema of the newer ones; empty where it can."""
     if common is None:
@@ -105,8 +123,12 @@ def _differences(part: pa.Schema, common: pa.Schema) -> str:
 
 
 def _defaults(schema: pa.Schema) -> Mapping[str, Any]:
+    return _mapping(schema, _DEFAULTS)
+
+
+def _mapping(schema: pa.Schema, key: bytes) -> Mapping[str, Any]:
     try:
-        found = json.loads((schema.metadata or {}).get(_DEFAULTS, b"{}"))
+        found = json.loads((schema.metadata or {}).get(key, b"{}"))
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
