@@ -45,7 +45,9 @@ def tests_under(name: str, setting: dict[str, str], share: str | None) -> int:
     environment = {k: v for k, v in os.environ.items() if k not in known} | setting
     if share is not None:
         environment["LAWSWEEP_TEST_SHARE"] = share
-    words = ["-m", "pytest", "-q", "-n", "2", "--no-header", *FOLDERS]
+    # Two threads fill the two cores: beside another worker's they would wait for each other.
+    n_workers = 2 // int(setting["OMP_NUM_THREADS"])
+    words = ["-m", "pytest", "-q", "-n", str(n_workers), "--no-header", *FOLDERS]
     if share is not None and "LAWSWEEP_TEST_ROUNDING" in setting:
         words += ["-m", "portable"]
     return subprocess.run([sys.executable, *words], env=environment, check=False).returncode
