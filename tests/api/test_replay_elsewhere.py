@@ -38,10 +38,10 @@ def logistic(params: Params, seed: int) -> Found:
 """
 
 
-def logistic(module, n):
+def logistic(module, n, seed=0, text=LOGISTIC):
     """A row of ``n`` steps of a chaotic map, as a machine that rounds otherwise would leave it."""
-    find = module("logistic", LOGISTIC)
-    sweep = Sweep(name="l", experiment=find("logistic"), axes={"n": [n]},
+    find = module("logistic", text)
+    sweep = Sweep(name="l", experiment=find("logistic"), axes={"n": [n]}, seeds=[seed],
                   executor={"kind": "serial"})  # fmt: skip
     with nudged(2.0**-52, 99):
         lawsweep.run(sweep)
@@ -62,6 +62,16 @@ def test_a_chaotic_row_is_compared_as_far_as_it_goes(module, folder):
     assert not {"path", "end"} & set(done.compared)
     (end,) = [a for a in done.amplified if a.name == "end"]
     assert end.moved > 1e-3
+
+
+def test_a_jump_that_few_nudges_make_is_chaotic_where_the_run_is(module, folder):
+    # With seed 28 the row ended above 1/2; none of the first nudges does, and later ones do.
+    many = LOGISTIC.replace(".random())", ".random(8).cumsum()[-1]) / 8")
+    found, row = logistic(module, 100, seed=28, text=many)
+    done = replay_row(row, "results", experiment=found)
+    assert row["high"]
+    assert done.reproduced
+    assert "high" in {a.name for a in done.amplified}
 
 
 @pytest.mark.parametrize(

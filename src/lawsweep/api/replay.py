@@ -11,7 +11,7 @@ from typing import Any
 
 from lawsweep.api.elsewhere import IMPORTED, here, other_circumstances
 from lawsweep.api.reading import show
-from lawsweep.api.rounding import Amplified, explained, nudged_outcomes
+from lawsweep.api.rounding import Amplified, explained, more_nudged_outcomes, nudged_outcomes
 from lawsweep.api.sameness import (
     Difference,
     compare_arrays,
@@ -136,8 +136,12 @@ def replay_row(
             if _differ(outcome, again, found):
                 notes.append(f"{found.name} gives other values each time it runs")
             else:
-                differences, amplified = explained(differences, outcome, others, found, tolerance)
-    apart = {a.name for a in amplified}
+                apart = differences
+                differences, amplified = explained(apart, outcome, others, found, tolerance)
+                if differences and amplified:
+                    others += more_nudged_outcomes(run, dtype)
+                    differences, amplified = explained(apart, outcome, others, found, tolerance)
+    moved = {a.name for a in amplified}
     return Replay(
         run_id=row["run_id"],
         experiment=found.name,
@@ -149,7 +153,7 @@ def replay_row(
         exact=exact,
         tolerance=tolerance,
         circumstances=tuple(why),
-        compared=tuple(n for n in (*names, *sorted({*recorded, *now})) if n not in apart),
+        compared=tuple(n for n in (*names, *sorted({*recorded, *now})) if n not in moved),
         left_out=left_out,
         differences=tuple(differences),
         amplified=tuple(amplified),

@@ -12,10 +12,14 @@ from typing import Any
 
 from lawsweep.api.sameness import Difference, relative_difference, same_value
 from lawsweep.core.experiment import Experiment
+from lawsweep.core.nudges import nudged
 from lawsweep.core.outcome import Outcome
 from lawsweep.core.rounding import EPS
 
 N_NUDGES = 3
+# Of a run that amplifies rounding, before what is left counts as a difference: a ReLU that changes
+# side or a check that ends the training is a jump, which few nudges may not make.
+N_MORE = 9
 # Another library may round some of a run's operations several times worse than once in its data.
 SHARE = 10.0
 
@@ -37,10 +41,17 @@ class Amplified:
 
 def nudged_outcomes(run: Callable[[], Outcome], dtype: str) -> list[Outcome]:
     """The run again with nudged draws; the first is not nudged, and should be what is known."""
-    from lawsweep.core.nudges import nudged
-
     found = [run()]
     for kind in range(1, N_NUDGES + 1):
+        with nudged(EPS[dtype], kind):
+            found.append(run())
+    return found
+
+
+def more_nudged_outcomes(run: Callable[[], Outcome], dtype: str) -> list[Outcome]:
+    """The run with the nudges that come after those of ``nudged_outcomes``."""
+    found = []
+    for kind in range(N_NUDGES + 1, N_NUDGES + N_MORE + 1):
         with nudged(EPS[dtype], kind):
             found.append(run())
     return found
