@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import signal
 import subprocess
 import sys
 import time
@@ -145,6 +146,17 @@ def test_a_call_that_comes_back_late_is_a_timeout():
         return Metrics(y=1.0, draws=1)
 
     assert run(dataclasses.replace(toy, function=solve), timeout_s=0.1, n=1).status == "timeout"
+
+
+def test_a_run_that_takes_the_alarm_for_itself_still_has_its_deadline():
+    def solve(params, seed):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
+        time.sleep(0.2)
+        return Metrics(y=1.0, draws=1)
+
+    outcome = run(dataclasses.replace(toy, function=solve), timeout_s=0.1, n=1)
+    assert (outcome.status, outcome.metrics) == ("timeout", None)
 
 
 def test_what_functions_import_is_read_off_their_code():

@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import decimal
+import gc
+import io
 import locale
 import os
 import random
 import signal
 import sys
+import time
 import warnings
 from dataclasses import dataclass
 
@@ -70,6 +73,19 @@ THINGS = {
         lambda: setattr(decimal.getcontext(), "prec", 3),
     ),
     "numpy.seterr": (np.geterr, lambda: np.seterr(all="raise")),
+    "time zone": (
+        lambda: time.localtime(0).tm_hour,
+        lambda: (os.environ.update(TZ="JST-9"), time.tzset()),
+    ),
+    "standard streams": (
+        lambda: isinstance(sys.stdout, io.StringIO),
+        lambda: setattr(sys, "stdout", io.StringIO()),
+    ),
+    "garbage collection": (gc.isenabled, gc.disable),
+    "numpy.set_printoptions": (
+        lambda: str(np.array([1 / 3])),
+        lambda: np.set_printoptions(precision=2),
+    ),
     "random": (random.random, lambda: random.seed(7)),
     "random, drawn from": (random.random, lambda: random.gauss(0, 1)),
     "numpy.random": (lambda: float(np.random.randn()), lambda: np.random.seed(7)),
@@ -87,6 +103,14 @@ THINGS = {
     "grad mode": (
         lambda: _torch().is_grad_enabled(),
         lambda: _torch().set_grad_enabled(False),
+    ),
+    "autocast": (
+        lambda: str(_torch().mm(_torch().ones(1, 1), _torch().ones(1, 1)).dtype),
+        lambda: _torch().set_autocast_enabled("cpu", True),
+    ),
+    "mkldnn.enabled": (
+        lambda: _torch().backends.mkldnn.enabled,
+        lambda: setattr(_torch().backends.mkldnn, "enabled", False),
     ),
     "threads": (
         lambda: _torch().get_num_threads(),

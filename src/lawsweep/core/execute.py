@@ -285,7 +285,8 @@ def _is_out_of_memory(failure: Exception) -> bool:
 
 
 class _Deadline:
-    """Raises RunTimeoutError in its ``with``, once, after ``seconds``; ``passed`` says that it did.
+    """Raises RunTimeoutError in its ``with``, once, after ``seconds``; ``passed`` says that it was
+    over, also where the run used the signal for something of its own and nothing was raised.
 
     By a signal, so it ends Python code at the next bytecode; a call that never returns to Python
     is ended from outside, by the runner.
@@ -303,11 +304,13 @@ class _Deadline:
             raise RunTimeoutError(self.message)
 
     def __enter__(self) -> None:
+        self._start = time.perf_counter()
         self._before = signal.signal(signal.SIGALRM, self._late)
         signal.setitimer(signal.ITIMER_REAL, self._seconds)
 
     def __exit__(self, *error: object) -> None:
         self._over = True
+        self.passed = self.passed or time.perf_counter() - self._start > self._seconds
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, self._before)
 

@@ -12,12 +12,14 @@ function it is done once a process, and undone with the run.
 from __future__ import annotations
 
 import _locale
+import gc
 import importlib
 import locale
 import os
 import signal
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -120,6 +122,7 @@ def _set_environment(kept: dict[Any, Any]) -> None:
     for name in [n for n in os.environ if n not in keep]:
         del os.environ[name]
     os.environ.update({n: v for n, v in keep.items() if os.environ.get(n) != v})
+    time.tzset()  # the C library keeps the time zone that it once read there
 
 
 def _set_path(kept: list[str]) -> None:
@@ -129,6 +132,18 @@ def _set_path(kept: list[str]) -> None:
 def _set_filters(kept: list[Any]) -> None:
     warnings.resetwarnings()  # what was decided by the others is forgotten with them
     warnings.filters[:] = kept  # type: ignore[index]
+
+
+def _set_streams(kept: tuple[Any, Any]) -> None:
+    sys.stdout, sys.stderr = kept  # a run that silenced its prints would silence the launch
+
+
+def _set_collecting(kept: bool) -> None:
+    (gc.enable if kept else gc.disable)()
+
+
+def _set_numpy_printing(kept: dict[str, Any]) -> None:
+    np.set_printoptions(**kept)
 
 
 def _set_numpy_errors(kept: dict[str, Any]) -> None:
@@ -171,7 +186,10 @@ PYTHON = (
         lambda: _locale.setlocale(locale.LC_ALL),
         lambda kept: locale.setlocale(locale.LC_ALL, kept),
     ),
+    Item("standard streams", lambda: (sys.stdout, sys.stderr), _set_streams),
+    Item("garbage collection", gc.isenabled, _set_collecting),
     Item("numpy.seterr", np.geterr, _set_numpy_errors),
+    Item("numpy.set_printoptions", np.get_printoptions, _set_numpy_printing),
 )
 
 
@@ -185,6 +203,13 @@ def torch_items() -> list[Item]:
         ),
         Item("default device", _default_device, torch.set_default_device, fresh=None),
         Item("grad mode", torch.is_grad_enabled, torch.set_grad_enabled, fresh=True),
+        Item(
+            "autocast",
+            lambda: torch.is_autocast_enabled("cpu"),
+            lambda kept: torch.set_autocast_enabled("cpu", kept),
+            fresh=False,
+        ),
+        _flag("mkldnn.enabled", backends.mkldnn, "enabled", True),
         Item("threads", torch.get_num_threads, torch.set_num_threads, fresh=n_threads()),
         Item("anomaly mode", torch.is_anomaly_enabled, torch.set_anomaly_enabled, fresh=False),
         Item(
@@ -206,6 +231,12 @@ def torch_items() -> list[Item]:
     ]
     if backends.cuda.is_built():
         items += [
+            Item(
+                "cuda.autocast",
+                lambda: torch.is_autocast_enabled("cuda"),
+                lambda kept: torch.set_autocast_enabled("cuda", kept),
+                fresh=False,
+            ),
             _flag("cuda.matmul.allow_tf32", backends.cuda.matmul, "allow_tf32", False),
             _flag("cudnn.allow_tf32", backends.cudnn, "allow_tf32", True),
             _flag("cudnn.deterministic", backends.cudnn, "deterministic", False),
