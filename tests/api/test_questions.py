@@ -159,6 +159,27 @@ def test_a_file_that_moves_is_the_same_while_its_runs_say_so(command, folder):
     assert folders(folder) == ["toys"]
 
 
+def test_a_file_with_fewer_runs_beside_the_other_is_refused(command, folder):
+    """It was not moved: both are there, and would take each other's figures."""
+    assert command("run", "toys")[0] == 0
+    (folder / "other").mkdir()
+    (folder / "other" / "toys.yaml").write_text(SWEEP.replace("[10, 20]", "[10]"))
+    code, _, err = command("run", "other/toys.yaml")
+    assert code == 11
+    assert "belongs to another sweep" in err
+    shutil.copy(folder / "sweeps/toys.yaml", folder / "other/toys.yaml")
+    assert command("status", "other/toys.yaml")[0] == 0  # a copy asks the same
+
+
+def test_a_folder_goes_with_its_file_also_where_nothing_is_to_run(command, folder):
+    assert command("run", "toys")[0] == 0
+    (folder / "other").mkdir()
+    shutil.move(folder / "sweeps/toys.yaml", folder / "other/toys.yaml")
+    assert command("run", "other/toys.yaml")[0] == 0
+    (folder / "other" / "toys.yaml").write_text(SWEEP.replace("[10, 20]", "[50]"))
+    assert command("run", "other/toys.yaml")[0] == 0
+
+
 def test_another_experiment_under_a_name_is_refused_in_python_too(folder):
     first = lawsweep.Sweep("s", toy, params={"n": 3}, results_dir="results")
     lawsweep.run(first, executor="serial")

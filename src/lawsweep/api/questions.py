@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.plan import Plan
 from lawsweep.core.secrets import hide_overrides
-from lawsweep.core.sweep import Sweep
+from lawsweep.core.sweep import Sweep, hash_place
 
 if TYPE_CHECKING:
     from lawsweep.store.sweep_folder import SweepFolder
@@ -73,9 +74,20 @@ def _is_same(said: Mapping[str, Any], sweep: Sweep, plan: Plan, folder: SweepFol
         return False
     if said.get("file_hash") == (sweep.file[1] if sweep.file else None):
         return sweep.file is not None or said.get("experiment") == plan.experiment.name
-    # Elsewhere, then: the same one if it asks for the same runs, or for some more or fewer.
+    # Elsewhere, then: the same one, moved, if it asks for the same runs, or for some more or fewer.
     then, now = set(folder.frozen_run_ids()), set(plan.run_ids)
-    return said.get("experiment") == plan.experiment.name and (then <= now or now <= then)
+    if said.get("experiment") != plan.experiment.name:
+        return False
+    return then == now or (not _is_there(said) and (then <= now or now <= then))
+
+
+def _is_there(said: Mapping[str, Any]) -> bool:
+    """Whether the file that a folder belongs to is where it was: then another was not moved."""
+    file = said.get("file")
+    if not isinstance(file, str):
+        return False
+    path = Path(file)
+    return path.is_file() and hash_place(str(path.resolve())) == said.get("file_hash")
 
 
 def variants(sweep: Sweep) -> list[Variant]:

@@ -76,7 +76,7 @@ def run(
     tell_skipped(opened.table.folder, opened.table.skipped)
     tell_other_rows(opened)
     if not launch.backlog:
-        claim(folder, sweep, made)
+        claim(folder, sweep, made, anew=job is None)
         folder.freeze(made, sweep.record())
         if search is not None:
             write_thresholds(opened, search, folder.folder)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lawsweep.cli.overrides import Override
-from lawsweep.core.sweep import NOT_ASKED
+from lawsweep.core.sweep import NOT_ASKED, hash_place
 
 DIGITS = 6  # hexadecimal, of a signature
 
@@ -56,4 +56,4 @@ def file_identity(path: Path, shipped: Path) -> tuple[str, str]:
         own = Path.cwd().resolve()
         name = real.relative_to(own).as_posix() if real.is_relative_to(own) else path.name
         place = str(real)
-    return name, hashlib.blake2b(place.encode(), digest_size=8).hexdigest()
+    return name, hash_place(place)

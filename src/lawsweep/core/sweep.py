@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -227,6 +228,11 @@ def _without_secrets(config: Mapping[str, Any]) -> dict[str, Any]:
 def results_place(results_dir: str | Path) -> Path | Url:
     """``results_dir`` as something that ``/`` goes deeper from: a path, or the URL of a store."""
     return Url(results_dir) if "://" in str(results_dir) else Path(results_dir)
+
+
+def hash_place(place: str) -> str:
+    """A hash of where a sweep file is, for records that go elsewhere."""
+    return hashlib.blake2b(place.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 
 STORES = ("s3", "gs")  # object stores; what their URLs may say is store.objects' to check
