@@ -102,6 +102,7 @@ CLASHING = {
     "queue.py": "Python's standard library", "token.py": "Python's standard library",
     "random/__init__.py": "Python's standard library", "ray.py": "ray", "yaml.py": "PyYAML",
     "pandas/__init__.py": "pandas", "dateutil.py": "python-dateutil", "lawsweep.py": "lawsweep",
+    "grpc.py": "grpcio", "aiohttp.py": "aiohttp",  # of ray[default]
 }  # fmt: skip
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from lawsweep.cli.compose import load_sweep
+from lawsweep.cli.overrides import parse_override
+from lawsweep.core.errors import InvalidValueError
 
 WHEN = "{name: [a, b], when: {if: \"name == 'b'\", axes: {rate: [0.1, 0.2]}}}"
 NESTED = (
@@ -115,3 +117,8 @@ def test_an_axis_that_only_a_derived_field_read_goes_with_it(write):
     # What something else reads stays.
     more += "where: [ratio < 3]\n"
     assert len(planned(write, axes, "derive.rate=count", more=more)) == 2
+
+
+def test_an_override_of_more_values_than_a_grid_may_have_is_counted_as_it_comes():
+    with pytest.raises(InvalidValueError, match="gives more than 5,000,000 values"):
+        parse_override("seeds=range(0,1000000000000)")

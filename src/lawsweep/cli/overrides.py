@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from lawsweep.cli.axes_entry import (
@@ -24,6 +25,7 @@ from lawsweep.cli.axes_entry import (
 )
 from lawsweep.core.errors import InvalidValueError, LawsweepError, unknown_name
 from lawsweep.core.expressions import Expression
+from lawsweep.core.points import MAX_POINTS
 from lawsweep.core.ranges import GENERATORS
 from lawsweep.core.schema import FieldSpec
 from lawsweep.core.sweep import KEYS
@@ -72,11 +74,13 @@ def parse_override(text: str) -> Override:
             f"The override {text!r} has no list of values; use a,b,c or range(a,b,step)."
         )
     try:
-        values = [_plain(v) for v in parsed.sweep_iterator()]
+        values = [_plain(v) for v in islice(parsed.sweep_iterator(), MAX_POINTS + 1)]
     except HydraException:
         raise InvalidValueError(
             f"The override {text!r} has no list of values; use a,b,c or range(a,b,step)."
         ) from None
+    if len(values) > MAX_POINTS:  # counted as they come: there may be too many to hold
+        raise InvalidValueError(f"The override {text!r} gives more than {MAX_POINTS:,} values.")
     return Override(text, path, values, is_sweep=True)
 
 

@@ -14,6 +14,9 @@ from pathlib import Path
 
 from lawsweep.core.errors import InvalidValueError
 
+#: What lawsweep itself may use where it is installed, as Ray does its job server's packages.
+_EXTRAS = "data,jobs"
+
 
 def refuse_clashes(folder: Path) -> None:
     """Raise InvalidValueError, with the name, where a file of ``folder`` hides a module."""
@@ -39,7 +42,7 @@ def clashes(folder: Path) -> list[tuple[str, str]]:
             continue
         if module in sys.stdlib_module_names:
             found.append((path.name, "Python's standard library"))
-        elif (hidden := _elsewhere(module, folder)) is not None and not _is_same(path, hidden):
+        elif (hidden := _elsewhere(module, folder)) and not any(_is_same(path, h) for h in hidden):
             whose = _whose(module)
             if whose is not None:
                 found.append((path.name, whose))
@@ -59,15 +62,19 @@ def _module(path: Path) -> str | None:
     return path.name[: -len(suffix)]
 
 
-def _elsewhere(module: str, folder: Path) -> Path | None:
-    """Where the module is found when ``folder`` is not looked in."""
+def _elsewhere(module: str, folder: Path) -> list[Path]:
+    """Where the module is found when ``folder`` is not looked in: one place, or a namespace's."""
     here = folder.resolve()
     others = [p for p in sys.path if p and Path(p).resolve() != here]
     try:
         spec = PathFinder.find_spec(module, others)
     except (ImportError, ValueError):
-        return None
-    return Path(spec.origin) if spec is not None and spec.origin else None
+        return []
+    if spec is None:
+        return []
+    if spec.origin or module == "lawsweep":  # of us, a folder without a file is a leftover
+        return [Path(spec.origin)] if spec.origin else []
+    return [Path(p) for p in spec.submodule_search_locations or []]
 
 
 def _is_same(path: Path, hidden: Path) -> bool:
@@ -79,20 +86,25 @@ def _whose(module: str) -> str | None:
     """lawsweep, or the package it needs (itself or by another) that has the module; else None."""
     if module == "lawsweep":
         return module
-    needed, queue = set(), ["lawsweep"]
+    needed, queue = set(), [("lawsweep", _EXTRAS)]
     homes = importlib.metadata.packages_distributions().get(module, [])
     while queue:
-        name = queue.pop()
+        name, extras = queue.pop()
         try:
             requires = importlib.metadata.requires(name) or []
         except importlib.metadata.PackageNotFoundError:
             continue
         for line in requires:
-            found = re.match(r"[\w.\-]+", line)
-            if found and "extra ==" not in line and (key := _plain(found[0])) not in needed:
+            found = re.match(r"([\w.\-]+)\s*(?:\[([^\]]*)\])?", line)
+            extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)", line)
+            if found is None or (extra and _plain(extra[1]) not in extras.split(",")):
+                continue
+            more = ",".join(_plain(e.strip()) for e in (found[2] or "").split(","))
+            key = (_plain(found[1]), more)  # ray and ray[default] need different ones
+            if key not in needed:
                 needed.add(key)
-                queue.append(found[0])
-    return next((home for home in homes if _plain(home) in needed), None)
+                queue.append((found[1], more))
+    return next((home for home in homes if _plain(home) in {n for n, _ in needed}), None)
 
 
 def _plain(name: str) -> str:
