@@ -8,6 +8,7 @@ import tracemalloc
 import pytest
 from toys import toy
 
+from lawsweep.core.axes import AxesReader
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.plan import make_plan
 
@@ -68,3 +69,15 @@ def test_a_larger_limit_lets_more_through():
     with pytest.raises(InvalidValueError, match="at most 10,000,000 values, got 10,000,001"):
         make_plan(toy, axes={"n": 1, "scale": "range(10000001)"}, max_points=10**8)
     assert make_plan(toy, axes={"n": 1, "scale": "range(30)"}, max_points=30).n_points == 30
+
+
+def test_a_union_ends_at_the_first_grid_too_many(monkeypatch):
+    read = []
+    member = AxesReader._member
+    monkeypatch.setattr(AxesReader, "_member", lambda self, m: read.append(m) or member(self, m))
+    grids = [{"axes": {"n": "range(0, 90000)"}}] * 200
+    with pytest.raises(
+        InvalidValueError, match="span at least 180,000 points, more than .* 100,000"
+    ):
+        make_plan(toy, axes={"union": grids}, max_points=100_000)
+    assert len(read) == 2

@@ -150,7 +150,14 @@ class AxesReader:
     def _union(self, members: Any) -> list[Grid]:
         if not isinstance(members, Sequence) or isinstance(members, str) or not members:
             raise InvalidValueError(f"union must be a list of grids, got {members!r}.")
-        return [g for member in members for g in self._member(member)]
+        before, n_points, found = self._so_far, 0, []
+        for member in members:
+            made = self._member(member)
+            n_points += before * sum(g.n_points for g in made)
+            if n_points > self.max_points:  # at once: the grids to come may be many
+                raise too_many_points(n_points, self.max_points, at_least=True)
+            found += made
+        return found
 
     def _zip(self, axes: Any, kind: str = "zip") -> list[Grid]:
         if not isinstance(axes, Mapping) or not axes:

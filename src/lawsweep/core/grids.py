@@ -49,11 +49,12 @@ class Grid:
         return columns
 
 
-def too_many_points(n: int, limit: int) -> InvalidValueError:
-    """The error for axes that span more points than they may."""
+def too_many_points(n: int, limit: int, *, at_least: bool = False) -> InvalidValueError:
+    """The error for axes that span more points than they may (``at_least``: and n is not all)."""
     return InvalidValueError(
-        f"The axes span {n:,} points, more than the limit of {limit:,}. "
-        f"Narrow an axis, or set max_points={n} if you mean it."
+        f"The axes span {'at least ' if at_least else ''}{n:,} points, more than the limit of "
+        f"{limit:,}. Narrow an axis, or {'raise max_points' if at_least else f'set max_points={n}'}"
+        " if you mean it."
     )
 
 
