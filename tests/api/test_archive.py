@@ -65,7 +65,7 @@ def test_an_archive_stands_for_itself_elsewhere(spectra, folder, tmp_path_factor
 @pytest.mark.slow
 def test_the_command_line_works_in_it_without_the_users_folder(toys, folder, tmp_path_factory):
     top = unzip(archive(toys).path, tmp_path_factory.mktemp("elsewhere"))
-    frozen = "results/sweeps/toys/sweep.yaml"
+    own = "results/sweeps/toys"
     for words in (["run", "toys"], ["replay", "--sample", "2", "toys"], ["fit", "toys"]):
         done = subprocess.run(
             [sys.executable, "-m", "lawsweep.cli.main", *words, "results_dir=results"],
@@ -74,8 +74,10 @@ def test_the_command_line_works_in_it_without_the_users_folder(toys, folder, tmp
         assert done.returncode == 0, done.stderr
         if words[0] == "run":
             assert "nothing to run: every planned run is in the table already" in done.stdout
-    # A run freezes the sweep anew, in the words of its own configuration; all else is untouched.
-    assert {name for name, _ in verify_archive(top)} <= {frozen}
+    # A run freezes the sweep anew, in the words of its own configuration, and takes the folder
+    # for the file that it was asked for by; all else is untouched.
+    changed = {name for name, _ in verify_archive(top)}
+    assert changed <= {f"{own}/sweep.yaml", f"{own}/question.json"}
 
 
 def test_the_same_results_give_the_same_bytes(toys, folder):
