@@ -16,12 +16,12 @@ from environment import environment, save, show
 
 from lawsweep import Array, experiment
 from lawsweep.core.identity import run_ids
-from lawsweep.store.arrays import ArrayTable
-from lawsweep.store.compact import compact
-from lawsweep.store.gc import gc
-from lawsweep.store.parquet import ParquetTable
-from lawsweep.store.parts import encode, part_name
-from lawsweep.store.verify import verify
+from lawsweep.store.arrays.arrays import ArrayTable
+from lawsweep.store.table.parquet import ParquetTable
+from lawsweep.store.table.parts import encode, part_name
+from lawsweep.store.upkeep.compact import compact
+from lawsweep.store.upkeep.gc import gc
+from lawsweep.store.upkeep.verify import verify
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,10 +15,10 @@ from environment import compare, environment, one_thread, save, show
 
 from lawsweep import load_sweep, stream
 from lawsweep.experiments.compression import compression
-from lawsweep.kernels.compression import PopulationLoss
-from lawsweep.kernels.compression_solve import random_starts
-from lawsweep.kernels.minimise import minimise
-from lawsweep.kernels.sampling import rows
+from lawsweep.kernels.compression.population import PopulationLoss
+from lawsweep.kernels.compression.solve import random_starts
+from lawsweep.kernels.data.sampling import rows
+from lawsweep.kernels.optimise.minimise import minimise
 
 TOL = 1e-8  # |gradient| over sum_i |a_i||w_i|/N, for both
 LEVELS, MOST = (1e-6, TOL), 3000  # most evaluations of J that L-BFGS may take from a start

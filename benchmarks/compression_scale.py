@@ -15,7 +15,7 @@ import torch
 from environment import compare, environment, one_thread, save, show
 
 from lawsweep.experiments.compression import compression, fused
-from lawsweep.kernels.compression import PopulationLoss
+from lawsweep.kernels.compression.population import PopulationLoss
 
 N_SEEDS, N_SOLO = 64, 16
 SMALL: tuple[dict[str, Any], ...] = (

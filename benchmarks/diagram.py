@@ -24,8 +24,8 @@ import numpy as np
 from environment import environment, save, show
 
 from lawsweep import api, load_sweep
-from lawsweep.api.planning import PlanView, view_plan
-from lawsweep.core.sweep import Sweep
+from lawsweep.grid.sweep import Sweep
+from lawsweep.study.planning import PlanView, view_plan
 
 DIAGRAM = ("memorization_phase", "preset=paper", "figures=[]")
 

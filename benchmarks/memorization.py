@@ -21,10 +21,11 @@ import torch
 from environment import compare, environment, matmul, one_thread, save, show
 
 from lawsweep import stream
-from lawsweep.kernels import networks, sampling
 from lawsweep.kernels.activations import activation
-from lawsweep.kernels.levenberg_marquardt import levenberg_marquardt
-from lawsweep.kernels.train import flops_per_step, train
+from lawsweep.kernels.data import sampling
+from lawsweep.kernels.network import networks
+from lawsweep.kernels.optimise.levenberg_marquardt import levenberg_marquardt
+from lawsweep.kernels.training.train import flops_per_step, train
 
 DEPTH, STEPS, SOME_STEPS = 4, 600, 100
 WINDOW, FUSED = 300, 10  # steps of a window; seeds at once

@@ -19,10 +19,12 @@ from environment import compare, environment, matmul, one_thread, save, show
 
 from lawsweep import stream
 from lawsweep.experiments.ntk_min_eig import ntk_min_eig
-from lawsweep.kernels import networks, ntk, sampling
 from lawsweep.kernels.activations import activation
-from lawsweep.kernels.eigmin import smallest_eigenvalue
-from lawsweep.kernels.eigmin_cholesky import factorise, load
+from lawsweep.kernels.data import sampling
+from lawsweep.kernels.eigmin.smallest import smallest_eigenvalue
+from lawsweep.kernels.linalg.cholesky import factorise, load
+from lawsweep.kernels.network import networks
+from lawsweep.kernels.ntk import gram as ntk
 
 DEPTH = 3
 SIGMOID = activation("sigmoid")

@@ -15,12 +15,14 @@ import torch
 from environment import compare, environment, matmul, one_thread, save, show
 
 from lawsweep import stream
-from lawsweep.kernels import networks, ntk, sampling
 from lawsweep.kernels.activations import activation
-from lawsweep.kernels.eigmin import smallest_eigenvalue
-from lawsweep.kernels.eigmin_block import BlockEigenvalue, smallest_eigenvalue_block
-from lawsweep.kernels.ntk_operator import NtkRows
-from lawsweep.kernels.row_shard import DrawnRows, NtkShards
+from lawsweep.kernels.data import sampling
+from lawsweep.kernels.eigmin.block import BlockEigenvalue, smallest_eigenvalue_block
+from lawsweep.kernels.eigmin.smallest import smallest_eigenvalue
+from lawsweep.kernels.linalg.row_shard import DrawnRows, NtkShards
+from lawsweep.kernels.network import networks
+from lawsweep.kernels.ntk import gram as ntk
+from lawsweep.kernels.ntk.jacobian import NtkRows
 
 DEPTH = 3
 LAYERS = (1, 2, 3)

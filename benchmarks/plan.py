@@ -74,8 +74,8 @@ def planning(n_points: int) -> dict[str, Any]:
 
 def diff(n_rows: int, n_parts: int) -> dict[str, Any]:
     """Write a table of all but ten rows of a plan, then find the ten."""
-    from lawsweep.api import study
-    from lawsweep.runner.run_plan import to_do
+    from lawsweep.launch.loop import to_do
+    from lawsweep.study import study
 
     with tempfile.TemporaryDirectory() as folder:
         opened = study(sweep(n_rows, folder))

@@ -33,7 +33,7 @@ import numpy as np
 from environment import environment, save
 
 from lawsweep import Cost, Sweep, api, experiment, stream
-from lawsweep.runner.simulate import simulate
+from lawsweep.launch.costs.simulate import simulate
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,10 +21,10 @@ import numpy as np
 from environment import environment, rounded, save
 
 from lawsweep import Cost, experiment
-from lawsweep.core.plan import make_plan
-from lawsweep.core.sweep import OnFailure
-from lawsweep.runner.run_plan import Launch
-from lawsweep.runner.simulated import Cluster, SimulatedExecutor
+from lawsweep.grid.plan import make_plan
+from lawsweep.grid.sweep import OnFailure
+from lawsweep.launch.costs.simulated import Cluster, SimulatedExecutor
+from lawsweep.launch.loop import Launch
 
 SLOTS_PER_NODE = 8
 MEAN_S = 5.0

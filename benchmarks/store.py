@@ -23,8 +23,8 @@ import numpy as np
 from environment import RESULTS, environment, rounded, save, show
 
 from lawsweep import experiment
-from lawsweep.store.parquet import ParquetTable
-from lawsweep.store.places import open_folder
+from lawsweep.store.places.find import open_folder
+from lawsweep.store.table.parquet import ParquetTable
 
 SUPPORT = Path(__file__).parent.parent / "tests" / "support"
 N_ROWS, BATCH = 1_000_000, 20_000  # the committer writes at most so many rows at a time

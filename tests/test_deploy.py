@@ -110,7 +110,7 @@ def test_the_slurm_script_without_a_sweep_says_how_to_call_it(slurm, tmp_path):
 
 
 def test_the_rayjob_names_a_sweep_that_plans():
-    from lawsweep.cli.compose import load_sweep
+    from lawsweep.config.compose import load_sweep
 
     job = yaml.safe_load((DEPLOY / "rayjob.yaml").read_text())
     assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")

@@ -23,10 +23,10 @@ def loaded_by(statement):
     [
         ("import lawsweep", ()),
         ("from lawsweep import experiment, Field, Cost, stream, Sweep", ()),
-        ("import lawsweep.core.plan, lawsweep.core.sweep, lawsweep.runner.run_plan", ()),
+        ("import lawsweep.grid.plan, lawsweep.grid.sweep, lawsweep.launch.loop", ()),
         ("from lawsweep.experiments import ntk_min_eig, compression, memorization", ()),
         ("import lawsweep.cli.main, lawsweep.cli.verbs", ()),
-        ("import lawsweep.store.parquet", ("pyarrow", "pandas")),
+        ("import lawsweep.store.table.parquet", ("pyarrow", "pandas")),
         ("import lawsweep.executors.make", ()),
         (
             "import lawsweep as x, lawsweep.api; x.api.view_plan(x.load_sweep('ntk_width'))",

@@ -9,9 +9,9 @@ import pytest
 from job_study import NOBODY, job_study
 from ray_head import ray_head
 
-from lawsweep.cli.compose import load_sweep
 from lawsweep.cli.main import run_command
-from lawsweep.store.parquet import ParquetTable
+from lawsweep.config.compose import load_sweep
+from lawsweep.store.table.parquet import ParquetTable
 
 pytestmark = pytest.mark.slow
 

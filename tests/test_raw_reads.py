@@ -19,9 +19,9 @@ from rows import row, write_part
 from toys import toy
 
 from lawsweep.core.schema import MISSING, Field, FieldSpec
-from lawsweep.store.compact import compact
-from lawsweep.store.parquet import ParquetTable
-from lawsweep.store.verify import verify
+from lawsweep.store.table.parquet import ParquetTable
+from lawsweep.store.upkeep.compact import compact
+from lawsweep.store.upkeep.verify import verify
 
 ROOT = Path(__file__).parent.parent
 PAGES = {

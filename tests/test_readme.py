@@ -58,8 +58,8 @@ def test_every_file_the_readme_links_to_exists():
 
 
 def test_every_command_of_the_readme_is_understood(folder):
-    from lawsweep.cli.compose import load_sweep
     from lawsweep.cli.main import cli
+    from lawsweep.config.compose import load_sweep
 
     for line in "\n".join(blocks("console")).splitlines():
         words = line.removeprefix("$ ").split("#")[0].replace("'", "").split()

@@ -15,28 +15,25 @@ from lawsweep.experiments.compression import compression
 from lawsweep.experiments.memorization import memorization
 from lawsweep.experiments.ntk_memorization import ntk_memorization
 from lawsweep.experiments.ntk_min_eig import ntk_min_eig
-from lawsweep.kernels import (
-    activations,
-    compression_theory,
-    eigmin,
-    eigmin_batched,
-    eigmin_input,
-    infinite_width,
-    minimise,
-    names,
-    networks,
-    ntk_rank,
-    ntk_theory,
-    profile_norm,
-    row_shard,
-    sampling,
-    target_rows,
-    train,
-    train_inputs,
-    train_losses,
-    train_optimizers,
-    train_stop,
-)
+from lawsweep.kernels import activations
+from lawsweep.kernels.base import names
+from lawsweep.kernels.compression import profile_norm
+from lawsweep.kernels.compression import theory as compression_theory
+from lawsweep.kernels.data import sampling, target_rows
+from lawsweep.kernels.eigmin import batched as eigmin_batched
+from lawsweep.kernels.eigmin import checked as eigmin_input
+from lawsweep.kernels.eigmin import smallest as eigmin
+from lawsweep.kernels.linalg import row_shard
+from lawsweep.kernels.network import networks
+from lawsweep.kernels.ntk import limits as ntk_theory
+from lawsweep.kernels.ntk import rank as ntk_rank
+from lawsweep.kernels.ntk import wide as infinite_width
+from lawsweep.kernels.optimise import minimise
+from lawsweep.kernels.training import checked as train_inputs
+from lawsweep.kernels.training import losses as train_losses
+from lawsweep.kernels.training import optimisers as train_optimizers
+from lawsweep.kernels.training import stop as train_stop
+from lawsweep.kernels.training import train
 
 RELU = activations.activation("relu")
 EYE = torch.eye(3, dtype=torch.float64)
@@ -156,7 +153,7 @@ HANDED_ON = {("blocks", "loss"), ("Block", "loss"), ("bounded", "act_name")}
 
 
 def kernel_functions():
-    for path in sorted(Path(lawsweep.__file__).parent.glob("kernels/*.py")):
+    for path in sorted(Path(lawsweep.__file__).parent.glob("kernels/**/*.py")):
         module = __import__(f"lawsweep.kernels.{path.stem}", fromlist=["_"])
         for name, item in vars(module).items():
             if getattr(item, "__module__", None) != module.__name__ or name.startswith("_"):

@@ -10,9 +10,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from lawsweep.analysis import heatmaps
-from lawsweep.analysis.figure_kinds import KINDS, parse_figures
-from lawsweep.analysis.figures import draw, plain_log_ticks
+from lawsweep.analysis.figures import heatmaps
+from lawsweep.analysis.figures.draw import draw, plain_log_ticks
+from lawsweep.analysis.figures.kinds import KINDS, parse_figures
 from lawsweep.analysis.frames import Columns
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
 
@@ -397,8 +397,8 @@ def test_drawing_imports_no_pyplot_and_leaves_no_global_state(tmp_path):
     sweep(backend="numpy").to_csv(frame)
     code = (
         "import sys, matplotlib, pandas as pd\nfrom pathlib import Path\n"
-        "from lawsweep.analysis.figures import draw\n"
-        "from lawsweep.analysis.figure_kinds import parse_figures\n"
+        "from lawsweep.analysis.figures.draw import draw\n"
+        "from lawsweep.analysis.figures.kinds import parse_figures\n"
         # Reading the backend would choose one, and import pyplot to do so.
         "def state():\n"
         "    keys = set(matplotlib.rcParams) - {'backend', 'backend_fallback'}\n"

@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from lawsweep.analysis import gram_map
-from lawsweep.analysis.figure_kinds import parse_figures
-from lawsweep.analysis.figures import draw
+from lawsweep.analysis.figures import gram_map
+from lawsweep.analysis.figures.draw import draw
+from lawsweep.analysis.figures.kinds import parse_figures
 from lawsweep.analysis.frames import Columns
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
 

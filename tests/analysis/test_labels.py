@@ -1,7 +1,7 @@
 import pytest
 from matplotlib.mathtext import MathTextParser
 
-from lawsweep.analysis import labels
+from lawsweep.analysis.figures import labels
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from lawsweep.analysis.regress import curvature, least_squares
+from lawsweep.analysis.laws.regress import curvature, least_squares
 
 
 def solve(a, b):

@@ -3,9 +3,9 @@ import sys
 
 import pytest
 
-from lawsweep.analysis.figure_kinds import COMMON, KINDS, parse_figures
-from lawsweep.analysis.figure_specs import LineSpec
-from lawsweep.analysis.fit_specs import FitSpec, parse_fits
+from lawsweep.analysis.figures.kinds import COMMON, KINDS, parse_figures
+from lawsweep.analysis.figures.specs import LineSpec
+from lawsweep.analysis.laws.fit_specs import FitSpec, parse_fits
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
 
 COLUMNS = ["n_samples", "input_dim", "seed", "lambda_min", "gap", "status", "predicted_gap"]

@@ -9,10 +9,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from lawsweep.analysis.figure_kinds import parse_figures
-from lawsweep.analysis.figures import draw
+from lawsweep.analysis.figures.draw import draw
+from lawsweep.analysis.figures.kinds import parse_figures
 from lawsweep.analysis.frames import Columns
-from lawsweep.analysis.threshold_fits import answers_of, edge_of_rows, rises
+from lawsweep.analysis.laws.threshold_fits import answers_of, edge_of_rows, rises
 from lawsweep.core.errors import InvalidValueError
 
 

@@ -10,11 +10,11 @@ from driving import Driver, n_done
 from toys import faulty
 
 from lawsweep.core.errors import ExecutorError
-from lawsweep.core.plan import make_plan
-from lawsweep.core.sweep import OnFailure
 from lawsweep.executors.make import make_executor
-from lawsweep.runner.run_plan import Launch
-from lawsweep.store.parquet import ParquetTable
+from lawsweep.grid.plan import make_plan
+from lawsweep.grid.sweep import OnFailure
+from lawsweep.launch.loop import Launch
+from lawsweep.store.table.parquet import ParquetTable
 
 pytestmark = pytest.mark.slow
 

@@ -7,11 +7,11 @@ import contextlib
 import pytest
 from engine_toys import hungry
 
-from lawsweep.core.plan import make_plan
-from lawsweep.core.sweep import OnFailure
 from lawsweep.executors.make import make_executor
-from lawsweep.runner.run_plan import Launch
-from lawsweep.store.parquet import ParquetTable
+from lawsweep.grid.plan import make_plan
+from lawsweep.grid.sweep import OnFailure
+from lawsweep.launch.loop import Launch
+from lawsweep.store.table.parquet import ParquetTable
 
 pytestmark = pytest.mark.slow
 

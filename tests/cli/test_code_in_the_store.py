@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 import lawsweep as library
-from lawsweep.core.clashes import clashes, refuse_clashes
+from lawsweep.core.code.clashes import clashes, refuse_clashes
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.registry import experiment_names
 from lawsweep.executors.make import make_executor
-from lawsweep.store.places import open_folder
-from lawsweep.store.stored import stored_experiment
+from lawsweep.store.places.find import open_folder
+from lawsweep.store.table.stored import stored_experiment
 
 EVIL = """
 import pathlib

@@ -13,8 +13,8 @@ import pytest
 
 from lawsweep.cli import progress
 from lawsweep.core.outcome import Outcome
-from lawsweep.core.plan import make_plan
-from lawsweep.runner.report import Snapshot, UnderWay, describe_snapshot
+from lawsweep.grid.plan import make_plan
+from lawsweep.launch.report import Snapshot, UnderWay, describe_snapshot
 
 
 def snapshot(**changes):

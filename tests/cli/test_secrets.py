@@ -10,13 +10,13 @@ import zipfile
 import pyarrow.parquet as pq
 import pytest
 
-from lawsweep.api import submitting
-from lawsweep.api.packing import scrub_launch
-from lawsweep.cli.compose import load_sweep
+from lawsweep.config.compose import load_sweep
 from lawsweep.core import secrets
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.secrets import HIDDEN, hide, hide_overrides, hide_settings
-from lawsweep.core.sweep import Sweep
+from lawsweep.grid.sweep import Sweep
+from lawsweep.remote import submitting
+from lawsweep.tools.packing import scrub_launch
 
 IN_FILE, TYPED, IN_ENVIRONMENT = "pl4nted-in-the-file", 'pl4nted "typed" <&>', "pl4nted_in_environ"
 IN_URL, IN_HEADER = "pl4nted/in+url", "pl4ntedInAHeader0123"

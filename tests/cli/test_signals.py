@@ -13,9 +13,9 @@ import pytest
 from driving import SUPPORT, n_done
 from toys import faulty
 
-from lawsweep.executors.ray_manners import own_sigterm
-from lawsweep.runner import interrupts
-from lawsweep.runner.interrupts import Interrupts, heeded
+from lawsweep.executors.ray.manners import own_sigterm
+from lawsweep.launch import interrupts
+from lawsweep.launch.interrupts import Interrupts, heeded
 
 # A process that runs with this sends itself a signal at a moment that a word names: "import X" or
 # "Popen X".  "lost" sends it where an exception goes nowhere, as in a destructor.
@@ -83,12 +83,12 @@ def assert_interrupted(folder, ended):
 
 MOMENTS = [
     "import click",
-    "import lawsweep.core.sweep",
+    "import lawsweep.grid.sweep",
     "import lawsweep.cli.progress",
     "import hydra",
-    "import lawsweep.api.running",
+    "import lawsweep.study.running",
     "import lawsweep.executors.serial",
-    "import lawsweep.store.patient",
+    "import lawsweep.store.table.patient",
 ]
 
 
@@ -112,7 +112,7 @@ def test_one_that_is_lost_in_a_destructor_is_not_lost(folder, moment):
         ("Popen gcs_server", "lost"),
         ("Popen raylet", "plain"),
         ("Popen raylet", "lost"),
-        ("import lawsweep.runner.provenance", "lost"),
+        ("import lawsweep.launch.record.provenance", "lost"),
     ],
 )
 def test_while_ray_starts_it_is_not_lost_either(folder, moment, how):

@@ -41,7 +41,7 @@ def test_every_verb_that_reads_rows_names_a_file_it_passes_over_once(lawsweep, t
 
 def test_in_python_it_is_a_warning(lawsweep, torn, folder):
     import lawsweep as package
-    from lawsweep.store.skipping import SkippedFileWarning
+    from lawsweep.store.sweeps.skipping import SkippedFileWarning
 
     shutil.copy(torn, torn.with_name("part-torn2.parquet"))
     sweep = package.load_sweep("toys")

@@ -16,16 +16,20 @@ import yaml
 from job_study import MINE, NOBODY, job_study
 from object_store import KEYS, make_bucket, s3_server
 
-from lawsweep.api import job_end, job_follow, job_request, job_states, shipping, submitting
-from lawsweep.api.submitting import AlreadyRunsError, _new_id, _refuse_twice, digest_of
-from lawsweep.cli.compose import load_sweep
 from lawsweep.cli.main import run_command
-from lawsweep.cli.overrides import parse_override
+from lawsweep.config.compose import load_sweep
+from lawsweep.config.overrides import parse_override
 from lawsweep.core.errors import ExecutorError, InvalidValueError, StoreError
-from lawsweep.core.search import SearchSpec
-from lawsweep.executors.ray_jobs import Look, NoSuchJob, Unreachable, cluster_token
-from lawsweep.executors.ray_jobs import job_server_address as place_of
-from lawsweep.store.sweep_folder import SweepFolder
+from lawsweep.grid.search_spec import SearchSpec
+from lawsweep.remote import end as job_end
+from lawsweep.remote import follow as job_follow
+from lawsweep.remote import request as job_request
+from lawsweep.remote import shipping, submitting
+from lawsweep.remote import states as job_states
+from lawsweep.remote.server import Look, NoSuchJob, Unreachable, cluster_token
+from lawsweep.remote.server import job_server_address as place_of
+from lawsweep.remote.submitting import AlreadyRunsError, _new_id, _refuse_twice, digest_of
+from lawsweep.store.sweeps.sweep_folder import SweepFolder
 
 
 @pytest.fixture

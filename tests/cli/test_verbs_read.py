@@ -7,10 +7,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from lawsweep.cli.compose import load_sweep
 from lawsweep.cli.main import run_command
+from lawsweep.config.compose import load_sweep
 from lawsweep.core.registry import find_experiment
-from lawsweep.store.parquet import ParquetTable
+from lawsweep.store.table.parquet import ParquetTable
 
 
 @pytest.fixture

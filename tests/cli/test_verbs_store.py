@@ -12,7 +12,7 @@ import pytest
 import lawsweep as library
 from lawsweep.cli.main import cli
 from lawsweep.core.registry import find_experiment
-from lawsweep.store.parquet import ParquetTable
+from lawsweep.store.table.parquet import ParquetTable
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from toys import faulty, slowly_importing, spectrum, toy
 
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
 from lawsweep.core.outcome import RunSpec, Task
-from lawsweep.core.plan import make_plan
-from lawsweep.core.sweep import OnFailure
 from lawsweep.executors.make import make_executor
-from lawsweep.runner.run_plan import Launch
-from lawsweep.store.parquet import ParquetTable
+from lawsweep.grid.plan import make_plan
+from lawsweep.grid.sweep import OnFailure
+from lawsweep.launch.loop import Launch
+from lawsweep.store.table.parquet import ParquetTable
 
 SLOW_IMPORT = """
 import os, time
@@ -34,7 +34,7 @@ def ray_two_cpus():
     """One Ray for the tests of this module; executors join what is running already."""
     import ray
 
-    from lawsweep.executors.ray_tasks import RayExecutor
+    from lawsweep.executors.ray.tasks import RayExecutor
 
     owner = RayExecutor("ray_local", n_cpus=2)
     owner.start(toy)
@@ -215,7 +215,7 @@ def test_a_worker_that_dies_becomes_a_row(ray_two_cpus, tmp_path, fault):
 
 @pytest.mark.parametrize("fault", ["deaf", "swallow_for_ever"])
 def test_a_call_that_cannot_be_interrupted_is_killed(ray_two_cpus, tmp_path, monkeypatch, fault):
-    from lawsweep.runner import run_plan
+    from lawsweep.launch import loop as run_plan
 
     monkeypatch.setattr(run_plan, "KILL_GRACE_S", 1.0)
     with contextlib.closing(make_executor("ray_local")) as made:

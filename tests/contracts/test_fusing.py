@@ -9,16 +9,16 @@ import math
 import pytest
 from toys import faulty, fusable
 
-from lawsweep.core.plan import make_plan
-from lawsweep.core.sweep import OnFailure
 from lawsweep.executors.make import make_executor
-from lawsweep.runner.run_plan import Launch
-from lawsweep.store.parquet import ParquetTable
+from lawsweep.grid.plan import make_plan
+from lawsweep.grid.sweep import OnFailure
+from lawsweep.launch.loop import Launch
+from lawsweep.store.table.parquet import ParquetTable
 
 
 @pytest.fixture(scope="module")
 def ray_two_cpus():
-    from lawsweep.executors.ray_tasks import RayExecutor
+    from lawsweep.executors.ray.tasks import RayExecutor
 
     owner = RayExecutor("ray_local", n_cpus=2)
     owner.start(faulty)
@@ -159,7 +159,7 @@ def test_a_member_that_kills_its_worker_is_found_and_its_neighbours_live(ray_two
 
 
 def test_a_group_that_cannot_be_interrupted_is_killed(ray_two_cpus, tmp_path, monkeypatch):
-    from lawsweep.runner import run_plan
+    from lawsweep.launch import loop as run_plan
 
     monkeypatch.setattr(run_plan, "KILL_GRACE_S", 1.0)
     plan = make_plan(fusable, axes={"n": [1]}, params={"fault": "group_deaf", "at": 1}, seeds=4)

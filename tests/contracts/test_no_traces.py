@@ -12,20 +12,20 @@ import pytest
 import torch
 from messy import THINGS, messy
 
-from lawsweep.core import process_state
-from lawsweep.core.plan import make_plan
-from lawsweep.core.process_state import borrowed
-from lawsweep.core.sweep import OnFailure
 from lawsweep.executors.make import make_executor
-from lawsweep.runner.run_plan import Launch
-from lawsweep.store.parquet import ParquetTable
+from lawsweep.grid.plan import make_plan
+from lawsweep.grid.sweep import OnFailure
+from lawsweep.launch.loop import Launch
+from lawsweep.store.table.parquet import ParquetTable
+from lawsweep.worker import process_state
+from lawsweep.worker.process_state import borrowed
 
 RANDOM = [name for name in THINGS if "random" in name]
 
 
 @pytest.fixture(scope="module")
 def ray_two_cpus():
-    from lawsweep.executors.ray_tasks import RayExecutor
+    from lawsweep.executors.ray.tasks import RayExecutor
 
     owner = RayExecutor("ray_local", n_cpus=2)
     owner.start(messy)

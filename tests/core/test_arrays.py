@@ -11,9 +11,9 @@ from toys import FaultMetrics, spectrum
 
 from lawsweep import Array, Field, experiment
 from lawsweep.core.errors import InvalidValueError
-from lawsweep.core.execute import execute_run
 from lawsweep.core.outcome import RunSpec
 from lawsweep.core.schema import field_specs
+from lawsweep.worker.execute import execute_run
 
 
 @dataclass(frozen=True, kw_only=True)

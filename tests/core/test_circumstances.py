@@ -12,13 +12,13 @@ import pytest
 from rows import row, write_part
 from toys import toy
 
-from lawsweep.core import computing
 from lawsweep.core.circumstances import CIRCUMSTANCES, OF_OUTCOME
 from lawsweep.core.definition import RESERVED
-from lawsweep.store.compact import compact
-from lawsweep.store.parquet import ParquetTable
-from lawsweep.store.parts import read_part
-from lawsweep.store.schema import table_schema
+from lawsweep.store.table.parquet import ParquetTable
+from lawsweep.store.table.parts import read_part
+from lawsweep.store.table.schema import table_schema
+from lawsweep.store.upkeep.compact import compact
+from lawsweep.worker import computing
 
 NEW = ["n_fused", "blas", "instruction_set"]
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -30,7 +30,7 @@ def in_a_worker(lines, **environment):
 import sys
 sys.path.insert(0, {str(SUPPORT)!r})
 {lines}
-from lawsweep.core.execute import execute_run
+from lawsweep.worker.execute import execute_run
 from lawsweep.core.outcome import RunSpec
 from toys import toy
 outcome = execute_run(toy, RunSpec(0, "id", {{"n": 3}}, 1))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
-from lawsweep.core.expressions import Expression
+from lawsweep.core.expressions.expression import Expression
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from toys import pair, toy
 from lawsweep import experiment
 from lawsweep.core.carry import as_of
 from lawsweep.core.identity import run_id
-from lawsweep.core.plan import make_plan
 from lawsweep.core.registry import experiment_names, find_experiment
+from lawsweep.grid.plan import make_plan
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "run_ids.json").read_text())
 

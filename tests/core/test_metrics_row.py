@@ -9,8 +9,8 @@ import pytest
 import text_toy
 from text_toy import answers
 
-from lawsweep.core.execute import execute_run
 from lawsweep.core.outcome import RunSpec
+from lawsweep.worker.execute import execute_run
 
 
 @pytest.fixture

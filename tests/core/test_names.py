@@ -12,8 +12,8 @@ from lawsweep.core.circumstances import CIRCUMSTANCES
 from lawsweep.core.definition import RESERVED
 from lawsweep.core.errors import InvalidValueError, nearest
 from lawsweep.core.names import alike, folded
-from lawsweep.core.plan import make_plan
 from lawsweep.core.registry import experiment_names, find_experiment
+from lawsweep.grid.plan import make_plan
 
 
 def made(params, metrics):

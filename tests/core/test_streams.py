@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 
 from lawsweep import stream
-from lawsweep.core.nudges import nudged
+from lawsweep.core.randomness.nudges import nudged
 
 
 def test_a_stream_is_its_seed_and_name():

@@ -18,12 +18,12 @@ from engine_toys import placed
 from lawsweep import Cost
 from lawsweep.core.errors import ExecutorError
 from lawsweep.core.outcome import RunSpec, Task
-from lawsweep.core.plan import make_plan
-from lawsweep.core.sweep import OnFailure
 from lawsweep.executors.make import make_executor
-from lawsweep.executors.ray_manners import inherited
-from lawsweep.runner.run_plan import Launch
-from lawsweep.store.parquet import ParquetTable
+from lawsweep.executors.ray.manners import inherited
+from lawsweep.grid.plan import make_plan
+from lawsweep.grid.sweep import OnFailure
+from lawsweep.launch.loop import Launch
+from lawsweep.store.table.parquet import ParquetTable
 
 GIB = 2**30
 
@@ -55,7 +55,7 @@ class Shard:
 
 @experiment(version=1)
 def in_shards(params: PlacedParams, seed: int) -> Metrics:
-    from lawsweep.core.shards import current
+    from lawsweep.worker.shards import current
     with current().open(Shard) as shards:
         return Metrics(node="", threads=sum(shards.each("say")))
 """
@@ -215,7 +215,7 @@ def test_points_that_need_memory_are_spread_by_it(cluster, tmp_path):
 @pytest.mark.slow
 def test_a_node_that_joins_is_used(cluster, tmp_path, monkeypatch):
     """Added in the middle of a sweep: more slots, and runs on it; it stays for the others."""
-    monkeypatch.setattr("lawsweep.executors.ray_placement.SLOTS_FOR_S", 0.5)
+    monkeypatch.setattr("lawsweep.executors.ray.placement.SLOTS_FOR_S", 0.5)
     plan = make_plan(placed, axes={"i": range(120)}, params={"pause_s": 0.3})
     table, joined = ParquetTable(tmp_path, placed), []
     with contextlib.closing(executor(cluster, gpus_per_task=1)) as made:

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from lawsweep.executors.ray_boot import booted
+from lawsweep.executors.ray.boot import booted
 
 # Loads what it is given as Ray's worker does: functions first, then the libraries.
 WORKER = """

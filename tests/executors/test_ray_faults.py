@@ -12,18 +12,18 @@ from engine_toys import hungry, loud, placed
 from toys import faulty
 
 from lawsweep.core.outcome import RunSpec, Task
-from lawsweep.core.plan import make_plan
-from lawsweep.core.sweep import OnFailure
 from lawsweep.executors.make import make_executor
-from lawsweep.executors.ray_manners import inherited
-from lawsweep.runner.run_plan import Launch
-from lawsweep.store.parquet import ParquetTable
+from lawsweep.executors.ray.manners import inherited
+from lawsweep.grid.plan import make_plan
+from lawsweep.grid.sweep import OnFailure
+from lawsweep.launch.loop import Launch
+from lawsweep.store.table.parquet import ParquetTable
 
 
 @pytest.fixture(scope="module")
 def ray_two_cpus():
     """One Ray for most tests of this module; executors join what is running already."""
-    from lawsweep.executors.ray_tasks import RayExecutor
+    from lawsweep.executors.ray.tasks import RayExecutor
 
     owner = RayExecutor("ray_local", n_cpus=2)
     owner.start(faulty)
@@ -104,7 +104,7 @@ def test_a_node_that_others_never_leave_is_not_waited_for(ray_two_cpus, monkeypa
     """Somebody else's actor holds a CPU for good: no run can ever have the node to itself."""
     import ray
 
-    from lawsweep.executors import ray_tasks
+    from lawsweep.executors.ray import tasks as ray_tasks
 
     class Tenant:
         """Stays."""

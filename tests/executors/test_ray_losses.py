@@ -16,9 +16,10 @@ from driving import Driver, assert_gone, n_done, table_of
 from toys import faulty
 
 from lawsweep.core.errors import ExecutorError
-from lawsweep.executors import leftovers, ray_session
-from lawsweep.executors.leftovers import CLAIM, Claim, remove_leftovers
-from lawsweep.executors.ray_session import RaySession
+from lawsweep.executors.ray import leftovers
+from lawsweep.executors.ray import session as ray_session
+from lawsweep.executors.ray.leftovers import CLAIM, Claim, remove_leftovers
+from lawsweep.executors.ray.session import RaySession
 
 
 def session(monkeypatch, *answers):
@@ -99,7 +100,7 @@ def test_a_process_of_ray_that_dies_is_a_sentence(folder, lost):
 
 CLAIMS = """
 import sys, time
-from lawsweep.executors.leftovers import Claim
+from lawsweep.executors.ray.leftovers import Claim
 kept = Claim(sys.argv[1])
 print("claimed", flush=True)
 time.sleep(600)
@@ -155,7 +156,7 @@ def test_what_has_died_just_now_is_left_for_its_reaper(tmp_path):
 
 
 def test_the_reaper_ends_all_when_it_is_told(monkeypatch):
-    from lawsweep.executors.reaper import MARK, Reaper
+    from lawsweep.executors.ray.reaper import MARK, Reaper
 
     reaper = Reaper("a-mark-of-this-test")
     env = {**os.environ, MARK: "a-mark-of-this-test"}

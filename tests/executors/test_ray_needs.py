@@ -5,10 +5,10 @@ from engine_toys import placed
 
 from lawsweep.core.errors import ExecutorError, InvalidValueError, UnknownNameError
 from lawsweep.core.outcome import RunSpec, Task
-from lawsweep.core.plan import make_plan
 from lawsweep.executors.make import make_executor
-from lawsweep.executors.ray_needs import Needs
-from lawsweep.executors.ray_placement import Placement
+from lawsweep.executors.ray.needs import Needs
+from lawsweep.executors.ray.placement import Placement
+from lawsweep.grid.plan import make_plan
 
 
 def runs(*points):
@@ -110,7 +110,7 @@ def test_a_point_that_fits_on_no_node_is_refused_before_anything_runs():
 
 def test_when_the_large_node_goes_the_small_runs_go_on(monkeypatch):
     """Later is no time to refuse: what it alone can hold waits for it."""
-    monkeypatch.setattr("lawsweep.executors.ray_placement.SLOTS_FOR_S", -1.0)
+    monkeypatch.setattr("lawsweep.executors.ray.placement.SLOTS_FOR_S", -1.0)
     plan = make_plan(placed, axes={"i": "range(10)"})
     made, ray = Placement(Needs("8 if i == 3 else 1", 0), 1, Well()), SmallRay()
     made.bind(ray)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from lawsweep.executors.ray_nodes import Room, room_of
+from lawsweep.executors.ray.nodes import Room, room_of
 
 
 def node(alive=True, **resources):

@@ -9,8 +9,8 @@ from toys import toy
 
 from lawsweep.core.errors import ExecutorError
 from lawsweep.executors.make import make_executor
-from lawsweep.executors.ray_session import RaySession
-from lawsweep.executors.reaper import MARK
+from lawsweep.executors.ray.reaper import MARK
+from lawsweep.executors.ray.session import RaySession
 
 
 def test_a_ray_that_does_not_come_up_is_one_sentence(monkeypatch):

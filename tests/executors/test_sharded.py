@@ -8,15 +8,15 @@ import time
 import pytest
 from shard_toys import eigenvalue_problem, sharded_eigenvalue, spread
 
-from lawsweep.core import shards as seam
 from lawsweep.core.errors import ExecutorError, InvalidValueError
 from lawsweep.core.outcome import RunSpec, Task
-from lawsweep.core.plan import make_plan
-from lawsweep.core.sweep import OnFailure
 from lawsweep.executors.make import make_executor
-from lawsweep.executors.sharded import RayPool, installed, make_pool
-from lawsweep.runner.run_plan import Launch
-from lawsweep.store.parquet import ParquetTable
+from lawsweep.executors.ray.sharded import RayPool, installed, make_pool
+from lawsweep.grid.plan import make_plan
+from lawsweep.grid.sweep import OnFailure
+from lawsweep.launch.loop import Launch
+from lawsweep.store.table.parquet import ParquetTable
+from lawsweep.worker import shards as seam
 
 
 class Echo:
@@ -70,7 +70,7 @@ def test_bad_options(options, message):
 @pytest.fixture(scope="module")
 def n_cpus():
     """A Ray of three CPUs; executors of the tests join it."""
-    from lawsweep.executors.ray_tasks import RayExecutor
+    from lawsweep.executors.ray.tasks import RayExecutor
 
     owner = RayExecutor("ray_local", n_cpus=3)
     owner.start(spread)
@@ -125,7 +125,7 @@ def test_runs_side_by_side_do_not_wait_for_each_other_for_ever(n_cpus, n_shards)
 @pytest.mark.slow
 @pytest.mark.parametrize("n_shards", [2, 3])
 def test_the_smallest_eigenvalue_is_that_of_one_process(n_cpus, n_shards):
-    from lawsweep.kernels.eigmin_block import smallest_eigenvalue_block
+    from lawsweep.kernels.eigmin.block import smallest_eigenvalue_block
 
     n, d = 80, 16
     point = {"n_samples": n, "width": d, "n_shards": n_shards}

@@ -10,11 +10,11 @@ import torch
 import yaml
 
 from lawsweep import Infeasible
-from lawsweep.analysis.figure_kinds import parse_figures
-from lawsweep.analysis.fit_specs import parse_fits
+from lawsweep.analysis.figures.kinds import parse_figures
+from lawsweep.analysis.laws.fit_specs import parse_fits
 from lawsweep.core.errors import InvalidValueError
-from lawsweep.core.sweep import Sweep
 from lawsweep.experiments.compression import compression
+from lawsweep.grid.sweep import Sweep
 
 SWEEPS = Path(__file__).parents[2] / "sweeps"
 POINT = {"input_dim": 10, "n_target": 100, "n_compressed": 5}
@@ -70,7 +70,7 @@ class Chosen(Exception):  # noqa: N818  (not an error)
 
 @pytest.mark.parametrize(("n", "solver"), [(2_000, "newton_cg"), (12_000, "newton")])
 def test_auto_takes_dense_hessians_where_they_cost_less(monkeypatch, n, solver):
-    from lawsweep.experiments import _compression_runs as runs
+    from lawsweep.experiments.compression import runs
 
     def told(*_, solver, **__):
         raise Chosen(solver)
@@ -82,7 +82,7 @@ def test_auto_takes_dense_hessians_where_they_cost_less(monkeypatch, n, solver):
 
 
 def test_rows_of_a_larger_target_extend_a_smaller_one():
-    from lawsweep.experiments._compression_target import draw
+    from lawsweep.experiments.compression.target import draw
 
     params = [compression.bind({**POINT, "n_target": n}) for n in (20, 100)]
     small, large = (draw(p, 7, "cpu")[0] for p in params)
@@ -141,9 +141,9 @@ def test_one_node_and_two_nodes():
 
 def best_known(d, n, m, seed, n_starts=100):
     """J of a run's target from ``n_starts`` random starts of a stream of their own."""
-    from lawsweep.experiments._compression_target import draw
-    from lawsweep.kernels.compression import PopulationLoss
-    from lawsweep.kernels.compression_solve import random_starts, solve
+    from lawsweep.experiments.compression.target import draw
+    from lawsweep.kernels.compression.population import PopulationLoss
+    from lawsweep.kernels.compression.solve import random_starts, solve
 
     params = compression.bind({"input_dim": d, "n_target": n, "n_compressed": m})
     w, alpha = draw(params, seed, "cpu")
@@ -198,7 +198,7 @@ def exact_one_node(w, alpha, d):
 @pytest.mark.parametrize("d", [1, 2])
 @pytest.mark.parametrize("law", ["gaussian", "signs", "biased_signs", "ones"])
 def test_one_node_never_collapses_to_the_zero_network(d, law, outputs):
-    from lawsweep.experiments._compression_target import draw
+    from lawsweep.experiments.compression.target import draw
 
     for seed in range(4):
         fields = {"input_dim": d, "n_target": 7, "n_compressed": 1, "target_outputs": law}
@@ -405,7 +405,7 @@ def test_runs_fused_are_the_runs_alone(fields):
 
 
 def test_one_infeasible_member_costs_only_itself(monkeypatch):
-    from lawsweep.experiments import _compression_runs as runs
+    from lawsweep.experiments.compression import runs
 
     params = compression.bind({**POINT, "n_compressed": 3})
     draw = runs.draw
@@ -609,7 +609,7 @@ def test_several_outputs_and_trained_relu():
 
 
 def cancels(seed):
-    from lawsweep.experiments._compression_target import draw
+    from lawsweep.experiments.compression.target import draw
 
     params = compression.bind(
         {**POINT, "n_target": 2, "n_compressed": 2, "target_outputs": "biased_signs",

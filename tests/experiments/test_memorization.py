@@ -15,9 +15,9 @@ import pytest
 from lawsweep import stream
 from lawsweep.experiments.memorization import Params, memorization
 from lawsweep.kernels.activations import ACTIVATIONS
-from lawsweep.kernels.networks import forward, init_weights
-from lawsweep.kernels.sampling import ROW_LAWS, rows
-from lawsweep.kernels.train_stop import EARLY_STEPS, StopRule
+from lawsweep.kernels.data.sampling import ROW_LAWS, rows
+from lawsweep.kernels.network.networks import forward, init_weights
+from lawsweep.kernels.training.stop import EARLY_STEPS, StopRule
 
 
 def run(n_samples=40, input_dim=12, seed=0, **params):
@@ -162,7 +162,7 @@ def test_on_a_gpu_runs_of_a_group_are_trained_one_by_one(monkeypatch):
         calls.append((params, seeds, device))
         return [seeds[0]]
 
-    monkeypatch.setattr("lawsweep.experiments._memorization_run._some", alone)
+    monkeypatch.setattr("lawsweep.experiments.memorization.run._some", alone)
     p = Params(n_samples=4, input_dim=2, width=2)
     assert memorization.fused([p, p], [5, 6], "cuda:0") == [5, 6]
     assert calls == [([p], [5], "cuda:0"), ([p], [6], "cuda:0")]
@@ -278,7 +278,7 @@ def test_cost_knows_least_squares_the_kernel_and_classes():
 
 
 def test_sweep_file_spans_the_papers_grid():
-    compose = pytest.importorskip("lawsweep.cli.compose")
+    compose = pytest.importorskip("lawsweep.config.compose")
     default = compose.load_sweep("memorization_phase").plan()
     assert (default.n_points, len(default.seeds)) == (110, 3)
     paper = compose.load_sweep("memorization_phase", "preset=paper").plan()
@@ -302,8 +302,8 @@ def test_sweep_file_spans_the_papers_grid():
     ],
 )
 def test_each_sweep_plans_and_its_figures_name_what_exists(name, n_runs, tmp_path, monkeypatch):
-    compose = pytest.importorskip("lawsweep.cli.compose")
-    from lawsweep.api.study import study
+    compose = pytest.importorskip("lawsweep.config.compose")
+    from lawsweep.study.study import study
 
     monkeypatch.setenv("LAWSWEEP_RESULTS_DIR", str(tmp_path))
     opened = study(compose.load_sweep(*name.split()))  # checks figures against the columns

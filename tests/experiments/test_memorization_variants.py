@@ -12,8 +12,8 @@ import torch
 
 from lawsweep import stream
 from lawsweep.core.errors import InvalidValueError
-from lawsweep.experiments._memorization_run import Trained, _row, draw
 from lawsweep.experiments.memorization import Params, memorization
+from lawsweep.experiments.memorization.run import Trained, _row, draw
 from lawsweep.kernels.activations import ACTIVATIONS
 
 LM = "levenberg_marquardt"
@@ -64,7 +64,7 @@ def test_a_start_that_overflows_is_a_row(optimizer, monkeypatch):
         one = draw(params, seed, device)
         return type(one)(one.x * 1e200, one.y, [w * 1e150 for w in one.weights])
 
-    monkeypatch.setattr("lawsweep.experiments._memorization_run.draw", huge)
+    monkeypatch.setattr("lawsweep.experiments.memorization.run.draw", huge)
     m = run(optimizer=optimizer, keep_curve=True, measure_kernel=True)
     assert m.stop_reason == "diverged"
     assert not math.isfinite(m.final_loss)
@@ -252,7 +252,7 @@ def test_kernels_at_both_ends_are_those_of_autograd(monkeypatch):
         kept.append((one.weights, found.weights))
         return real(p, seed, one, found)
 
-    monkeypatch.setattr("lawsweep.experiments._memorization_run._row", keep)
+    monkeypatch.setattr("lawsweep.experiments.memorization.run._row", keep)
     params = {"activation": "tanh", "depth": 3, "max_steps": 300}
     m = run(30, 8, measure_kernel=True, **params)
     p = Params(n_samples=30, input_dim=8, width=8, **params)

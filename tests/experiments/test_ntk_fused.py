@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from lawsweep import Infeasible
-from lawsweep.experiments import _ntk_fused, _ntk_run
 from lawsweep.experiments.ntk_min_eig import Metrics, Params, ntk_min_eig
+from lawsweep.experiments.ntk_min_eig import fused as _ntk_fused
+from lawsweep.experiments.ntk_min_eig import run as _ntk_run
 
 pytestmark = pytest.mark.portable
 

@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 
 from lawsweep import LawsweepError
-from lawsweep.core.execute import execute_run
 from lawsweep.core.outcome import RunSpec
-from lawsweep.experiments import _ntk_inputs, _ntk_params
 from lawsweep.experiments.ntk_min_eig import Params, ntk_min_eig
+from lawsweep.experiments.ntk_min_eig import inputs as _ntk_inputs
+from lawsweep.experiments.ntk_min_eig import params as _ntk_params
+from lawsweep.worker.execute import execute_run
 
 POINT = {"n_samples": 12, "input_dim": 5, "width": 9, "depth": 3, "activation": "tanh"}
 

@@ -14,12 +14,19 @@ import torch
 from reference_ntk import FUNCTIONS, jacobians
 
 from lawsweep import Infeasible, LawsweepError, stream
-from lawsweep.core.shards import HerePool, installed
-from lawsweep.experiments import _ntk_choice, _ntk_cost, _ntk_inputs, _ntk_network, _ntk_run
-from lawsweep.experiments._ntk_fused import fused
 from lawsweep.experiments.ntk_min_eig import Metrics, Params, cost, ntk_min_eig
-from lawsweep.kernels import networks, ntk, ntk_operator, sampling
+from lawsweep.experiments.ntk_min_eig import choice as _ntk_choice
+from lawsweep.experiments.ntk_min_eig import cost as _ntk_cost
+from lawsweep.experiments.ntk_min_eig import inputs as _ntk_inputs
+from lawsweep.experiments.ntk_min_eig import network as _ntk_network
+from lawsweep.experiments.ntk_min_eig import run as _ntk_run
+from lawsweep.experiments.ntk_min_eig.fused import fused
 from lawsweep.kernels.activations import ACTIVATIONS
+from lawsweep.kernels.data import sampling
+from lawsweep.kernels.network import networks
+from lawsweep.kernels.ntk import gram as ntk
+from lawsweep.kernels.ntk import jacobian as ntk_operator
+from lawsweep.worker.shards import HerePool, installed
 
 POINT = {"n_samples": 80, "input_dim": 15, "width": 15, "depth": 3, "activation": "sigmoid"}
 

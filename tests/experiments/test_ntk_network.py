@@ -3,9 +3,9 @@
 import pytest
 
 from lawsweep import LawsweepError
-from lawsweep.core.plan import make_plan
-from lawsweep.experiments._ntk_network import hidden_widths, kernel_layers, layer_betas
 from lawsweep.experiments.ntk_min_eig import Params, ntk_min_eig
+from lawsweep.experiments.ntk_min_eig.network import hidden_widths, kernel_layers, layer_betas
+from lawsweep.grid.plan import make_plan
 
 POINT = {"n_samples": 10, "input_dim": 5, "width": 12, "depth": 4, "activation": "tanh"}
 

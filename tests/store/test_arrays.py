@@ -17,12 +17,13 @@ from hypothesis.extra import numpy as hnp
 import lawsweep
 from lawsweep import Array, Field, Sweep, experiment
 from lawsweep.core.errors import StoreError, UnknownNameError
-from lawsweep.store import array_values, part_writer
-from lawsweep.store import arrays as arrays_module
-from lawsweep.store.array_values import decode
-from lawsweep.store.arrays import ArrayTable, encode
-from lawsweep.store.local_folder import LocalFolder
-from lawsweep.store.parquet import ParquetTable
+from lawsweep.store.arrays import arrays as arrays_module
+from lawsweep.store.arrays import values as array_values
+from lawsweep.store.arrays.arrays import ArrayTable, encode
+from lawsweep.store.arrays.values import decode
+from lawsweep.store.places.local import LocalFolder
+from lawsweep.store.table import part_writer
+from lawsweep.store.table.parquet import ParquetTable
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,11 +21,11 @@ from hypothesis import strategies as st
 from rows import parts, row, spectral, write_part
 from toys import toy
 
-from lawsweep.store import compact as compact_module
-from lawsweep.store.bits import row_classes, same_values
-from lawsweep.store.compact import compact, merge, remove_covered
-from lawsweep.store.local_folder import LocalFolder
-from lawsweep.store.parquet import ParquetTable
+from lawsweep.store.places.local import LocalFolder
+from lawsweep.store.table.parquet import ParquetTable
+from lawsweep.store.upkeep import compact as compact_module
+from lawsweep.store.upkeep.bits import row_classes, same_values
+from lawsweep.store.upkeep.compact import compact, merge, remove_covered
 
 
 def fill(root):
@@ -111,7 +111,7 @@ def test_rows_are_sorted_so_that_a_row_group_tells_which_runs_it_holds(tmp_path,
     random.Random(0).shuffle(ids)
     for i in range(0, 512, 64):
         write_part(table, [row(r) for r in ids[i : i + 64]])
-    monkeypatch.setattr("lawsweep.store.parts.ROW_GROUP", 128)
+    monkeypatch.setattr("lawsweep.store.table.parts.ROW_GROUP", 128)
     compact(table)
     (name,) = parts(table.folder)
     metadata = pq.read_metadata(table.folder.path / name)
@@ -281,9 +281,9 @@ LOOP = """
 import os, signal, sys
 from pathlib import Path
 sys.path[:0] = {paths!r}
-from lawsweep.store.local_folder import LocalFolder
-from lawsweep.store.compact import compact
-from lawsweep.store.parquet import ParquetTable
+from lawsweep.store.places.local import LocalFolder
+from lawsweep.store.upkeep.compact import compact
+from lawsweep.store.table.parquet import ParquetTable
 from test_compact import spectral
 left = int(sys.argv[2])
 def wrap(real):

@@ -18,9 +18,9 @@ from rows import row
 from toys import toy
 
 from lawsweep.core.errors import StoreError
-from lawsweep.store import part_writer
-from lawsweep.store.compact import compact
-from lawsweep.store.parquet import ParquetTable
+from lawsweep.store.table import part_writer
+from lawsweep.store.table.parquet import ParquetTable
+from lawsweep.store.upkeep.compact import compact
 
 N_APPENDS = 9
 STEPS = ("write", "fsync", "close", "replace", "unlink", "mkdir")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from lawsweep.core.errors import StoreError
-from lawsweep.store.files import check_writable, write_atomic
+from lawsweep.store.places.files import check_writable, write_atomic
 
 
 def names(folder):
@@ -160,7 +160,7 @@ def test_a_write_that_really_fails(tmp_path):
 import resource, signal, sys
 from pathlib import Path
 from lawsweep.core.errors import StoreError
-from lawsweep.store.files import write_atomic
+from lawsweep.store.places.files import write_atomic
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:

@@ -11,11 +11,11 @@ import pytest
 from object_store import KEYS, free_port
 
 from lawsweep.core.errors import StoreError, UnknownNameError
-from lawsweep.core.sweep import Url, results_place
-from lawsweep.store import objects
-from lawsweep.store.folder import safe_name
-from lawsweep.store.places import open_folder, write_file
-from lawsweep.store.skipping import SkippedFileWarning
+from lawsweep.grid.sweep import Url, results_place
+from lawsweep.store.places import objects
+from lawsweep.store.places.find import open_folder, write_file
+from lawsweep.store.places.folder import safe_name
+from lawsweep.store.sweeps.skipping import SkippedFileWarning
 
 
 @pytest.fixture

@@ -16,14 +16,14 @@ from hypothesis.extra import numpy as hnp
 
 from lawsweep import Array
 from lawsweep.core.errors import Infeasible
-from lawsweep.core.execute import execute_run
 from lawsweep.core.experiment import experiment
 from lawsweep.core.identity import run_id
 from lawsweep.core.outcome import RunSpec
-from lawsweep.core.plan import make_plan
 from lawsweep.core.schema import INT64_MAX, printable
-from lawsweep.runner.committer import Committer
-from lawsweep.store.parquet import ParquetTable
+from lawsweep.grid.plan import make_plan
+from lawsweep.launch.committer import Committer
+from lawsweep.store.table.parquet import ParquetTable
+from lawsweep.worker.execute import execute_run
 
 INTS = st.one_of(
     st.sampled_from([0, 1, -1, 2**53 + 1, INT64_MAX, -INT64_MAX]),

@@ -9,12 +9,12 @@ import pytest
 from rows import parts, row, spectral, write_part
 from toys import toy
 
-from lawsweep.core.plan import make_plan
-from lawsweep.store.compact import compact
-from lawsweep.store.gc import gc
-from lawsweep.store.local_folder import LocalFolder
-from lawsweep.store.parquet import ParquetTable
-from lawsweep.store.sweep_folder import SweepFolder
+from lawsweep.grid.plan import make_plan
+from lawsweep.store.places.local import LocalFolder
+from lawsweep.store.sweeps.sweep_folder import SweepFolder
+from lawsweep.store.table.parquet import ParquetTable
+from lawsweep.store.upkeep.compact import compact
+from lawsweep.store.upkeep.gc import gc
 
 
 def age(root, hours=2.0):

@@ -14,11 +14,11 @@ from rows import row
 from toys import spectrum, toy
 
 from lawsweep.core.errors import StoreError
-from lawsweep.store import ground
-from lawsweep.store.arrays import ArrayStore
-from lawsweep.store.local_folder import LocalFolder
-from lawsweep.store.parquet import ParquetTable
-from lawsweep.store.sweep_folder import SweepFolder
+from lawsweep.store.arrays.arrays import ArrayStore
+from lawsweep.store.places import ground
+from lawsweep.store.places.local import LocalFolder
+from lawsweep.store.sweeps.sweep_folder import SweepFolder
+from lawsweep.store.table.parquet import ParquetTable
 
 SUPPORT = Path(__file__).parents[1] / "support"
 
@@ -108,11 +108,11 @@ import numpy as np
 from rows import row
 from toys import spectrum, toy
 import lawsweep
-from lawsweep.api.reading import _Shelf
+from lawsweep.study.reading import _Shelf
 from lawsweep.core.errors import StoreError
-from lawsweep.store.arrays import ArrayStore
-from lawsweep.store.parquet import ParquetTable
-from lawsweep.store.sweep_folder import SweepFolder
+from lawsweep.store.arrays.arrays import ArrayStore
+from lawsweep.store.table.parquet import ParquetTable
+from lawsweep.store.sweeps.sweep_folder import SweepFolder
 
 sweep = lawsweep.Sweep('s', toy, params={'n': 3}, results_dir='store/results')
 table = ParquetTable(sweep.tables, toy)

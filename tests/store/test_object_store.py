@@ -18,13 +18,13 @@ from toys import toy
 import lawsweep
 from lawsweep.cli.main import run_command
 from lawsweep.core.errors import IncompatibleTableError, StoreError
-from lawsweep.store import objects
-from lawsweep.store.gc import gc
-from lawsweep.store.parquet import ParquetTable
-from lawsweep.store.part_writer import MERGE
-from lawsweep.store.patient import PatientTable
-from lawsweep.store.places import open_folder
-from lawsweep.store.sweep_folder import SweepFolder
+from lawsweep.store.places import objects
+from lawsweep.store.places.find import open_folder
+from lawsweep.store.sweeps.sweep_folder import SweepFolder
+from lawsweep.store.table.parquet import ParquetTable
+from lawsweep.store.table.part_writer import MERGE
+from lawsweep.store.table.patient import PatientTable
+from lawsweep.store.upkeep.gc import gc
 
 SWEEP = """
 experiment: toys:toy

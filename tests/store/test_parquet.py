@@ -13,21 +13,21 @@ import pytest
 from rows import row, spectral
 from toys import pair, toy
 
-from lawsweep.api.sql import sql
-from lawsweep.api.tables import read_attempts
 from lawsweep.core.errors import IncompatibleTableError, StoreError
-from lawsweep.store import parquet, parts
-from lawsweep.store.compact import compact
-from lawsweep.store.local_folder import LocalFolder
-from lawsweep.store.lookup import find_rows
-from lawsweep.store.parquet import ParquetTable
-from lawsweep.store.part_writer import MERGE
-from lawsweep.store.parts import encode, part_name
-from lawsweep.store.places import open_folder
-from lawsweep.store.plain import plain
-from lawsweep.store.schema import table_schema
-from lawsweep.store.skipping import SkippedFileWarning
-from lawsweep.store.sweep_folder import find_launch
+from lawsweep.store.places.find import open_folder
+from lawsweep.store.places.local import LocalFolder
+from lawsweep.store.sweeps.skipping import SkippedFileWarning
+from lawsweep.store.sweeps.sweep_folder import find_launch
+from lawsweep.store.table import parquet, parts
+from lawsweep.store.table.lookup import find_rows
+from lawsweep.store.table.parquet import ParquetTable
+from lawsweep.store.table.part_writer import MERGE
+from lawsweep.store.table.parts import encode, part_name
+from lawsweep.store.table.plain import plain
+from lawsweep.store.table.schema import table_schema
+from lawsweep.store.table.tables import read_attempts
+from lawsweep.store.upkeep.compact import compact
+from lawsweep.tools.sql import sql
 
 
 @pytest.fixture

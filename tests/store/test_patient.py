@@ -18,10 +18,10 @@ from toys import faulty, toy
 
 from lawsweep.cli.main import run_command
 from lawsweep.core.errors import StoreError
-from lawsweep.store import patient
-from lawsweep.store.local_folder import LocalFolder
-from lawsweep.store.parquet import ParquetTable
-from lawsweep.store.patient import PatientTable
+from lawsweep.store.places.local import LocalFolder
+from lawsweep.store.table import patient
+from lawsweep.store.table.parquet import ParquetTable
+from lawsweep.store.table.patient import PatientTable
 
 
 class Clock:

@@ -14,14 +14,14 @@ import pytest
 from rows import parts, row, spectral
 
 from lawsweep.core.errors import StoreError
-from lawsweep.runner.presence import presence
-from lawsweep.store import parquet
-from lawsweep.store.compact import compact
-from lawsweep.store.gc import gc
-from lawsweep.store.local_folder import LocalFolder
-from lawsweep.store.parquet import ParquetTable
-from lawsweep.store.places import open_folder
-from lawsweep.store.sweep_folder import SweepFolder
+from lawsweep.store.places.find import open_folder
+from lawsweep.store.places.local import LocalFolder
+from lawsweep.store.sweeps.sweep_folder import SweepFolder
+from lawsweep.store.table import parquet
+from lawsweep.store.table.parquet import ParquetTable
+from lawsweep.store.upkeep.compact import compact
+from lawsweep.store.upkeep.gc import gc
+from lawsweep.worker.presence import presence
 
 SUPPORT = Path(__file__).parents[1] / "support"
 EXPERIMENT = """
@@ -31,7 +31,7 @@ import numpy as np
 from dataclasses import dataclass
 from lawsweep import Array, experiment
 from lawsweep.core.errors import StoreError
-from lawsweep.store.local_folder import LocalFolder
+from lawsweep.store.places.local import LocalFolder
 
 real = LocalFolder.write
 
@@ -121,7 +121,7 @@ def test_a_paused_driver_ends_with_all_its_arrays(driver, tmp_path, monkeypatch,
         assert any("-compact" in path.name for path in values.iterdir())
     else:
         if how == "gc elsewhere":  # on a host that cannot see the driver, and is an hour ahead
-            monkeypatch.setattr("lawsweep.runner.presence._machine", lambda: "another")
+            monkeypatch.setattr("lawsweep.worker.presence._machine", lambda: "another")
             ahead = time.time() + 5000
             monkeypatch.setattr("time.time", lambda: ahead)
         found = [r for r in gc(tmp_path / "results", dry=False) if r.kind == "values without rows"]

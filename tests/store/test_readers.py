@@ -19,16 +19,20 @@ import pytest
 from toys import toy
 
 from lawsweep.core.errors import Infeasible
-from lawsweep.core.execute import execute_run
 from lawsweep.core.experiment import experiment
 from lawsweep.core.outcome import RunSpec
-from lawsweep.core.plan import make_plan
 from lawsweep.core.schema import Field
-from lawsweep.runner.committer import Committer
-from lawsweep.store.dictionary import data_dictionary, dictionary_markdown, dictionary_table
-from lawsweep.store.export import write_table
-from lawsweep.store.parquet import ParquetTable
-from lawsweep.store.schema import table_schema
+from lawsweep.grid.plan import make_plan
+from lawsweep.launch.committer import Committer
+from lawsweep.store.exchange.dictionary import (
+    data_dictionary,
+    dictionary_markdown,
+    dictionary_table,
+)
+from lawsweep.store.exchange.export import write_table
+from lawsweep.store.table.parquet import ParquetTable
+from lawsweep.store.table.schema import table_schema
+from lawsweep.worker.execute import execute_run
 
 
 @dataclass(frozen=True, kw_only=True)

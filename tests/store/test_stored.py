@@ -13,11 +13,11 @@ from lawsweep import experiment
 from lawsweep.core.errors import UnknownNameError
 from lawsweep.core.identity import run_id
 from lawsweep.core.schema import MISSING
-from lawsweep.store.parquet import ParquetTable
-from lawsweep.store.places import open_folder
-from lawsweep.store.schema import table_schema
-from lawsweep.store.stored import stored_experiment
-from lawsweep.store.verify import verify
+from lawsweep.store.places.find import open_folder
+from lawsweep.store.table.parquet import ParquetTable
+from lawsweep.store.table.schema import table_schema
+from lawsweep.store.table.stored import stored_experiment
+from lawsweep.store.upkeep.verify import verify
 
 
 @dataclass(frozen=True, kw_only=True)

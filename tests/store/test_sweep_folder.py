@@ -7,12 +7,12 @@ import pytest
 import yaml
 from toys import pair
 
-from lawsweep.cli.compose import load_sweep
+from lawsweep.config.compose import load_sweep
 from lawsweep.core.errors import LawsweepError
-from lawsweep.core.plan import make_plan
-from lawsweep.store import signs
-from lawsweep.store.places import open_folder
-from lawsweep.store.sweep_folder import SweepFolder, find_launch
+from lawsweep.grid.plan import make_plan
+from lawsweep.store.places.find import open_folder
+from lawsweep.store.sweeps import signs
+from lawsweep.store.sweeps.sweep_folder import SweepFolder, find_launch
 
 
 def test_the_plan_is_frozen_as_a_readable_table(tmp_path):

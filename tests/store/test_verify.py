@@ -17,17 +17,17 @@ from rows import parts, write_part
 from toys import pair, toy
 
 from lawsweep.core.identity import run_id
-from lawsweep.core.plan import make_plan
 from lawsweep.core.schema import MISSING, Field, FieldSpec
-from lawsweep.store.compact import compact
-from lawsweep.store.gc import gc
-from lawsweep.store.local_folder import LocalFolder
-from lawsweep.store.parquet import ParquetTable
-from lawsweep.store.places import open_folder
-from lawsweep.store.stored import stored_experiment
-from lawsweep.store.sweep_folder import SweepFolder
-from lawsweep.store.verify import verify
-from lawsweep.store.verify_rows import check_ids
+from lawsweep.grid.plan import make_plan
+from lawsweep.store.places.find import open_folder
+from lawsweep.store.places.local import LocalFolder
+from lawsweep.store.sweeps.sweep_folder import SweepFolder
+from lawsweep.store.table.parquet import ParquetTable
+from lawsweep.store.table.stored import stored_experiment
+from lawsweep.store.upkeep.compact import compact
+from lawsweep.store.upkeep.gc import gc
+from lawsweep.store.upkeep.verify import verify
+from lawsweep.store.upkeep.verify_rows import check_ids
 
 SPECTRUM = FieldSpec("spectrum", "array", False, False, None, MISSING, Field("eigenvalues"))
 spectral = dataclasses.replace(toy, arrays=(SPECTRUM,))

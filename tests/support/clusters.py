@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 
-from lawsweep.executors.reaper import reap
+from lawsweep.executors.ray.reaper import reap
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ import pandas  # noqa: F401  (pyarrow would import it with the first row)
 from rows import row
 from toys import toy
 
-from lawsweep.store.parquet import ParquetTable
+from lawsweep.store.table.parquet import ParquetTable
 
 
 def drive(url, name, seconds):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from lawsweep.store.parquet import ParquetTable
+from lawsweep.store.table.parquet import ParquetTable
 
 SUPPORT = str(Path(__file__).parent)
 

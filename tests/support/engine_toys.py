@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import numpy as np
 
 from lawsweep import Array, Cost, Field, experiment
-from lawsweep.core.memory import memory_share
+from lawsweep.worker.memory import memory_share
 
 
 class OutOfMemoryError(RuntimeError):

@@ -9,7 +9,7 @@ import pyarrow as pa
 from toys import toy
 
 from lawsweep.core.schema import MISSING, Field, FieldSpec
-from lawsweep.store.parts import PART, encode, part_name
+from lawsweep.store.table.parts import PART, encode, part_name
 
 SPECTRUM = FieldSpec("spectrum", "array", True, False, None, MISSING, Field("eigenvalues"))
 spectral = dataclasses.replace(toy, arrays=(SPECTRUM,))  # toy, with an array that may be missing

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from lawsweep import Field, experiment, stream
-from lawsweep.core.shards import current
-from lawsweep.executors.sharded import installed
+from lawsweep.executors.ray.sharded import installed
+from lawsweep.worker.shards import current
 
 
 class Pieces:
@@ -117,8 +117,8 @@ class SolveMetrics:
 
 def eigenvalue_problem(n: int, d: int, seed: int) -> Any:
     """The shards of a sigmoid network of width d."""
-    from lawsweep.kernels import networks
-    from lawsweep.kernels.row_shard import DrawnRows, NtkShards
+    from lawsweep.kernels.linalg.row_shard import DrawnRows, NtkShards
+    from lawsweep.kernels.network import networks
 
     weights = networks.init_weights((d, d, d, 1), stream(seed, "weights"))
     rows = DrawnRows("gaussian", stream(seed, "data"), d)
@@ -128,7 +128,7 @@ def eigenvalue_problem(n: int, d: int, seed: int) -> Any:
 @experiment(version=1)
 def sharded_eigenvalue(params: SolveParams, seed: int) -> SolveMetrics:
     """lambda_min by the solver of the kernels, its rows spread over shards."""
-    from lawsweep.kernels.eigmin_block import smallest_eigenvalue_block
+    from lawsweep.kernels.eigmin.block import smallest_eigenvalue_block
 
     problem = eigenvalue_problem(params.n_samples, params.width, seed)
     with installed({"n": params.n_shards}), current().open(problem) as shards:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from lawsweep.core.errors import InvalidValueError, LawsweepError, unknown_name
-from lawsweep.core.expressions import Expression
+from lawsweep.core.expressions.expression import Expression
 
 _NUMBERS = ("bool", "int", "float")  # kinds that can be computed with
 _STEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lawsweep.core.errors import InvalidValueError, unknown_name
-from lawsweep.core.evaluation import numbers_of
-from lawsweep.core.expressions import Expression
+from lawsweep.core.expressions.evaluation import numbers_of
+from lawsweep.core.expressions.expression import Expression
 
 if TYPE_CHECKING:
     import pandas as pd

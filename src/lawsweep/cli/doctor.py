@@ -30,10 +30,10 @@ def examine(results_dir: str, *, try_ray: bool) -> list[Check]:
 
 
 def _checks(results_dir: str, try_ray: bool) -> Iterator[Check]:
-    from lawsweep.core.clashes import clashes
-    from lawsweep.core.hardware import hardware
+    from lawsweep.core.code.clashes import clashes
     from lawsweep.core.registry import experiment_names
-    from lawsweep.runner.provenance import package_versions
+    from lawsweep.launch.record.provenance import package_versions
+    from lawsweep.worker.hardware import hardware
 
     facts = hardware()
     memory = facts["memory_bytes"] / 2**30
@@ -67,7 +67,7 @@ def _devices() -> Check:
 
 
 def _store(results_dir: str) -> Check:
-    from lawsweep.store.places import open_folder
+    from lawsweep.store.places.find import open_folder
 
     try:
         open_folder(results_dir).check_writable()
@@ -79,7 +79,7 @@ def _store(results_dir: str) -> Check:
 def _ray() -> Check:
     from lawsweep.cli.probe import probe
     from lawsweep.core.outcome import RunSpec, Task
-    from lawsweep.executors.ray_tasks import RayExecutor
+    from lawsweep.executors.ray.tasks import RayExecutor
 
     def bad(text: str) -> Check:
         return Check("ray", False, text, ExecutorError.exit_code)

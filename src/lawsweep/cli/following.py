@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from lawsweep.api.job_states import Job
     from lawsweep.cli.progress import Display
+    from lawsweep.remote.states import Job
 
 # The driver's own lines of progress, of which the display shows the latest.
 _PROGRESS = re.compile(r"[\d,]+/[\d,]+ done, |slowest under way: ")

@@ -16,7 +16,7 @@ from lawsweep.cli.plain_output import plain_output
 from lawsweep.cli.readers import Readers, lasting
 from lawsweep.core.errors import LawsweepError, nearest
 from lawsweep.core.secrets import hide
-from lawsweep.runner.interrupts import heeded
+from lawsweep.launch.interrupts import heeded
 
 UNREAD = 141  # as a shell says it of a command that wrote to nobody
 # Verbs that do nothing but print: they end when nobody reads.  The others go on.

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from lawsweep.core.secrets import hide
-from lawsweep.store.skipping import OtherCodeWarning, SkippedFileWarning
+from lawsweep.store.sweeps.skipping import OtherCodeWarning, SkippedFileWarning
 
 if TYPE_CHECKING:
-    from lawsweep.core.sweep import Sweep
+    from lawsweep.grid.sweep import Sweep
 
 EXIT_FAILED_ROWS, EXIT_SAME_FAILURE, EXIT_INTERRUPTED = 3, 4, 130
 EXIT_NOT_REPRODUCED, EXIT_PROBLEMS = 5, 6
@@ -55,7 +55,7 @@ def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def load(name: str, overrides: Iterable[str]) -> Sweep:
     """The sweep a person asked for; notes of what its overrides leave out."""
-    from lawsweep.cli.compose import load_sweep
+    from lawsweep.config.compose import load_sweep
 
     sweep = load_sweep(name, *overrides)
     warn(sweep.notes)
@@ -64,7 +64,7 @@ def load(name: str, overrides: Iterable[str]) -> Sweep:
 
 def say(value: Any) -> None:
     """Give ``value`` as the answer of ``--json``."""
-    from lawsweep.api import to_json
+    from lawsweep.study.reading import to_json
 
     _ANSWER.append(to_json(value))
 
@@ -73,7 +73,7 @@ def say_line(value: Any) -> None:
     """Give ``value`` at once, on a line of its own: an answer of ``--json`` that is one of many."""
     import json
 
-    from lawsweep.api import to_json
+    from lawsweep.study.reading import to_json
 
     click.echo(json.dumps(json.loads(hide(to_json(value)))), file=_STDOUT[-1])  # flushed
 
@@ -115,7 +115,7 @@ def results_dir(overrides: Iterable[str]) -> str:
     """The results folder, of a verb whose only override is ``results_dir=...``."""
     import os
 
-    from lawsweep.cli.overrides import parse_override
+    from lawsweep.config.overrides import parse_override
     from lawsweep.core.errors import unknown_name
 
     found = os.environ.get("LAWSWEEP_RESULTS_DIR") or "results"

@@ -11,7 +11,7 @@ from lawsweep.cli.plain_output import one_line
 from lawsweep.core.secrets import hide_overrides
 
 if TYPE_CHECKING:
-    from lawsweep.runner.run_plan import RunReport
+    from lawsweep.launch.loop import RunReport
 
 
 def duration(seconds: float) -> str:

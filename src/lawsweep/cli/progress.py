@@ -14,8 +14,8 @@ from typing import Any
 
 from lawsweep.cli.plain_output import one_line, own_stream, spelled
 from lawsweep.core.outcome import FAILURES
-from lawsweep.core.plan import Plan
-from lawsweep.runner.report import Snapshot, Watcher, describe_snapshot
+from lawsweep.grid.plan import Plan
+from lawsweep.launch.report import Snapshot, Watcher, describe_snapshot
 
 PLAIN_EVERY_S = 5.0
 MAX_FAILURE_LINES = 20

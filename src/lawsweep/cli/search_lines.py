@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from lawsweep.api.progress import Status
-    from lawsweep.core.sweep import Sweep
-    from lawsweep.runner.run_plan import RunReport
-    from lawsweep.runner.search import Search
+    from lawsweep.grid.sweep import Sweep
+    from lawsweep.launch.loop import RunReport
+    from lawsweep.sampling.search import Search
+    from lawsweep.study.progress import Status
 
 
 def print_search(sweep: Sweep) -> None:
     """A line on a search, and one a cell; nothing of an ordinary sweep."""
     if sweep.search_spec is None:
         return
-    from lawsweep.api.searching import found
+    from lawsweep.study.searching import found
 
     for line in found(sweep):
         click.echo(f"search: {line}")
@@ -25,7 +25,7 @@ def print_search(sweep: Sweep) -> None:
 
 def print_forecast(search: Search) -> None:
     """What a search may still ask for."""
-    from lawsweep.api.searching import forecast
+    from lawsweep.study.searching import forecast
 
     click.echo(forecast(search))
 
@@ -47,8 +47,8 @@ def thresholds_as_json(sweep: Sweep) -> dict[str, Any]:
     """The thresholds of a search, under their key; nothing of an ordinary sweep."""
     if sweep.search_spec is None:
         return {}
-    from lawsweep.api.searching import threshold_table
-    from lawsweep.api.study import study
+    from lawsweep.study.searching import threshold_table
+    from lawsweep.study.study import study
 
     return {"thresholds": threshold_table(study(sweep)).to_pylist()}
 

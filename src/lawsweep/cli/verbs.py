@@ -24,8 +24,8 @@ from lawsweep.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from lawsweep.core.sweep import Sweep
-    from lawsweep.runner.run_plan import RunReport
+    from lawsweep.grid.sweep import Sweep
+    from lawsweep.launch.loop import RunReport
 
 _NOTHING_READ: dict[str, Any] = {"fits": [], "figures": []}
 
@@ -79,7 +79,7 @@ def _run(
         click.echo(f"table:  {opened.table.folder}/part-*.parquet")
     results = _analyse(sweep, report, as_json) if analysis else _NOTHING_READ
     if as_json:
-        from lawsweep.runner.run_plan import describe_report
+        from lawsweep.launch.loop import describe_report
 
         answer = {
             **describe_report(report),

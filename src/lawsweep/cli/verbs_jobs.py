@@ -21,9 +21,9 @@ from lawsweep.cli.options import (
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
 
 if TYPE_CHECKING:
-    from lawsweep.api.job_states import Job
-    from lawsweep.api.submitting import Submitted
-    from lawsweep.core.sweep import Sweep
+    from lawsweep.grid.sweep import Sweep
+    from lawsweep.remote.states import Job
+    from lawsweep.remote.submitting import Submitted
 
 address_option = click.option(
     "--address",
@@ -175,7 +175,7 @@ def cancel(
 ) -> int:
     """Stop a job of the sweep; what had finished is in the table."""
     from lawsweep import api
-    from lawsweep.api.job_end import job_to_cancel
+    from lawsweep.remote.end import job_to_cancel
 
     results, name = _place(sweep, overrides)
     before = job_to_cancel(results, name, job, address=address)

@@ -20,7 +20,7 @@ def show(run_id: str, overrides: tuple[str, ...], with_meanings: bool, as_json: 
     RUN_ID may be shortened to a unique beginning.
     """
     from lawsweep import api
-    from lawsweep.api.tables import arrays_of_row, meanings
+    from lawsweep.store.table.tables import arrays_of_row, meanings
 
     place = results_dir(overrides)
     row = api.show(run_id, place)
@@ -60,8 +60,8 @@ def export(
     Beside it goes NAME.dictionary.csv: type, unit, meaning and range of every column.
     """
     from lawsweep import api
-    from lawsweep.api.exporting import export_dictionary
-    from lawsweep.api.searching import export_thresholds
+    from lawsweep.study.exporting import export_dictionary
+    from lawsweep.study.searching import export_thresholds
 
     loaded = load(sweep, overrides)
     path = output or str(loaded.folder / f"{loaded.name}.parquet")
@@ -168,7 +168,7 @@ def compare(
     results_dir=elsewhere).  Runs are paired by the params both have and the seed; a param that is
     one value in A and another in B is what is compared.  Exit code 0 whatever is found.
     """
-    from lawsweep.api.comparing import compare as compare_sweeps
+    from lawsweep.tools.comparing import compare as compare_sweeps
 
     named = others[:1] if others and "=" not in others[0] else ()
     shared = others[len(named) :]
@@ -204,11 +204,11 @@ def sql(
     file, and can write nothing.  Example: lawsweep sql 'SELECT n_samples, avg(lambda_min) FROM
     ntk_min_eig WHERE status = $$ok$$ GROUP BY ALL ORDER BY ALL'
     """
-    from lawsweep.api.sql import sql as ask
+    from lawsweep.tools.sql import sql as ask
 
     answer = ask(query, results_dir(overrides))
     if output is not None:
-        from lawsweep.store.export import write_table
+        from lawsweep.store.exchange.export import write_table
 
         write_table(answer, output)
     if as_json:

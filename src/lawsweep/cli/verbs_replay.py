@@ -14,7 +14,7 @@ from lawsweep.cli import printing_replay
 from lawsweep.cli.options import EXIT_NOT_REPRODUCED, json_option, load, results_dir, say
 
 if TYPE_CHECKING:
-    from lawsweep.core.sweep import Sweep
+    from lawsweep.grid.sweep import Sweep
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -50,7 +50,7 @@ def replay(
     if sample is not None:
         return _audit(load(target, overrides), sample, seed, tolerance, device, as_json)
     from lawsweep import api
-    from lawsweep.api.replay import replay_row
+    from lawsweep.tools.replay import replay_row
 
     place = results_dir(overrides)
     row = api.show(target, place)
@@ -66,7 +66,7 @@ def replay(
 def _audit(
     sweep: Sweep, n: int, seed: int, tolerance: float | None, device: str | None, as_json: bool
 ) -> int:
-    from lawsweep.api.audit import audit, sample_rows
+    from lawsweep.tools.audit import audit, sample_rows
 
     rows, n_ok = sample_rows(sweep, n, seed)
     _restart_with(Counter(row["n_threads"] for row in rows).most_common(1)[0][0])
@@ -104,7 +104,7 @@ def _restart_with(threads: int | None) -> None:
 
     Linear algebra reads the number when it is loaded, and rounds otherwise with another.
     """
-    from lawsweep.core.execute import n_threads
+    from lawsweep.worker.execute import n_threads
 
     own = (click.get_current_context().obj or {}).get("may_restart")
     if not own or not threads or threads == n_threads():

@@ -22,7 +22,7 @@ from lawsweep.core.errors import InvalidValueError, UnknownNameError
 
 if TYPE_CHECKING:
     from lawsweep.core.experiment import Experiment
-    from lawsweep.core.sweep import Sweep
+    from lawsweep.grid.sweep import Sweep
 
 
 @click.command(short_help="All that a sweep's results rest on, in one folder or zip.")
@@ -35,7 +35,7 @@ def archive(sweep: str, overrides: tuple[str, ...], output: str | None, as_json:
     Plan, rows with every attempt, arrays, launch records, figures, report, the resolved sweep, the
     experiment's own files, package versions.  Its results folder is a results_dir as it stands.
     """
-    from lawsweep.api.archive import archive as write
+    from lawsweep.tools.archive import archive as write
 
     done = write(load(sweep, overrides), output)
     if as_json:
@@ -83,7 +83,7 @@ def import_(
                 "--source, which are for files, say nothing here; leave them out."
             )
         return _carry(words, from_version, dry, as_json)
-    from lawsweep.api.importing import import_rows
+    from lawsweep.tools.importing import import_rows
 
     files, target, overrides = _files_and_target(words)
     mapped = {}
@@ -112,7 +112,7 @@ def import_(
 
 
 def _carry(words: tuple[str, ...], version: int, dry: bool, as_json: bool) -> int:
-    from lawsweep.api.carrying import carry_rows
+    from lawsweep.tools.carrying import carry_rows
 
     if not words:
         raise click.UsageError(
@@ -131,7 +131,7 @@ def _carry(words: tuple[str, ...], version: int, dry: bool, as_json: bool) -> in
 
 def _files_and_target(words: tuple[str, ...]) -> tuple[list[str], str, tuple[str, ...]]:
     """The files, which come first, then the sweep or experiment, and its overrides."""
-    from lawsweep.store.foreign import is_file_name
+    from lawsweep.store.exchange.foreign import is_file_name
 
     n = next((i for i, word in enumerate(words) if i and not is_file_name(word)), len(words))
     if len(words) <= n:
@@ -159,7 +159,7 @@ def _import_command(
 
 def _is_experiment(name: str) -> bool:
     """Whether a name is an experiment's and no sweep's: sweeps go first."""
-    from lawsweep.cli.compose import sweep_names
+    from lawsweep.config.compose import sweep_names
     from lawsweep.core.registry import experiment_names
 
     if name.endswith((".yaml", ".yml")) or name in sweep_names():
@@ -169,9 +169,9 @@ def _is_experiment(name: str) -> bool:
 
 def _is_table(name: str, overrides: tuple[str, ...]) -> bool:
     """Whether a name that is no sweep's is that of a table in the results folder."""
-    from lawsweep.api.tables import table_names
-    from lawsweep.cli.compose import sweep_names
-    from lawsweep.store.places import open_folder
+    from lawsweep.config.compose import sweep_names
+    from lawsweep.store.places.find import open_folder
+    from lawsweep.store.table.tables import table_names
 
     if (
         name in sweep_names()
@@ -186,7 +186,7 @@ def _sweep_or_experiment(
     name: str, overrides: tuple[str, ...]
 ) -> tuple[Sweep | Experiment, str | None]:
     """A sweep of that name, else an experiment and its results folder."""
-    from lawsweep.cli.compose import sweep_names
+    from lawsweep.config.compose import sweep_names
     from lawsweep.core.registry import experiment_names, find_experiment
 
     if _is_experiment(name):
@@ -216,7 +216,7 @@ def compact(words: tuple[str, ...], as_json: bool) -> int:
     What a reader makes of the table is the same before, during and after; drivers may run, and it
     may be killed at any moment.
     """
-    from lawsweep.api.keeping import compact as compact_tables
+    from lawsweep.tools.keeping import compact as compact_tables
 
     name, overrides = _target(words)
     done, left = compact_tables(name, results_dir(overrides))
@@ -243,7 +243,7 @@ def verify(words: tuple[str, ...], as_json: bool) -> int:
     arrays, launch records, the sweep's plan.  Nothing is written.  Exit codes: 0 clean (there may
     be notes), 6 problems.
     """
-    from lawsweep.api.archive_check import is_archive, verify_archive
+    from lawsweep.tools.archive_check import is_archive, verify_archive
 
     name, overrides = _target(words)
     if name is not None and is_archive(name):
@@ -261,7 +261,7 @@ def verify(words: tuple[str, ...], as_json: bool) -> int:
 
 
 def _verify_tables(name: str | None, overrides: tuple[str, ...], as_json: bool) -> int:
-    from lawsweep.api.keeping import verify as verify_tables
+    from lawsweep.tools.keeping import verify as verify_tables
 
     if name is None:
         done, left = verify_tables(None, results_dir(overrides))
@@ -289,7 +289,7 @@ def _verify_tables(name: str | None, overrides: tuple[str, ...], as_json: bool) 
 @json_option
 def gc(overrides: tuple[str, ...], delete: bool, orphans: bool, as_json: bool) -> int:
     """List what writers that died have left behind; --delete removes it.  Never a row."""
-    from lawsweep.api.keeping import gc as collect
+    from lawsweep.tools.keeping import gc as collect
 
     found = collect(results_dir(overrides), delete=delete, orphans=orphans)
     if as_json:

@@ -10,8 +10,8 @@ from typing import Any
 from lawsweep.core.carry import Carry
 from lawsweep.core.circumstances import CIRCUMSTANCES
 from lawsweep.core.errors import unknown_name
-from lawsweep.core.expressions import Expression
-from lawsweep.core.functions import CONSTANTS
+from lawsweep.core.expressions.expression import Expression
+from lawsweep.core.expressions.functions import CONSTANTS
 from lawsweep.core.names import alike
 from lawsweep.core.schema import FieldSpec
 

@@ -13,6 +13,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from lawsweep.core.carry import Carry
+from lawsweep.core.code.imported import imported_by
 from lawsweep.core.cost import Cost
 from lawsweep.core.definition import (
     check_carries,
@@ -21,8 +22,7 @@ from lawsweep.core.definition import (
     signature,
 )
 from lawsweep.core.errors import InvalidValueError, unknown_name
-from lawsweep.core.expressions import Expression
-from lawsweep.core.imported import imported_by
+from lawsweep.core.expressions.expression import Expression
 from lawsweep.core.schema import FieldSpec, field_specs
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from lawsweep.core.clashes import refuse_clashes
+from lawsweep.core.code.clashes import refuse_clashes
 from lawsweep.core.errors import InvalidValueError, UnknownNameError, unknown_name
 from lawsweep.core.experiment import Experiment
 

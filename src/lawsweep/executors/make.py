@@ -26,7 +26,7 @@ def make_executor(config: Mapping[str, Any] | str) -> Executor:
         _check("serial", options, SerialExecutor)
         _check_fusing(options)
         return SerialExecutor(**{**options, "device": str(options.get("device", "cpu"))})
-    from lawsweep.executors.ray_tasks import RayExecutor
+    from lawsweep.executors.ray.tasks import RayExecutor
 
     _check(kind, options, RayExecutor)
     _check_fusing(options)

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from lawsweep.core.errors import InvalidValueError, refuse_deadline
-from lawsweep.core.execute import Batch, n_threads
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.outcome import Event, Outcome, Task
-from lawsweep.core.process_state import ProcessState, borrowed
 from lawsweep.core.protocols import MAX_FUSED
+from lawsweep.worker.execute import Batch, n_threads
+from lawsweep.worker.process_state import ProcessState, borrowed
 
 _DEVICE = re.compile(r"(cpu|cuda(:\d+)?|mps)\Z")
 

@@ -1,0 +1,76 @@
+"""Curves that runs kept beside their rows: a thin line a run, one colour a group.
+
+The array has two rows, x and y: steps and losses, say.  Runs are not averaged: they end at
+different steps, and a mean of losses over decades is that of the worst.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from lawsweep.analysis.figures import labels
+from lawsweep.analysis.figures.arrays_of import ArraySource, kept
+from lawsweep.analysis.figures.look import colour, group_label, legend, scales
+from lawsweep.analysis.figures.specs import FigureSpec
+from lawsweep.analysis.frames import Array, Columns
+from lawsweep.analysis.laws.results import count
+from lawsweep.core.errors import InvalidValueError
+
+
+def paint(axes: Axes, columns: Columns, spec: FigureSpec, arrays: ArraySource | None) -> list[str]:
+    """Draw the curve of each ok run within ``where``, on logarithmic axes unless told otherwise.
+
+    Points that such an axis has no place for (step 0) or that are not finite are left out; a run
+    that ends in one is counted.  Raises InvalidValueError where no run has the array, or one is
+    not of shape (2, K).
+    """
+    found, rows, n_planned = kept(arrays, columns, spec)
+    logx, logy = spec.logx is not False, spec.logy is not False
+    scales(axes, logx=logx, logy=logy)
+    axes.set_xlabel(spec.xlabel or "x")
+    axes.set_ylabel(spec.ylabel or labels.name(spec.array or ""))
+    groups = columns.groups(spec.by, rows)
+    run_ids, n_lost, n_empty = columns["run_id"], 0, 0
+    handles: list[Any] = []
+    for k, (values, members) in enumerate(groups):
+        ink = colour(k, len(groups))
+        for row in members:
+            x, y, ends_well = _drawable(spec, np.asarray(found[run_ids[row]]), logx, logy)
+            n_lost += not ends_well
+            n_empty += not len(x)
+            axes.plot(x, y, color=ink, linewidth=1.0, alpha=_alpha(len(members)))
+        handles.append(Line2D([], [], color=ink, linewidth=1.6, label=group_label(values, None)))
+    legend(axes, spec, handles if spec.by else [])
+    return _notes(len(rows), n_planned, n_lost, n_empty)
+
+
+def _drawable(spec: FigureSpec, values: Array, logx: bool, logy: bool) -> tuple[Array, Array, bool]:
+    """The points that have a place, and whether the last one does."""
+    if values.ndim != 2 or len(values) != 2:
+        raise InvalidValueError(
+            f"Figure {spec.name} needs arrays of shape (2, K), rows x and y, got {spec.array} of "
+            f"shape {values.shape}."
+        )
+    x, y = values
+    keep = np.isfinite(x) & np.isfinite(y) & ((x > 0) | (not logx)) & ((y > 0) | (not logy))
+    return x[keep], y[keep], bool(len(keep)) and bool(keep[-1])
+
+
+def _alpha(n: int) -> float:
+    """Paler the more lines there are."""
+    return float(np.clip(6 / np.sqrt(n), 0.25, 0.9))
+
+
+def _notes(n_drawn: int, n_planned: int, n_lost: int, n_empty: int) -> list[str]:
+    notes = [f"{count(n_drawn, 'run')}, a line each"]
+    if n_drawn < n_planned:
+        notes.append(f"{count(n_planned - n_drawn, 'row')} without the array, not drawn")
+    if n_lost:
+        notes.append(f"{count(n_lost, 'line')} cut off where the value has no place on the axes")
+    if n_empty:
+        notes.append(f"{count(n_empty, 'run')} without any point to draw")
+    return notes

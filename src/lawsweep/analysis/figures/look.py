@@ -1,0 +1,113 @@
+"""How figures look: colours and marks of groups, scales, axis labels, legends, fitted laws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lawsweep.analysis.figures import labels
+from lawsweep.analysis.figures.specs import FigureSpec
+from lawsweep.analysis.frames import Array, Columns
+from lawsweep.analysis.laws.fit_specs import FitSpec
+from lawsweep.analysis.laws.results import FitResult
+
+# Okabe and Ito's palette (distinct under the common colour-vision deficiencies), its yellow left
+# out: too pale for a line on white.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+LINE_STYLES: tuple[Any, ...] = ((0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (8, 3)))
+REFERENCE = "0.25"  # of a line that is no group's own
+LEGEND_INSIDE = 7  # entries; more stand beside the axes
+LEGEND_KEY, LEGEND_CHARACTER = 0.5, 0.07  # inches that a legend beside the axes takes
+
+
+def colour(k: int, n: int) -> Any:
+    """The palette while it lasts; then viridis, short of its palest end, from dark to light."""
+    if n <= len(PALETTE):
+        return PALETTE[k]
+    return matplotlib.colormaps["viridis"](0.92 * k / (n - 1))
+
+
+def group_look(k: int, n: int) -> dict[str, Any]:
+    """Colour and marker of group k of n."""
+    return {"color": colour(k, n), "marker": MARKERS[k % len(MARKERS)]}
+
+
+def log_x(spec: FigureSpec) -> bool:
+    """Whether x is logarithmic: as asked, else where a power law is drawn."""
+    return spec.fit if spec.logx is None else spec.logx
+
+
+def log_y(spec: FigureSpec) -> bool:
+    """Whether y is logarithmic: as asked, else where a power law is drawn."""
+    return spec.fit if spec.logy is None else spec.logy
+
+
+def geometric_y(spec: FigureSpec) -> bool:
+    """Whether means of y are geometric: on a logarithmic axis, and where a power law is drawn."""
+    return log_y(spec) or spec.fit
+
+
+def scales(axes: Axes, *, logx: bool, logy: bool, grid: bool = True) -> None:
+    """Linear or logarithmic axes, with a pale grid."""
+    axes.set_xscale("log" if logx else "linear")
+    axes.set_yscale("log" if logy else "linear")
+    if grid:
+        axes.grid(True, which="major", color="0.9", linewidth=0.6)
+
+
+def axis_labels(axes: Axes, spec: FigureSpec) -> None:
+    """The labels that are asked for, else the expressions."""
+    axes.set_xlabel(spec.xlabel or labels.pretty(spec.x))
+    axes.set_ylabel(spec.ylabel or labels.pretty(spec.y))
+
+
+def legend(axes: Axes, spec: FigureSpec, handles: list[Any]) -> None:
+    """What the groups and lines are; beside the axes where there are many."""
+    if not handles:
+        return
+    title = ", ".join(labels.name(name) for name in spec.by) or None
+    look: dict[str, Any] = {"title": title, "alignment": "left", "handlelength": 2.2}
+    figure = axes.figure
+    if len(handles) > LEGEND_INSIDE and isinstance(figure, Figure):
+        longest = max(len(str(handle.get_label())) for handle in handles)
+        figure.set_figwidth(figure.get_figwidth() + LEGEND_KEY + LEGEND_CHARACTER * longest)
+        figure.legend(handles=handles, loc="outside right upper", frameon=False, **look)
+    else:
+        axes.legend(handles=handles, loc="best", framealpha=0.85, edgecolor="0.85", **look)
+
+
+def power_laws(
+    columns: Columns, spec: FigureSpec, fit: Callable[[Columns, FitSpec], list[FitResult]]
+) -> dict[tuple[Any, ...], FitResult]:
+    """The law of each group where the figure asks for it, by the group's values."""
+    if not spec.fit:
+        return {}
+    law = FitSpec(name=spec.name, law="power", x=spec.x, y=spec.y, by=spec.by, where=spec.where)
+    return {tuple(found.group.values()): found for found in fit(columns, law)}
+
+
+def power_law(axes: Axes, found: FitResult, x: Array, ink: Any, notes: list[str]) -> None:
+    """Draw a law over the range of ``x``; what must be said of it is added to ``notes``."""
+    place = f"{found.label()}: " if found.group else ""
+    if found.reason is not None:
+        notes.append(f"{place}no fit: {found.reason}")
+        return
+    notes += [f"{place}{text}" for text in found.warnings]
+    ends = np.geomspace(x[x > 0].min(), x.max(), 2)
+    law = found["C"].estimate * ends ** found["exponent"].estimate
+    axes.plot(ends, law, color=ink, linewidth=1.2, zorder=1.9)
+
+
+def group_label(values: Mapping[str, Any], found: FitResult | None) -> str:
+    """A group's values, and its slope where a law was fitted; empty where there is neither."""
+    name = ", ".join(labels.value(v) for v in values.values())
+    if found is None or found.reason is not None:
+        return name
+    slope = f"slope {found['exponent'].interval()}"
+    return f"{name}: {slope}" if name else slope

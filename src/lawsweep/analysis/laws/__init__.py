@@ -1,0 +1,1 @@
+"""Laws: fits with intervals, checks and evidence."""

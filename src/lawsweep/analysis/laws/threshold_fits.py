@@ -1,0 +1,196 @@
+"""Thresholds that searches found, fitted through their errors."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.special import ndtri, stdtrit
+
+from lawsweep.analysis.frames import Array, Columns, distinct
+from lawsweep.analysis.laws.fit_specs import FitSpec
+from lawsweep.analysis.laws.fits import fit_columns
+from lawsweep.analysis.laws.results import FitResult, Parameter, count
+from lawsweep.analysis.laws.threshold import Lattice, Posterior
+from lawsweep.core.errors import InvalidValueError
+from lawsweep.core.expressions.expression import Expression
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def fit_cells(cells: pd.DataFrame, spec: FitSpec) -> list[FitResult]:
+    """A fit of the table of thresholds: of ``n_star`` as a power through its errors."""
+    columns = Columns(cells)
+    if spec.law == "power" and "n_star" in Expression(spec.y).names and not spec.local:
+        return fit_thresholds(columns, spec)
+    return fit_columns(columns, spec)
+
+
+def fit_thresholds(columns: Columns, spec: FitSpec) -> list[FitResult]:
+    """The power law of ``n_star`` (or what ``y`` makes of it) in ``x``, one result a group.
+
+    Each threshold weighs by its interval: log y has the standard deviation (log high - log low) /
+    2z, z the normal quantile of the search's confidence.  The interval of the exponent comes from
+    those errors; where the thresholds scatter about the law by more than they allow (chi^2 above
+    its degrees of freedom) it is widened to what the scatter says, with Student's t.  Cells whose
+    threshold is beyond the grid are left out and counted: where they gather at one end of x, that
+    biases the law.
+    """
+    groups = columns.groups(spec.by, columns.where(spec.where, f"{spec.name}.where"))
+    return [_fit_group(columns, spec, values, rows) for values, rows in groups]
+
+
+def _fit_group(
+    columns: Columns, spec: FitSpec, values: Mapping[str, Any], rows: Array
+) -> FitResult:
+    assert spec.x is not None
+    y, low, high = ends_of(columns, spec.y, rows)
+    x = columns.numbers(spec.x, rows, f"{spec.name}.x")
+    with np.errstate(invalid="ignore"):
+        good = (x > 0) & (low > 0) & (high > low) & np.isfinite(y)
+    states = columns["state"][rows]
+    base: dict[str, Any] = {
+        "spec": spec,
+        "group": values,
+        "n_points": int(good.sum()),
+        "n_rows": int(columns["n_runs"][rows][good].sum()),
+        "left_out": dict(Counter(sorted(str(s) for s in states[~good]))),
+    }
+    if base["n_points"] < 2:
+        return FitResult(**base, reason=f"{count(base['n_points'], 'threshold')}, 2 needed")
+    if np.ptp(np.log(x[good])) == 0:
+        return FitResult(**base, reason="all thresholds are at one x, 2 needed")
+    z = ndtri((1 + columns["confidence"][rows][good].astype(float)) / 2)
+    sd = (np.log(high[good]) - np.log(low[good])) / (2 * z)
+    parameters, rms, warnings = _weighted(np.log(x[good]), np.log(y[good]), sd, spec.level)
+    n_unsettled = int(np.sum(np.isin(states[good], ("unresolved", "open"))))
+    if n_unsettled:
+        warnings.append(f"{count(n_unsettled, 'threshold')} not resolved to the tolerance")
+    return FitResult(
+        **base,
+        parameters=parameters,
+        rms=rms,
+        x_range=(float(x[good].min()), float(x[good].max())),
+        other_warnings=tuple(warnings),
+    )
+
+
+def _weighted(
+    u: Array, v: Array, sd: Array, level: float
+) -> tuple[tuple[Parameter, Parameter], float, list[str]]:
+    """v = c + a u with known standard deviations: (C = exp c, a), rms residual, warnings."""
+    weights = 1 / sd**2
+    centre = np.average(u, weights=weights)
+    w, du = weights.sum(), u - centre
+    slope = float(np.sum(weights * du * v) / np.sum(weights * du**2))
+    middle = float(np.average(v, weights=weights))
+    residuals = v - middle - slope * du
+    dof, chi2 = len(u) - 2, float(np.sum(weights * residuals**2))
+    factor, quantile = 1.0, float(ndtri((1 + level) / 2))
+    warnings = []
+    if dof and chi2 > dof:
+        factor, quantile = float(np.sqrt(chi2 / dof)), float(stdtrit(dof, (1 + level) / 2))
+        warnings.append(f"thresholds scatter {factor:.2g} times as much as their intervals say")
+    half = quantile * factor / float(np.sqrt(np.sum(weights * du**2)))
+    # log C = middle - a centre; the two estimates are independent, u being centred.
+    half_c = float(np.hypot(quantile * factor / np.sqrt(w), half * centre))
+    log_c = middle - slope * float(centre)
+    c = Parameter("C", *(float(np.exp(log_c + h)) for h in (0.0, -half_c, half_c)))
+    a = Parameter("exponent", slope, slope - half, slope + half)
+    return (c, a), float(np.sqrt(np.mean(residuals**2))), warnings
+
+
+def ends_of(columns: Columns, text: str, rows: Array) -> tuple[Array, Array, Array]:
+    """``text`` with the threshold, and with either end of its interval in its place.
+
+    NaN where the cell has no such number.  Where ``text`` falls as the threshold grows, its ends
+    are the other way round; where one end alone is known, its slope there tells.
+    """
+    expression = Expression(text)
+
+    def at(threshold: Array) -> Array:
+        used = {n: threshold if n == "n_star" else columns[n][rows] for n in expression.names}
+        return np.asarray(expression.evaluate(used, len(rows), finite=False), dtype=np.float64)
+
+    ends = [columns[name][rows].astype(np.float64) for name in ("n_star", "low", "high")]
+    y, a, b = (at(end) for end in ends)
+    known = np.where(np.isfinite(ends[1]), ends[1], ends[2])
+    with np.errstate(invalid="ignore"):
+        slopes = at(known + 1e-3 * np.abs(known) + 1e-12) - at(known)
+        falls = np.where(np.isfinite(a) & np.isfinite(b), a > b, slopes < 0)
+    return y, np.where(falls, b, a), np.where(falls, a, b)
+
+
+def answers_of(columns: Columns, text: str, rows: Array, what: str) -> Array:
+    """The event ``text`` at ``rows`` as a search reads it: 1, 0, or NaN for no answer, shape (n,).
+
+    No answer is a row without a value that the event names, or one that did not converge, unless
+    the event asks for that (``loss == None``).  A comparison with NaN is false.  Raises
+    InvalidValueError for an expression that is neither true nor false.
+    """
+    expression = Expression(text)
+    known = np.ones(len(rows), dtype=bool)
+    for name in set(expression.names) - expression.asks_null:
+        known &= ~columns.is_missing(name)[rows]
+    if "converged" not in expression.names:
+        known &= ~columns.not_converged(rows)
+    used = {n: columns.exact_at(n, rows[known]) for n in expression.names}
+    value = expression.evaluate(used, int(known.sum()), finite=False, null_as_nan=True)
+    if len(value) and value.dtype != np.bool_:
+        raise InvalidValueError(
+            f"{what} must be true or false, and {text!r} gives {value.flat[0]!r}; write a "
+            "comparison."
+        )
+    happens = np.full(len(rows), np.nan)
+    happens[known] = value
+    return happens
+
+
+def edge_of_rows(x: Array, y: Array, happens: Array, confidence: float = 0.9) -> Array:
+    """Where an event stops happening along y at each x: (x, threshold, low, high), shape (k, 4).
+
+    ``happens`` (n,) is 1, 0 or NaN (no answer).  The model is that of a search
+    (``threshold.py``), given all rows; an x with fewer than two y, or a threshold that is
+    beyond them, gives none.  Rows of one seed share their draws at all y, which the interval does
+    not know: with few seeds it is too narrow.  See ``rises`` for an event that begins instead.
+    """
+    found = []
+    for level, lattice, counts in _lines_of(x, y, happens):
+        posterior = Posterior(lattice)
+        posterior.add(counts)
+        below = posterior.mass_below(lattice.u[0])
+        if below < confidence and posterior.mass_below(lattice.u[-1]) > 1 - confidence:
+            tail = (1 - confidence) / 2
+            ends = posterior.quantiles([0.5, tail, 1 - tail])
+            found.append([level, *(lattice.value(float(u)) for u in ends)])
+    return np.array(found).reshape(-1, 4)
+
+
+def rises(x: Array, y: Array, happens: Array) -> bool:
+    """Whether the answers speak for an event that begins along y: 20 to 1, by Bayes' factor."""
+    score = 0.0
+    for _, lattice, counts in _lines_of(x, y, happens):
+        falling, rising = Posterior(lattice), Posterior(lattice)
+        falling.add(counts)
+        rising.add({k: (n_false, n_true) for k, (n_true, n_false) in counts.items()})
+        score += rising.log_evidence - falling.log_evidence
+    return bool(score > np.log(20))
+
+
+def _lines_of(
+    x: Array, y: Array, happens: Array
+) -> Iterator[tuple[float, Lattice, dict[int, tuple[int, int]]]]:
+    """Each x with two y or more: the lattice of its y, and at each (yes, no)."""
+    levels, at = distinct(x)
+    for k, level in enumerate(levels):
+        here = (at == k) & np.isfinite(happens)
+        values, place = distinct(y[here])
+        if len(values) < 2:
+            continue
+        yes = np.bincount(place, weights=happens[here]).round().astype(int)
+        total = np.bincount(place)
+        counts = {i: (int(yes[i]), int(total[i] - yes[i])) for i in range(len(values))}
+        yield float(level), Lattice(values.tolist()), counts

@@ -1,0 +1,1 @@
+"""Expressions over params: parsed, checked, evaluated over whole columns."""

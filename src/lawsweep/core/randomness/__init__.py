@@ -1,0 +1,1 @@
+"""Named random streams, derived from a run's seed."""

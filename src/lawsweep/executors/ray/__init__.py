@@ -1,0 +1,1 @@
+"""Execute on Ray: on this machine or on a cluster."""

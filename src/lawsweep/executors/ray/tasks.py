@@ -1,0 +1,289 @@
+"""Execute on Ray: tasks that carry a batch of runs and stream their outcomes back.
+
+Ray places and isolates; the backlog, the order, batching and retries stay with the runner.  So
+every task has ``max_retries=0``: a lost worker is news for the runner, and Ray's own endless
+retry after running out of memory never happens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import pickle
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lawsweep.core.code.clashes import refuse_clashes
+from lawsweep.core.errors import InvalidValueError
+from lawsweep.core.experiment import Experiment
+from lawsweep.core.outcome import Event, Task
+from lawsweep.core.protocols import MAX_FUSED
+from lawsweep.core.secrets import HIDDEN, learn_settings
+from lawsweep.executors.ray import sharded
+from lawsweep.executors.ray.boot import booted
+from lawsweep.executors.ray.manners import deaf_to_interrupts, import_path
+from lawsweep.executors.ray.needs import Needs
+from lawsweep.executors.ray.placement import Placement
+from lawsweep.executors.ray.session import RaySession
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from lawsweep.grid.plan import Plan
+
+DRAIN_S = 1.0  # how long outcomes that are there are taken in when no time is given to wait
+APART_PATIENCE_S = 60.0  # that others hold a node which a run is to have to itself
+
+
+class RayExecutor:
+    """Runs tasks on a local Ray that it starts and stops, or on a cluster it connects to.
+
+    ``cpus_per_task`` and ``gpus_per_task`` are what one task holds: numbers, or expressions over
+    the params (``4 if n_samples > 5000 else 1``).  Threads of numerical libraries follow the CPUs.
+    ``address`` is for a cluster: default ``RAY_ADDRESS`` or ``auto``.  ``shards`` lets one run
+    spread over several tasks' worth of resources (``sharded``).
+    """
+
+    in_process = False
+
+    def __init__(
+        self,
+        kind: str = "ray_local",
+        *,
+        n_cpus: int | None = None,
+        n_gpus: int | None = None,
+        cpus_per_task: float | str = 1,
+        gpus_per_task: float | str = 0,
+        address: str | None = None,
+        runtime_env: Mapping[str, Any] | None = None,
+        fuse: bool = True,
+        max_fused: int = MAX_FUSED,
+        shards: Mapping[str, Any] | None = None,
+    ):
+        self.name, self.fuse, self.max_fused = kind, fuse, max_fused
+        # Checked here, used in the workers.
+        n_shards = 1 if shards is None else sharded.make_pool(shards).n_shards
+        self._shards = shards
+        self._needs = Needs(cpus_per_task, gpus_per_task)
+        self._session = RaySession(kind, address, n_cpus, n_gpus)
+        self._placement = Placement(self._needs, n_shards, self._session)
+        self.runtime_env = dict(runtime_env or {})
+        learn_settings({"runtime_env": self.runtime_env})
+        self.device = "cuda" if self._needs.gpus > 0 else "cpu"
+        self._ray: Any = None
+        self._flights: dict[Any, Task] = {}
+        self._killed: dict[int, str] = {}
+        self._lost_some = False
+        self._apart: set[Any] = set()  # waiting for a node to themselves
+        self._last_news = time.monotonic()
+
+    def start(self, experiment: Experiment) -> None:
+        """Start or join Ray and ship the experiment once."""
+        self._refuse_hidden()
+        refuse_clashes(Path.cwd())  # Ray has its workers import from there
+        self._needs.bind(experiment)
+        self._experiment = experiment
+        # Only what all tasks need alike, and no user's environment has a say in.
+        alike = not self.runtime_env and not self._needs.by_point
+        self._ray = self._session.open(self._variables() if alike else {})
+        if not alike:
+            self._ship(by_ray=True)
+        elif self._session.born_with == self._variables():
+            self._ship(by_ray=False, variables={})
+        else:
+            # Only workers of this launch are sure to have loaded nothing yet.
+            by_ray = not self._session.own
+            self._ship(by_ray=by_ray, variables={} if by_ray else self._variables())
+        self._placement.bind(self._ray)
+
+    def _refuse_hidden(self) -> None:
+        given = self.runtime_env.get("env_vars") or {}
+        hidden = [name for name, value in given.items() if value == HIDDEN]
+        if hidden:
+            raise InvalidValueError(
+                f"The value of executor.runtime_env.env_vars.{hidden[0]} was left out of the "
+                "record that this sweep was read from. Give it: "
+                f"executor.runtime_env.env_vars.{hidden[0]}=..."
+            )
+
+    def _ship(self, *, by_ray: bool, variables: Mapping[str, str] | None = None) -> None:
+        """Make the remote function: Ray gives its workers their environment, or it does itself."""
+        self._by_ray = by_ray
+        options: dict[str, Any] = {
+            "name": "run_batch",  # in Ray's dashboard, and as the worker's title
+            "num_cpus": self._needs.cpus,
+            "num_gpus": self._needs.gpus,
+            "max_retries": 0,
+            "max_calls": 0,  # keep the process: Ray ends a GPU worker after each call by default
+            "num_returns": "streaming",
+            "runtime_env": self._task_env(),
+        }
+        function = booted(variables or {}, self._packed(self._experiment))
+        self._remote = self._ray.remote(**options)(function)
+
+    def _packed(self, value: Any) -> bytes:
+        """Unpacked in a worker, once it knows where to import from."""
+        return bytes(self._ray.cloudpickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL))
+
+    def _variables(self) -> dict[str, str]:
+        """What a worker's environment has to say."""
+        threads = str(max(1, int(self._needs.cpus)))
+        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+        env = dict.fromkeys(names, threads)
+        if "working_dir" not in self.runtime_env:
+            # Ray passes on the working folder alone; a user's experiment may come from elsewhere.
+            env["PYTHONPATH"] = os.pathsep.join(import_path())
+        return env
+
+    def _task_env(self) -> dict[str, Any] | None:
+        if not self._by_ray:
+            return None
+        theirs = self.runtime_env.get("env_vars", {})
+        return {**self.runtime_env, "env_vars": {**self._variables(), **theirs}}
+
+    def needs_of(self, plan: Plan, runs: Iterable[int]) -> np.ndarray | None:
+        """For each point a number, (n_points,): those that share it may share a task.
+
+        None where all runs need the same.  Raises a LawsweepError where an expression gives an odd
+        answer for one of ``runs``; where one fits on no node, here or in ``start``, whichever
+        comes last: in the middle of a launch it would end it.
+        """
+        return self._placement.kinds_of(plan, runs)
+
+    @property
+    def n_slots(self) -> int:
+        """Tasks the nodes can run at once.  Raises ExecutorError when Ray's head is gone."""
+        return self._placement.n_slots
+
+    @property
+    def slot_memory_bytes(self) -> float:
+        """A slot's share of the memory that its node gives to tasks, on the poorest node."""
+        return self._placement.slot_memory_bytes
+
+    def submit(self, task: Task) -> None:
+        """Hand a task to Ray."""
+        options = self._placement.options(task)
+        if self._needs.by_point:
+            options["runtime_env"] = self._task_env()  # its threads follow its CPUs
+        remote = self._remote.options(**options) if options else self._remote
+        runs = (
+            task.runs,
+            task.groups,
+            task.timeout_s,
+            self.device,
+            self._shards,
+            task.memory_share,
+        )
+        generator = remote.remote(self._packed(runs))
+        self._flights[generator] = task
+        if task.whole_node:
+            self._apart.add(generator)
+            self._last_news = time.monotonic()
+
+    def _give_up_whole_nodes(self) -> None:
+        """Tasks that wait for a node which others never leave go where there is room.
+
+        Only where they are all that is left: until then it may be our own runs that they wait for.
+        """
+        waited = time.monotonic() - self._last_news
+        if not self._apart or len(self._apart) < len(self._flights) or waited < APART_PATIENCE_S:
+            return
+        for generator in list(self._apart):
+            self._ray.cancel(generator, force=True)
+            self._apart.remove(generator)
+            self.submit(dataclasses.replace(self._flights.pop(generator), whole_node=False))
+
+    def poll(self, timeout_s: float) -> list[Event]:
+        """Outcomes of all tasks that have some; in order of completion, without copies waiting."""
+        if not self._flights:
+            return []
+        if timeout_s > 0:  # else what is there is wanted, whatever became of Ray
+            self._session.check_processes()
+        end = time.monotonic() + (timeout_s or DRAIN_S)
+        self._give_up_whole_nodes()
+        ready, _ = self._ray.wait(list(self._flights), num_returns=1, timeout=timeout_s)
+        events: list[Event] = []
+        while ready:
+            events.extend(filter(None, map(self._next_event, ready)))
+            if not self._flights or time.monotonic() > end:
+                break  # a steady stream must not keep the runner from its other duties
+            flying = list(self._flights)
+            ready, _ = self._ray.wait(flying, num_returns=len(flying), timeout=0)
+        return events
+
+    def _next_event(self, generator: Any) -> Event | None:
+        task = self._flights[generator]
+        self._apart.discard(generator)  # it has begun, or ended
+        self._last_news = time.monotonic()
+        try:
+            found = self._ray.get(next(generator))
+        except StopIteration:
+            del self._flights[generator]
+            return Event(task.id, done=True)
+        except self._ray.exceptions.RayError as error:
+            self._lost_some = True
+            del self._flights[generator]
+            return Event(task.id, lost=self._killed.pop(task.id, None) or self._reason(error))
+        if isinstance(found, str):
+            # It waits for this; that it ends says nothing about its runs, and leaves no logs.
+            del self._flights[generator]
+            self._ray.cancel(generator, force=True)
+            return Event(task.id, lost=f"retired: {found}")
+        if found is None:
+            # Workers of this Ray load numerical libraries by themselves: then Ray has to say with
+            # how many threads, before they start.
+            del self._flights[generator]
+            if not self._by_ray:
+                self._ship(by_ray=True)
+            self.submit(task)
+            return None  # it has not begun
+        return Event(task.id, found)
+
+    def _reason(self, error: Exception) -> str:
+        exceptions = self._ray.exceptions
+        if isinstance(error, exceptions.OutOfMemoryError):
+            return "oom: the node ran out of memory"
+        if isinstance(error, exceptions.RayTaskError):
+            last = str(error).strip().splitlines()[-1]
+            return f"the worker could not run the batch: {last}"
+        if isinstance(error, exceptions.WorkerCrashedError):
+            return "crashed: the worker process died (killed, aborted or exited)"
+        node_losses = (
+            exceptions.NodeDiedError, exceptions.ObjectLostError, exceptions.LocalRayletDiedError,
+        )  # fmt: skip
+        if isinstance(error, node_losses):
+            return f"node: its node was lost ({type(error).__name__})"
+        return f"crashed: {type(error).__name__}"
+
+    def kill(self, task_id: int) -> None:
+        """Kill the worker of a task that went past its deadline."""
+        for generator, task in self._flights.items():
+            if task.id == task_id:
+                self._killed[task_id] = "timeout: it did not stop at its deadline and was killed"
+                self._ray.cancel(generator, force=True)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Facts for the provenance record."""
+        return {
+            "kind": self.name,
+            **self._needs.given,
+            "device": self.device,
+            "fuse": self.fuse,
+            "max_fused": self.max_fused,
+            "n_threads": None if self._needs.by_point else max(1, int(self._needs.cpus)),
+        }
+
+    def close(self) -> None:
+        """Cancel what is in flight, and stop Ray if this executor started it."""
+        if self._ray is None and not self._session.own:
+            return
+        with deaf_to_interrupts():
+            for generator in self._flights if self._session.whole else ():
+                with contextlib.suppress(Exception):
+                    self._ray.cancel(generator, force=True)
+            self._flights.clear()
+            self._apart.clear()
+            self._session.close(keep_logs=self._lost_some)

@@ -1,0 +1,59 @@
+"""What a Ray worker does with a task: execute its runs and stream their outcomes back."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lawsweep.core.experiment import Experiment
+from lawsweep.core.outcome import Outcome, RunSpec
+from lawsweep.executors.ray import sharded
+from lawsweep.worker.execute import Batch
+from lawsweep.worker.process_state import ProcessState
+
+REPORT_S = 0.25  # a worker sends what it finished at least this often (after each longer run)
+REPORT_BYTES = 16 * 2**20  # of large arrays, likewise
+RETIRED_S = 60.0  # a worker that asked to be ended waits so long for it, and then ends by itself
+
+
+def run_batch(
+    experiment: Experiment,
+    runs: tuple[RunSpec, ...],
+    groups: tuple[int, ...],
+    timeout_s: float | None,
+    device: str,
+    shards: Mapping[str, Any] | None = None,
+    memory_share: float = 1.0,
+) -> Iterator[tuple[Outcome, ...] | str]:
+    """Say that it began, then execute and report.
+
+    A text instead of outcomes says why this process is to be ended, and is the last.
+    """
+    yield ()
+    with sharded.installed(shards):
+        batch = Batch(experiment, runs, groups, device, timeout_s, memory_share)
+        experiment.load()  # what it sets when it is imported holds for all runs
+        yield from _outcomes(batch, ProcessState())
+        if batch.spoiled is not None:
+            # Ended by the executor once it has read that, and not by returning: the last outcomes
+            # might go down with the process.
+            yield batch.spoiled
+            time.sleep(RETIRED_S)
+            os._exit(1)
+
+
+def _outcomes(batch: Batch, state: ProcessState) -> Iterator[tuple[Outcome, ...]]:
+    ready: list[Outcome] = []
+    last, n_bytes = time.monotonic(), 0
+    while batch and batch.spoiled is None:
+        found = batch.step(state)
+        ready += found
+        n_bytes += sum(a.nbytes for o in found for a in (o.arrays or {}).values())
+        # No outcome: a fused form failed.  That is said at once, as a sign of life.
+        if time.monotonic() - last >= REPORT_S or n_bytes >= REPORT_BYTES or not found:
+            yield tuple(ready)
+            ready, last, n_bytes = [], time.monotonic(), 0
+    if ready:
+        yield tuple(ready)

@@ -1,0 +1,65 @@
+"""Which way a run of ntk_min_eig takes, decided before anything is drawn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lawsweep.experiments.ntk_min_eig.params import SHARDED, Params
+
+SHARE = 0.7  # of the free memory that a run may take
+SMALL_BYTES = 1e9  # what every machine has
+ITEM_BYTES = {"float64": 8, "float32": 4}
+
+
+def chosen_solver(params: Params, device: Any) -> str:
+    """``auto`` as it is where K and a factor of it fit ``device``, else matrix_free or sharded.
+
+    Raises MemoryError where nothing fits.
+    """
+    from lawsweep.kernels.eigmin.choice import choose_solver, matrix_bytes
+    from lawsweep.worker.shards import current
+
+    asks_for_matrix = params.n_lowest or params.full_spectrum
+    item = ITEM_BYTES[params.dtype]
+    # The question costs a system call; a small problem is not worth one.
+    small = matrix_bytes(params.n_samples, item) < SMALL_BYTES
+    if params.solver != "auto" or asks_for_matrix or small:
+        return params.solver
+    return choose_solver(
+        params.n_samples,
+        params.layer_widths,
+        _room(device),
+        itemsize=item,
+        n_shards=current().n_shards,
+    )
+
+
+def is_stored(params: Params, solver: str, device: Any) -> bool:
+    """Whether a matrix-free solve keeps the network's values (see ``eigmin_choice.stores``)."""
+    from lawsweep.kernels.eigmin.choice import matrix_free_bytes, stores
+    from lawsweep.worker.shards import current
+
+    widths, item = params.layer_widths, ITEM_BYTES[params.dtype]
+    if matrix_free_bytes(params.n_samples, widths, item) < SMALL_BYTES:
+        return True
+    n_shards = current().n_shards if solver == SHARDED else 1
+    return stores(params.n_samples, widths, _room(device), itemsize=item, n_shards=n_shards)
+
+
+def _room(device: Any) -> float:
+    from lawsweep.worker.memory import memory_share
+
+    return SHARE * memory_share() * _free_bytes(device)
+
+
+def _free_bytes(device: Any) -> float:
+    import torch
+
+    if torch.device(device).type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    import psutil
+
+    from lawsweep.kernels.base import workspace
+
+    workspace.release()
+    return float(psutil.virtual_memory().available)

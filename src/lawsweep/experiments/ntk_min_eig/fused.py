@@ -1,0 +1,184 @@
+"""Many seeds of one small ntk_min_eig at once: one forward pass, one Gram, one eigensolve.
+
+A small network's run is mostly the price of some hundred calls, so they are made once for all
+seeds.  Large ones fill the machine alone and are done one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from lawsweep import stream
+from lawsweep.experiments.ntk_min_eig.inputs import Inputs, inputs
+from lawsweep.experiments.ntk_min_eig.metrics import Metrics
+from lawsweep.experiments.ntk_min_eig.params import Params
+from lawsweep.experiments.ntk_min_eig.run import (
+    facts_of,
+    in_parameters,
+    of_data,
+    of_kernel,
+    prepare,
+)
+from lawsweep.experiments.ntk_min_eig.solve import dense_start, exact_zero, finished, is_dense, row
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from lawsweep.kernels.eigmin.result import MinEigenvalue
+    from lawsweep.kernels.ntk.gram import Linearisation
+
+FUSE_UP_TO = 500  # samples; beyond, products of matrices outweigh the calls around them
+# Numbers of the Grams that are held at once, 2 MB of doubles: at N = 64 half of that is as fast,
+# and more no faster, as it leaves a core's cache.
+STACK_CPU, STACK_GPU = 2**18, 2**28
+# A stack rounds otherwise than one matrix, and lambda_min carries that times the condition number:
+# 0.08 eps lambda_max/lambda_min at most, over 160 kernels.  So up to here the two agree to 1e-9.
+WELL_CONDITIONED = 5e7
+
+Answer = Metrics | Exception
+
+
+def fused(params: Sequence[Params], seeds: Sequence[int], device: str) -> Sequence[Answer]:
+    """One answer for each seed, in order: a row, or the exception that is its failure.
+
+    In float32 no stack of matrices agrees with one to 1e-9, so there every seed is done alone.
+    """
+    one = params[0]
+    more = one.n_lowest or one.full_spectrum or one.n_samples <= one.infinite_width_up_to
+    size = (STACK_CPU if device == "cpu" else STACK_GPU) // one.n_samples**2
+    fits = size > 1 and one.n_samples <= FUSE_UP_TO and one.solver in ("auto", "dense")
+    step = size if fits and not more and one.dtype == "float64" else 1
+    answers: list[Answer] = []
+    for begin in range(0, len(seeds), step):
+        some = seeds[begin : begin + step]
+        answers += _stack(one, some, device) if len(some) > 1 else [_alone(one, some[0], device)]
+    return answers
+
+
+def _stack(params: Params, seeds: Sequence[int], device: str) -> list[Answer]:
+    """The answers of seeds that are computed at once."""
+    from lawsweep.kernels.ntk.gram import OutOfRangeError
+
+    drawn = [_caught(partial(_samples, params, seed)) for seed in seeds]
+    good = [k for k, one in enumerate(drawn) if not isinstance(one, Exception)]
+    try:
+        rows = _together(params, [seeds[k] for k in good], [drawn[k] for k in good], device)
+    except OutOfRangeError:  # of some member: alone, each says for itself
+        return [_alone(params, seed, device) for seed in seeds]
+    answers = {
+        k: one if _agrees(one) else _alone(params, seeds[k], device)
+        for k, one in zip(good, rows, strict=True)
+    }
+    return [answers.get(k, one) for k, one in enumerate(drawn)]
+
+
+def _samples(params: Params, seed: int) -> Inputs:
+    from lawsweep.kernels.data.sampling import DTYPES
+
+    return inputs(params, seed, DTYPES[params.dtype], "cpu")
+
+
+def _weights(params: Params, seeds: Sequence[int], device: str) -> list[Tensor]:
+    """W_1 .. W_L of every seed, stacked."""
+    from lawsweep.kernels.data.sampling import DTYPES
+    from lawsweep.kernels.network.networks import init_stacks
+
+    return init_stacks(
+        params.layer_widths,
+        [stream(seed, "weights") for seed in seeds],
+        params.layer_betas,
+        DTYPES[params.dtype],
+        device,
+        params.parameterisation,
+    )
+
+
+def _agrees(answer: Answer) -> bool:
+    """Whether a run alone would give this row too, to 1e-9."""
+    if isinstance(answer, Exception) or answer.zero_reason is not None:
+        return True
+    return answer.condition_number is not None and answer.condition_number < WELL_CONDITIONED
+
+
+def _alone(params: Params, seed: int, device: str) -> Answer:
+    answer: Answer = _caught(lambda: finished(params, seed, prepare(params, seed, device)))
+    return answer
+
+
+def _caught(compute: Callable[[], Any]) -> Any:
+    """What ``compute`` returns, or the exception it raises: a member's failure is its own row."""
+    try:
+        return compute()
+    except Exception as error:  # noqa: BLE001
+        return error
+
+
+def _together(
+    params: Params, seeds: Sequence[int], given: Sequence[Inputs], device: str
+) -> list[Answer]:
+    """The answers of the members; OutOfRangeError if the values of one of them leave the range."""
+    import torch
+
+    from lawsweep.kernels.activations import activation
+    from lawsweep.kernels.ntk import gram as ntk
+    from lawsweep.kernels.ntk.rank import rank_reports
+
+    if not seeds:
+        return []
+    act = activation(params.activation)
+    # Stacked first and moved once: a copy to a device costs more than these few numbers.
+    x = torch.stack([one.x for one in given]).to(device)
+    weights = _weights(params, seeds, device)
+    biases = [w.new_zeros(w.shape[0], w.shape[2]) for w in weights] if params.bias else None
+    plain, layers = of_kernel(params, ntk.linearise(x, weights, act, biases))
+    lin = in_parameters(params, plain)
+    diagonals = ntk.diagonal(lin, layers)
+    # Read on the CPU: many small questions, each of which would wait for a device.
+    reports = rank_reports(_on_cpu(plain), act, layers)
+    error = ntk.gram_error_bound(lin, layers, trace=1.0)  # of the trace
+    traces, least = diagonals.sum(-1).tolist(), diagonals.amin(-1).tolist()
+    facts = [
+        {
+            **facts_of(params, report, trace, low, error * trace),
+            **of_data(params, one),
+        }
+        for one, report, trace, low in zip(given, reports, traces, least, strict=True)
+    ]
+    rows: dict[int, Answer] = {
+        k: exact_zero(report.zero, facts[k])
+        for k, report in enumerate(reports)
+        if report.zero is not None
+    }
+    solved = [k for k in range(len(seeds)) if k not in rows]
+    if solved:
+        grams = ntk.gram(lin, layers)
+        chosen = grams if len(solved) == len(seeds) else grams[solved]
+        for k, found in zip(solved, _eigenvalues(params, chosen, seeds, solved), strict=True):
+            rows[k] = (
+                found
+                if isinstance(found, Exception)
+                else row(found.given_error(facts[k]["gram_error"]), facts[k])
+            )
+    return [rows[k] for k in range(len(seeds))]
+
+
+def _eigenvalues(
+    params: Params, grams: Tensor, seeds: Sequence[int], solved: Sequence[int]
+) -> list[MinEigenvalue | ValueError]:
+    from lawsweep.kernels.eigmin.batched import smallest_eigenvalues_batched
+
+    n, solver = params.n_samples, params.solver
+    starts: Any
+    if is_dense(solver, n):
+        starts = dense_start(n).expand(len(solved), n)
+    else:
+        starts = [stream(seeds[k], "lanczos") for k in solved]
+    return smallest_eigenvalues_batched(grams, starts=starts, solver=solver)
+
+
+def _on_cpu(lin: Linearisation) -> Linearisation:
+    features, backprops = (tuple(t.cpu() for t in ts) for ts in (lin.features, lin.backprops))
+    return replace(lin, features=features, backprops=backprops)

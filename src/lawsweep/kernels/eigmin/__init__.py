@@ -1,0 +1,1 @@
+"""The smallest eigenvalue, with its evidence."""

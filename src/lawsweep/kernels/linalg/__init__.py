@@ -1,0 +1,1 @@
+"""Factorisations and iterations on symmetric operators."""

@@ -1,0 +1,86 @@
+"""A preconditioner for the NTK's Gram matrix: its principal directions, removed by Woodbury.
+
+In orthonormal bases (u_i) of layer l's features and (w_j) of its backprops, the Jacobian of that
+layer has the columns a_ij = (F u_i) o (B w_j), and K_l = sum_ij a_ij a_ij^T exactly.  With the
+eigenvectors of F^T F (eigenvalues s_i) and B^T B (t_j) a column's size is about
+|a_ij|^2 = s_i t_j / N, as if the two were independent, and a few columns hold nearly all of the
+trace: the mean of F with every w_j, the mean of B with every u_i, and the products of the leading
+directions.  With A = the r largest of them over all layers,
+
+    K = A A^T + R,  R positive semidefinite,  tr R = tr K - ||A||_F^2,  M = c I + A A^T,
+
+c = tr R / N, and M^{-1} y = (y - A (c I + A^T A)^{-1} A^T y) / c.  Derived for this project.  On
+sigmoid networks (L = 3, N = p / 4) r = 4 d takes the condition number from 2e7 to some hundreds.
+
+Everything here is small (no N): moments in, coefficients out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lawsweep.kernels.ntk.jacobian import LayerPairs
+
+Moments = Sequence[tuple[Tensor, Tensor | None]]
+
+
+def principal_pairs(moments: Moments, layers: Sequence[int], rank: int) -> list[LayerPairs]:
+    """The ``rank`` largest columns over all layers, from their second moments.
+
+    ``moments``: (F^T F, B^T B or None) for each of ``layers``, as ``NtkRows.second_moments``
+    gives, summed over all samples.  Fewer where the network has fewer parameters.
+    """
+    sizes, found = [], []
+    for left, right in moments:
+        s, u = torch.linalg.eigh(left)
+        t, w = (s.new_ones(1), None) if right is None else torch.linalg.eigh(right)
+        # Columns of no size at all, or of rounding, are no directions.
+        grid = s.clamp_min(0.0)[:, None] * t.clamp_min(0.0)[None, :]
+        sizes.append(grid.flatten())
+        found.append((u, w, len(t)))
+    everything = torch.cat(sizes)
+    order = everything.argsort(descending=True, stable=True)[:rank]
+    order = order[everything[order] > torch.finfo(everything.dtype).eps * everything.max()]
+    chosen, at = [], 0
+    for layer, size, (u, w, width) in zip(layers, sizes, found, strict=True):
+        mine = order[(order >= at) & (order < at + len(size))] - at
+        at += len(size)
+        if len(mine):
+            rows, first = (mine // width).unique(return_inverse=True)
+            cols, second = (mine % width).unique(return_inverse=True)
+            right = None if w is None else w[:, cols]
+            chosen.append(LayerPairs(layer, u[:, rows], right, first, second))
+    return chosen
+
+
+@dataclass(frozen=True, eq=False)
+class Woodbury:
+    """M^{-1} for M = c I + A A^T: ``c`` and the factor of c I + A^T A (r, r)."""
+
+    c: float
+    factor: Tensor
+
+    @property
+    def rank(self) -> int:
+        """Number of columns r of A."""
+        return int(self.factor.shape[0])
+
+    def coefficients(self, projected: Tensor) -> Tensor:
+        """(c I + A^T A)^{-1} ``projected`` for ``projected`` = A^T y, shape (r, b)."""
+        return torch.cholesky_solve(projected, self.factor)
+
+
+def woodbury(inner: Tensor, trace: float, n_samples: int) -> Woodbury:
+    """The preconditioner from ``inner`` = A^T A (r, r), tr K and N.
+
+    Where A holds the whole trace to rounding, c is that rounding, not 0.
+    """
+    floor = 1e3 * float(torch.finfo(inner.dtype).eps) * trace
+    c = max(trace - float(inner.diagonal().sum()), floor) / n_samples
+    shifted = inner.clone()
+    shifted.diagonal().add_(c)
+    return Woodbury(c, torch.linalg.cholesky(shifted))

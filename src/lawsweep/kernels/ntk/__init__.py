@@ -1,0 +1,1 @@
+"""The neural tangent kernel: Gram matrix, Jacobian, rank, limits."""

@@ -1,0 +1,134 @@
+"""The neural tangent kernel at two sets of weights: lambda_min at either, and how far it moved.
+
+All in float64, whatever type the network was trained in: float32 gets the sign of lambda_min
+wrong where it matters.  Setting: arXiv 2205.10217.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lawsweep.kernels.activations import Activation
+from lawsweep.kernels.eigmin.smallest import smallest_eigenvalue
+from lawsweep.kernels.ntk.gram import OutOfRangeError, gram, gram_error_bound, linearise
+from lawsweep.kernels.ntk.rank import rank_report
+
+BLOCK = 1024  # rows of a kernel compared at once
+
+
+@dataclass(frozen=True)
+class KernelEnd:
+    """lambda_min of K at one set of weights.
+
+    ``lower <= lambda_min(K) <= upper``; both are ``value`` = 0 for a zero that has a name, which
+    ``reason`` gives, as it gives how a computation ended.  ``value`` is None where it is not known
+    to a hundredth (``MinEigenvalue.converged``, the rounding that built K included).  ``positive``:
+    lambda_min > 0 is proved, that rounding included.  All numbers are None where K leaves the range
+    of float64.
+    """
+
+    value: float | None
+    lower: float | None
+    upper: float | None
+    positive: bool | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class KernelChange:
+    """K_start and K_end: their smallest eigenvalues, relative distance and cosine.
+
+    ``end``, ``change`` and ``alignment`` are None where there are no weights to compare with, the
+    last two also where a kernel is zero or out of range.
+    """
+
+    start: KernelEnd
+    end: KernelEnd | None
+    change: float | None
+    alignment: float | None
+
+
+def kernel_change(
+    x: Tensor,
+    initial: Sequence[Tensor],
+    final: Sequence[Tensor] | None,
+    act: Activation,
+    *,
+    start: np.random.Generator,
+) -> KernelChange:
+    """``change`` = |K_end - K_start|_F / |K_start|_F, ``alignment`` = their cosine.
+
+    ``x`` (N, d); ``initial`` and ``final`` L tensors (n_{l-1}, n_l) with n_L = 1; ``start``
+    chooses the eigensolver's first vectors.  Memory: three N x N matrices of float64.  Raises
+    ValueError where shapes do not fit.
+    """
+    with torch.no_grad():
+        first, before = _end(x, initial, act, start)
+        if final is None:
+            return KernelChange(first, None, None, None)
+        last, after = _end(x, final, act, start)
+        return KernelChange(first, last, *_compare(before, after))
+
+
+def kernel_end(
+    x: Tensor,
+    weights: Sequence[Tensor],
+    act: Activation,
+    *,
+    start: np.random.Generator,
+    matrix: Tensor | None = None,
+) -> KernelEnd:
+    """lambda_min at one set of weights; ``matrix``: K in float64, where it is at hand already."""
+    with torch.no_grad():
+        return _end(x, weights, act, start, matrix)[0]
+
+
+def _end(
+    x: Tensor,
+    weights: Sequence[Tensor],
+    act: Activation,
+    start: np.random.Generator,
+    matrix: Tensor | None = None,
+) -> tuple[KernelEnd, Tensor | None]:
+    """The verdict at these weights, and K."""
+    wide = [w.to(torch.float64) for w in weights]
+    try:
+        lin = linearise(x.to(torch.float64), wide, act)
+        zero = rank_report(lin, act).zero
+        error = gram_error_bound(lin)
+    except OutOfRangeError as out:
+        return KernelEnd(None, None, None, None, str(out)), None
+    matrix = gram(lin) if matrix is None else matrix
+    del lin
+    if zero is not None:
+        return KernelEnd(0.0, 0.0, 0.0, False, str(zero)), matrix
+    found = smallest_eigenvalue(matrix, start=start).given_error(error)
+    value = found.value if found.converged else None
+    return KernelEnd(
+        value, found.lower, found.upper, found.lower > error, str(found.reason)
+    ), matrix
+
+
+def _compare(before: Tensor | None, after: Tensor | None) -> tuple[float | None, float | None]:
+    """(relative distance, cosine) of two matrices; None for what does not exist."""
+    if before is None or after is None:
+        return None, None
+    old, new = (float(torch.linalg.matrix_norm(k)) for k in (before, after))
+    if not 0.0 < old < math.inf:
+        return None, None
+    if not 0.0 < new < math.inf:
+        return 1.0 if new == 0 else None, None
+    # By blocks of rows: no fourth matrix; and of quotients, so that no product leaves the range.
+    inner = 0.0
+    for begin in range(0, len(before), BLOCK):
+        rows = slice(begin, begin + BLOCK)
+        inner += float(((before[rows] / old) * (after[rows] / new)).sum())
+    moved = after.sub_(before)
+    change = float(torch.linalg.matrix_norm(moved)) / old
+    return change, max(-1.0, min(1.0, inner))

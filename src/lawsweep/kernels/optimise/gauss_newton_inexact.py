@@ -1,0 +1,195 @@
+"""Inexact Gauss-Newton steps: (K + mu I) u = r solved as closely as it matters.
+
+A step far from the solution need not solve its linear system to rounding: the network's own
+curvature spoils more than that.  So the system (``gauss_newton``) is solved until
+
+    |r - (K + mu I) u| <= eta |r|,
+
+with eta, the forcing term, chosen by the caller (S. C. Eisenstat, H. F. Walker, "Choosing the
+forcing terms in an inexact Newton method", SIAM J. Sci. Comput. 17, 1996).
+
+The iteration (``gauss_newton_cg``) runs in float32: its vectors only have to be right to eta.  Then
+the residual is formed in the state's own type and, if it is too large, solved for again (iterative
+refinement).  A step is only ever taken on the evidence of that residual.  The cheap preconditioner
+comes first; where it would take longer than a float32 factor, the factor, which later steps use
+again; and where that breaks down or does not get there either, a Cholesky in the state's own type.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lawsweep.kernels.ntk.gram import Linearisation
+from lawsweep.kernels.optimise.gauss_newton import (
+    GramSystem,
+    NormalSystem,
+    State,
+    Step,
+    norm,
+    promised,
+    system_of,
+)
+from lawsweep.kernels.optimise.gauss_newton_cg import (
+    Factor,
+    Iterate,
+    Jacobian,
+    PrincipalDirections,
+    Product,
+    conjugate_gradients,
+    needed,
+)
+
+FAST = torch.float32
+# Flops done while the calls of one iteration are made, and those of making the preconditioner.
+CALLS, SETUP_CALLS = 1e7, 5e7
+EIGH = 30.0  # flops of an eigendecomposition of order n, over n^3, at their lower rate
+LEAST_BUDGET = 16  # iterations for the price of a factor, below which an exact solve is the choice
+FLOOR = 1e-3  # relative residual asked of one pass in float32
+SAFETY = 0.7  # share of eta asked of the residual that the iteration itself carries along
+PASSES = 12  # times that the residual is formed in the state's own type
+REFINES = 0.5  # a pass has to lower it at least so
+# A forcing term so small tells of a last step so good that K has changed little since: then a
+# factor made at earlier weights serves.
+SETTLED = 0.02
+
+
+@dataclass(eq=False)
+class Experience:
+    """What the solves of one run have taught, and what they left for the next.
+
+    ``n_products`` counts products with K, ``n_factorised`` Cholesky factors made to
+    precondition.  ``rate``: natural logarithm by which an iteration with the cheap preconditioner
+    lowered the residual, the last time, at ``damping``.  ``factor``: the last one made.
+    """
+
+    n_products: int = 0
+    n_factorised: int = 0
+    rate: float = math.inf
+    damping: float = 0.0
+    factor: Factor | None = None
+
+
+class IterativeSystem:
+    """(K + mu I) u = r for p >= N, to a relative residual ``eta``; by a factor where that fails."""
+
+    def __init__(self, state: State, eta: float, experience: Experience) -> None:
+        lin = state.lin
+        assert lin is not None
+        self.state, self.eta, self._experience = state, eta, experience
+        self._lin, self._jacobian = lin, Jacobian(lin, state.x.dtype)
+        self._diagonal = _diagonal(lin)
+        self.scale = float(self._diagonal.mean())
+        self.gradient_norm = norm(self._jacobian.transposed(state.residual))
+        self._most = max(1, budget(state))
+        self._fast: Jacobian | None = None
+        self._dense: GramSystem | None = None
+
+    def solve(self, damping: float) -> Step | None:
+        """The step for mu = ``damping`` times the mean diagonal; None where no way succeeds."""
+        step = self._iterate(damping) if self._dense is None else None
+        return self.solve_exactly(damping) if step is None else step
+
+    def solve_exactly(self, damping: float) -> Step | None:
+        """The same by a Cholesky factor in the state's type."""
+        self._experience.factor = None  # its memory is wanted
+        if self._dense is None:
+            self._dense = GramSystem(self.state)
+        return self._dense.solve(damping)
+
+    def _iterate(self, damping: float) -> Step | None:
+        """Passes in float32 until the residual is small; None where they do not get there."""
+        mu, r = damping * self.scale, self.state.residual
+        size, left, u = float(r.norm()), r, torch.zeros_like(r)
+        goal, now = self.eta * size, size
+        for precondition in self._preconditioners(damping, mu):
+            for _ in range(PASSES):
+                found = self._pass(precondition, mu, left / now, SAFETY * goal / now)
+                u = u.add(found.solution.to(u.dtype), alpha=now)
+                parts = self._jacobian.transposed(u)
+                image = self._jacobian.forward(parts)
+                left = (r - image).sub_(u, alpha=mu)
+                before, now = now, float(left.norm())
+                if now <= goal:
+                    return Step([p.neg_() for p in parts], promised(r, image), now / size)
+                if not math.isfinite(now):
+                    return None
+                if not (found.converged and now <= REFINES * before):
+                    break
+        return None
+
+    def _pass(self, precondition: Product, mu: float, right: Tensor, tolerance: float) -> Iterate:
+        """Conjugate gradients in float32, and what they teach."""
+        jacobian = self._fast_jacobian()
+
+        def apply(v: Tensor) -> Tensor:
+            return jacobian.forward(jacobian.transposed(v)).add_(v, alpha=mu)
+
+        found = conjugate_gradients(
+            apply, precondition, right.to(FAST), max(tolerance, FLOOR), self._most
+        )
+        known = self._experience
+        known.n_products += found.n_iterations + 1
+        if isinstance(precondition, PrincipalDirections):
+            known.rate, known.damping = found.rate, mu / self.scale
+        return found
+
+    def _preconditioners(self, damping: float, mu: float) -> Iterator[Product]:
+        """The cheapest first."""
+        known, jacobian = self._experience, self._fast_jacobian()
+        if known.factor is not None and self.eta <= SETTLED:
+            yield known.factor
+        elif damping > known.damping or needed(known.rate, self.eta) <= self._most:
+            rows = jacobian.principal_rows(rank(self.state))
+            if rows is not None:
+                yield PrincipalDirections(rows, self._diagonal.to(FAST), mu)
+        known.factor = None  # before there is another
+        known.n_factorised += 1
+        factor = Factor(jacobian.gram(), mu)
+        if factor.usable:
+            known.factor = factor
+            yield factor
+
+    def _fast_jacobian(self) -> Jacobian:
+        if self._fast is None:
+            self._fast = Jacobian(self._lin, FAST)
+        return self._fast
+
+
+def rank(state: State) -> int:
+    """Columns of the preconditioner: A^T A then costs what three products with K do."""
+    return max(1, min(math.isqrt(6 * state.n_params), len(state.residual) // 4))
+
+
+def budget(state: State) -> int:
+    """Iterations whose flops are those of the Gram and its factor, less the preconditioner's."""
+    n, p, r = len(state.residual), state.n_params, rank(state)
+    columns = sum(sum(w.shape) for w in state.weights)
+    bases = EIGH * sum(a**3 + b**3 for a, b in (w.shape for w in state.weights))
+    dense = n * n * columns + n**3 / 3
+    return int((dense - SETUP_CALLS - bases - 2 * n * r**2) / (4 * n * (p + r) + CALLS))
+
+
+def system_for(
+    state: State, eta: float | None, experience: Experience
+) -> GramSystem | NormalSystem | IterativeSystem:
+    """The cheapest system that gives a step to ``eta``; None: an exact one."""
+    iterative = eta is not None and state.n_params >= len(state.residual)
+    if iterative and budget(state) >= LEAST_BUDGET:
+        assert eta is not None
+        return IterativeSystem(state, eta, experience)
+    experience.factor = None  # its memory is wanted
+    return system_of(state)
+
+
+def _diagonal(lin: Linearisation) -> Tensor:
+    """diag K, shape (N,)."""
+    total = torch.zeros_like(lin.features[0][:, 0])
+    size = torch.linalg.vector_norm  # (a sum of squares takes ten times as long)
+    for f, b in zip(lin.features, lin.backprops, strict=True):
+        total += (size(f, dim=1) * size(b, dim=1)).square_()
+    return total

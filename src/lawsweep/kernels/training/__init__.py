@@ -1,0 +1,1 @@
+"""First-order training of fully connected networks."""

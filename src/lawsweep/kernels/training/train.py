@@ -1,0 +1,246 @@
+"""Full-batch training of bias-free fully connected networks, many seeds at once.
+
+The loss of a seed is the mean over its N samples of a loss of ``train_losses``; by default the
+mean squared error, (1/N) sum_i (f(x_i) - y_i)^2.
+Seeds are independent: each stops for its own reason, and is then taken out of the batch, so that
+its numbers are those of a run alone, but for rounding.  Training amplifies that: after a few tens
+of updates two processors, or a seed alone and in a batch, agree to 1e-9 and better; after a
+thousand they may agree in no digit of the loss (``early_loss`` shows from where on).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lawsweep.kernels.activations import Activation
+from lawsweep.kernels.network.networks import forward, n_params
+from lawsweep.kernels.training.checked import OptimizerName, as_rates, check_settings, check_tensors
+from lawsweep.kernels.training.gradient import blocks
+from lawsweep.kernels.training.losses import LossName, as_targets, n_wrong
+from lawsweep.kernels.training.optimisers import (
+    OPTIMIZERS,
+    LayerMajor,
+    Optimizer,
+    Schedule,
+    schedule_factor,
+)
+from lawsweep.kernels.training.stop import CHECK_EVERY, Monitor, StopReason, StopRule
+
+
+@dataclass(frozen=True)
+class Training:
+    """What training S seeds gave.  Arrays are float64 numpy over the seeds, shape (S,).
+
+    ``final_loss``, ``grad_norm`` (Euclidean, over all weights) and ``weights`` (a list of
+    (S, n_{l-1}, n_l) tensors) belong to the state after ``n_steps`` updates.  For a seed that
+    ``diverged``, ``n_steps`` is the first step whose loss is not finite, ``final_loss`` is that
+    loss (inf or NaN), ``grad_norm`` is NaN and its weights mean nothing.  ``best_loss`` is the
+    smallest loss of any step.  ``window_loss`` is the mean loss over the last window of
+    CHECK_EVERY steps that the stop rule accepted, NaN where no window was completed.
+
+    ``curve_loss`` (S, K) holds the losses after ``curve_steps`` (K,) updates, about 40 a decade;
+    NaN after the seed stopped.  ``early_loss`` (S, 8) holds those after EARLY_STEPS updates.
+
+    ``distance`` is the Euclidean norm of (final - initial weights) over all weights, NaN for a
+    seed that diverged, and ``init_norm`` that of the initial weights.  ``n_wrong`` counts the
+    training samples misclassified at the last weights (a tie is wrong; NaN for a seed that
+    diverged); it is None unless the targets are classes: always for the logistic loss, for the
+    squared loss where all are -1 or +1 (one output) or one-hot.
+    """
+
+    weights: list[Tensor]
+    initial_loss: np.ndarray
+    final_loss: np.ndarray
+    best_loss: np.ndarray
+    window_loss: np.ndarray
+    grad_norm: np.ndarray
+    n_steps: np.ndarray
+    stop_reason: tuple[StopReason, ...]
+    curve_steps: np.ndarray
+    curve_loss: np.ndarray
+    early_loss: np.ndarray
+    distance: np.ndarray
+    init_norm: np.ndarray
+    n_wrong: np.ndarray | None
+
+
+class _Batch:
+    """The seeds still in training: data, weights, gradients, and the blocks that compute them."""
+
+    def __init__(
+        self, x: Tensor, y: Tensor, weights: Sequence[Tensor], act: Activation, loss: LossName
+    ) -> None:
+        self.x, self.y, self.act, self.loss = x.contiguous(), y, act, loss
+        self.layout = LayerMajor([tuple(w.shape) for w in weights])
+        self.flat = self.layout.flat(weights)
+        self.grad = torch.zeros_like(self.flat)
+        self.weights = self.layout.views(self.flat)
+        self.grads = self.layout.views(self.grad)
+        self.losses = x.new_empty((CHECK_EVERY + 1, len(x), 1, 1))
+        self._blocks = blocks(self.x, y, self.weights, self.grads, self.losses, act, loss)
+
+    def evaluate(self, slot: int) -> None:
+        """Loss summed over samples, into ``losses[slot]``; gradient, into ``grads``."""
+        for block in self._blocks:
+            block.evaluate(slot)
+
+    def grad_norm(self) -> np.ndarray:
+        """Euclidean norm of each seed's gradient, (S,), scaled so that squares cannot underflow.
+
+        Zero if and only if every entry is zero.
+        """
+        rows = torch.cat([g.flatten(1) for g in self.grads], 1).to(torch.float64)
+        largest = rows.abs().amax(1, keepdim=True)
+        safe = torch.where(largest > 0, largest, 1.0)
+        norm = largest[:, 0] * torch.linalg.vector_norm(rows / safe, dim=1)
+        return norm.cpu().numpy()  # type: ignore[no-any-return]
+
+    def select(self, keep: Tensor) -> _Batch:
+        """The batch of the seeds at positions ``keep``, with their gradient and first loss."""
+        weights = [w[keep] for w in self.weights]
+        other = _Batch(self.x[keep], self.y[keep], weights, self.act, self.loss)
+        other.grad.copy_(self.layout.select(self.grad, keep))
+        other.losses[0].copy_(self.losses[0, keep])
+        return other
+
+
+def train(
+    x: Tensor,
+    y: Tensor,
+    weights: Sequence[Tensor],
+    act: Activation,
+    *,
+    learning_rate: float | Sequence[float],
+    optimizer: OptimizerName = "adam",
+    loss: LossName = "squared",
+    schedule: Schedule = "constant",
+    max_steps: int = 10_000,
+    stop_rule: StopRule = "paper",
+    target_loss: float = 0.0,
+) -> Training:
+    """Train S networks, one a seed, each on its own data.  Inputs are left unchanged.
+
+    ``x`` (S, N, n_0), ``y`` (S, N), ``weights`` L tensors (S, n_{l-1}, n_l), all of one floating
+    dtype and device; ``learning_rate`` is one number for all seeds or one a seed.  With one output
+    (n_L = 1) the targets are any numbers for ``squared`` and -1 or +1 for ``logistic``; with
+    n_L = C outputs they are (S, N, C) for ``squared``, whose error is summed over outputs, and
+    int64 class numbers (S, N) in [0, C) for ``logistic``, which is then softmax cross-entropy.
+
+    Adam is that of Kingma and Ba with betas 0.9 and 0.999 and eps 1e-8; ``gd`` is plain gradient
+    descent; ``schedule`` multiplies either's rate (``train_optimizers.Schedule``).  The rules of
+    stopping, and what ``stop_rule`` means, are in ``train_stop``; a non-finite loss, a dead network
+    or an overflow ends the seed with a reason and raises nothing.
+
+    Raises ValueError for shapes, dtypes or settings that do not fit, or data that is not finite.
+    """
+    names = {"optimizer": optimizer, "loss": loss, "schedule": schedule, "stop_rule": stop_rule}
+    check_settings(max_steps, target_loss, **names)
+    check_tensors(x, y, weights, loss)
+    rates = as_rates(learning_rate, x.shape[0])
+    monitor = Monitor(x.shape[0], x.shape[1], max_steps, stop_rule, target_loss)
+    with torch.no_grad():
+        initial = [w.detach() for w in weights]
+        final = [w.clone() for w in initial]
+        targets = as_targets(loss, y, initial[-1].shape[-1])
+        batch = _Batch(x.detach(), targets, final, act, loss)
+        method = OPTIMIZERS[optimizer](batch.flat, batch.layout, rates)
+        factors = [schedule_factor(schedule, t, max_steps) for t in range(max_steps)]
+        _loop(batch, method, monitor, final, factors)
+        wrong = _n_wrong(x.detach(), y.detach(), final, act, loss)
+    return _result(monitor, initial, final, wrong)
+
+
+def _loop(
+    batch: _Batch,
+    method: Optimizer,
+    monitor: Monitor,
+    final: list[Tensor],
+    factors: Sequence[float],
+) -> None:
+    """Step until every seed has stopped; the weights of those that did go to ``final``.
+
+    ``factors`` (max_steps,) multiply the learning rate of each update.
+    """
+    live, slot, max_steps = np.arange(final[0].shape[0]), 0, len(factors)
+    for step in range(max_steps + 1):
+        batch.evaluate(slot)
+        if slot == CHECK_EVERY or step in (0, max_steps):
+            stays = _check(monitor, batch, method, live, step, slot)
+            for i in np.flatnonzero(~stays):
+                for whole, part in zip(final, batch.weights, strict=True):
+                    whole[live[i]] = part[i]
+            if not stays.any():
+                return
+            batch.losses[0].copy_(batch.losses[slot])  # the next window begins with it
+            slot = 0
+            if not stays.all():
+                keep = torch.from_numpy(np.flatnonzero(stays)).to(batch.x.device)
+                batch, live = batch.select(keep), live[stays]
+                method = method.select(batch.flat, keep)
+        method.step(batch.flat, batch.grad, factors[step])
+        slot += 1
+
+
+def _check(
+    monitor: Monitor, batch: _Batch, method: Optimizer, live: np.ndarray, step: int, slot: int
+) -> np.ndarray:
+    """Feed the monitor; which of the live seeds go on, (S_live,) bool."""
+    sums = batch.losses[: slot + 1, :, 0, 0].to(device="cpu", dtype=torch.float64).numpy().T
+    return monitor.check(step, live, sums, batch.grad_norm(), method.finite().cpu().numpy())
+
+
+def _n_wrong(
+    x: Tensor, y: Tensor, weights: list[Tensor], act: Activation, loss: LossName
+) -> np.ndarray | None:
+    """Misclassified samples at ``weights``, seed by seed to spare memory."""
+    counts = []
+    for i in range(len(x)):
+        outputs = forward(x[i], [w[i] for w in weights], act)[1][-1]
+        count = n_wrong(loss, outputs, y[i])
+        if count is None:
+            return None
+        counts.append(float(count))
+    return np.array(counts)
+
+
+def _norms(weights: Sequence[Tensor]) -> np.ndarray:
+    """Euclidean norm over all weights of each seed, (S,), computed in float64."""
+    squares = [w.to(torch.float64).square().sum((1, 2)) for w in weights]
+    return torch.stack(squares).sum(0).sqrt().cpu().numpy()  # type: ignore[no-any-return]
+
+
+def _result(
+    monitor: Monitor, initial: list[Tensor], final: list[Tensor], wrong: np.ndarray | None
+) -> Training:
+    reasons = monitor.reasons()
+    diverged = np.array([reason is StopReason.DIVERGED for reason in reasons])
+    moved = [f.to(torch.float64) - i.to(torch.float64) for f, i in zip(final, initial, strict=True)]
+    return Training(
+        weights=final,
+        initial_loss=monitor.initial_loss,
+        final_loss=monitor.final_loss,
+        best_loss=monitor.best_loss,
+        window_loss=monitor.window_loss,
+        grad_norm=monitor.grad_norm,
+        n_steps=monitor.n_steps,
+        stop_reason=reasons,
+        curve_steps=monitor.curve_steps,
+        curve_loss=monitor.curve_loss,
+        early_loss=monitor.early_loss,
+        distance=np.where(diverged, np.nan, _norms(moved)),
+        init_norm=_norms(initial),
+        n_wrong=None if wrong is None else np.where(diverged, np.nan, wrong),
+    )
+
+
+def flops_per_step(n_samples: int, widths: Sequence[int]) -> int:
+    """Floating-point operations of the matrix products of one step of one seed, 2N(3p - n_0 n_1).
+
+    Three products a layer (forward, weight gradient, backward) but no backward below the first.
+    """
+    return 2 * n_samples * (3 * n_params(widths) - widths[0] * widths[1])

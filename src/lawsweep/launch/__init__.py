@@ -1,0 +1,1 @@
+"""The loop: plan minus table is what to run; outcomes stream into the table."""

@@ -1,0 +1,317 @@
+"""The backlog: what is still to run, longest first, cut into batches as slots fall free."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lawsweep.core.outcome import RunSpec
+from lawsweep.grid.plan import Plan
+from lawsweep.launch.columns import params_of
+from lawsweep.launch.costs.costs import CostModel
+from lawsweep.launch.fusing import kin_of
+
+TARGET_S = 1.0  # a batch shorter than this is mostly overhead, a longer one holds back news
+# A group of fused runs may take longer, as a long run does: it is cheaper whole than in pieces.
+# This is also what a lost worker costs, and how long its runs keep their news.
+GROUP_S = 5.0
+FINEST_S = 0.1  # at the end no group is cut into pieces shorter than this: nobody waits so little
+MAX_BATCH = 500
+FIRST_BATCH = 4  # while nothing is known of the cost
+# While nothing was measured, so many batches are of the shortest runs: rows within seconds, also
+# where the guess of seconds is ten times too low, and a scale for the groups of long ones.  A few:
+# short runs are what evens out the ends of all slots.
+FIRST_LOOKS = 3
+SHORT = 0.25  # of the longest run's seconds: where the shortest take more there is no point
+Z_90 = 1.645  # two-sided 90 % of a normal
+# Runs that wait for a node of their own go last: nodes are emptied for them, and slots idle.  But
+# where no run got by without, so many have their turn at once: a sweep that fits nowhere must not
+# be gone through to its end before that is seen.
+ALONE_AT = 8
+N_PIECES = 256  # that the runs are shuffled in where several launches share them
+
+
+@dataclass(frozen=True)
+class WorkLeft:
+    """Expected seconds on one slot of what is left, with a 90 % interval."""
+
+    expected_s: float
+    low_s: float
+    high_s: float
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A batch: its runs, and the lengths of the groups they are to be fused in (none: alone).
+
+    ``whole_node``: nothing else is to run beside it.
+    """
+
+    runs: tuple[RunSpec, ...]
+    groups: tuple[int, ...] = ()
+    whole_node: bool = False
+
+
+class Backlog:
+    """Runs to do, by expected seconds; ``take`` cuts the next batch.
+
+    With ``max_fused`` above 1 like runs stay together, so many at most.  ``kinds`` has a number for
+    each point, (n_points,): a batch has runs of one kind (they need the same CPUs and GPUs).
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        costs: CostModel,
+        todo: Iterable[int],
+        attempts: Mapping[int, int],
+        max_fused: int = 1,
+        kinds: np.ndarray | None = None,
+    ):
+        self.plan, self.costs, self.attempts = plan, costs, dict(attempts)
+        self.max_fused = max_fused
+        self.target_s = TARGET_S
+        runs = np.fromiter(todo, dtype=np.int64)
+        # Longest first, so that no long run starts last; plan order among equals.
+        seconds = costs.seconds_of(runs)
+        order = np.argsort(-seconds, kind="stable")
+        if max_fused > 1:
+            self._kin = kin_of(plan)
+            order = _together(self._kin[runs // len(plan.seeds)], order)
+        self._kinds = kinds
+        if kinds is not None and max_fused == 1:
+            order = _by_kind(kinds[runs // len(plan.seeds)], seconds, order)
+        # An array and a place in it: of a million runs, 8 bytes each.
+        self._order, self._at = runs[order], 0
+        self._again: deque[Cut] = deque()
+        self._alone: deque[RunSpec] = deque()
+        self._were_apart: set[int] = set()
+        self._emptying = self._some_fit = False
+        self._looks = 0
+        self._left = self._work_of(runs)
+
+    def _work_of(self, runs: np.ndarray) -> dict[int, list[float]]:
+        """Unfinished work by bin, what is in flight included: prior seconds and their squares."""
+        points = runs // len(self.plan.seeds)
+        prior = self.costs.prior_s[points]
+        bins, inverse = np.unique(self.costs.bins[points], return_inverse=True)
+        sums = (np.bincount(inverse, w, len(bins)).tolist() for w in (prior, prior * prior))
+        return {int(b): list(both) for b, *both in zip(bins, *sums, strict=True)}
+
+    def __bool__(self) -> bool:
+        return bool(self._n_fresh or self._again or self._alone)
+
+    def __len__(self) -> int:
+        return self._n_fresh + sum(len(cut.runs) for cut in self._again) + len(self._alone)
+
+    @property
+    def _n_fresh(self) -> int:
+        """Runs that were never handed out."""
+        return len(self._order) - self._at
+
+    def add(self, runs: Sequence[int]) -> None:
+        """Runs that came to be wanted meanwhile; they wait behind the others."""
+        if not len(runs):  # most outcomes of a search ask for nothing
+            return
+        more = np.asarray(runs, dtype=np.int64)
+        self._order, self._at = np.concatenate([self._order[self._at :], more]), 0
+        for b, sums in self._work_of(more).items():
+            before = self._left.setdefault(b, [0.0, 0.0])
+            self._left[b] = [x + y for x, y in zip(before, sums, strict=True)]
+
+    def shuffle(self, seed: int) -> None:
+        """Take the runs in an order of one's own, so that launches of one plan get apart.
+
+        In pieces, so that most that are fused or share a batch stay together.  A mere other
+        beginning would not do: who comes to its end goes on where the other one is, in step.
+        """
+        pieces = np.array_split(self._order[self._at :], N_PIECES)
+        order = np.random.default_rng(seed).permutation(N_PIECES)
+        self._order, self._at = np.concatenate([pieces[i] for i in order]), 0
+
+    def drop(self, runs: Collection[int]) -> int:
+        """Take out runs that somebody else has done; how many of them waited here."""
+        left = self._order[self._at :]
+        gone = np.isin(left, np.fromiter(runs, dtype=np.int64, count=len(runs)))
+        dropped = left[gone].tolist()
+        self._order, self._at = left[~gone], 0
+        again, alone = self._again, self._alone
+        dropped += [r.index for cut in again for r in cut.runs if r.index in runs]
+        dropped += [r.index for r in alone if r.index in runs]
+        self._again = deque(cut for cut in (_without(cut, runs) for cut in again) if cut.runs)
+        self._alone = deque(r for r in alone if r.index not in runs)
+        for run in dropped:
+            self.finished(run)
+        return len(dropped)
+
+    def finished(self, run: int) -> None:
+        """Take a finished run out of the work that is left."""
+        self._some_fit = self._some_fit or run not in self._were_apart
+        point = run // len(self.plan.seeds)
+        prior = float(self.costs.prior_s[point])
+        sums = self._left[int(self.costs.bins[point])]
+        sums[0] -= prior
+        sums[1] -= prior * prior
+
+    def put_back(self, runs: Sequence[RunSpec], groups: Sequence[int] = ()) -> None:
+        """Return runs whose worker was lost, as one batch that goes out next.
+
+        Alone even where they were fused, unless ``groups`` are given: the fused form may be what
+        cost the worker (all of a group's memory at once), and runs alone answer one by one, which
+        leaves fewer to suspect when the next worker is lost.
+        """
+        self._again.append(Cut(tuple(runs), tuple(groups)))
+
+    def put_apart(self, run: RunSpec) -> None:
+        """Return a run that ran out of memory: it is to have a node to itself."""
+        self._alone.append(run)
+        self._were_apart.add(run.index)
+
+    def work_left(self) -> WorkLeft:
+        """Seconds of all unfinished work, by bins: a few operations whatever the number of runs."""
+        expected = variance = systematic = 0.0
+        for b, (prior, squares) in self._left.items():
+            mean, sd = self.costs.ratio(b)
+            expected += max(0.0, prior) * mean
+            variance += max(0.0, squares) * sd * sd
+            # The bin's mean is itself an estimate, and an error of it is shared by all its runs.
+            systematic += max(0.0, prior) * self.costs.mean_error(b)
+        half = Z_90 * math.sqrt(variance + systematic * systematic)
+        return WorkLeft(expected, max(0.0, expected - half), expected + half)
+
+    def take(self, n_slots: int, slot_memory_bytes: float = math.inf) -> Cut:
+        """The next batch: about ``target_s`` of work, less where that would leave slots idle."""
+        if self.turn_of_alone():
+            return Cut((self._alone.popleft(),), whole_node=True)
+        if self._again:
+            return self._again.popleft()
+        slots = max(1, n_slots)
+        if self._looks_first():
+            return self._first_look(slot_memory_bytes)
+        if self.max_fused > 1:
+            return self._cut_groups(slots, slot_memory_bytes)
+        most = MAX_BATCH if self.costs.n_measured else FIRST_BATCH
+        # The last batches are cut finer, so that all slots end at about the same time.
+        most = min(most, max(1, self._n_fresh // (2 * slots)))
+        n, seconds = 0, 0.0
+        while n < self._n_fresh and n < most:
+            seconds += self.costs.seconds(self._ahead(n))
+            if n and (seconds > self.target_s or self._kind(n) != self._kind(0)):
+                break
+            n += 1
+        return Cut(self._next(n))
+
+    def _looks_first(self) -> bool:
+        """Whether the next batch is of the shortest runs (see FIRST_LOOKS)."""
+        costs, few = self.costs, self._n_fresh <= 2 * FIRST_LOOKS * FIRST_BATCH
+        if costs.n_measured or not costs.has_prior or self._looks >= FIRST_LOOKS or few:
+            return False
+        return costs.seconds(int(self._order[-1])) <= SHORT * costs.seconds(self._ahead(0))
+
+    def _first_look(self, slot_memory_bytes: float) -> Cut:
+        """A few runs from the end, which are alike."""
+        self._looks += 1
+        last, n_seeds, n = int(self._order[-1]), len(self.plan.seeds), 1
+        fuses = self.max_fused > 1
+        most = min(self.max_fused, self.costs.most_fused(last, slot_memory_bytes)) if fuses else 1
+        while n + 1 <= min(FIRST_BATCH, most):
+            other = int(self._order[-1 - n]) // n_seeds
+            kinds = 0 if self._kinds is None else self._kinds[other] - self._kinds[last // n_seeds]
+            if kinds or self._kin[other] != self._kin[last // n_seeds]:
+                break
+            n += 1
+        runs, self._order = self._order[-n:].tolist(), self._order[:-n]
+        return Cut(self._specs(runs), (n,) if n > 1 else ())
+
+    def turn_of_alone(self) -> bool:
+        """Whether runs that are to have a node to themselves go next (see ALONE_AT)."""
+        many = len(self._alone) >= ALONE_AT and not self._some_fit
+        self._emptying = bool(self._alone) and (self._emptying or many)
+        return self._emptying or bool(self._alone and not (self._n_fresh or self._again))
+
+    def _kind(self, n: int) -> int:
+        """What the run that stands ``n`` places behind the next one is to share a batch with."""
+        return (
+            0 if self._kinds is None else int(self._kinds[self._ahead(n) // len(self.plan.seeds)])
+        )
+
+    def _ahead(self, n: int) -> int:
+        """The run that stands ``n`` places behind the next one."""
+        return int(self._order[self._at + n])
+
+    def _cut_groups(self, slots: int, slot_memory_bytes: float) -> Cut:
+        """A batch of whole groups, or one group, or a piece of one that is too long."""
+        share_s = max(FINEST_S, self.work_left().expected_s / (2 * slots))
+        most = MAX_BATCH if self.costs.n_measured else FIRST_BATCH
+        runs: list[RunSpec] = []
+        groups: list[int] = []
+        seconds, kind = 0.0, self._kind(0) if self._n_fresh else 0
+        while self._n_fresh and self._kind(0) == kind:
+            n, cost = self._kindred(slot_memory_bytes), self.costs.seconds(self._ahead(0))
+            # What is not known well yet may take longer, and gives no row before all of it is done.
+            late = self.costs.seconds_at_most(self._ahead(0))
+            enough_s = min(self.target_s, share_s)
+            if groups and (len(runs) + n > most or seconds + n * cost > enough_s):
+                break
+            in_time = min(GROUP_S / max(late, 1e-9), share_s / max(cost, 1e-9))
+            fits = min(n, most, max(1, int(in_time)))
+            if fits < n:
+                fits = -(-n // -(-n // fits))  # in pieces of about one length: 10 as 4, 3, 3
+            runs += self._next(fits)
+            groups.append(fits)
+            seconds += fits * cost
+        return Cut(tuple(runs), tuple(groups))
+
+    def _kindred(self, slot_memory_bytes: float) -> int:
+        """How many runs at the head may be computed at once."""
+        first, n_seeds = self._ahead(0), len(self.plan.seeds)
+        most = min(self.max_fused, self.costs.most_fused(first, slot_memory_bytes))
+        kin, n = self._kin[first // n_seeds], 1
+        while n + 1 <= most and n < self._n_fresh and self._kin[self._ahead(n) // n_seeds] == kin:
+            if self._kind(n) != self._kind(0):
+                break
+            n += 1
+        return n
+
+    def _next(self, n: int) -> tuple[RunSpec, ...]:
+        """The next ``n`` runs, taken out of the backlog."""
+        runs = self._order[self._at : self._at + n].tolist()
+        self._at += n
+        return self._specs(runs)
+
+    def _specs(self, runs: list[int]) -> tuple[RunSpec, ...]:
+        plan = self.plan
+        return tuple(
+            RunSpec(run, plan.run_ids[run], params, plan.seed_of(run), self.attempts.get(run, 1))
+            for run, params in zip(runs, params_of(plan, runs), strict=True)
+        )
+
+
+def _without(cut: Cut, runs: Collection[int]) -> Cut:
+    """A batch without some runs; what is left of its groups goes alone."""
+    kept = tuple(r for r in cut.runs if r.index not in runs)
+    return cut if len(kept) == len(cut.runs) else Cut(kept)
+
+
+def _together(kin: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """``order`` with the runs of each kin brought to where its first one stands."""
+    _, group = np.unique(kin, return_inverse=True)
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    first = np.full(group.max(initial=-1) + 1, len(order), dtype=np.int64)
+    np.minimum.at(first, group, place)
+    return np.lexsort((place, first[group]))
+
+
+def _by_kind(kinds: np.ndarray, seconds: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """``order`` (longest first) with the runs that share batches brought together by kind.
+
+    Runs longer than a batch keep their places: moved behind another kind they might start last.
+    """
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    return np.lexsort((place, np.where(seconds > TARGET_S, -1, kinds)))

@@ -1,0 +1,99 @@
+"""The committer: finished rows become durable by count and by time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from operator import attrgetter
+from typing import Any
+
+from lawsweep.core.circumstances import OF_OUTCOME
+from lawsweep.core.outcome import Outcome
+from lawsweep.core.protocols import Arrays, Table
+from lawsweep.grid.plan import Plan
+from lawsweep.launch.columns import params_of
+
+_circumstances = attrgetter(*OF_OUTCOME)
+EVERY_BYTES = 64 * 2**20  # large arrays held unwritten at most, about
+
+
+class Committer:
+    """Collects outcomes as rows and appends them to the table.
+
+    At most ``every_s`` seconds of finished work, ``every_n`` rows, or ``every_bytes`` of large
+    arrays (and the run that went past it) are ever unwritten.  (That a long launch leaves few
+    files all the same is the table's doing: it merges small parts.)
+    """
+
+    def __init__(
+        self,
+        table: Table,
+        plan: Plan,
+        launch_id: str,
+        every_s: float = 2.0,
+        every_n: int = 20_000,
+        every_bytes: int = EVERY_BYTES,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self.table, self.plan, self.launch_id = table, plan, launch_id
+        self.every_s, self.every_n, self.every_bytes = every_s, every_n, every_bytes
+        self._clock = clock
+        self._outcomes: list[Outcome] = []
+        self._n_bytes = 0
+        self.machines: dict[str, Mapping[str, Any]] = {}  # of each host that computed
+        self.tell_machines: Callable[[Mapping[str, Any]], None] = lambda known: None
+        experiment = plan.experiment
+        defaults = {s.name: s.default for s in experiment.params if s.has_default}
+        self._same = {
+            **defaults,
+            "experiment": experiment.name,
+            "version": experiment.version,
+            "launch_id": launch_id,
+        }
+        self._oldest = 0.0
+
+    def add(self, outcome: Outcome) -> None:
+        """Take an outcome; it is durable after the next flush."""
+        if not self._outcomes:
+            self._oldest = self._clock()
+        self._outcomes.append(outcome)
+        if outcome.machine is not None:
+            self.machines.setdefault(outcome.host, outcome.machine)
+        if outcome.arrays:
+            self._n_bytes += sum(a.nbytes for a in outcome.arrays.values())
+
+    def due(self) -> bool:
+        """Whether the rows held are old or many enough to be written."""
+        if not self._outcomes:
+            return False
+        full = len(self._outcomes) >= self.every_n or self._n_bytes >= self.every_bytes
+        return full or self._clock() - self._oldest >= self.every_s
+
+    def flush(self) -> None:
+        """Write what is held.  On StoreError the outcomes are kept, for another try."""
+        if self._outcomes:
+            self.tell_machines(self.machines)
+            rows = self._rows()
+            arrays: list[Arrays | None] = [o.arrays for o in self._outcomes]
+            if any(arrays):
+                self.table.append(rows, arrays)
+            else:
+                self.table.append(rows)
+            self._outcomes, self._n_bytes = [], 0
+
+    def _rows(self) -> list[dict[str, Any]]:
+        params = params_of(self.plan, [o.index for o in self._outcomes])
+        return [
+            {
+                **self._same,
+                **given,
+                **(outcome.metrics or {}),
+                "run_id": self.plan.run_ids[outcome.index],
+                "seed": self.plan.seed_of(outcome.index),
+                "status": outcome.status,
+                **dict(zip(OF_OUTCOME, _circumstances(outcome), strict=True)),
+                "started_at": datetime.fromtimestamp(outcome.started_at, UTC),
+            }
+            for outcome, given in zip(self._outcomes, params, strict=True)
+        ]

@@ -1,0 +1,325 @@
+"""Run what the table lacks: the loop between backlog, executor and committer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from lawsweep.core.errors import refuse_deadline
+from lawsweep.core.outcome import FAILURES, Event, Outcome, RunSpec, Task
+from lawsweep.core.protocols import Done, Executor, Table
+from lawsweep.core.secrets import hide
+from lawsweep.grid.plan import Plan
+from lawsweep.grid.sweep import OnFailure
+from lawsweep.launch.backlog import GROUP_S, Backlog, Cut
+from lawsweep.launch.committer import Committer
+from lawsweep.launch.costs.calibrate import core_flops_per_s
+from lawsweep.launch.costs.costs import CostModel
+from lawsweep.launch.flights import Flight, Flights
+from lawsweep.launch.fusing import FusingPolicy
+from lawsweep.launch.interrupts import Interrupts
+from lawsweep.launch.ladder import SHARE_AFTER_OOM, Ladder
+from lawsweep.launch.report import RunReport as RunReport
+from lawsweep.launch.report import Snapshot as Snapshot
+from lawsweep.launch.report import Watcher as Watcher
+from lawsweep.launch.report import describe_report as describe_report
+from lawsweep.launch.same_failure import SameFailure
+from lawsweep.launch.sharing import LOOK_S, Sharing
+from lawsweep.launch.telling import Teller
+
+if TYPE_CHECKING:
+    from lawsweep.sampling.search import Search
+
+TICK_S = 0.2
+# After a Ctrl-C runs under way have this long: about what a group of fused runs is cut to take.
+FINISH_S = GROUP_S
+KILL_GRACE_S = 10.0  # after its own deadline a worker has this long before it is killed
+
+
+def to_do(plan: Plan, done: Mapping[str, Done], *, retry: bool = False) -> list[int]:
+    """Runs the table lacks; with ``retry`` only those it has as failed, oom or timeout."""
+    if retry:
+        return [i for i, r in enumerate(plan.run_ids) if r in done and done[r].status in FAILURES]
+    return [i for i, r in enumerate(plan.run_ids) if r not in done]
+
+
+class Launch:
+    """One launch of a plan.  ``run`` blocks until everything is done, or stops with a reason."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        table: Table,
+        executor: Executor,
+        *,
+        launch_id: str,
+        on_failure: OnFailure,
+        retry: bool = False,
+        search: Search | None = None,
+        watcher: Watcher | None = None,
+        commit_every_s: float = 2.0,
+        look_every_s: float = LOOK_S,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        if executor.in_process and on_failure.timeout_s is not None:
+            raise refuse_deadline(executor.name, on_failure.timeout_s)
+        self._clock = clock
+        self.plan, self.executor, self.policy = plan, executor, on_failure
+        known = table.done(plan.run_ids)
+        self.search = search  # of a search only those runs that it wants, as it comes to want them
+        todo = to_do(plan, known, retry=retry) if search is None else search.wanted()
+        again = todo if search is None else range(len(plan))  # it may come to want any of them
+        attempts = {
+            i: known[plan.run_ids[i]].attempt + 1 for i in again if plan.run_ids[i] in known
+        }
+        self.costs = CostModel(plan, core_flops_per_s() if plan.experiment.cost else 1.0)
+        kind = executor.describe()
+        device = str(kind.get("device", "cpu")).partition(":")[0]
+        self._on_cpu = device == "cpu"
+        self.costs.learn_table(plan, known, device, kind.get("n_threads"))
+        fuses = plan.experiment.fused is not None and executor.fuse
+        self.costs.fusing = fuses and executor.max_fused > 1
+        # Only where runs need different amounts; it refuses a point that fits nowhere.
+        needs_of = getattr(executor, "needs_of", None)
+        kinds = needs_of(plan, again) if needs_of else None
+        most = executor.max_fused if fuses else 1
+        self.backlog = Backlog(plan, self.costs, todo, attempts, most, kinds)
+        self._fusing = FusingPolicy(plan.experiment.name)
+        self.committer = Committer(table, plan, launch_id, every_s=commit_every_s, clock=clock)
+        before = len(known) - (len(todo) if retry else 0)
+        self.report = RunReport(planned=len(plan), done_before=before)
+        if search is not None:
+            self.report = RunReport(planned=search.n_planned, done_before=search.n_done)
+        self._sharing = Sharing(plan, table, self.backlog, self.report, search, clock, look_every_s)
+        self._flights = Flights()
+        self._emptying: set[int] = set()  # those that wait for a node of their own
+        self._next_task = 0
+        self._ladder = Ladder(on_failure.max_attempts)
+        self._same_failure = SameFailure(on_failure.stop_after)
+        self._teller = Teller(
+            watcher, self.report, self.backlog, self._flights, executor, search, clock
+        )
+        self._started, self._begun = clock(), False
+
+    def begin(self) -> None:
+        """Hand out the first tasks ahead of ``run``, on an executor that is started."""
+        self._started, self._begun = self._clock(), True
+        self._teller.begin(self._started)
+        self._submit()
+
+    def run(self) -> RunReport:
+        """Run to the end, on an executor that is started.
+
+        The first Ctrl-C takes what has finished, or does within FINISH_S where runs are executed
+        elsewhere, writes it and returns; a second one, or whatever
+        else the caller's handlers raise, is passed on when that is written.  A StoreError passes
+        on after one more try to write.
+        """
+        with Interrupts() as interrupts:
+            try:
+                if not self._begun:
+                    self.begin()
+                self._loop(interrupts)
+                self.committer.flush()
+                interrupts.deliver()
+            except KeyboardInterrupt:
+                self.report.stopped = "interrupted"
+                self.report.message = "interrupted; what had finished is in the table"
+                with interrupts.released():
+                    self._finish()
+            finally:
+                self.committer.flush()
+            self.report.wall_s = self._clock() - self._started
+            self.report.notes = (*self._fusing.notes(), *self._ladder.notes())
+            self._teller.tell(last=True)
+        return self.report
+
+    def _loop(self, interrupts: Interrupts) -> None:
+        self._teller.tell()
+        while (self.backlog or self._flights) and self.report.stopped is None:
+            self._submit()
+            for event in self._poll(interrupts):
+                self._take(event)
+                if self.committer.due():
+                    self.committer.flush()
+            interrupts.deliver()
+            self._kill_late()
+            self._sharing.look()
+            if self.committer.due():
+                self.committer.flush()
+            self._teller.tell()
+
+    def _finish(self) -> None:
+        """Take what has finished, and what is about to."""
+        for event in self.executor.poll(0):
+            self._take(event)
+        end = self._clock() + FINISH_S
+        begun = {i for i, flight in self._flights.items() if flight.heard and flight.waiting}
+        if self.executor.in_process or not begun:
+            return
+        self._teller.tell(finishing_s=FINISH_S)
+        self.committer.flush()  # first of all what is there
+        while begun & self._flights.keys() and self._clock() < end:
+            for event in self.executor.poll(TICK_S):
+                self._take(event)
+
+    def _poll(self, interrupts: Interrupts) -> list[Event]:
+        if not self.executor.in_process:
+            return self.executor.poll(TICK_S)  # soon over: a signal can wait until it is
+        with interrupts.released():
+            return self.executor.poll(TICK_S)
+
+    def _submit(self) -> None:
+        # One task more than slots waits at the executor, so that a free slot never waits for us.
+        n_slots = self.executor.n_slots
+        while self.backlog and len(self._flights) < n_slots + 1:
+            # A node is emptied only if nothing new is sent to it.
+            if self._emptying and not self.backlog.turn_of_alone():
+                break
+            cut = self.backlog.take(n_slots, self.executor.slot_memory_bytes)
+            task = self._task(cut)
+            self._next_task += 1
+            self._flights[task.id] = Flight(task, self._clock())
+            if task.whole_node:
+                self._emptying.add(task.id)
+            self.executor.submit(task)
+
+    def _task(self, cut: Cut) -> Task:
+        return Task(
+            self._next_task,
+            cut.runs,
+            self.policy.timeout_s,
+            self.costs.to_reserve([r.index for r in cut.runs], cut.groups),
+            cut.groups,
+            whole_node=cut.whole_node,
+            memory_share=SHARE_AFTER_OOM if cut.whole_node else 1.0,
+        )
+
+    def _take(self, event: Event) -> None:
+        flight = self._flights.get(event.task_id)
+        if flight is None:
+            return  # news of a task that was given up
+        flight.last_news = self._clock()
+        flight.heard = True
+        self._emptying.discard(event.task_id)
+        for outcome in map(_without_secrets, event.outcomes):
+            run = flight.waiting.pop(outcome.index, None)
+            if run is None:
+                continue
+            self._heed_group(outcome)
+            if outcome.status != "oom" or not self._has_gone_apart(run, outcome, flight):
+                self._record(outcome)
+        if event.lost is not None or event.done:
+            del self._flights[event.task_id]
+            if event.lost is not None and event.lost.startswith("retired"):
+                self._retired(event.lost, flight)
+                return
+            if event.lost is not None and flight.longest > 1 and flight.waiting:
+                self._fused_failed(event.lost, lost=True)
+            reason = hide(event.lost or "ended without an answer")
+            self._lost(list(flight.waiting.values()), reason, flight)
+
+    def _retired(self, reason: str, flight: Flight) -> None:
+        """A worker was ended after a deadline; what it had not begun goes elsewhere as it was."""
+        groups = flight.groups_left()
+        if "timeout: " in reason:  # a group's own, so its runs go alone
+            self._fused_failed(reason.partition(": ")[2])
+            groups = (*(1,) * groups[0], *groups[1:]) if groups else ()
+        if flight.waiting:
+            self.backlog.put_back(list(flight.waiting.values()), groups)
+
+    def _lost(self, runs: list[RunSpec], reason: str, flight: Flight) -> None:
+        """A worker died.  Only a run that was alone in its batch is to blame for it.
+
+        A batch reports now and then, so which of its unanswered runs was under way is not known:
+        it is split in halves, each tried as it stands, until the culprit is alone.
+        """
+        if len(runs) > 1:
+            middle = len(runs) // 2
+            self.backlog.put_back(runs[:middle])
+            self.backlog.put_back(runs[middle:])
+            return
+        for run in runs:
+            # The memory model learns of it; not from a run that had all of a node.
+            if reason.startswith("oom") and not flight.whole_node and self._on_cpu:
+                had = max(flight.memory_bytes, self.executor.slot_memory_bytes)
+                self.costs.ran_out(run.index, had)
+            verdict = self._ladder.after_loss(run.index, reason)
+            if verdict == "again":
+                self.backlog.put_back([run._replace(attempt=run.attempt + 1)])
+            elif verdict == "apart":
+                self.backlog.put_apart(run._replace(attempt=run.attempt + 1))
+            else:
+                self._record(
+                    Outcome(
+                        index=run.index,
+                        status=verdict,
+                        error=f"worker lost: {reason}",
+                        attempt=run.attempt,
+                        started_at=time.time(),
+                    )
+                )
+
+    def _has_gone_apart(self, run: RunSpec, outcome: Outcome, flight: Flight) -> bool:
+        """A run ran out of memory, and its worker lives: whether it is tried once more."""
+        if self._on_cpu and not flight.whole_node:
+            self.costs.was_refused(run.index, outcome.peak_memory_bytes)
+        if self._ladder.after_oom(run.index) != "apart":
+            return False
+        self.backlog.put_apart(run._replace(attempt=run.attempt + 1))
+        return True
+
+    def _heed_group(self, outcome: Outcome) -> None:
+        """Its group gave answers, or gave none."""
+        if outcome.fused_error is not None:
+            self._fused_failed(outcome.fused_error)
+        elif outcome.n_fused > 1:
+            self._fusing.worked()
+
+    def _fused_failed(self, reason: str, *, lost: bool = False) -> None:
+        """A group gave no answers: its runs go alone.  Fuse fewer, or none, if that is the rule."""
+        stop = self._fusing.failed(reason, self._clock() if lost else None)
+        if reason.startswith("oom"):
+            self.backlog.max_fused = max(1, self.backlog.max_fused // 2)
+        if stop:
+            self.backlog.max_fused = 1
+        self.costs.fusing = self.backlog.max_fused > 1
+
+    def _record(self, outcome: Outcome) -> None:
+        self.committer.add(outcome)
+        self.backlog.finished(outcome.index)
+        if self.search is not None:
+            self.backlog.add(self.search.next(outcome))
+        self.report.statuses[outcome.status] += 1
+        if self.search is not None:  # it may come to ask for runs that had a row before
+            self.report.planned = self.search.n_planned
+            self.report.done_before = self.search.n_done - sum(self.report.statuses.values())
+        if outcome.status == "ok":
+            self.costs.learn(
+                outcome.index, outcome.wall_s, outcome.peak_memory_bytes, outcome.n_fused
+            )
+        elif outcome.status in FAILURES:
+            self._teller.failed(outcome)
+        alike = self._same_failure.after(outcome)
+        if alike is not None:
+            self.report.stopped, self.report.message = "same_failure", alike
+
+    def _kill_late(self) -> None:
+        """Kill tasks that are silent far past their deadline (a call that never returns)."""
+        limit = self.policy.timeout_s
+        if limit is None:
+            return
+        now = self._clock()
+        for task_id, flight in self._flights.late(now, limit, KILL_GRACE_S):
+            flight.last_news = now
+            self.executor.kill(task_id)
+
+
+def _without_secrets(outcome: Outcome) -> Outcome:
+    """What a failure says is shown, written and archived: a worker does not know every secret."""
+    told = (outcome.error, outcome.traceback, outcome.fused_error)
+    if not any(told):
+        return outcome
+    error, traceback, fused_error = (None if t is None else hide(t) for t in told)
+    return outcome._replace(error=error, traceback=traceback, fused_error=fused_error)

@@ -1,0 +1,1 @@
+"""What is recorded of a launch, and its sign of life."""

@@ -1,0 +1,90 @@
+"""What the watcher of a launch is told while it runs."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from lawsweep.core.outcome import Outcome
+from lawsweep.core.protocols import Executor
+from lawsweep.launch.backlog import Backlog
+from lawsweep.launch.flights import Flights
+from lawsweep.launch.report import RunReport, Snapshot, Watcher, slot_name, slowest
+
+if TYPE_CHECKING:
+    from lawsweep.sampling.search import Search
+
+TELL_S = 0.05  # a watcher is told no more often: a busy launch has news a thousand times a second
+
+
+class Teller:
+    """Makes Snapshots of a launch, a few times a second, for a watcher (None: for nobody)."""
+
+    def __init__(
+        self,
+        watcher: Watcher | None,
+        report: RunReport,
+        backlog: Backlog,
+        flights: Flights,
+        executor: Executor,
+        search: Search | None,
+        clock: Callable[[], float],
+    ):
+        self._watcher, self._report, self._backlog = watcher, report, backlog
+        self._flights, self._executor, self._search = flights, executor, search
+        self._clock = clock
+        self._slot = slot_name(executor.describe())
+        self._failures: deque[Outcome] = deque()
+        self._started, self._told = clock(), float("-inf")
+
+    def begin(self, started: float) -> None:
+        """The launch began then, by the clock."""
+        self._started = started
+
+    def failed(self, outcome: Outcome) -> None:
+        """Tell of a failure with the next Snapshot."""
+        if self._watcher is not None:
+            self._failures.append(outcome)
+
+    def tell(self, *, last: bool = False, finishing_s: float | None = None) -> None:
+        """Tell the watcher where the launch is, unless it was told just now."""
+        now = self._clock()
+        at_once = last or finishing_s is not None
+        if self._watcher is None or (now - self._told < TELL_S and not at_once):
+            return
+        self._told = now
+        elapsed = max(now - self._started, 1e-9)
+        report, begun = self._report, self._flights.begun()
+        finished = sum(report.statuses.values())
+        news, self._failures = tuple(self._failures), deque()
+        eta, low, high = self._eta(finished)
+        self._watcher(
+            Snapshot(
+                planned=report.planned,
+                done_before=report.done_before,
+                statuses=dict(report.statuses),
+                running=self._flights.n_waiting,
+                elapsed_s=elapsed,
+                rate=finished / elapsed,
+                eta_s=eta,
+                eta_low_s=low,
+                eta_high_s=high,
+                new_failures=news,
+                n_slots=self._executor.n_slots,
+                n_busy=len(begun),
+                slot=self._slot,
+                slowest=slowest(begun, now),
+                finishing_s=finishing_s,
+            )
+        )
+
+    def _eta(self, finished: int) -> tuple[float | None, float | None, float | None]:
+        """Expected seconds to the end and a 90 % interval; None while nothing is known."""
+        if not finished and not self._backlog.costs.n_measured:
+            return None, None, None
+        left, slots = self._backlog.work_left(), max(1.0, self._executor.n_slots)
+        if self._search is not None:  # what it will come to want is like what it wants now
+            unfinished = self._report.planned - self._report.done_before - finished
+            slots *= self._search.n_wanted / max(1, unfinished) or 1.0
+        return left.expected_s / slots, left.low_s / slots, left.high_s / slots

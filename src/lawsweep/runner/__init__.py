@@ -1,1 +1,0 @@
-"""Plan minus table is what to run; outcomes stream into the table."""

@@ -1,0 +1,1 @@
+"""Samplers: which planned runs are wanted next."""

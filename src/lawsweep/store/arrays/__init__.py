@@ -1,0 +1,1 @@
+"""Large arrays beside the rows."""

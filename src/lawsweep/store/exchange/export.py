@@ -1,0 +1,58 @@
+"""Write a tidy table for people: Parquet, CSV, TSV or JSON lines."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import datetime
+from pathlib import Path, PurePath
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from lawsweep.core.errors import unknown_name
+from lawsweep.store.exchange.plain_text import guarded
+from lawsweep.store.places.find import write_file
+
+FORMATS = ("parquet", "csv", "tsv", "json", "jsonl")
+
+
+def write_table(table: pa.Table, path: Path | str) -> None:
+    """Write ``table`` to a path or URL, whole or not at all; the format is its ending.
+
+    CSV and TSV write a missing value as an empty field, NaN as ``nan``, and a text that a
+    spreadsheet would compute behind an apostrophe, which ``import`` takes away; JSON is one object
+    a line, with ``null`` for missing and ``NaN`` for NaN.
+    """
+    kind = PurePath(str(path).partition("?")[0]).suffix.lstrip(".").lower()
+    if kind not in FORMATS:
+        raise unknown_name("export format", kind, FORMATS, f"path {path}")
+    sink = io.BytesIO()
+    if kind == "parquet":
+        pq.write_table(table, sink, compression="zstd")
+    elif kind in ("csv", "tsv"):
+        options = pyarrow.csv.WriteOptions(delimiter="," if kind == "csv" else "\t")
+        pyarrow.csv.write_csv(_flat(table), sink, options)
+    else:
+        for row in table.to_pylist():
+            sink.write(json.dumps(row, default=_spell).encode() + b"\n")
+    write_file(path, sink.getvalue())
+
+
+def _spell(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _flat(table: pa.Table) -> pa.Table:
+    """CSV has no lists, they are written as JSON text; and no text that is a formula."""
+    for i, field in enumerate(table.schema):
+        kind = field.type
+        if pa.types.is_list(kind):
+            text = [None if v is None else json.dumps(v) for v in table.column(i).to_pylist()]
+        elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            text = [v if v is None else guarded(str(v)) for v in table.column(i).to_pylist()]
+        else:
+            continue
+        table = table.set_column(i, field.name, pa.array(text, type=pa.string()))
+    return table

@@ -1,0 +1,1 @@
+"""Where the store may be: a file system or an object store."""

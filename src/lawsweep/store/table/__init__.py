@@ -1,0 +1,1 @@
+"""The Parquet table: parts, schema, reading and writing."""

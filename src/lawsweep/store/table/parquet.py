@@ -1,0 +1,325 @@
+"""The table: a grow-only set of rows in immutable Parquet parts, keyed by ``run_id``.
+
+Parts are named by their content and written whole (``Folder.write``), so writers need no lock and
+several drivers may run at once.  Duplicates are harmless: the reader keeps the latest successful
+attempt.  A torn, foreign or newer file is named and skipped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lawsweep.core.errors import IncompatibleTableError
+from lawsweep.core.experiment import Experiment
+from lawsweep.core.protocols import Done
+from lawsweep.store.places.find import open_folder
+from lawsweep.store.places.folder import Folder
+from lawsweep.store.table.collection import no_collection
+from lawsweep.store.table.one_name import check_columns, check_folders
+from lawsweep.store.table.part_writer import PartWriter
+from lawsweep.store.table.parts import (
+    IDENTITY,
+    PART,
+    NewerPart,
+    SkippedPart,
+    encode,
+    part_names,
+    read_part,
+    read_schema,
+    steady_look,
+)
+from lawsweep.store.table.plain import plain
+from lawsweep.store.table.schema import (
+    changed_defaults,
+    conflicts,
+    defaults,
+    function_name,
+    is_of,
+    other_functions,
+    table_schema,
+)
+
+if TYPE_CHECKING:
+    from lawsweep.core.protocols import Arrays
+    from lawsweep.store.arrays.arrays import ArrayStore
+
+_KEYS = [
+    "run_id", "status", "attempt", "wall_s", "peak_memory_bytes", "device", "n_threads",
+    "started_at",
+]  # fmt: skip
+
+# A process that was suspended for so long between its arrays and their rows may have been taken
+# for dead, and the arrays for nobody's.
+LONG_S = 600.0
+MERGE_BYTES = 64 * 2**20  # of parts together; larger ones stay as they are
+T = TypeVar("T")
+
+
+@dataclass
+class ParquetTable:
+    """All outcomes of one experiment in the folder ``root/<experiment>``.
+
+    ``root`` is a path, a Folder or the URL of an object store.  ``skipped`` names the files the
+    last read passed over, each with its reason.
+    """
+
+    root: Path | str | Folder
+    experiment: Experiment
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        root = open_folder(self.root)
+        self.folder = (root / self.experiment.name).held()
+        self._arrays_root = (root.parent / "arrays").held()
+        self.schema = table_schema(self.experiment)
+        self._writer = PartWriter(self.folder, self._whole, encode, MERGE_BYTES)
+        self._lock = Lock()  # two threads of one program may append to it
+        self._arrays: ArrayStore | None = None
+        # Parts that the last look saw; those whose rows ``done`` and ``news`` have told.
+        self._listed, self._looked = set[str](), set[str]()
+        self._seen: dict[str, pa.Schema] = {}  # of parts that were read: they never change
+
+    def parts(self) -> list[str]:
+        """Names of the files that may be parts, in order (roughly the order of writing)."""
+        return part_names(self.folder)
+
+    def check_writable(self) -> None:
+        """Raise StoreError if no part can be written, IncompatibleTableError if none should be.
+
+        A part of a newer format is passed over, as by every reader: it is somebody's who works
+        on the same table with a newer lawsweep, and at worst some of its runs are done again.
+        But where all parts are newer, the table as a whole is not this lawsweep's to write.
+        """
+        check_folders(self.folder, self._arrays_root / self.experiment.name, self.experiment)
+        self.folder.check_writable()
+        schemas, newer = self._schemas()
+        if newer and not schemas:
+            name, reason = min(newer.items())
+            raise IncompatibleTableError(
+                f"The table {self.folder} was {reason.partition(';')[0]}, in {name} and every "
+                "other part. Update lawsweep, or set results_dir to another folder."
+            )
+        for name, schema in schemas.items():
+            if wrong := conflicts(self.schema, schema):
+                raise IncompatibleTableError(
+                    f"The table {self.folder} holds other columns than {self.experiment.name} "
+                    f"version {self.experiment.version} ({name}: {'; '.join(wrong)}). "
+                    "Rename the field, or set results_dir to another folder."
+                )
+            if changed := changed_defaults(self.experiment, schema):
+                raise IncompatibleTableError(
+                    f"{self.experiment.name} version {self.experiment.version} has rows under "
+                    f"other defaults ({'; '.join(changed)}), and a run id leaves defaults out. "
+                    "Raise the version of the experiment, or restore the default."
+                )
+        check_columns(self.folder, self.schema, schemas.values())
+        self._writer.is_there = bool(schemas)
+
+    def notes(self) -> list[str]:
+        """What a person should know of the files in the folder before adding to them."""
+        older = self.differences()
+        return [*(f"skipped {self.folder}/{n}: {why}" for n, why in self.skipped.items()), *older]
+
+    def differences(self) -> list[str]:
+        """What was otherwise when parts of this version were written, and does no harm by itself.
+
+        Columns that the experiment has no more: they stay in their files, and are not read.  Rows
+        that a function of the same name made elsewhere: their ids are those of today's runs.
+        """
+        schemas, _ = self._schemas()
+        today = set(self.schema.names)
+        retired = Counter(
+            n
+            for schema in schemas.values()
+            for n in schema.names
+            if n not in today or not is_of(self.schema.field(n), schema)
+        )
+        made = {f for schema in schemas.values() for f in other_functions(self.experiment, schema)}
+        name, version = self.experiment.name, self.experiment.version
+        return [
+            *(
+                f"the column {column} of {n} older parts is not one of {name}'s any more: it stays "
+                "in its files and is not read"
+                for column, n in sorted(retired.items())
+            ),
+            *(
+                f"rows of {name} version {version} here were made by {then}, and {name} is "
+                f"{function_name(self.experiment)} now: they count as done. If it is another "
+                "experiment, call it otherwise, @experiment(version=1, name=...), or raise its "
+                "version"
+                for then in sorted(made)
+            ),
+        ]
+
+    def older_versions(self) -> bool:
+        """Whether a part holds rows of an older version of the experiment."""
+        said = [
+            (s.metadata or {}).get(b"lawsweep.version", b"") for s in self._schemas()[0].values()
+        ]
+        return any(v.isdigit() and int(v) < self.experiment.version for v in said)
+
+    def _schemas(self) -> tuple[dict[str, pa.Schema], dict[str, str]]:
+        """The schemas of the parts that can be read, and the reasons of those that are newer."""
+        found = dict(self._each(partial(_part_or_reason, self._schema_of, self.folder)))
+        newer = {n: str(s) for n, s in found.items() if isinstance(s, NewerPart)}
+        return {n: s for n, s in found.items() if isinstance(s, pa.Schema)}, newer
+
+    def _schema_of(self, folder: Folder, name: str) -> pa.Schema:
+        if name not in self._seen:
+            self._seen[name] = read_schema(folder, name)
+        return self._seen[name]
+
+    def append(
+        self, rows: Sequence[Mapping[str, Any]], arrays: Sequence[Arrays | None] | None = None
+    ) -> None:
+        """Write rows as one part: durable when this returns, absent if it raises StoreError.
+
+        ``arrays``, the large arrays of each row, are durable before the rows.
+        """
+        if not rows:
+            return
+        columns = [pa.array([r.get(f.name) for r in rows], type=f.type) for f in self.schema]
+        began, has_arrays = time.time(), arrays is not None and any(arrays)
+        if arrays is not None and has_arrays:
+            self.array_store.append(rows, arrays)
+        data = encode(pa.Table.from_arrays(columns, schema=self.schema))
+        with self._lock:
+            self._writer.write(data)
+            self._writer.merge()
+        if arrays is not None and has_arrays and abs(time.time() - began) > LONG_S:
+            self.array_store.append(rows, arrays)  # writes those that are not there any more
+
+    def _whole(self, name: str) -> pa.Table:
+        return read_part(self.folder, name, self.schema, {})
+
+    @property
+    def array_store(self) -> ArrayStore:
+        """The large arrays of this experiment: ``arrays`` beside ``tables``."""
+        from lawsweep.store.arrays.arrays import ArrayStore
+
+        if self._arrays is None:
+            self._arrays = ArrayStore(self._arrays_root, self.experiment)
+        return self._arrays
+
+    def done(self, run_ids: Collection[str] | None = None) -> dict[str, Done]:
+        """What is known of each run (of all, or of those asked for) that has a row."""
+        table = self._read(_KEYS)
+        self._looked = self._listed
+        if not table.num_rows:
+            return {}  # before what comes next has pyarrow import pandas
+        table = self._latest(table)
+        ids = plain(table["run_id"])
+        if run_ids is not None:
+            wanted = set(run_ids)
+            keep = np.fromiter(map(wanted.__contains__, ids), dtype=bool, count=len(ids))
+            if not keep.all():
+                table = table.filter(pa.array(keep))
+                ids = plain(table["run_id"])
+        facts = [plain(table[name]) for name in _KEYS[1:-1]]
+        with no_collection():
+            return dict(zip(ids, map(Done._make, zip(*facts, strict=True)), strict=True))
+
+    def news(self, columns: Sequence[str] = ()) -> list[dict[str, Any]]:
+        """Rows in parts that have come since ``done`` or the last look; not those written here.
+
+        Each has its run id, status, attempt and ``columns``.  Costs a listing where nothing came.
+        """
+        new = [n for n in self.parts() if n not in self._looked and n not in self._writer.wrote]
+        names = dict.fromkeys([*IDENTITY, *columns])
+        fields = [self.schema.field(n) for n in names]
+        schema, found = pa.schema(fields, metadata=self.schema.metadata), []
+        for name in new:
+            with suppress(SkippedPart, FileNotFoundError):  # merged away: its rows are elsewhere
+                found += read_part(self.folder, name, schema, {}).to_pylist()
+        self._looked |= set(new)
+        return found
+
+    def reasons(self, known: Mapping[str, Done], status: str) -> dict[str, int]:
+        """The errors of the known runs with a status, and how often each; the commonest first."""
+        wanted = [run_id for run_id, row in known.items() if row.status == status]
+        if not wanted:
+            return {}
+        table = self._latest(self._read([*_KEYS, "error"]))
+        table = table.filter(pc.is_in(table["run_id"], value_set=pa.array(wanted)))
+        return dict(Counter(e or "" for e in table["error"].to_pylist()).most_common())
+
+    def read(self, run_ids: Sequence[str] | None = None) -> pa.Table:
+        """Rows as an Arrow table with today's schema: all, or those asked for in that order."""
+        table = self._latest(self._read(None))
+        if run_ids is None:
+            return table
+        where = {name: i for i, name in enumerate(plain(table["run_id"]))}
+        return table.take(pa.array([where[r] for r in run_ids if r in where], type=pa.int64()))
+
+    def launches(self) -> set[str]:
+        """Every launch that made a row."""
+        ids = self._read([*IDENTITY, "launch_id"])["launch_id"]
+        return set(pc.unique(ids).drop_null().to_pylist())
+
+    def launch_ids(self, run_ids: Collection[str]) -> dict[str, str | None]:
+        """The launch that made the row of each of these runs that has one."""
+        rows = self._latest(self._read([*_KEYS, "launch_id"]))
+        rows = rows.filter(pc.is_in(rows["run_id"], value_set=pa.array(run_ids, pa.string())))
+        return dict(zip(plain(rows["run_id"]), plain(rows["launch_id"]), strict=True))
+
+    def attempts(self) -> pa.Table:
+        """Every row of every part, in the order of the parts: all attempts, repeats included."""
+        return self._read(None)
+
+    def _read(self, columns: list[str] | None) -> pa.Table:
+        """All rows of all readable parts, with the columns of today's schema."""
+        fields = [f for f in self.schema if columns is None or f.name in columns]
+        schema = pa.schema(fields, metadata=self.schema.metadata)
+        fill = defaults(self.experiment)
+        read = partial(
+            _part_or_reason,
+            partial(read_part, schema=schema, fill=fill, seen=self._seen),
+            self.folder,
+        )
+        tables = [t for _, t in self._each(read) if isinstance(t, pa.Table)]
+        # Not `schema.empty_table()`: that imports pandas, which takes 0.1 s.
+        return pa.concat_tables([pa.Table.from_batches([], schema=schema), *tables])
+
+    def _each(self, read: Callable[[str], T | SkippedPart]) -> list[tuple[str, T | SkippedPart]]:
+        """What ``read`` makes of each part; ``skipped`` has the reasons of those it passes over."""
+        found = list(steady_look(self.folder, read).items())
+        self._listed = {n for n, _ in found}
+        self.skipped = {n: str(r) for n, r in found if isinstance(r, SkippedPart)}
+        if self.folder.is_local:
+            odd = (n for n in self.folder.folders() if PART.match(n))
+            self.skipped |= dict.fromkeys(odd, "a folder, not a file")
+        return found
+
+    @staticmethod
+    def _latest(table: pa.Table) -> pa.Table:
+        """One row a run: the latest successful attempt, else the latest attempt."""
+        ids = table["run_id"]
+        if len(set(plain(ids))) == table.num_rows:  # half the time of pyarrow's count_distinct
+            return table
+        codes = ids.combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
+        ok = pc.equal(table["status"], "ok").to_numpy(zero_copy_only=False)
+        started = table["started_at"].cast(pa.int64()).to_numpy(zero_copy_only=False)
+        attempt = table["attempt"].to_numpy(zero_copy_only=False)
+        # Sorted so that the row to keep comes last in its run; ties fall to the later part.
+        order = np.lexsort((np.arange(len(codes)), started, attempt, ok, codes))
+        last = np.append(codes[order][1:] != codes[order][:-1], True)
+        return table.take(pa.array(np.sort(order[last])))
+
+
+def _part_or_reason(read: Callable[[Folder, str], T], folder: Folder, name: str) -> T | SkippedPart:
+    try:
+        return read(folder, name)
+    except SkippedPart as reason:
+        return reason

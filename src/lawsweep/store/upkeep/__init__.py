@@ -1,0 +1,1 @@
+"""Keep the store well: compact, verify, remove what dead writers left."""

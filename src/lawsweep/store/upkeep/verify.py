@@ -1,0 +1,213 @@
+"""Check a table from end to end: files, rows, arrays, launches, plan.
+
+Every check ends in at least one Finding, so that what was looked at is said too.  Nothing is
+written.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lawsweep.core.errors import StoreError
+from lawsweep.core.outcome import FAILURES, STATUSES
+from lawsweep.grid.plan import Plan
+from lawsweep.store.arrays.arrays import ArrayTable
+from lawsweep.store.arrays.values import KEYS
+from lawsweep.store.places.files import TEMPORARY
+from lawsweep.store.places.folder import Folder
+from lawsweep.store.sweeps.sweep_folder import find_launches
+from lawsweep.store.table.one_schema import one_schema
+from lawsweep.store.table.parquet import ParquetTable
+from lawsweep.store.table.parts import PART, part_names
+from lawsweep.store.upkeep.compact import is_whole, remove_covered, said_digest
+from lawsweep.store.upkeep.verify_rows import (
+    SEVERITIES,
+    SOME,
+    Finding,
+    Severity,
+    check_ids,
+    check_repeats,
+    some_ids,
+)
+
+__all__ = ["SEVERITIES", "Finding", "Severity", "by_severity", "verify"]
+
+
+def verify(
+    table: ParquetTable, *, plan: Plan | None = None, asked: Sequence[int] | None = None
+) -> list[Finding]:
+    """Every finding about a table, its arrays and launches; problems first.
+
+    With ``plan`` also whether its runs are there (of a search those ``asked`` for).  Raises
+    StoreError when the folder cannot be read at all.
+    """
+    results = table.folder.parent.parent
+    rows = table.attempts()
+    beside = results / "arrays" / table.experiment.name
+    checks: list[Callable[[], Iterator[Finding]]] = [
+        lambda: _check_files(table.folder, table.skipped),
+        lambda: _check_schemas(table.folder),
+        lambda: check_repeats(rows, table.experiment),
+        lambda: check_ids(rows, table.experiment),
+        lambda: _check_status(rows),
+        lambda: _check_arrays(beside, rows, table),
+        lambda: _check_launches(results, rows),
+    ]
+    if plan is not None:
+        run_ids = plan.run_ids if asked is None else [plan.run_ids[i] for i in asked]
+        checks.append(lambda: _check_plan(rows, run_ids))
+    return by_severity([finding for check in checks for finding in check()])
+
+
+def by_severity(found: Iterable[Finding]) -> list[Finding]:
+    """Problems first, what is well last."""
+    return sorted(found, key=lambda f: SEVERITIES.index(f.severity))
+
+
+def _check_files(folder: Folder, skipped: dict[str, str]) -> Iterator[Finding]:
+    """Content against the digest in each name; what readers skip; what writers left."""
+    n_whole, check = 0, "files"
+    for name in folder.names():
+        if name.startswith(TEMPORARY):
+            yield Finding("note", check, f"{folder}/{name}: left by a writer that died; gc", 1)
+        elif PART.match(name) and name not in skipped:
+            if said_digest(name) is None:
+                yield Finding("note", check, f"{folder}/{name}: named by hand, no digest", 1)
+            elif _is_whole(folder, name):
+                n_whole += 1
+            else:
+                text = "damaged: its content is not what its name says. Put a copy of it back, "
+                text += "or remove it and run its runs again"
+                yield Finding("problem", check, f"{folder}/{name}: {text}", 1)
+    for name, by in remove_covered(folder, folder.names(), dry=True).items():
+        text = f"{folder}/{name}: replaced by {by}, and still there; compact or gc removes it"
+        yield Finding("note", check, text, 1)
+    for name, reason in sorted(skipped.items()):
+        severity: Severity = "note" if "newer lawsweep" in reason else "problem"
+        yield Finding(severity, check, f"{folder}/{name}: skipped by readers: {reason}", 1)
+    yield Finding("ok", check, f"{folder}: {n_whole} parts hold what their names say", n_whole)
+
+
+def _check_schemas(folder: Folder) -> Iterator[Finding]:
+    """Parts that a reader which takes one part's columns for those of all would misread."""
+    found, check = one_schema(folder, part_names(folder)), "schemas"
+    if found.mixed:
+        n, (name, other) = len(found.mixed), min(found.mixed.items())
+        text = f"{folder}: {n} parts have other columns or types than the others ({name}: {other})."
+        text += " Our readers widen them; DuckDB does with union_by_name. lawsweep compact rewrites"
+        yield Finding("note", check, f"{text} them to one", n)
+    for name, why in sorted(found.apart.items()):
+        text = f"{folder}/{name}: cannot be read together with the newer parts: {why}"
+        yield Finding("note", check, text, 1)
+    if not found.mixed and not found.apart and found.schema is not None:
+        yield Finding("ok", check, f"{folder}: all parts have the same columns and types", 1)
+
+
+def _is_whole(folder: Folder, name: str) -> bool:
+    try:
+        return is_whole(folder, name)
+    except FileNotFoundError:
+        return True  # merged away since: its rows are in a newer part
+    except StoreError:
+        return False
+
+
+def _check_status(rows: pa.Table) -> Iterator[Finding]:
+    known = pc.is_in(rows["status"], value_set=pa.array(STATUSES))
+    n = rows.num_rows - (pc.sum(known).as_py() or 0)
+    if n:
+        ids = some_ids(rows.filter(pc.invert(known))["run_id"].to_pylist())
+        yield Finding("problem", "status", f"{n} rows have an unknown status", n, ids)
+
+
+def _check_arrays(beside: Folder, rows: pa.Table, table: ParquetTable) -> Iterator[Finding]:
+    """Array parts, values without rows, and rows whose array is not there."""
+    check, known = "arrays", {s.name: s for s in table.experiment.arrays}
+    for name in beside.folders():
+        if name not in known:
+            text = f"{beside / name}: {table.experiment.name} has no array of this name any more"
+            yield Finding("note", check, text, 1)
+    good = rows.filter(pc.equal(rows["status"], "ok"))
+    kept = ParquetTable._latest(rows)
+    # Whoever computed an imported row left no arrays, or not with us.
+    imported = pc.fill_null(pc.equal(kept["device"], "imported"), False)
+    promised = pc.and_(pc.equal(kept["status"], "ok"), pc.invert(imported))
+    kept = kept.filter(promised).select(KEYS)
+    for name, spec in known.items():
+        array = ArrayTable(beside.parent, table.experiment, name)
+        found = array.index()[0].select(KEYS)
+        yield from _check_files(array.folder, array.skipped)
+        n = found.join(good.select(KEYS), KEYS, join_type="left anti").num_rows
+        if n:
+            text = f"{n} values of {name} have no row: their writer died before it wrote one; gc"
+            yield Finding("note", check, text, n)
+        if not spec.optional:
+            bare = kept.join(found, KEYS, join_type="left anti")["run_id"].to_pylist()
+            if bare:
+                text = f"{len(bare)} successful runs have no {name}, which is not optional"
+                yield Finding("problem", check, text, len(bare), some_ids(bare))
+        n = found.num_rows - n
+        yield Finding("ok", check, f"{n} values of {name} belong to rows", n)
+
+
+def _check_launches(results: Folder, rows: pa.Table) -> Iterator[Finding]:
+    """Each row names the launch that made it; its record says from which code and where."""
+    sweeps, check = results / "sweeps", "launches"
+    there = {n for s in sweeps.folders() for n in (sweeps / s / "launches").names()}
+    counts = pc.value_counts(rows["launch_id"].combine_chunks()).to_pylist()
+    missing = {c["values"]: c["counts"] for c in counts if f"{c['values']}.json" not in there}
+    for launch, n in sorted(missing.items(), key=str):
+        text = f"{n} rows are of the launch {launch}, which has no record under {sweeps}"
+        if launch is None:
+            text = f"{n} rows do not say which launch made them"
+        yield Finding("problem", check, text, n)
+    n = len(counts) - len(missing)
+    yield Finding("ok", check, f"{n} launches have their record", n)
+    rows_of = {c["values"]: c["counts"] for c in counts if c["values"] not in missing}
+    yield from _check_codes(find_launches(results, rows_of), rows_of)
+
+
+def _check_codes(
+    records: Mapping[str, Mapping[str, Any]], rows_of: Mapping[str, int]
+) -> Iterator[Finding]:
+    """Whether all rows were made by the same code, as far as their launches say."""
+    check, codes = "code", Counter[str]()
+    for launch, record in records.items():
+        code = record.get("code")
+        if isinstance(code, Mapping) and isinstance(code.get("digest"), str):
+            codes[code["digest"]] += rows_of[launch]
+    if n := sum(rows_of.values()) - codes.total():
+        yield Finding("ok", check, f"{n} rows are of launches that do not say which code ran", n)
+    if len(codes) > 1:
+        each = ", ".join(f"{n} rows by {digest[:8]}" for digest, n in codes.most_common(SOME))
+        text = f"{len(codes)} codes made these rows ({each}); launches/code-*.zip has each"
+        yield Finding("note", check, text, codes.total())
+    elif codes:
+        yield Finding("ok", check, f"{codes.total()} rows were made by one code", codes.total())
+
+
+def _check_plan(rows: pa.Table, run_ids: Sequence[str]) -> Iterator[Finding]:
+    """What of the plan is there."""
+    check = "plan"
+    planned = pa.table({"run_id": run_ids})
+    latest = ParquetTable._latest(rows)
+    there = latest.filter(pc.is_in(latest["run_id"], value_set=planned["run_id"].combine_chunks()))
+    n_missing = len(run_ids) - there.num_rows
+    if n_missing:
+        text = f"{n_missing} of {len(run_ids)} planned runs have no row yet"
+        yield Finding("note", check, text, n_missing)
+    failed = there.filter(pc.is_in(there["status"], value_set=pa.array(FAILURES)))
+    if failed.num_rows:
+        text = f"{failed.num_rows} of {len(run_ids)} planned runs failed; lawsweep rerun --failed"
+        yield Finding("note", check, text, failed.num_rows, some_ids(failed["run_id"].to_pylist()))
+    n_beside = latest.num_rows - there.num_rows
+    if n_beside:
+        text = f"{n_beside} runs in the table are of no run of this plan; other sweeps share it"
+        yield Finding("note", check, text, n_beside)
+    n = there.num_rows
+    yield Finding("ok", check, f"{n} of {len(run_ids)} planned runs have a row", n)

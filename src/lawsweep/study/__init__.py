@@ -1,0 +1,1 @@
+"""A sweep opened on its table, and its verbs."""

@@ -1,0 +1,1 @@
+"""Replay, compare, archive, import, SQL."""

@@ -1,0 +1,335 @@
+"""Execute runs: the same lines in every executor, so that they cannot differ."""
+
+from __future__ import annotations
+
+import platform
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lawsweep.core.errors import Infeasible, InvalidValueError
+from lawsweep.core.experiment import Experiment
+from lawsweep.core.outcome import Outcome, RunSpec, Status
+from lawsweep.core.schema import printable
+from lawsweep.core.secrets import hide
+from lawsweep.worker.computing import computing
+from lawsweep.worker.hardware import machine
+from lawsweep.worker.memory import (
+    peak_memory_bytes,
+    planned_share,
+    release_memory,
+    reset_peak_memory,
+)
+from lawsweep.worker.process_state import ProcessState, borrowed
+from lawsweep.worker.process_state import n_threads as n_threads
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MAX_TEXT = 20_000  # a row carries its traceback, not a log
+# How torch's CPU allocator, the CUDA runtime and the CUDA libraries say it in a RuntimeError.
+NO_ROOM = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+
+
+class RunTimeoutError(BaseException):
+    """A run took longer than ``on_failure.timeout_s``.
+
+    No Exception, so that an experiment's own ``except Exception`` does not swallow it.
+    """
+
+
+class _Answer(NamedTuple):
+    """What became of a run: the part of an Outcome that its function decides."""
+
+    status: Status
+    metrics: Mapping[str, Any] | None = None
+    arrays: Mapping[str, np.ndarray] | None = None
+    error: str | None = None
+    traceback: str | None = None
+
+
+class Batch:
+    """A task's runs, executed piece by piece: the loop of every executor.
+
+    A piece of several runs goes through the experiment's fused form.  Where that fails as a
+    whole its runs are queued alone, so that a bad one never costs its neighbours.
+
+    ``spoiled`` says that a deadline cut the last piece off: at any line, in the middle of an import
+    or of a lock's release, so nothing else is to be executed in this process.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        runs: Sequence[RunSpec],
+        groups: Sequence[int] = (),
+        device: str = "cpu",
+        timeout_s: float | None = None,
+        memory_share: float = 1.0,
+    ):
+        self._experiment, self._device, self._timeout_s = experiment, device, timeout_s
+        self._memory_share = memory_share
+        left = iter(runs)
+        pieces = [tuple(islice(left, n)) for n in groups]
+        self._pieces = deque([*(p for p in pieces if p), *((run,) for run in left)])
+        self._fused_error: str | None = None
+        self._told = False
+        self.spoiled: str | None = None
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    def step(self, state: ProcessState | None = None) -> tuple[Outcome, ...]:
+        """Execute the next piece; no outcome where a fused form failed and its runs wait again.
+
+        ``state`` is how the process is to be left, by default as it is.  A run that raises what is
+        no Exception (SystemExit) passes it on, and is out of the batch.
+        """
+        if self._memory_share == 1.0:  # what holds anyway
+            found = self._step(self._pieces.popleft(), state)
+        else:
+            with planned_share(self._memory_share):
+                found = self._step(self._pieces.popleft(), state)
+        if found and not self._told:
+            found = (found[0]._replace(machine=machine()), *found[1:])
+            self._told = True
+        return found
+
+    def _step(self, piece: tuple[RunSpec, ...], state: ProcessState | None) -> tuple[Outcome, ...]:
+        if len(piece) == 1:
+            outcome = execute_run(self._experiment, piece[0], self._device, self._timeout_s, state)
+            if outcome.status == "timeout":
+                self.spoiled = "a run was cut off at its deadline"
+            if self._fused_error:
+                outcome = outcome._replace(fused_error=self._fused_error)
+                self._fused_error = None
+            return (outcome,)
+        found = execute_group(self._experiment, piece, self._device, self._timeout_s, state)
+        if isinstance(found, str):
+            if found.startswith("timeout"):
+                self.spoiled = found
+            self._fused_error = found
+            self._pieces.extendleft((run,) for run in reversed(piece))
+            return ()
+        return found
+
+    def next_run(self) -> RunSpec:
+        """The first run of the piece that ``step`` takes next."""
+        return self._pieces[0][0]
+
+
+def execute_run(
+    experiment: Experiment,
+    run: RunSpec,
+    device: str = "cpu",
+    timeout_s: float | None = None,
+    state: ProcessState | None = None,
+) -> Outcome:
+    """Execute ``run``; whatever its function does short of killing the process is an Outcome.
+
+    The process is left in ``state``, by default as it is now.
+    """
+    if state is None:
+        experiment.load()
+        with borrowed() as state:
+            return execute_run(experiment, run, device, timeout_s, state)
+    started_at, start = time.time(), time.perf_counter()
+    memory, deadline = reset_peak_memory(), _deadline(timeout_s, "on_failure.timeout_s", timeout_s)
+    try:
+        with deadline:
+            params = experiment.params_type(**experiment.with_defaults(run.params))
+            answer = _measured(experiment, experiment.evaluate(params, run.seed, device))
+    except Exception as failure:  # noqa: BLE001  (any failure of user code is a row)
+        answer = _failed(failure)
+    except RunTimeoutError as late:
+        answer = _Answer("timeout", error=str(late))
+    except BaseException:
+        if not deadline.passed or sys.exc_info()[0] is KeyboardInterrupt:
+            raise
+        answer = _Answer("timeout")
+    finally:
+        wall_s = time.perf_counter() - start
+        state.restore()
+    if deadline.passed:  # whatever the function made of it
+        answer = _Answer("timeout", error=deadline.message)
+    peak = peak_memory_bytes() if memory else None
+    if answer.status == "oom":
+        release_memory()
+    return _outcome(run, answer, device, started_at, wall_s, peak)
+
+
+def execute_group(
+    experiment: Experiment,
+    runs: Sequence[RunSpec],
+    device: str = "cpu",
+    timeout_s: float | None = None,
+    state: ProcessState | None = None,
+) -> tuple[Outcome, ...] | str:
+    """Execute runs at once by the fused form: their Outcomes, or why there are none.
+
+    All of them have as long as they would have alone.  Each is given an equal share of the wall
+    time; none the peak memory, which is that of all together.
+    """
+    assert experiment.fused is not None
+    if state is None:
+        experiment.load()
+        with borrowed() as state:
+            return execute_group(experiment, runs, device, timeout_s, state)
+    started_at, start = time.time(), time.perf_counter()
+    limit = None if timeout_s is None else timeout_s * len(runs)
+    deadline = _deadline(limit, f"{len(runs)} times on_failure.timeout_s", timeout_s)
+    why: str | None = None
+    try:
+        with deadline:
+            params = [
+                experiment.params_type(**experiment.with_defaults(run.params)) for run in runs
+            ]
+            found = experiment.fused(params, [run.seed for run in runs], device)
+            answers = _checked(experiment, list(found), len(runs))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as failure:  # noqa: BLE001  (which run it is, the runs alone say)
+        memory = "oom: " if isinstance(failure, Exception) and _is_out_of_memory(failure) else ""
+        why = f"{memory}{type(failure).__name__}: {_text(failure)}"[:MAX_TEXT]
+    finally:
+        share_s = (time.perf_counter() - start) / len(runs)
+        state.restore()
+    if deadline.passed:
+        return f"timeout: {deadline.message}"
+    if why is not None:
+        if why.startswith("oom: "):
+            release_memory()  # now that the exception and what it held are gone
+        return why
+    return tuple(
+        _outcome(run, answer, device, started_at, share_s, None, len(runs))
+        for run, answer in zip(runs, answers, strict=True)
+    )
+
+
+def _checked(experiment: Experiment, found: list[Any], n: int) -> list[_Answer]:
+    if len(found) != n:
+        raise InvalidValueError(
+            f"the fused form of {experiment.name} must return one answer a run; it was given "
+            f"{n} runs and returned {len(found)}."
+        )
+    return [
+        _failed(one) if isinstance(one, Exception) else _measured(experiment, one) for one in found
+    ]
+
+
+def _measured(experiment: Experiment, metrics: Any) -> _Answer:
+    """The answer of a run that returned; raises InvalidValueError for what is not its Metrics."""
+    arrays = experiment.arrays_row(metrics) or None
+    return _Answer("ok", experiment.metrics_row(metrics), arrays)
+
+
+def _failed(failure: Exception) -> _Answer:
+    if isinstance(failure, Infeasible):
+        return _Answer("infeasible", error=_text(failure) or "infeasible")
+    return _Answer(
+        "oom" if _is_out_of_memory(failure) else "failed",
+        error=f"{type(failure).__name__}: {_text(failure)}"[:MAX_TEXT],
+        traceback=hide(printable("".join(traceback.format_exception(failure))))[-MAX_TEXT:],
+    )
+
+
+def _outcome(
+    run: RunSpec,
+    answer: _Answer,
+    device: str,
+    started_at: float,
+    wall_s: float,
+    peak_memory_bytes: int | None,
+    n_fused: int = 1,
+) -> Outcome:
+    used = computing(device)
+    return Outcome(
+        index=run.index,
+        status=answer.status,
+        metrics=answer.metrics,
+        error=answer.error,
+        traceback=answer.traceback,
+        wall_s=wall_s,
+        peak_memory_bytes=peak_memory_bytes,
+        attempt=run.attempt,
+        device=device,
+        host=platform.node(),
+        n_threads=n_threads(),
+        started_at=started_at,
+        arrays=answer.arrays,
+        n_fused=n_fused,
+        blas=used.blas,
+        instruction_set=used.instruction_set,
+    )
+
+
+def _text(failure: BaseException) -> str:
+    """What an exception says, whatever its ``__str__`` does."""
+    try:
+        return hide(printable(str(failure)))
+    except Exception:  # noqa: BLE001
+        return "(its message cannot be read)"
+
+
+def _is_out_of_memory(failure: Exception) -> bool:
+    # torch's exception is known by name: core does not import torch.
+    if isinstance(failure, MemoryError) or type(failure).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(failure, RuntimeError) and any(t in _text(failure) for t in NO_ROOM)
+
+
+class _Deadline:
+    """Raises RunTimeoutError in its ``with``, once, after ``seconds``; ``passed`` says that it was
+    over, also where the run used the signal for something of its own and nothing was raised.
+
+    By a signal, so it ends Python code at the next bytecode; a call that never returns to Python
+    is ended from outside, by the runner.
+    """
+
+    passed = False
+
+    def __init__(self, seconds: float, message: str):
+        self._seconds, self.message = seconds, message
+        self._over = False
+
+    def _late(self, signum: int, frame: Any) -> None:
+        if not self._over:
+            self.passed = self._over = True
+            raise RunTimeoutError(self.message)
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter()
+        self._before = signal.signal(signal.SIGALRM, self._late)
+        signal.setitimer(signal.ITIMER_REAL, self._seconds)
+
+    def __exit__(self, *error: object) -> None:
+        self._over = True
+        self.passed = self.passed or time.perf_counter() - self._start > self._seconds
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, self._before)
+
+
+class _NoDeadline:
+    passed, message = False, ""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+_NO_DEADLINE = _NoDeadline()
+
+
+def _deadline(
+    seconds: float | None, named: str, timeout_s: float | None
+) -> _Deadline | _NoDeadline:
+    """A deadline of ``seconds`` that its message calls ``named``; off the main thread none."""
+    if seconds is None or threading.current_thread() is not threading.main_thread():
+        return _NO_DEADLINE
+    return _Deadline(seconds, f"longer than {named}={timeout_s}")

@@ -1,0 +1,70 @@
+"""No CPU tensor slips into the arithmetic of another device.
+
+The meta device has shapes and no numbers: an operation that mixes it with a CPU tensor raises, as
+one that mixes CUDA with a CPU tensor would.  What decides by values (is it finite?) has none there
+and is left out.
+"""
+
+import numpy as np
+import pytest
+import torch
+
+from lawsweep.kernels.activations import ACTIVATIONS, activation
+from lawsweep.kernels.gaussian import arccos
+from lawsweep.kernels.gaussian.duals import Covariance, duals
+from lawsweep.kernels.linalg.cholesky import load, solve
+from lawsweep.kernels.network import networks
+from lawsweep.kernels.ntk import gram as ntk
+from lawsweep.kernels.ntk.jacobian import NtkRows, matvec
+
+WIDTHS = (5, 7, 6, 1)
+
+
+def there(*shape):
+    return torch.empty(*shape, dtype=torch.float64, device="meta")
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("batch", [(), (2,)])
+def test_gram(batch, bias):
+    features = tuple(there(*batch, 40, n) for n in WIDTHS[:-1])
+    backprops = tuple(there(*batch, 40, n) for n in WIDTHS[1:])
+    lin = ntk.Linearisation(features, backprops, bias)
+    for tile in (None, 7):
+        got = ntk.gram(lin, tile=tile)
+        assert (got.device.type, got.shape) == ("meta", (*batch, 40, 40))
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_activations(name):
+    act, g = activation(name), there(4, 5)
+    assert {t.device.type for t in (act.f(g), act.df(g), act.slope(g, act.f(g)))} == {"meta"}
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("store", [False, True])
+def test_operator(monkeypatch, store, bias):
+    monkeypatch.setattr(ntk, "_check_range", lambda *_: None)  # reads values
+    rngs = [np.random.default_rng(0)]
+    weights = [w[0] for w in networks.init_stacks(WIDTHS, rngs, device="meta")]
+    biases = [there(n) for n in WIDTHS[1:]] if bias else None
+    rows = NtkRows(
+        there(40, 5), weights, activation("gelu"), biases, scales=[0.5] * 3, store=store, tile=16
+    )
+    assert matvec(rows, there(3, 40)).device.type == "meta"
+    assert {m.device.type for pair in rows.second_moments() for m in pair if m is not None} == {
+        "meta"
+    }
+
+
+def test_solves_and_closed_forms():
+    work = there(40, 40)
+    load(there(40, 40), work, shift=0.1, direction=there(40), weight=2.0, scale=2.0)
+    assert solve(work, there(40)).device.type == "meta"
+    for name in ("relu", "leaky_relu", "linear"):  # erf's error bound is a number: left out
+        pairs = Covariance(there(9, 9), 0.0, (there(9, 9), there(9, 9)))
+        value, slope, _ = duals(pairs, activation(name))
+        assert value.sigma.device.type == slope.device.type == "meta"
+    for kernel in (arccos.RELU, arccos.ErfKernel()):
+        for function in (kernel.value, kernel.gradient, kernel.hessian):
+            assert function(there(3, 5), there(3, 5)).device.type == "meta"
