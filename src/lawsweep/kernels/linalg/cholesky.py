@@ -16,11 +16,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Self
 
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.base import workspace
 from lawsweep.kernels.base.crew import Crew
 from lawsweep.kernels.eigmin.checked import gamma
 
@@ -112,6 +115,27 @@ def solve(factor: Tensor, v: Tensor) -> Tensor:
     columns = torch.linalg.solve_triangular(factor, columns, upper=False)
     columns = torch.linalg.solve_triangular(factor.mT, columns, upper=True).to(v.dtype)
     return columns.squeeze(1) if v.ndim == 1 else columns
+
+
+@dataclass(frozen=True, eq=False)
+class Cholesky:
+    """A + shift I = L L^T, as a ``Factorisation``; ``factor`` holds L in its lower triangle."""
+
+    factor: Tensor
+
+    @classmethod
+    def of(cls, matrix: Tensor, *, shift: float = 0.0, work: Tensor | None = None) -> Self | None:
+        """Of ``matrix`` (N, N), left as it is; None where it is not positive definite to rounding.
+
+        ``work`` (N, N), row-major, holds the factor then, in its own type; None: new memory.
+        """
+        work = workspace.empty(matrix, tuple(matrix.shape)) if work is None else work
+        load(matrix, work, shift=-shift)
+        return cls(work) if factorise(work) else None
+
+    def solve(self, v: Tensor) -> Tensor:
+        """(A + shift I)^{-1} v for v (N,) or rows (b, N), in the factor's precision."""
+        return solve(self.factor, v) if v.ndim == 1 else solve(self.factor, v.mT).mT
 
 
 def cholesky_margin(n: int, trace: float, dtype: torch.dtype) -> float:
