@@ -1,32 +1,27 @@
-"""Experiments are found by name: a built-in's (an entry point) or ``module:function``."""
+"""Experiments are found by name: ours, an installed package's, or ``module:function``."""
 
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import sys
 import traceback
 from pathlib import Path
 
+from lawsweep.core import plugins
 from lawsweep.core.code.clashes import refuse_clashes
 from lawsweep.core.errors import InvalidValueError, UnknownNameError, unknown_name
 from lawsweep.core.experiment import Experiment
 
 GROUP = "lawsweep.experiments"
+BUILTIN = {
+    name: f"lawsweep.experiments.{name}:{name}"
+    for name in ("ntk_min_eig", "compression", "memorization", "ntk_memorization")
+}
 
 
 def experiment_names() -> dict[str, str]:
-    """Built-in and installed experiments, name to ``module:function``.
-
-    Not those of a package's metadata in the working folder: a received folder could hold any.
-    """
-    here = Path.cwd().resolve()
-    found = importlib.metadata.entry_points(group=GROUP)
-    return {e.name: e.value for e in found if not _lies_in(here, e.dist)}
-
-
-def _lies_in(folder: Path, dist: importlib.metadata.Distribution | None) -> bool:
-    return dist is not None and Path(str(dist.locate_file(""))).resolve() == folder
+    """Built-in and installed experiments, name to ``module:function``."""
+    return plugins.targets(GROUP, BUILTIN)
 
 
 def find_experiment(name: str, folder: Path | None = None) -> Experiment:
@@ -39,11 +34,10 @@ def find_experiment(name: str, folder: Path | None = None) -> Experiment:
         raise InvalidValueError(f"experiment must be a name, got {name!r}.")
     target = name
     if ":" not in name:
-        installed = experiment_names()
-        if name not in installed:
-            error = unknown_name("experiment", name, installed)
-            raise UnknownNameError(f"{error} Your own is written module:function.")
-        target = installed[name]
+        try:
+            target = plugins.target(GROUP, name, BUILTIN)
+        except UnknownNameError as error:
+            raise UnknownNameError(f"{error} Your own is written module:function.") from None
     module_name, _, attribute = target.partition(":")
     place = str((folder or Path.cwd()).resolve())
     own = ":" in name  # an installed one is not looked for in the folder
