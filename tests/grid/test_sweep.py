@@ -46,7 +46,10 @@ def test_a_name_cannot_leave_its_folder(name):
         ({"max_points": 0}, "max_points of sweep s must be a whole number from 1"),
         ({"results_dir": ""}, "results_dir of sweep s must be a string"),
         ({"experiment": 3}, "experiment must be a name or an Experiment"),
-        ({"on_failure": {"timeout_s": float("inf")}}, "at most 1e8"),
+        (
+            {"on_failure": {"timeout_s": float("inf")}},
+            "seconds above 0 to 100,000,000, or null",
+        ),
     ],
 )
 def test_a_sweep_built_in_python_is_checked_too(fields, message):

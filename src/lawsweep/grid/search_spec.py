@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from lawsweep.core.errors import InvalidValueError, unknown_name
+from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.expressions.expression import Expression
+from lawsweep.core.options import check_options, read_options
+from lawsweep.core.schema import Field
 
 _EXAMPLE = "for example {axis: n_samples, event: memorized}"
 
@@ -30,10 +31,10 @@ class SearchSpec:
     axis: str
     event: str
     rising: bool = False
-    tolerance: float = 0.05
-    confidence: float = 0.9
-    max_runs: int = 40
-    batch: int = 4
+    tolerance: Annotated[float, Field("share of the threshold", gt=0, lt=1)] = 0.05
+    confidence: Annotated[float, Field("of the interval", gt=0.5, lt=1)] = 0.9
+    max_runs: Annotated[int, Field("runs of a cell", ge=1, le=100_000)] = 40
+    batch: Annotated[int, Field("runs at once", ge=1, le=1000)] = 4
 
     @property
     def typical_runs(self) -> int:
@@ -41,38 +42,15 @@ class SearchSpec:
         return min(self.max_runs, 28)
 
     def __post_init__(self) -> None:
+        check_options(self, "search")
         for name in ("axis", "event"):
-            if not isinstance(getattr(self, name), str) or not getattr(self, name).strip():
-                raise _wrong(name, "text", getattr(self, name))
-        if not isinstance(self.rising, bool):
-            raise _wrong("rising", "true or false", self.rising)
-        for name, low, high in (("tolerance", 0.0, 1.0), ("confidence", 0.5, 1.0)):
-            value = getattr(self, name)
-            good = isinstance(value, int | float) and not isinstance(value, bool)
-            if not good or not low < value < high:
-                raise _wrong(name, f"a number between {low:g} and {high:g}", value)
-        for name, most in (("max_runs", 100_000), ("batch", 1000)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-                raise _wrong(name, f"a whole number from 1 to {most:,}", value)
+            if not getattr(self, name).strip():
+                raise InvalidValueError(f"search.{name} must be text, got none, {_EXAMPLE}.")
         Expression(self.event)
 
 
 def read_search(value: Any) -> SearchSpec | None:
     """The ``search`` block of a sweep; None where it has none.  Raises a LawsweepError."""
-    if value is None or isinstance(value, SearchSpec):
-        return value
-    names = [f.name for f in dataclasses.fields(SearchSpec)]
-    if not isinstance(value, Mapping):
-        raise InvalidValueError(f"search must be a mapping, {_EXAMPLE}; got {value!r}.")
-    for key in value:
-        if key not in names:
-            raise unknown_name("key", str(key), names, "search")
-    for key in ("axis", "event"):
-        if value.get(key) is None:
-            raise InvalidValueError(f"search needs {key}, {_EXAMPLE}; got {dict(value)!r}.")
-    return SearchSpec(**{k: v for k, v in value.items() if v is not None})
-
-
-def _wrong(name: str, expected: str, got: Any) -> InvalidValueError:
-    return InvalidValueError(f"search.{name} must be {expected}, got {got!r}. Change its value.")
+    if isinstance(value, Mapping):
+        value = {k: v for k, v in value.items() if v is not None}
+    return None if value is None else read_options(SearchSpec, value, "search")

@@ -8,12 +8,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from lawsweep.core import secrets
 from lawsweep.core.errors import InvalidValueError, StoreError, unknown_name
 from lawsweep.core.experiment import Experiment
+from lawsweep.core.options import check_options, read_options
 from lawsweep.core.registry import find_experiment
+from lawsweep.core.schema import Field
 from lawsweep.grid.plan import Plan
 from lawsweep.grid.plan_once import plan_once
 from lawsweep.grid.points import MAX_POINTS
@@ -29,25 +31,12 @@ class OnFailure:
     ``timeout_s``: seconds a single run may take before it becomes a ``timeout`` row.
     """
 
-    max_attempts: int = 3
-    stop_after: int = 10
-    timeout_s: float | None = None
+    max_attempts: Annotated[int, Field("attempts of a run", ge=1)] = 3
+    stop_after: Annotated[int, Field("alike failures", ge=0)] = 10
+    timeout_s: Annotated[float | None, Field("of a run", unit="s", gt=0, le=1e8)] = None
 
     def __post_init__(self) -> None:
-        for name, least in (("max_attempts", 1), ("stop_after", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise InvalidValueError(
-                    f"on_failure.{name} must be a whole number from {least}, got {value!r}."
-                )
-        late = self.timeout_s
-        if late is not None and (
-            isinstance(late, bool) or not isinstance(late, int | float) or not 0 < late <= 1e8
-        ):
-            raise InvalidValueError(
-                f"on_failure.timeout_s must be seconds above 0 (and at most 1e8), or null; "
-                f"got {late!r}."
-            )
+        check_options(self, "on_failure")
 
 
 class Url(str):
@@ -123,7 +112,7 @@ class Sweep:
                 **values,
                 "fits": tuple(_entries("fits", values.get("fits", ()))),
                 "figures": tuple(_entries("figures", values.get("figures", ()))),
-                "on_failure": _read_policy(values.get("on_failure", {})),
+                "on_failure": read_options(OnFailure, values.get("on_failure", {}), "on_failure"),
             },
         )
 
@@ -147,7 +136,9 @@ class Sweep:
         shown["experiment"] = "given"
         check_shapes({k: v for k, v in shown.items() if k in _SHAPES}, f"sweep {self.name}")
         secrets.learn_settings((self.executor, self.store))
-        object.__setattr__(self, "on_failure", _read_policy(self.on_failure))
+        object.__setattr__(
+            self, "on_failure", read_options(OnFailure, self.on_failure, "on_failure")
+        )
         if isinstance(self.search, SearchSpec):  # plain values, for the record
             object.__setattr__(self, "search", dataclasses.asdict(self.search))
         read_search(self.search)
@@ -278,17 +269,3 @@ def _entries(key: str, value: Any) -> list[Mapping[str, Any]]:
     if not isinstance(value, list | tuple) or not all(isinstance(v, Mapping) for v in value):
         raise InvalidValueError(f"{key} must be a list of mappings, got {value!r}.")
     return list(value)
-
-
-def _read_policy(value: Any) -> OnFailure:
-    names = [f.name for f in dataclasses.fields(OnFailure)]
-    if isinstance(value, OnFailure):
-        return value
-    if not isinstance(value, Mapping):
-        raise InvalidValueError(
-            f"on_failure must be a mapping of {', '.join(names)}, got {value!r}."
-        )
-    for key in value:
-        if key not in names:
-            raise unknown_name("key", str(key), names, "on_failure")
-    return OnFailure(**value)
