@@ -185,7 +185,7 @@ def test_a_lost_shard_is_named(n_cpus, tmp_path):
         while lost is None:
             assert time.monotonic() < end
             lost = next((e.lost for e in made.poll(0.5) if e.lost), None)
-    assert f"shard {n_cpus - 1} of {n_cpus} was lost" in lost
+    assert f"shard {n_cpus - 1} of {n_cpus} was lost" in str(lost)
     wait_for_free_cpus(n_cpus)
 
 

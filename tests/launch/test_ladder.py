@@ -11,7 +11,7 @@ import pytest
 from engine_toys import hungry, priced
 from toys import fusable, toy
 
-from lawsweep.core.outcome import Event, RunSpec
+from lawsweep.core.outcome import Event, Loss, Lost, RunSpec
 from lawsweep.core.protocols import Done
 from lawsweep.executors.serial import SerialExecutor
 from lawsweep.grid.plan import make_plan
@@ -26,6 +26,7 @@ from lawsweep.worker.execute import Batch
 from lawsweep.worker.memory import memory_share, planned_share, release_memory
 
 SLOT_BYTES = 4e9
+OOM = Lost(Loss.OUT_OF_MEMORY, "the node ran out of memory")
 
 
 class Cramped(SerialExecutor):
@@ -36,9 +37,9 @@ class Cramped(SerialExecutor):
 
     n_slots, slot_memory_bytes = 4, SLOT_BYTES
 
-    def __init__(self, killers=(), reason="oom: the node ran out of memory", always=False):
+    def __init__(self, killers=(), lost=OOM, always=False):
         super().__init__()
-        self.killers, self.reason, self.always = set(killers), reason, always
+        self.killers, self.lost, self.always = set(killers), lost, always
         self.waiting, self.tasks = deque(), []
 
     def submit(self, task):
@@ -50,7 +51,7 @@ class Cramped(SerialExecutor):
             return []
         task = self.waiting.popleft()
         if any(r.index in self.killers for r in task.runs) and (self.always or not task.whole_node):
-            return [Event(task.id, lost=self.reason)]
+            return [Event(task.id, lost=self.lost)]
         batch = Batch(self._experiment, task.runs, task.groups, memory_share=task.memory_share)
         return [Event(task.id, tuple(o for _ in task.runs for o in batch.step()), done=True)]
 
@@ -182,16 +183,17 @@ def test_without_a_cost_function_it_is_the_seeds_of_the_point(tmp_path):
 
 def test_the_ladder_rung_by_rung():
     ladder = Ladder(max_attempts=3)
-    assert [ladder.after_loss(1, "crashed: x") for _ in range(3)] == ["again", "again", "failed"]
-    assert [ladder.after_loss(2, "oom: x") for _ in range(2)] == ["apart", "oom"]
-    assert ladder.after_loss(3, "timeout: x") == "timeout"
-    crashes = [ladder.after_loss(6, r) for r in ("crashed: x", "crashed: x", "oom: x", "oom: x")]
+    crashed, oom = Loss.CRASHED, Loss.OUT_OF_MEMORY
+    assert [ladder.after_loss(1, crashed) for _ in range(3)] == ["again", "again", "failed"]
+    assert [ladder.after_loss(2, oom) for _ in range(2)] == ["apart", "oom"]
+    assert ladder.after_loss(3, Loss.TIMEOUT) == "timeout"
+    crashes = [ladder.after_loss(6, r) for r in (crashed, crashed, oom, oom)]
     assert crashes == ["again", "again", "apart", "oom"]  # it is tried apart whatever came before
-    assert Ladder(max_attempts=1).after_loss(1, "oom: x") == "oom"
-    assert [ladder.after_loss(4, r) for r in ("oom: x", "crashed: x", "oom: x")] == [
+    assert Ladder(max_attempts=1).after_loss(1, oom) == "oom"
+    assert [ladder.after_loss(4, r) for r in (oom, crashed, oom)] == [
         "apart", "apart", "oom",
     ]  # fmt: skip
-    nodes = [ladder.after_loss(5, "node: gone") for _ in range(NODE_LOSSES + 1)]
+    nodes = [ladder.after_loss(5, Loss.NODE) for _ in range(NODE_LOSSES + 1)]
     assert nodes == ["again"] * NODE_LOSSES + ["failed"]
 
 
@@ -202,7 +204,7 @@ def test_a_lost_node_is_no_attempt_of_its_runs(tmp_path):
         def poll(self, timeout_s):
             if self.waiting and self.n_losses < 5:
                 self.n_losses += 1
-                return [Event(self.waiting.popleft().id, lost="node: its node was lost")]
+                return [Event(self.waiting.popleft().id, lost=Lost(Loss.NODE, "its node was lost"))]
             return super().poll(timeout_s)
 
     plan = make_plan(toy, axes={"n": [1, 2, 3]})

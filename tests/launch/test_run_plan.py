@@ -8,7 +8,7 @@ import pytest
 from toys import faulty, toy
 
 from lawsweep.core.errors import StoreError
-from lawsweep.core.outcome import Event, Outcome
+from lawsweep.core.outcome import Event, Loss, Lost, Outcome
 from lawsweep.executors.serial import SerialExecutor
 from lawsweep.grid.plan import make_plan
 from lawsweep.grid.sweep import OnFailure
@@ -128,14 +128,17 @@ def test_a_full_disk_ends_the_launch_and_the_last_try_saves_the_rows(plan, tmp_p
     assert len(table.done(plan.run_ids)) == 6
 
 
+DIED = Lost(Loss.CRASHED, "it died")
+
+
 class CrashingExecutor(SerialExecutor):
     """Loses its worker whenever it meets a run in ``killers``, as a cluster would."""
 
     name = "crashing"
 
-    def __init__(self, killers, reason="crashed: it died", answers=False):
+    def __init__(self, killers, lost=DIED, answers=False):
         super().__init__()
-        self.killers, self.reason, self.answers = killers, reason, answers
+        self.killers, self.lost, self.answers = killers, lost, answers
         self.attempts: dict[int, list[int]] = {}
         self.tasks = deque()
 
@@ -151,7 +154,7 @@ class CrashingExecutor(SerialExecutor):
             self.attempts.setdefault(run.index, []).append(run.attempt)
             if run.index in self.killers:
                 heard = tuple(outcomes) if self.answers else ()
-                return [Event(task.id, heard, lost=self.reason)]
+                return [Event(task.id, heard, lost=self.lost)]
             outcomes.append(execute_run(self._experiment, run))
         return [Event(task.id, tuple(outcomes), done=True)]
 
@@ -191,7 +194,7 @@ def test_a_rerun_has_all_its_attempts_again(tmp_path):
 def test_hanging_workers_cost_only_their_own_run(tmp_path):
     table = ParquetTable(tmp_path, toy)
     plan = make_plan(toy, axes={"n": "range(1, 101)"})
-    executor = CrashingExecutor({30}, reason="timeout: killed")
+    executor = CrashingExecutor({30}, lost=Lost(Loss.TIMEOUT, "killed"))
     launch(plan, table, executor)
     rows = table.read(plan.run_ids).to_pylist()
     assert [i for i, r in enumerate(rows) if r["status"] != "ok"] == [30]
@@ -199,13 +202,13 @@ def test_hanging_workers_cost_only_their_own_run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("reason", "status", "tries"),
-    [("oom: the node ran out of memory", "oom", 2), ("timeout: killed", "timeout", 1)],
+    ("why", "status", "tries"),
+    [(Loss.OUT_OF_MEMORY, "oom", 2), (Loss.TIMEOUT, "timeout", 1)],
 )
-def test_the_reason_of_a_loss_becomes_the_status(tmp_path, reason, status, tries):
+def test_the_reason_of_a_loss_becomes_the_status(tmp_path, why, status, tries):
     table = ParquetTable(tmp_path, toy)
     plan = make_plan(toy, axes={"n": [1, 2, 3]})
-    executor = CrashingExecutor({1}, reason=reason, answers=True)
+    executor = CrashingExecutor({1}, lost=Lost(why), answers=True)
     launch(plan, table, executor, on_failure=OnFailure(max_attempts=2))
     row = table.read([plan.run_ids[1]]).to_pylist()[0]
     assert (row["status"], row["attempt"]) == (status, tries)
@@ -230,7 +233,7 @@ class SilentExecutor(SerialExecutor):
 
     def kill(self, task_id):
         self.killed.append(task_id)
-        self.events.append(Event(task_id, lost="timeout: it was killed"))
+        self.events.append(Event(task_id, lost=Lost(Loss.TIMEOUT, "it was killed")))
 
 
 def test_a_worker_that_never_answers_is_killed(tmp_path, monkeypatch):

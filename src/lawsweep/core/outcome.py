@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -77,18 +78,36 @@ class Outcome(NamedTuple):
     machine: Mapping[str, Any] | None = None
 
 
+class Loss(enum.Enum):
+    """Why a worker is gone.  The launch decides by it what becomes of runs without an answer."""
+
+    CRASHED = "crashed"  # its process died: a run of it may be to blame
+    OUT_OF_MEMORY = "oom"
+    NODE = "node"  # all of its node is gone: no run's fault
+    TIMEOUT = "timeout"  # it did not stop at its deadline, and was killed for it
+    KILLED = "killed"  # on request
+    SILENT = "ended without an answer"
+    UNABLE = "the worker could not run the batch"
+    RETIRED = "retired"  # ended after a run's deadline cut it off; the rest it never began
+    RETIRED_GROUP = "retired: timeout"  # likewise, and the deadline was that of a fused group
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A worker is gone, with what is known of it; ``str`` is what a row says."""
+
+    why: Loss
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.why.value}: {self.detail}" if self.detail else self.why.value
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
-    """News of a task: outcomes that arrived, that it ended, or that its worker was lost.
-
-    ``lost`` says why the worker is gone (``crashed: ...``, ``oom: ...``, ``node: ...`` where all of
-    its node is gone, ``timeout: ...``, ``killed``); the runner
-    decides what becomes of the runs that had not answered.  ``retired: ...``: the worker ended
-    after a deadline cut it off, with what it had finished told; the rest it never began, except
-    a group at the head of it where the deadline was the group's (``retired: timeout: ...``).
-    """
+    """News of a task: outcomes that arrived, that it ended, or that its worker was lost."""
 
     task_id: int
     outcomes: tuple[Outcome, ...] = ()
     done: bool = False
-    lost: str | None = None
+    lost: Lost | None = None

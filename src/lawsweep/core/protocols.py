@@ -42,7 +42,7 @@ class Executor(Protocol):
         """Take a task; it starts when a slot is free.
 
         One that is ``in_process`` raises InvalidValueError for a task with a deadline.  The others
-        end a worker that was cut off at one, and say so (``Event.lost``, ``retired: ...``).
+        end a worker that was cut off at one, and say so (``Loss.RETIRED``).
         """
 
     def poll(self, timeout_s: float) -> list[Event]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from lawsweep.core.errors import InvalidValueError, refuse_deadline
 from lawsweep.core.experiment import Experiment
-from lawsweep.core.outcome import Event, Outcome, Task
+from lawsweep.core.outcome import Event, Loss, Lost, Outcome, Task
 from lawsweep.core.protocols import MAX_FUSED
 from lawsweep.worker.execute import Batch, n_threads
 from lawsweep.worker.process_state import ProcessState, borrowed
@@ -114,7 +114,7 @@ class SerialExecutor:
         """Drop what is left of a task."""
         if any(task.id == task_id for task, _ in self._queue):
             self._queue = deque((t, b) for t, b in self._queue if t.id != task_id)
-            self._events.append(Event(task_id, lost="killed"))
+            self._events.append(Event(task_id, lost=Lost(Loss.KILLED)))
 
     def describe(self) -> Mapping[str, Any]:
         """Facts for the provenance record."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Literal
 
-from lawsweep.core.outcome import Status
+from lawsweep.core.outcome import Loss, Status
 
 # A node that goes is no run's fault, so it does not count as one of its attempts; but a run that
 # takes every node along must end some day.
@@ -29,13 +29,13 @@ class Ladder:
         self._node_losses: Counter[int] = Counter()
         self._apart: set[int] = set()
 
-    def after_loss(self, run: int, reason: str) -> Again | Status:
+    def after_loss(self, run: int, why: Loss) -> Again | Status:
         """Its worker was lost."""
-        if reason.startswith("timeout"):
+        if why is Loss.TIMEOUT:
             return "timeout"
-        if reason.startswith("oom"):
+        if why is Loss.OUT_OF_MEMORY:
             return self.after_oom(run)
-        if reason.startswith("node"):
+        if why is Loss.NODE:
             self._node_losses[run] += 1
             return self._once_more(run) if self._node_losses[run] <= NODE_LOSSES else "failed"
         self._crashes[run] += 1

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from lawsweep.core.errors import refuse_deadline
-from lawsweep.core.outcome import FAILURES, Event, Outcome, RunSpec, Task
+from lawsweep.core.outcome import FAILURES, Event, Loss, Lost, Outcome, RunSpec, Task
 from lawsweep.core.protocols import Done, Executor, Table
 from lawsweep.core.secrets import hide
 from lawsweep.grid.plan import Plan
@@ -212,24 +212,24 @@ class Launch:
                 self._record(outcome)
         if event.lost is not None or event.done:
             del self._flights[event.task_id]
-            if event.lost is not None and event.lost.startswith("retired"):
-                self._retired(event.lost, flight)
+            lost = event.lost or Lost(Loss.SILENT)
+            if lost.why in (Loss.RETIRED, Loss.RETIRED_GROUP):
+                self._retired(lost, flight)
                 return
             if event.lost is not None and flight.longest > 1 and flight.waiting:
-                self._fused_failed(event.lost, lost=True)
-            reason = hide(event.lost or "ended without an answer")
-            self._lost(list(flight.waiting.values()), reason, flight)
+                self._fused_failed(str(lost), lost=True)
+            self._lost(list(flight.waiting.values()), lost, flight)
 
-    def _retired(self, reason: str, flight: Flight) -> None:
+    def _retired(self, lost: Lost, flight: Flight) -> None:
         """A worker was ended after a deadline; what it had not begun goes elsewhere as it was."""
         groups = flight.groups_left()
-        if "timeout: " in reason:  # a group's own, so its runs go alone
-            self._fused_failed(reason.partition(": ")[2])
+        if lost.why is Loss.RETIRED_GROUP:  # so its runs go alone
+            self._fused_failed(f"timeout: {lost.detail}")
             groups = (*(1,) * groups[0], *groups[1:]) if groups else ()
         if flight.waiting:
             self.backlog.put_back(list(flight.waiting.values()), groups)
 
-    def _lost(self, runs: list[RunSpec], reason: str, flight: Flight) -> None:
+    def _lost(self, runs: list[RunSpec], lost: Lost, flight: Flight) -> None:
         """A worker died.  Only a run that was alone in its batch is to blame for it.
 
         A batch reports now and then, so which of its unanswered runs was under way is not known:
@@ -242,10 +242,11 @@ class Launch:
             return
         for run in runs:
             # The memory model learns of it; not from a run that had all of a node.
-            if reason.startswith("oom") and not flight.whole_node and self._on_cpu:
+            out_of_memory = lost.why is Loss.OUT_OF_MEMORY
+            if out_of_memory and not flight.whole_node and self._on_cpu:
                 had = max(flight.memory_bytes, self.executor.slot_memory_bytes)
                 self.costs.ran_out(run.index, had)
-            verdict = self._ladder.after_loss(run.index, reason)
+            verdict = self._ladder.after_loss(run.index, lost.why)
             if verdict == "again":
                 self.backlog.put_back([run._replace(attempt=run.attempt + 1)])
             elif verdict == "apart":
@@ -255,7 +256,7 @@ class Launch:
                     Outcome(
                         index=run.index,
                         status=verdict,
-                        error=f"worker lost: {reason}",
+                        error=hide(f"worker lost: {lost}"),
                         attempt=run.attempt,
                         started_at=time.time(),
                     )

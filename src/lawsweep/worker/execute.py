@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lawsweep.core.errors import Infeasible, InvalidValueError
 from lawsweep.core.experiment import Experiment
-from lawsweep.core.outcome import Outcome, RunSpec, Status
+from lawsweep.core.outcome import Loss, Lost, Outcome, RunSpec, Status
 from lawsweep.core.schema import printable
 from lawsweep.core.secrets import hide
 from lawsweep.worker.computing import computing
@@ -60,8 +60,8 @@ class Batch:
     A piece of several runs goes through the experiment's fused form.  Where that fails as a
     whole its runs are queued alone, so that a bad one never costs its neighbours.
 
-    ``spoiled`` says that a deadline cut the last piece off: at any line, in the middle of an import
-    or of a lock's release, so nothing else is to be executed in this process.
+    ``spoiled`` is there once a deadline has cut a piece off: that was at any line, in an import or
+    a lock's release, so nothing else is to be executed in this process.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Batch:
         self._pieces = deque([*(p for p in pieces if p), *((run,) for run in left)])
         self._fused_error: str | None = None
         self._told = False
-        self.spoiled: str | None = None
+        self.spoiled: Lost | None = None
 
     def __len__(self) -> int:
         return len(self._pieces)
@@ -105,15 +105,15 @@ class Batch:
         if len(piece) == 1:
             outcome = execute_run(self._experiment, piece[0], self._device, self._timeout_s, state)
             if outcome.status == "timeout":
-                self.spoiled = "a run was cut off at its deadline"
+                self.spoiled = Lost(Loss.RETIRED, "a run was cut off at its deadline")
             if self._fused_error:
                 outcome = outcome._replace(fused_error=self._fused_error)
                 self._fused_error = None
             return (outcome,)
         found = execute_group(self._experiment, piece, self._device, self._timeout_s, state)
         if isinstance(found, str):
-            if found.startswith("timeout"):
-                self.spoiled = found
+            if found.startswith("timeout: "):
+                self.spoiled = Lost(Loss.RETIRED_GROUP, found.removeprefix("timeout: "))
             self._fused_error = found
             self._pieces.extendleft((run,) for run in reversed(piece))
             return ()

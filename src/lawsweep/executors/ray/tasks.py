@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from lawsweep.core.code.clashes import refuse_clashes
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.experiment import Experiment
-from lawsweep.core.outcome import Event, Task
+from lawsweep.core.outcome import Event, Loss, Lost, Task
 from lawsweep.core.protocols import MAX_FUSED
 from lawsweep.core.secrets import HIDDEN, learn_settings
 from lawsweep.executors.ray import sharded
@@ -75,7 +75,7 @@ class RayExecutor:
         self.device = "cuda" if self._needs.gpus > 0 else "cpu"
         self._ray: Any = None
         self._flights: dict[Any, Task] = {}
-        self._killed: dict[int, str] = {}
+        self._killed: set[int] = set()
         self._lost_some = False
         self._apart: set[Any] = set()  # waiting for a node to themselves
         self._last_news = time.monotonic()
@@ -226,12 +226,12 @@ class RayExecutor:
         except self._ray.exceptions.RayError as error:
             self._lost_some = True
             del self._flights[generator]
-            return Event(task.id, lost=self._killed.pop(task.id, None) or self._reason(error))
-        if isinstance(found, str):
+            return Event(task.id, lost=self._loss(task, error))
+        if isinstance(found, Lost):
             # It waits for this; that it ends says nothing about its runs, and leaves no logs.
             del self._flights[generator]
             self._ray.cancel(generator, force=True)
-            return Event(task.id, lost=f"retired: {found}")
+            return Event(task.id, lost=found)
         if found is None:
             # Workers of this Ray load numerical libraries by themselves: then Ray has to say with
             # how many threads, before they start.
@@ -242,27 +242,30 @@ class RayExecutor:
             return None  # it has not begun
         return Event(task.id, found)
 
-    def _reason(self, error: Exception) -> str:
+    def _loss(self, task: Task, error: Exception) -> Lost:
+        if task.id in self._killed:
+            self._killed.remove(task.id)
+            return Lost(Loss.TIMEOUT, "it did not stop at its deadline and was killed")
         exceptions = self._ray.exceptions
         if isinstance(error, exceptions.OutOfMemoryError):
-            return "oom: the node ran out of memory"
+            return Lost(Loss.OUT_OF_MEMORY, "the node ran out of memory")
         if isinstance(error, exceptions.RayTaskError):
             last = str(error).strip().splitlines()[-1]
-            return f"the worker could not run the batch: {last}"
+            return Lost(Loss.UNABLE, last)
         if isinstance(error, exceptions.WorkerCrashedError):
-            return "crashed: the worker process died (killed, aborted or exited)"
+            return Lost(Loss.CRASHED, "the worker process died (killed, aborted or exited)")
         node_losses = (
             exceptions.NodeDiedError, exceptions.ObjectLostError, exceptions.LocalRayletDiedError,
         )  # fmt: skip
         if isinstance(error, node_losses):
-            return f"node: its node was lost ({type(error).__name__})"
-        return f"crashed: {type(error).__name__}"
+            return Lost(Loss.NODE, f"its node was lost ({type(error).__name__})")
+        return Lost(Loss.CRASHED, type(error).__name__)
 
     def kill(self, task_id: int) -> None:
         """Kill the worker of a task that went past its deadline."""
         for generator, task in self._flights.items():
             if task.id == task_id:
-                self._killed[task_id] = "timeout: it did not stop at its deadline and was killed"
+                self._killed.add(task_id)
                 self._ray.cancel(generator, force=True)
 
     def describe(self) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lawsweep.core.experiment import Experiment
-from lawsweep.core.outcome import Outcome, RunSpec
+from lawsweep.core.outcome import Lost, Outcome, RunSpec
 from lawsweep.executors.ray import sharded
 from lawsweep.worker.execute import Batch
 from lawsweep.worker.process_state import ProcessState
@@ -26,10 +26,10 @@ def run_batch(
     device: str,
     shards: Mapping[str, Any] | None = None,
     memory_share: float = 1.0,
-) -> Iterator[tuple[Outcome, ...] | str]:
+) -> Iterator[tuple[Outcome, ...] | Lost]:
     """Say that it began, then execute and report.
 
-    A text instead of outcomes says why this process is to be ended, and is the last.
+    A loss instead of outcomes says why this process is to be ended, and is the last.
     """
     yield ()
     with sharded.installed(shards):

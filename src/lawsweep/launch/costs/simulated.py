@@ -19,7 +19,7 @@ import numpy as np
 
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.experiment import Experiment
-from lawsweep.core.outcome import Event, Outcome, RunSpec, Task
+from lawsweep.core.outcome import Event, Loss, Lost, Outcome, RunSpec, Task
 
 REPORT_S = 0.25  # a simulated worker reports as often as a real one (executors/ray_worker)
 _REPORT, _LOSS, _BACK = range(3)
@@ -230,7 +230,7 @@ class SimulatedExecutor:
             running = self._running[task_id]
             self.destroyed_s += at - running.since
             self._end(task_id, running)
-            events.append(Event(task_id, lost="node: it is gone"))
+            events.append(Event(task_id, lost=Lost(Loss.NODE, "it is gone")))
         self._note(at + self.cluster.away_s, _BACK, which)
         return events
 
