@@ -28,7 +28,9 @@ from lawsweep.kernels.network import networks
 from lawsweep.kernels.ntk import limits as ntk_theory
 from lawsweep.kernels.ntk import rank as ntk_rank
 from lawsweep.kernels.ntk import wide as infinite_width
+from lawsweep.kernels.optimise import methods as optimise_methods
 from lawsweep.kernels.optimise import minimise
+from lawsweep.kernels.optimise.objective import Objective
 from lawsweep.kernels.training import checked as train_inputs
 from lawsweep.kernels.training import losses as train_losses
 from lawsweep.kernels.training import optimisers as train_optimizers
@@ -67,8 +69,9 @@ KERNELS = [
      lambda s: eigmin_batched.smallest_eigenvalues_batched(EYE[None][:0], starts=[], solver=s)),
     (infinite_width.infinite_width, "parameterisation", "parameterisation", "ntk",
      lambda s: infinite_width.infinite_width(EYE, (3, 2, 1), RELU, parameterisation=s)),
-    (minimise.minimise, "solver", "solver", "newton_cg",
-     lambda s: minimise.minimise(Bowl(), EYE, solver=s)),
+    (minimise.minimise, "method", "method", "newton_cg",
+     lambda s: minimise.minimise(Bowl(), EYE, method=s)),
+    (optimise_methods.method, "name", "method", "lbfgs", optimise_methods.method),
     (networks.weight_sds, "parameterisation", "parameterisation", "standard",
      lambda s: networks.weight_sds((2, 2, 1), parameterisation=s)),
     (networks.init_weights, "parameterisation", "parameterisation", "standard",
@@ -113,20 +116,11 @@ KERNELS = [
 ]  # fmt: skip
 
 
-class Bowl:
+class Bowl(Objective):
     """|x|^2/2, an objective that the minimiser is done with at once."""
 
     def value_gradient(self, x):
         return 0.5 * x.square().sum(-1), x
-
-    def hessian_product(self, x):
-        return lambda p: p
-
-    def retract(self, x, step):
-        return x + step
-
-    def take(self, index):
-        return self
 
 
 def ident(case):
@@ -147,9 +141,15 @@ LABELS = {
     ("LowestEigenvalues", "solver"), ("MinEigenvalue", "solver"), ("Pair", "solver"),
     ("KernelEnd", "reason"), ("NtkShards", "device"), ("checked", "what"), ("drawn", "what"),
     ("unknown", "what"), ("check_name", "what"), ("named", "what"),
+    ("from_folder", "what"), ("from_folder", "package"),
 }  # fmt: skip
 # Names that the function hands to one that is walked, before anything is done with them.
-HANDED_ON = {("blocks", "loss"), ("Block", "loss"), ("bounded", "act_name")}
+HANDED_ON = {
+    ("blocks", "loss"),
+    ("Block", "loss"),
+    ("bounded", "act_name"),
+    ("from_folder", "name"),
+}
 
 
 def kernel_functions():

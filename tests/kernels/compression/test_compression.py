@@ -201,7 +201,7 @@ def test_zero_rows_stay_and_say_nothing():
     assert float(h[4:8, :4].abs().max()) == 0.0
     p = torch.ones_like(x)
     assert torch.allclose(tested.hessian_product(x)(p)[0], h @ p[0], rtol=1e-12, atol=1e-12)
-    assert torch.equal(tested.retract(x, p)[0, 4:8], torch.zeros(4, dtype=torch.float64))
+    assert torch.equal(tested.move(x, p).point[0, 4:8], torch.zeros(4, dtype=torch.float64))
 
 
 def test_retraction_is_the_step_to_first_order():
@@ -209,7 +209,7 @@ def test_retraction_is_the_step_to_first_order():
     x = torch.from_numpy(v).flatten(1)
     p = torch.from_numpy(np.random.default_rng(2).standard_normal(x.shape))
     errors = [
-        float((loss(w, alpha).retract(x, h * p) - x - h * p).abs().max()) for h in (1e-3, 1e-4)
+        float((loss(w, alpha).move(x, h * p).point - x - h * p).abs().max()) for h in (1e-3, 1e-4)
     ]
     assert errors[0] < 1e-4
     assert errors[1] < errors[0] / 80  # second order: a factor of 100
@@ -222,7 +222,7 @@ def test_retraction_of_a_rotation_turns_without_stretching():
     frame = simplex_frame(3, torch.eye(6, dtype=torch.float64))
     step = 0.5 * frame @ torch.from_numpy(a - a.T)
     tested = SimplifiedLoss(1.0, 6, SIGNS[1:])
-    moved = tested.retract(frame.reshape(1, -1), step.reshape(1, -1)).reshape(3, 6)
+    moved = tested.move(frame.reshape(1, -1), step.reshape(1, -1)).point.reshape(3, 6)
     straight = frame + step
     bent = float((moved @ moved.T - frame @ frame.T).abs().max())
     assert bent < 0.1 * float((straight @ straight.T - frame @ frame.T).abs().max())
@@ -235,19 +235,19 @@ def test_directions_turn_as_the_rows_do():
     a = rng.standard_normal((6, 6))
     x = torch.stack([frame, 2.0 * frame]).flatten(1)
     step, p, q = (torch.from_numpy(rng.standard_normal(x.shape)) for _ in range(3))
-    there = tested.transport(x, step, p)
-    assert torch.allclose(tested.transport(x, step, there, True), p, rtol=0, atol=1e-13)
+    turn = tested.move(x, step).turn
+    assert torch.allclose(turn.back(turn.forth(p)), p, rtol=0, atol=1e-13)
     # A rotation of space: all products of rows of p and q stay.
-    turned = [tested.transport(x, step, y).reshape(2, 3, 6) for y in (p, q)]
+    turned = [turn.forth(y).reshape(2, 3, 6) for y in (p, q)]
     plain = [y.reshape(2, 3, 6) for y in (p, q)]
     assert torch.allclose(turned[0] @ turned[1].mT, plain[0] @ plain[1].mT, rtol=0, atol=1e-12)
     # Of a small step that turns the rows, it is the turn that the retraction makes: what is left
     # of the step is of second order, and so is the damping's share of it.
     errors = []
     for h in (1e-2, 1e-3):
-        turn = h * x[:1].reshape(3, 6) @ torch.from_numpy(a - a.T)
-        straight = tested.transport(x[:1], turn.reshape(1, -1), x[:1])
-        errors.append(float((straight - tested.retract(x[:1], turn.reshape(1, -1))).norm()) / h)
+        small = h * x[:1].reshape(3, 6) @ torch.from_numpy(a - a.T)
+        move = tested.move(x[:1], small.reshape(1, -1))
+        errors.append(float((move.turn.forth(x[:1]) - move.point).norm()) / h)
     assert max(errors) < 0.02 * float(np.linalg.norm(a - a.T))
 
 

@@ -52,7 +52,7 @@ def test_oriented_frames_have_the_derivatives_of_their_loss():
     z = z - 0.5 * (z @ q.mT + q @ z.mT) @ q  # tangent
     t = z.flatten(1)
     h = 1e-4
-    plus, minus = (frames.value_gradient(frames.retract(x, a * t))[0] for a in (h, -h))
+    plus, minus = (frames.value_gradient(frames.move(x, a * t).point)[0] for a in (h, -h))
     # The polar retraction is second order: the curve's second derivative is the Hessian's.
     assert torch.allclose((plus - minus) / (2 * h), (gradient * t).sum(-1), rtol=1e-6, atol=1e-9)
     bend = (plus + minus - 2 * value) / h**2

@@ -28,21 +28,22 @@ from lawsweep.kernels.data import sampling
 from lawsweep.kernels.data.target_rows import target_rows
 from lawsweep.kernels.gaussian.arccos import RELU
 from lawsweep.kernels.optimise.minimise import Reason, minimise
+from lawsweep.kernels.optimise.objective import Move, Objective
 
 OPTIONS = {"scale": 1.0, "tol": 1e-10, "max_iterations": 300}
 
 
-def simplified(m, d, n_restarts, solver=None, seed=0, signs=None):
+def simplified(m, d, n_restarts, method=None, seed=0, signs=None):
     signs = torch.ones(n_restarts, m, dtype=torch.float64) if signs is None else signs
     starts = random_starts(np.random.default_rng(seed), len(signs), m, d, 1.0)
-    found = solve(SimplifiedLoss(1.0, d, signs), starts, solver=solver, **OPTIONS)
+    found = solve(SimplifiedLoss(1.0, d, signs), starts, method=method, **OPTIONS)
     return found, RELU.mean_factor(d) + found.result.loss
 
 
-@pytest.mark.parametrize("solver", ["newton", "newton_cg"])
+@pytest.mark.parametrize("method", ["newton", "newton_cg"])
 @pytest.mark.parametrize(("m", "d"), [(1, 1), (1, 4), (2, 5), (3, 2), (5, 10), (8, 7), (10, 20)])
-def test_every_restart_reaches_the_frame(m, d, solver):
-    found, loss = simplified(m, d, 4, solver)
+def test_every_restart_reaches_the_frame(m, d, method):
+    found, loss = simplified(m, d, 4, method)
     assert set(found.result.reason) == {Reason.CONVERGED}
     # J is 0.16 or less, and each of its sums is right to some 1e-16.
     assert torch.allclose(loss, torch.full_like(loss, limit_loss(1.0, d, m)), rtol=0, atol=1e-14)
@@ -62,38 +63,35 @@ def test_every_restart_reaches_the_frame_in_many_dimensions(m, d):
     assert found.agreement.n_agreeing == 4
 
 
-class Plain:
-    """An objective without its turns: minimised as any other."""
+class Counted(Objective):
+    """A loss that counts its Hessians; with ``turns`` False its moves do not say how they turn."""
 
-    def __init__(self, loss, counts):
-        self.loss, self.counts = loss, counts
-        self.value_gradient, self.retract = loss.value_gradient, loss.retract
-        self.hessian_product = loss.hessian_product
+    def __init__(self, loss, turns, counts):
+        self.loss, self.turns, self.counts = loss, turns, counts
+
+    def value_gradient(self, x):
+        return self.loss.value_gradient(x)
 
     def take(self, index):
-        return Plain(self.loss.take(index), self.counts)
+        return Counted(self.loss.take(index), self.turns, self.counts)
 
     def hessian(self, x):
         self.counts.append(len(x))
         return self.loss.hessian(x)
 
-
-class Turned(Plain):
-    """As Plain, with them."""
-
-    def take(self, index):
-        return Turned(self.loss.take(index), self.counts)
-
-    def transport(self, *args):
-        return self.loss.transport(*args)
+    def move(self, x, step):
+        move = self.loss.move(x, step)
+        return move if self.turns else Move(move.point)
 
 
 def walked(loss, starts, scale):
     """The ends of plain steps and of steps that turn, and how many Hessians each took."""
     ends, counts = [], []
-    for kind in (Plain, Turned):
+    for turns in (False, True):
         counted = []
-        ends.append(minimise(kind(loss, counted), starts, scale=scale, max_iterations=300))
+        ends.append(
+            minimise(Counted(loss, turns, counted), starts, scale=scale, max_iterations=300)
+        )
         assert set(ends[-1].reason) == {Reason.CONVERGED}
         counts.append(sum(counted))
     return ends, counts

@@ -42,7 +42,7 @@ from lawsweep.kernels.compression.theory import (
     target_moments,
 )
 from lawsweep.kernels.data.sampling import DTYPES
-from lawsweep.kernels.optimise.minimise import Result, Solver
+from lawsweep.kernels.optimise.minimise import Result
 from lawsweep.kernels.optimise.restarts import by_risk, split, turned
 
 DENSE_REDUCED = 2000
@@ -176,13 +176,12 @@ def _minimise(
     # For a frame that exists the bound L* proves an optimum; no Hessian's eigenvalues are needed.
     known = type(objective) is SimplifiedLoss and params.objective != "simplified_mean"
     known &= frame_holds(params.n_compressed, params.input_dim, kernel_of(params))
-    auto: Solver | None = "newton_cg" if known else None
-    chosen: Solver | None
+    auto = "newton_cg" if known else None
     if isinstance(objective, ReducedLoss) and params.objective == "population":
         # The theory's own problem, not what ``solver`` speaks of.  Its orientation is soft by
         # differences of E_N's eigenvalues, so conjugate gradients need very many products.
         unknowns = params.n_compressed * params.input_dim
-        chosen = "newton" if unknowns <= DENSE_REDUCED else "newton_cg"
+        chosen: str | None = "newton" if unknowns <= DENSE_REDUCED else "newton_cg"
     elif params.solver == "auto" and params.objective == "population":
         sizes = (params.n_target or 0, params.n_compressed, params.input_dim)
         chosen = "newton" if dense_pays(*sizes) else "newton_cg"
@@ -195,7 +194,7 @@ def _minimise(
         scale=scale,
         tol=tolerance(params),
         max_iterations=params.max_iterations,
-        solver=chosen,
+        method=chosen,
     )
 
 

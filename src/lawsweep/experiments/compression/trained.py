@@ -65,7 +65,7 @@ def trained(params: Params, seed: int, device: str) -> Metrics:
             scale=scale,
             tol=tolerance(params),
             max_iterations=params.max_iterations,
-            solver=None if params.solver == "auto" else params.solver,
+            method=None if params.solver == "auto" else params.solver,
         )
         losses.append(loss)
         parts.append(result)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import importlib
+import pkgutil
 from collections.abc import Iterable, Mapping
+from types import ModuleType
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -29,3 +32,14 @@ def named(what: str, name: str, table: Mapping[str, T]) -> T:
     if name not in table:
         raise unknown(what, name, table)
     return table[name]
+
+
+def in_folder(path: Iterable[str]) -> tuple[str, ...]:
+    """The names of the modules in a package's ``__path__``, sorted; none is imported."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(path)))
+
+
+def from_folder(what: str, name: str, package: str, path: Iterable[str]) -> ModuleType:
+    """The module that a package's folder holds under that name; ValueError where it holds none."""
+    check_name(what, name, in_folder(path))
+    return importlib.import_module(f"{package}.{name}")

@@ -20,14 +20,15 @@ from lawsweep.kernels.compression.objective import Rows
 from lawsweep.kernels.compression.population import PopulationLoss
 from lawsweep.kernels.compression.theory import frame_constant, frame_norm, simplex_frame
 from lawsweep.kernels.optimise.minimise import Result, minimise
+from lawsweep.kernels.optimise.objective import Move, Objective
 
 
 def _symmetric(a: Tensor) -> Tensor:
     return 0.5 * (a + a.mT)
 
 
-class OrientedFrames:
-    """-H(Q) over R orientations Q (R, n, d) as an Objective; points are Q flattened.
+class OrientedFrames(Objective):
+    """-H(Q) over R orientations Q (R, n, d); points are Q flattened.
 
     Derivatives are those on the Stiefel manifold of the embedded metric: with P(Z) = Z -
     sym(Z Q^T) Q, the gradient is P(G) and the Hessian Z -> P(E[Z] - sym(G Q^T) Z) on tangent Z
@@ -40,14 +41,10 @@ class OrientedFrames:
         self.shape = (simplex.shape[1], loss.d)
         self.size = float(loss.size.max())
 
-    def take(self, index: Tensor) -> OrientedFrames:
-        """All orientations share the target."""
-        return self
-
-    def retract(self, x: Tensor, step: Tensor) -> Tensor:
+    def move(self, x: Tensor, step: Tensor) -> Move:
         """The orthonormal rows nearest to Q + step."""
         left, _, right = torch.linalg.svd((x + step).reshape(-1, *self.shape), full_matrices=False)
-        return (left @ right).flatten(1)
+        return Move((left @ right).flatten(1))
 
     def _rows(self, q: Tensor) -> Rows:
         v = self.simplex @ q

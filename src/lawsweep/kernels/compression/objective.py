@@ -5,13 +5,15 @@ J(v) = -2 sum_j s_j h(v_j) + sum_jl s_j s_l k(v_j, v_l); see ``compression.py`` 
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lawsweep.kernels.gaussian.arccos import HomogeneousKernel, unit
+from lawsweep.kernels.optimise.objective import Move, Objective
 
 # A row below this part of the target's size, and still shrinking fast, has collapsed to zero.
 COLLAPSE = 1e-9
@@ -76,15 +78,34 @@ class Rows:
         return p - (self.unit * p).sum(-1, keepdim=True) * self.unit
 
 
-def turning(rows: Rows, p: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The rotation nearest to a step: Q and omega of ``rotation``, and e^omega - I."""
-    basis, omega = rotation(rows.v, p)
-    eye = torch.eye(omega.shape[-1], dtype=omega.dtype, device=omega.device)
-    return basis, omega, torch.matrix_exp(omega) - eye
+@dataclass(frozen=True)
+class RowTurn:
+    """Directions of rows (R, M, d) turned by I + Q (e^omega - I) Q^T (``rotation``): a Turn."""
+
+    basis: Tensor
+    turned: Tensor
+
+    def forth(self, p: Tensor) -> Tensor:
+        """Directions (R, M d) turned as the rows are."""
+        return self._apply(p, self.turned)
+
+    def back(self, p: Tensor) -> Tensor:
+        """And turned back."""
+        return self._apply(p, self.turned.mT)
+
+    def take(self, index: Tensor) -> RowTurn:
+        """Of those restarts alone."""
+        return RowTurn(self.basis[index], self.turned[index])
+
+    def _apply(self, p: Tensor, turned: Tensor) -> Tensor:
+        q = p.reshape(len(p), -1, self.basis.shape[1])
+        return (q + q @ self.basis @ turned @ self.basis.mT).flatten(1)
 
 
-def turn(rows: Rows, p: Tensor, size: Tensor) -> Tensor:
-    """The rows a step p leads to: its rotating part turns all rows, the rest is added.
+def turn(rows: Rows, p: Tensor, size: Tensor) -> tuple[Tensor, RowTurn]:
+    """The rows a step p leads to, and how they turned.
+
+    Its rotating part turns all rows, the rest is added.
 
     A loss changes little when all rows turn together, so its valleys are arcs and a straight step
     leaves them (ten times more steps, measured).  ``rotation`` fits the step by v Omega,
@@ -95,18 +116,19 @@ def turn(rows: Rows, p: Tensor, size: Tensor) -> Tensor:
     row is zero.  A row that wants to be zero gets there by tenths, and once below COLLAPSE of
     ``size`` (R,) it is set to zero, where the caller finds it.
     """
-    basis, omega, turned = turning(rows, p)
+    basis, omega = rotation(rows.v, p)
+    turned = torch.matrix_exp(omega) - torch.eye(omega.shape[-1], dtype=p.dtype, device=p.device)
     v = rows.v + p - rows.v @ basis @ omega @ basis.mT
     missing = (0.1 * rows.norm - (v * rows.unit).sum(-1)).clamp_min(0.0)
     v = v + missing.unsqueeze(-1) * rows.unit
     small = v.norm(dim=-1) < COLLAPSE * size.unsqueeze(-1)
     gone = ~rows.alive | (small & (missing > 0))
     v = v + v @ basis @ turned @ basis.mT
-    return torch.where(gone.unsqueeze(-1), torch.zeros_like(v), v)
+    return torch.where(gone.unsqueeze(-1), torch.zeros_like(v), v), RowTurn(basis, turned)
 
 
-class HomogeneousObjective(ABC):
-    """J(v) = -2 sum_j s_j h(v_j) + sum_jl s_j s_l k(v_j, v_l) over restarts: an Objective.
+class HomogeneousObjective(Objective):
+    """J(v) = -2 sum_j s_j h(v_j) + sum_jl s_j s_l k(v_j, v_l) over restarts.
 
     ``signs``: (R, M) of +-1; ``size``: sum_i |alpha_i||w_i|, which rows are measured by: a number,
     or one a restart, (R,).  Points
@@ -151,7 +173,7 @@ class HomogeneousObjective(ABC):
             self._taken = (key, part)
         return self._taken[1]
 
-    def _select(self, index: Tensor) -> None:  # noqa: B027  (nothing to do where all is shared)
+    def _select(self, index: Tensor) -> None:
         """Keep only what belongs to the restarts ``index``; called on a copy of self."""
 
     def value_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -201,15 +223,10 @@ class HomogeneousObjective(ABC):
 
         return product
 
-    def retract(self, x: Tensor, step: Tensor) -> Tensor:
+    def move(self, x: Tensor, step: Tensor) -> Move:
         """The point a step leads to, see ``turn``; a row below COLLAPSE is set to zero."""
-        return turn(Rows(x, self.shape), step.reshape(-1, *self.shape), self.size).flatten(1)
-
-    def transport(self, x: Tensor, step: Tensor, p: Tensor, back: bool = False) -> Tensor:
-        """Directions p (R, M d) at x turned with the step's rotation; ``back``: turned back."""
-        rows, q = Rows(x, self.shape), p.reshape(-1, *self.shape)
-        basis, _, turned = turning(rows, step.reshape(-1, *self.shape))
-        return (q + q @ basis @ (turned.mT if back else turned) @ basis.mT).flatten(1)
+        v, turned = turn(Rows(x, self.shape), step.reshape(-1, *self.shape), self.size)
+        return Move(v.flatten(1), turned)
 
     def _pairs(self, rows: Rows) -> tuple[Tensor, Tensor, Tensor]:
         """Cosines, sines and arcsines of the compressed rows, (R, M, M); the diagonal is exact."""

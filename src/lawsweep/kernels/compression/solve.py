@@ -16,14 +16,13 @@ from lawsweep.kernels.compression.theory import frame_norm, optimal_frame
 from lawsweep.kernels.gaussian.arccos import RELU, HomogeneousKernel, unit
 from lawsweep.kernels.optimise.minimise import (
     Agreement,
-    Objective,
     Reason,
     Result,
-    Solver,
     agreement,
     loss_noise,
     minimise,
 )
+from lawsweep.kernels.optimise.objective import Objective
 
 # Losses of restarts closer than this part of |J| are the same minimum: a minimum found to a
 # gradient of 1e-10 of its scale is off in loss by about 1e-20/(smallest curvature), far less.
@@ -95,12 +94,12 @@ def solve(
     scale: float | Tensor,
     tol: float,
     max_iterations: int,
-    solver: Solver | None = None,
+    method: str | None = None,
 ) -> Compression:
     """Minimise from ``starts`` (R, M, d) and compare the restarts.
 
     ``scale`` = sum_i |alpha_i||w_i| is the size of the gradient's terms; a restart converges at
-    |gradient| <= tol * scale.  ``solver`` None: newton up to DENSE_UNKNOWNS, else newton_cg.
+    |gradient| <= tol * scale.  ``method`` None: newton up to DENSE_UNKNOWNS, else newton_cg.
     A restart that lost a row (Reason.COLLAPSED) is never an answer: there J has a kink, and that
     it is a minimum has not been shown.
     """
@@ -111,7 +110,7 @@ def solve(
         scale=scale,
         tol=tol,
         max_iterations=max_iterations,
-        solver=solver,
+        method=method,
     )
     return choose(result, starts[0].shape, objective.signs, scale)
 
@@ -124,16 +123,16 @@ def minimise_rows(
     scale: float | Tensor,
     tol: float,
     max_iterations: int,
-    solver: Solver | None = None,
+    method: str | None = None,
 ) -> Result:
     """``minimise`` from points (R, n) that begin with ``n_rows`` rows; see ``solve``.
 
     ``scale`` is a number or one a restart (R,), whose targets may differ.
     """
     unknowns = points.shape[1]
-    chosen: Solver = solver or ("newton" if unknowns <= DENSE_UNKNOWNS else "newton_cg")
+    chosen = method or ("newton" if unknowns <= DENSE_UNKNOWNS else "newton_cg")
     result = minimise(
-        objective, points, scale=scale, tol=tol, max_iterations=max_iterations, solver=chosen
+        objective, points, scale=scale, tol=tol, max_iterations=max_iterations, method=chosen
     )
     rows = result.x[:, : unknowns - unknowns % n_rows].reshape(len(points), n_rows, -1)
     lost = (rows.norm(dim=-1) == 0).any(-1).tolist()

@@ -24,12 +24,13 @@ from torch import Tensor
 from lawsweep.kernels.compression.objective import Rows, turn
 from lawsweep.kernels.compression.slots import directions_norms
 from lawsweep.kernels.gaussian.pair_profiles import Pairs, Profile
+from lawsweep.kernels.optimise.objective import Move, Objective
 
 BLOCK_ELEMENTS = 1 << 20
 
 
-class TrainedLoss:
-    """J over restarts, an Objective (``minimise.py``); points are (R, M d), or (R, M (d + K)).
+class TrainedLoss(Objective):
+    """J over restarts; points are (R, M d), or (R, M (d + K)).
 
     ``target`` (N, d), ``alpha`` (N, K), ``outputs`` (R, M, K): the student's output weights, held
     at these values, or (``trained``) unknowns too, which come after the rows in a point.
@@ -81,14 +82,14 @@ class TrainedLoss:
         parts = [rows.flatten(1), outputs.flatten(1)] if self.trained else [rows.flatten(1)]
         return torch.cat(parts, 1)
 
-    def retract(self, x: Tensor, step: Tensor) -> Tensor:
-        """Rows turn with the step (``compression_objective.turn``); output weights add it."""
+    def move(self, x: Tensor, step: Tensor) -> Move:
+        """Rows turn with the step (``objective.turn``); output weights add it."""
         rows, outputs = self.split(x)
         m, d = self.shape
-        moved = turn(rows, step[:, : m * d].reshape(-1, m, d), self.size)
+        moved, _ = turn(rows, step[:, : m * d].reshape(-1, m, d), self.size)
         if self.trained:
             outputs = outputs + step[:, m * d :].reshape(-1, m, self.n_outputs)
-        return self.join(moved, outputs)
+        return Move(self.join(moved, outputs))
 
     def value_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """J (R,) and its gradient."""

@@ -2,9 +2,9 @@
 
 At each step the model f + g.p + p.Hp/2 is minimised within |p| <= radius, the step is kept if the
 loss really falls, and the radius follows how well the model foretold it (Conn, Gould and Toint,
-Trust-Region Methods, 2000, chapter 6).  ``newton`` solves the model exactly from the Hessian's
-eigenvectors and so also certifies the curvature; ``newton_cg`` needs only products with it,
-``lbfgs`` only gradients.
+Trust-Region Methods, 2000, chapter 6).  The model is a method's (``methods``): ``newton`` solves it
+exactly from the Hessian's eigenvectors and so also certifies the curvature; ``newton_cg`` needs
+only products with it, ``lbfgs`` only gradients.
 
 Nothing unconverged is returned as converged: every restart carries the reason it stopped for.
 """
@@ -12,21 +12,16 @@ Nothing unconverged is returned as converged: every restart carries the reason i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
-from lawsweep.kernels.base.names import named
-from lawsweep.kernels.optimise.lbfgs import Limited
-from lawsweep.kernels.optimise.models import Eigen, Products
-from lawsweep.kernels.optimise.valleys import corrected
+from lawsweep.kernels.optimise import methods
+from lawsweep.kernels.optimise.methods import Ask, Ends, Method
+from lawsweep.kernels.optimise.objective import Objective
 
-Solver = Literal["newton", "newton_cg", "lbfgs"]
-Model = Eigen | Products | Limited
 # A Hessian eigenvalue below -CURVATURE_TOL times the largest is negative curvature; above it, zero
 # to within rounding (flat directions, such as rotations, are zero exactly).  64 eps in float32.
 CURVATURE_TOL = 1e-8
@@ -45,30 +40,6 @@ class Reason(StrEnum):
     STALLED = "stalled"  # rounding level reached above tol: raise tol, or use float64
     NON_FINITE = "non_finite"  # the loss or its derivatives overflowed: rescale the problem
     COLLAPSED = "collapsed"  # a row shrank to zero, where the loss has a kink: use fewer rows
-
-
-class Objective(Protocol):
-    """A loss over restarts x, shape (R, n), twice differentiable near its minima."""
-
-    def value_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss (R,) and gradient (R, n)."""
-        ...
-
-    def hessian(self, x: Tensor) -> Tensor:
-        """Second derivatives, (R, n, n)."""
-        ...
-
-    def hessian_product(self, x: Tensor) -> Callable[[Tensor], Tensor]:
-        """The map p -> H(x) p on (R, n)."""
-        ...
-
-    def retract(self, x: Tensor, step: Tensor) -> Tensor:
-        """The point reached by the step: x + step, unless the domain forbids it."""
-        ...
-
-    def take(self, index: Tensor) -> Objective:
-        """The same loss for those restarts alone."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -169,20 +140,21 @@ def minimise(
     scale: float | Tensor = 1.0,
     tol: float = 1e-10,
     max_iterations: int = 200,
-    solver: Solver = "newton",
+    method: str | type[Method] = "newton",
     radius: float | None = None,
 ) -> Result:
     """Minimise from every row of ``start``, shape (R, n).
 
-    ``scale`` is a typical size of the gradient away from a minimum, a number or one a restart
-    (R,): a restart has converged when |gradient| <= tol * scale and (``newton``) no Hessian
-    eigenvalue is below -CURVATURE_TOL times the largest.  ``radius``: first trust radius, by
-    default 0.3 |start|, or 1 at zero.
+    ``method``: one of the folder ``methods``, or a class of one's own.  ``scale`` is a typical size
+    of the gradient away from a minimum, a number or one a restart (R,): a restart has converged
+    when |gradient| <= tol * scale and (methods that need Hessians) no Hessian eigenvalue is below
+    -CURVATURE_TOL times the largest.  ``radius``: first trust radius, by default 0.3 |start|, or 1
+    at zero.
 
-    Raises ValueError for an unknown solver, a start that is not (R, n) or not finite, or a tol or
+    Raises ValueError for an unknown method, a start that is not (R, n) or not finite, or a tol or
     scale that is not positive.
     """
-    model = named("solver", solver, _MODELS)()
+    make = methods.method(method) if isinstance(method, str) else method
     if start.ndim != 2 or start.shape[0] < 1 or start.shape[1] < 1:
         raise ValueError(f"expected starts of shape (R, n), got {tuple(start.shape)}; reshape them")
     if not bool(start.isfinite().all()):
@@ -192,7 +164,7 @@ def minimise(
         raise ValueError(
             f"expected tol > 0 and a finite scale > 0, got {tol} and {scale.tolist()}; change them"
         )
-    state = _State(objective, start, radius)
+    state, model = _State(objective, start, radius), make(len(start))
     stale = torch.arange(start.shape[0])  # restarts whose model is of an older point
     for iteration in range(max_iterations + 1):
         _check_finite(state)
@@ -206,7 +178,7 @@ def minimise(
             state.stop(index, Reason.MAX_ITERATIONS)
             break
         stale = _step(objective, state, model, index, scale[index])
-    if isinstance(model, Eigen):
+    if "hessian" in model.needs:
         _last_curvatures(objective, state)
     return Result(
         x=state.x,
@@ -216,13 +188,6 @@ def minimise(
         reason=tuple(r if r is not None else Reason.MAX_ITERATIONS for r in state.reason),
         curvature_min=state.curvature,
     )
-
-
-_MODELS: dict[str, Callable[[], Model]] = {
-    "newton": Eigen,
-    "newton_cg": Products,
-    "lbfgs": Limited,
-}
 
 
 def _keep(index: Tensor, state: _State) -> Tensor:
@@ -236,21 +201,22 @@ def _check_finite(state: _State) -> None:
 
 
 def _stop_or_model(
-    objective: Objective, state: _State, model: Model, stale: Tensor, threshold: Tensor
+    objective: Objective, state: _State, model: Method, stale: Tensor, threshold: Tensor
 ) -> None:
     """Build the models of moved restarts; stop those at a minimum."""
     small = (state.gradient[stale].norm(dim=-1) <= threshold).cpu()
-    if not isinstance(model, Eigen):
-        state.stop(stale[small], Reason.CONVERGED)
+    if "hessian" in model.needs:
+        hessian = objective.take(stale).hessian(state.x[stale])
+        good = hessian.isfinite().flatten(1).all(-1).cpu()
+        state.stop(stale[~good], Reason.NON_FINITE)
+        model.update(stale[good], hessian[good.to(hessian.device)])
+        small &= good
+    candidates = stale[small]
+    known = model.extremes(candidates) if len(candidates) else None
+    if known is None:
+        state.stop(candidates, Reason.CONVERGED)
         return
-    hessian = objective.take(stale).hessian(state.x[stale])
-    good = hessian.isfinite().flatten(1).all(-1).cpu()
-    state.stop(stale[~good], Reason.NON_FINITE)
-    model.update(stale[good], hessian[good.to(hessian.device)], len(state.reason))
-    candidates = stale[good & small]
-    if not len(candidates):
-        return
-    low, high = model.extremes(candidates)
+    low, high = known
     state.curvature[candidates] = low
     # Newton's step solves the model to rounding only; at a saddle (small gradient, negative
     # curvature) the restart goes on, along the lowest eigenvector.
@@ -272,18 +238,18 @@ def _last_curvatures(objective: Objective, state: _State) -> None:
 
 
 def _step(
-    objective: Objective, state: _State, model: Model, index: Tensor, scale: Tensor
+    objective: Objective, state: _State, model: Method, index: Tensor, scale: Tensor
 ) -> Tensor:
     """One trust-region step of the restarts ``index``; returns those that moved."""
     part = objective.take(index)
     x, loss, gradient = state.x[index], state.loss[index], state.gradient[index]
     radius = state.radius[index]
-    step, predicted = model.solve(index, part, x, gradient, radius)
-    trial = part.retract(x, step)
-    new_loss, new_gradient = part.value_gradient(trial)
-    if isinstance(model, Eigen):
-        ends = (trial, new_loss, new_gradient)
-        trial, new_loss, new_gradient = corrected(part, model, index, (x, step, gradient), ends)
+    product = part.hessian_product(x) if "hessian_product" in model.needs else None
+    ask = Ask(index, x, gradient, radius, product)
+    step, predicted = model.solve(ask)
+    move = part.move(x, step)
+    ends = model.correct(part, ask, move, Ends(move.point, *part.value_gradient(move.point)))
+    trial, new_loss, new_gradient = ends.point, ends.loss, ends.gradient
     eps = torch.finfo(x.dtype).eps
     # Below this the difference of two losses is rounding, and the gradient judges instead.
     noise = loss_noise(loss, x, scale)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.compression.choice import LADDER, WORTH
-from lawsweep.kernels.optimise.minimise import Agreement, Objective, Result
+from lawsweep.kernels.optimise.minimise import Agreement, Result
 
 
 def chance_better(found: Agreement, n_converged: int) -> float | None:
@@ -83,7 +83,7 @@ def split(result: Result, counts: list[int]) -> list[Result]:
     return parts
 
 
-class Gaining(Objective, Protocol):
+class Gaining(Protocol):
     """An objective -2 sum_j gain_j + ..., over points that begin with M rows."""
 
     def gains(self, x: Tensor) -> Tensor:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.optimise.methods import Ask, Method
 
-class Limited:
-    """The step -H g, cut to the radius, H from the last ``history`` moves (Nocedal 1980).
+HISTORY = 20
+
+
+class Lbfgs(Method):
+    """The step -H g, cut to the radius, H from the last HISTORY moves (Nocedal 1980).
 
     H starts as (s.y/y.y) I of the latest move.  For p = -t H g the model g.p + p.Bp/2, B = H^-1,
     falls by (t - t^2/2) g.Hg.  A move whose curvature s.y is not positive says nothing of H and
     is left out.  Moves are read off the points themselves, so a curved retraction is allowed.
     """
 
-    def __init__(self, history: int = 20) -> None:
-        self.history = history
+    def __init__(self, n_restarts: int) -> None:
+        super().__init__(n_restarts)
         self._x: Tensor | None = None
 
-    def _start(self, n_restarts: int, x: Tensor) -> None:
-        n, h = x.shape[-1], self.history
+    def _start(self, x: Tensor) -> None:
+        n_restarts, n, h = self.n_restarts, x.shape[-1], HISTORY
         self._x, self._gradient = x.new_full((n_restarts, n), torch.nan), x.new_zeros(n_restarts, n)
         # Newest last; a move that is not there has inverse curvature 0 and changes nothing.
         self._s, self._y = x.new_zeros(n_restarts, h, n), x.new_zeros(n_restarts, h, n)
@@ -45,16 +47,15 @@ class Limited:
                 kept[moved] = torch.cat([kept[moved][:, 1:], new.unsqueeze(1)], 1)
         self._x[index], self._gradient[index] = x, gradient
 
-    def solve(
-        self, index: Tensor, objective: Any, x: Tensor, gradient: Tensor, radius: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def solve(self, ask: Ask) -> tuple[Tensor, Tensor]:
         """Step and predicted fall, by the two-loop recursion over all restarts at once."""
+        index, x, gradient, radius = ask.index, ask.x, ask.gradient, ask.radius
         if self._x is None:
-            self._start(int(index.max()) + 1, x)
+            self._start(x)
         self._remember(index, x, gradient)
         s, y, inverse = self._s[index], self._y[index], self._inverse[index]
         q, weights = gradient.clone(), []
-        for k in reversed(range(self.history)):
+        for k in reversed(range(HISTORY)):
             weight = inverse[:, k] * (s[:, k] * q).sum(-1)
             weights.append(weight)
             q = q - weight.unsqueeze(-1) * y[:, k]
@@ -64,9 +65,12 @@ class Limited:
         # Before any move: steepest descent to the radius.
         steep = radius / gradient.norm(dim=-1).clamp_min(torch.finfo(x.dtype).tiny)
         q = torch.where(known, first, steep).unsqueeze(-1) * q
-        for k, weight in zip(range(self.history), reversed(weights), strict=True):
+        for k, weight in zip(range(HISTORY), reversed(weights), strict=True):
             back = inverse[:, k] * (y[:, k] * q).sum(-1)
             q = q + (weight - back).unsqueeze(-1) * s[:, k]
         slope, length = (gradient * q).sum(-1), q.norm(dim=-1)
         t = (radius / length.clamp_min(torch.finfo(x.dtype).tiny)).clamp_max(1.0)
         return -t.unsqueeze(-1) * q, ((t - 0.5 * t * t) * slope).clamp_min(0.0)
+
+
+METHOD = Lbfgs

@@ -1,19 +1,23 @@
-"""The quadratic model of a trust-region step, minimised exactly or by conjugate gradients.
-
-Both give, for a batch of restarts, a step (R, n) that makes g.p + p.Hp/2 small over |p| <= radius
-and the fall (R,) it predicts, which is not negative.
-"""
+"""Newton's step from dense Hessians, exactly, and with it a certificate of the curvature."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.optimise.methods import Ask, Ends, Method, Need
 
-class Eigen:
+if TYPE_CHECKING:
+    from lawsweep.kernels.optimise.objective import Move, Objective
+
+# A step that makes the gradient so many times longer has climbed.  Below so many unknowns another
+# Hessian costs no more than the correction (measured).
+GROWN, LEAST_UNKNOWNS = 2.0, 100
+
+
+class Newton(Method):
     """Exact: from dense Hessians, decomposed where needed and kept while a restart stands still.
 
     A Hessian that is positive definite by a margin, and whose Newton step fits within the radius,
@@ -25,18 +29,21 @@ class Eigen:
     FLOOR = 1e-10
     # Where |g| is below this part of (largest eigenvalue) |x|, a restart is near its minimum.
     NEAR = 1e-3
-    # Eigenvalues above this part of the largest are stiff (``stiff_step``).
+    # Eigenvalues above this part of the largest are stiff (``correct``).
     STIFF = 1e-2
 
-    def __init__(self) -> None:
+    needs: ClassVar[frozenset[Need]] = frozenset({"hessian"})
+
+    def __init__(self, n_restarts: int) -> None:
+        super().__init__(n_restarts)
         self._hessian: Tensor | None = None
         self._values: Tensor
         self._vectors: Tensor
         self._known: Tensor
 
-    def update(self, index: Tensor, hessian: Tensor, n_restarts: int) -> None:
+    def update(self, index: Tensor, hessian: Tensor) -> None:
         """Take the Hessians (len(index), n, n) of those restarts."""
-        n = hessian.shape[-1]
+        n, n_restarts = hessian.shape[-1], self.n_restarts
         if self._hessian is None:
             self._hessian = hessian.new_zeros(n_restarts, n, n)
             self._values = hessian.new_zeros(n_restarts, n)
@@ -58,10 +65,9 @@ class Eigen:
             self._values[todo], self._vectors[todo] = torch.linalg.eigh(self._hessian[todo])
             self._known[todo] = True
 
-    def solve(
-        self, index: Tensor, objective: Any, x: Tensor, gradient: Tensor, radius: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def solve(self, ask: Ask) -> tuple[Tensor, Tensor]:
         """Step and predicted fall: Newton's where it is the answer, else by eigenvectors."""
+        index, x, gradient, radius = ask.index, ask.x, ask.gradient, ask.radius
         step, predicted, whole = self._newton(index, x, gradient, radius)
         rest = ~whole
         if bool(rest.any()):
@@ -70,11 +76,34 @@ class Eigen:
             step[rest], predicted[rest] = self._exact(there, x[rest], gradient[rest], radius[rest])
         return step, predicted
 
-    def decomposed(self, index: Tensor) -> Tensor:
-        """Which of those restarts have the eigenvectors of their Hessian at hand."""
-        return self._known[index]
+    def correct(self, part: Objective, ask: Ask, move: Move, ends: Ends) -> Ends:
+        """A second step, down the walls of a valley, where the first climbed them and it is lower.
 
-    def stiff_step(self, index: Tensor, gradient: Tensor) -> Tensor:
+        A long step along a soft, curved valley climbs its walls a little, and a whole Newton step
+        is then spent on coming down: seen from outside, the gradient jumps up and down by a factor
+        of a hundred.  The walls hardly change along the valley but for turning with the points, so
+        the Hessian at hand, turned, gives that step at the price of a gradient.  Half of all
+        Hessians are saved (measured).  For moves that turn, and where eigenvectors are at hand.
+        """
+        if move.turn is None or ask.x.shape[1] < LEAST_UNKNOWNS:
+            return ends
+        grew = ends.gradient.norm(dim=-1) > GROWN * ask.gradient.norm(dim=-1)
+        own = (grew & ends.loss.isfinite()).cpu().nonzero().squeeze(-1)
+        own = own[self._known[ask.index[own]]]
+        if not len(own):
+            return ends
+        few, turn = part.take(own), move.turn.take(own)
+        fix = turn.forth(self._stiff_step(ask.index[own], turn.back(ends.gradient[own])))
+        there = few.move(ends.point[own], fix).point
+        new_loss, new_gradient = few.value_gradient(there)
+        lower = new_loss < ends.loss[own]
+        where = own[lower.cpu()]
+        point, loss, gradient = ends.point.clone(), ends.loss.clone(), ends.gradient.clone()
+        point[where], loss[where] = there[lower], new_loss[lower]
+        gradient[where] = new_gradient[lower]
+        return Ends(point, loss, gradient)
+
+    def _stiff_step(self, index: Tensor, gradient: Tensor) -> Tensor:
         """-H^-1 g over the stiff eigenvalues alone, of restarts whose eigenvectors are at hand."""
         values, vectors = self._values[index], self._vectors[index]
         stiff = values > self.STIFF * values.abs().amax(-1, keepdim=True)
@@ -157,64 +186,4 @@ def _secular(values: Tensor, c: Tensor, radius: Tensor, least: Tensor) -> Tensor
     return mu
 
 
-class Products:
-    """Truncated conjugate gradients (Steihaug 1983) on products with the Hessian.
-
-    Stops at the radius, at negative curvature (then goes to the radius along it), or when the
-    residual is below min(0.1, sqrt|g|/sqrt|g_first|)|g|, so convergence is superlinear.
-    """
-
-    def __init__(self, max_products: int = 500) -> None:
-        self.max_products = max_products
-        self._first: dict[int, float] = {}
-
-    def solve(
-        self, index: Tensor, objective: Any, x: Tensor, gradient: Tensor, radius: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Step and predicted fall; each row of the batch leaves the iteration on its own."""
-        size = gradient.norm(dim=-1)
-        first = [
-            self._first.setdefault(i, s) for i, s in zip(index.tolist(), size.tolist(), strict=True)
-        ]
-        relative = size / size.new_tensor(first).clamp_min(torch.finfo(size.dtype).tiny)
-        target = torch.minimum(torch.full_like(size, 0.1), relative.sqrt()) * size
-        return _steihaug(objective.hessian_product(x), gradient, radius, target, self.max_products)
-
-
-def _steihaug(
-    product: Callable[[Tensor], Tensor],
-    gradient: Tensor,
-    radius: Tensor,
-    target: Tensor,
-    max_products: int,
-) -> tuple[Tensor, Tensor]:
-    p, hp = torch.zeros_like(gradient), torch.zeros_like(gradient)
-    residual, direction = gradient.clone(), -gradient
-    square = (residual * residual).sum(-1)
-    going = square > 0
-    for _ in range(min(max_products, 2 * gradient.shape[-1] + 10)):
-        if not bool(going.any()):
-            break
-        h_direction = product(direction)
-        curvature = (direction * h_direction).sum(-1)
-        alpha = square / torch.where(curvature > 0, curvature, torch.ones_like(curvature))
-        ends = (p + alpha.unsqueeze(-1) * direction).norm(dim=-1) >= radius
-        ends |= curvature <= 0
-        alpha = torch.where(ends, _to_radius(p, direction, radius), alpha)
-        alpha = torch.where(going, alpha, torch.zeros_like(alpha)).unsqueeze(-1)
-        p, hp = p + alpha * direction, hp + alpha * h_direction
-        residual = residual + alpha * h_direction
-        new_square = (residual * residual).sum(-1)
-        going = going & ~ends & (new_square.sqrt() > target)
-        beta = (new_square / square.clamp_min(torch.finfo(square.dtype).tiny)).unsqueeze(-1)
-        direction = torch.where(going.unsqueeze(-1), beta * direction - residual, direction)
-        square = new_square
-    return p, (-(gradient * p).sum(-1) - 0.5 * (p * hp).sum(-1)).clamp_min(0.0)
-
-
-def _to_radius(p: Tensor, direction: Tensor, radius: Tensor) -> Tensor:
-    """The positive tau with |p + tau direction| = radius."""
-    a = (direction * direction).sum(-1).clamp_min(torch.finfo(p.dtype).tiny)
-    b = (p * direction).sum(-1)
-    c = (radius**2 - (p * p).sum(-1)).clamp_min(0.0)
-    return (-b + (b * b + a * c).sqrt()) / a
+METHOD = Newton

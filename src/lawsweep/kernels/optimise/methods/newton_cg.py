@@ -1,0 +1,78 @@
+"""Newton's step by truncated conjugate gradients, on products with the Hessian."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from lawsweep.kernels.optimise.methods import Ask, Method, Need
+
+MOST_PRODUCTS = 500  # of a step
+
+
+class NewtonCg(Method):
+    """Truncated conjugate gradients (Steihaug 1983) on products with the Hessian.
+
+    Stops at the radius, at negative curvature (then goes to the radius along it), or when the
+    residual is below min(0.1, sqrt|g|/sqrt|g_first|)|g|, so convergence is superlinear.
+    """
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"hessian_product"})
+
+    def __init__(self, n_restarts: int) -> None:
+        super().__init__(n_restarts)
+        self._first: dict[int, float] = {}
+
+    def solve(self, ask: Ask) -> tuple[Tensor, Tensor]:
+        """Step and predicted fall; each row of the batch leaves the iteration on its own."""
+        assert ask.product is not None
+        size = ask.gradient.norm(dim=-1)
+        sizes = zip(ask.index.tolist(), size.tolist(), strict=True)
+        first = [self._first.setdefault(i, s) for i, s in sizes]
+        relative = size / size.new_tensor(first).clamp_min(torch.finfo(size.dtype).tiny)
+        target = torch.minimum(torch.full_like(size, 0.1), relative.sqrt()) * size
+        return _steihaug(ask.product, ask.gradient, ask.radius, target)
+
+
+def _steihaug(
+    product: Callable[[Tensor], Tensor],
+    gradient: Tensor,
+    radius: Tensor,
+    target: Tensor,
+) -> tuple[Tensor, Tensor]:
+    p, hp = torch.zeros_like(gradient), torch.zeros_like(gradient)
+    residual, direction = gradient.clone(), -gradient
+    square = (residual * residual).sum(-1)
+    going = square > 0
+    for _ in range(min(MOST_PRODUCTS, 2 * gradient.shape[-1] + 10)):
+        if not bool(going.any()):
+            break
+        h_direction = product(direction)
+        curvature = (direction * h_direction).sum(-1)
+        alpha = square / torch.where(curvature > 0, curvature, torch.ones_like(curvature))
+        ends = (p + alpha.unsqueeze(-1) * direction).norm(dim=-1) >= radius
+        ends |= curvature <= 0
+        alpha = torch.where(ends, _to_radius(p, direction, radius), alpha)
+        alpha = torch.where(going, alpha, torch.zeros_like(alpha)).unsqueeze(-1)
+        p, hp = p + alpha * direction, hp + alpha * h_direction
+        residual = residual + alpha * h_direction
+        new_square = (residual * residual).sum(-1)
+        going = going & ~ends & (new_square.sqrt() > target)
+        beta = (new_square / square.clamp_min(torch.finfo(square.dtype).tiny)).unsqueeze(-1)
+        direction = torch.where(going.unsqueeze(-1), beta * direction - residual, direction)
+        square = new_square
+    return p, (-(gradient * p).sum(-1) - 0.5 * (p * hp).sum(-1)).clamp_min(0.0)
+
+
+def _to_radius(p: Tensor, direction: Tensor, radius: Tensor) -> Tensor:
+    """The positive tau with |p + tau direction| = radius."""
+    a = (direction * direction).sum(-1).clamp_min(torch.finfo(p.dtype).tiny)
+    b = (p * direction).sum(-1)
+    c = (radius**2 - (p * p).sum(-1)).clamp_min(0.0)
+    return (-b + (b * b + a * c).sqrt()) / a
+
+
+METHOD = NewtonCg
