@@ -74,7 +74,7 @@ def planning(n_points: int) -> dict[str, Any]:
 
 def diff(n_rows: int, n_parts: int) -> dict[str, Any]:
     """Write a table of all but ten rows of a plan, then find the ten."""
-    from lawsweep.launch.loop import to_do
+    from lawsweep.sampling.grid import to_do
     from lawsweep.study import study
 
     with tempfile.TemporaryDirectory() as folder:

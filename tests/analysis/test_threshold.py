@@ -8,9 +8,10 @@ import math
 import numpy as np
 import pytest
 
-from lawsweep.analysis.laws.threshold import CHANCES, CellSearch, Lattice, Posterior
+from lawsweep.analysis.laws.threshold import CHANCES, Lattice, Posterior
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
 from lawsweep.grid.search_spec import SearchSpec, read_search
+from lawsweep.sampling.threshold.cell_search import CellSearch
 
 VALUES = tuple(float(v) for v in np.unique(np.round(np.geomspace(500, 5000, 60))))
 

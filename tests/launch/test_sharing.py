@@ -175,7 +175,7 @@ def test_parts_of_its_own_are_no_news_and_those_of_others_are_read_once(tmp_path
 
 def test_a_search_takes_in_what_another_found(tmp_path):
     from lawsweep.grid.search_spec import SearchSpec
-    from lawsweep.sampling.search import Search
+    from lawsweep.sampling.threshold.sampler import ThresholdSearch
 
     plan = make_plan(faulty, axes={"i": "range(0, 64)"}, seeds=4)
     spec = SearchSpec(axis="i", event="y > 40", batch=4, max_runs=4)
@@ -185,13 +185,13 @@ def test_a_search_takes_in_what_another_found(tmp_path):
         other_table(table).append(rows)
 
     table = ParquetTable(tmp_path, faulty)
-    search = Search(plan, spec)
-    report, did = launch(plan, table, meddle, search=search)
+    search = ThresholdSearch(plan, spec)
+    report, did = launch(plan, table, meddle, sampler=search)
     assert len(did) <= 16  # what was under way
     assert not search.wanted()
     assert report.planned == report.done_before + sum(report.statuses.values())
-    alone = Search(plan, spec)
-    launch(plan, ParquetTable(tmp_path / "alone", faulty), None, search=alone)
+    alone = ThresholdSearch(plan, spec)
+    launch(plan, ParquetTable(tmp_path / "alone", faulty), None, sampler=alone)
     assert [t.n_star for t in search.results()] == [t.n_star for t in alone.results()]
 
 

@@ -14,9 +14,9 @@ from lawsweep.grid.plan import make_plan
 from lawsweep.grid.search_spec import SearchSpec
 from lawsweep.grid.sweep import OnFailure
 from lawsweep.launch.loop import Launch
-from lawsweep.sampling.cells import find_cells
-from lawsweep.sampling.event import Event
-from lawsweep.sampling.search import Search
+from lawsweep.sampling.threshold.cells import find_cells
+from lawsweep.sampling.threshold.event import Event
+from lawsweep.sampling.threshold.sampler import ThresholdSearch
 from lawsweep.store.table.parquet import ParquetTable
 
 SPEC = SearchSpec("n", "loss < 1", tolerance=0.1, max_runs=30)
@@ -26,7 +26,7 @@ def make(derive=None, spec=SPEC, seeds=30, **given):
     axes = given.pop("axes", {"d": [20, 40], "ratio": "logspace(0.3, 1.5, 40)"})
     derive = {"n": "round(ratio * d**2)"} if derive is None else derive
     plan = make_plan(memory, axes=axes, derive=derive, seeds=seeds, params=given)
-    return plan, lambda known=None, again=(): Search(plan, spec, known, again)
+    return plan, lambda known=None, again=(): ThresholdSearch(plan, spec, known, again)
 
 
 class Dying(SerialExecutor):
@@ -48,7 +48,7 @@ def launch(plan, table, search, executor=None, **options):
     executor.start(plan.experiment)
     policy = options.pop("on_failure", OnFailure())
     return Launch(
-        plan, table, executor, launch_id="L", on_failure=policy, search=search, **options
+        plan, table, executor, launch_id="L", on_failure=policy, sampler=search, **options
     ).run()
 
 
@@ -146,9 +146,11 @@ def test_an_outcome_told_twice_asks_for_nothing_more():
     found = search()
     run = found.wanted()[0]
     outcome = Outcome(index=run, status="ok", metrics={"loss": 0.0, "reading": 0.0})
-    found.next(outcome)
+    found.ask()
+    found.tell(outcome)
     asked = found.n_asked
-    assert found.next(outcome) == []
+    found.tell(outcome)
+    assert found.ask() == []
     assert found.n_asked == asked
 
 
@@ -228,10 +230,13 @@ def test_an_outcome_is_worked_into_its_own_cell_alone():
     _, search = make(axes={"d": [20, 30, 40], "ratio": "logspace(0.3, 1.5, 40)"})
     found, alike = search(), search()
     others, found.searches[1:] = found.searches[1:], [None, None]
+    assert found.ask() == alike.ask()
     for run in found.wanted()[: SPEC.batch]:
         outcome = Outcome(index=run, status="ok", metrics={"loss": 0.0})
-        more = found.next(outcome)
-        assert more == alike.next(outcome)
+        found.tell(outcome)
+        alike.tell(outcome)
+        more = found.ask()
+        assert more == alike.ask()
         assert (found.n_planned, found.n_done) == (alike.n_planned, alike.n_done)
     assert len(more) == found.n_done == SPEC.batch
     found.searches[1:] = others
@@ -254,7 +259,7 @@ def test_a_search_never_expects_more_runs_than_there_are(tmp_path):
         assert {len(r) for r in rounds[1:-1]} <= {spec.batch}
         run = found.wanted()[0]
         fits = plan.params_of(run)["n"] < 280
-        found.next(Outcome(index=run, status="ok", metrics={"loss": 0.0 if fits else 9.0}))
+        found.tell(Outcome(index=run, status="ok", metrics={"loss": 0.0 if fits else 9.0}))
     assert max(most) <= 12
     assert (found.n_most, found.rounds()) == (found.n_asked, [])
 
@@ -289,4 +294,4 @@ def test_rows_that_a_search_comes_to_count_on_are_told_as_done(tmp_path):
 def test_a_search_that_does_not_fit_its_plan_is_told_so(spec, axes, error, said):
     axes = axes or {"n": [1, 2], "d": 3, "fault": ["none", "always"]}
     with pytest.raises(error, match=said):
-        Search(make_plan(memory, axes=axes), spec)
+        ThresholdSearch(make_plan(memory, axes=axes), spec)

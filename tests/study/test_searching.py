@@ -23,6 +23,7 @@ from lawsweep.cli.main import run_command
 from lawsweep.cli.search_lines import counts_as_json
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
 from lawsweep.grid.search_spec import SearchSpec
+from lawsweep.study.searching import found
 
 SEARCH = {"axis": "n", "event": "loss < 1", "tolerance": 0.1, "max_runs": 40}
 
@@ -193,7 +194,7 @@ def test_a_param_that_moves_with_the_axis_is_told_of_the_cells_where_it_does_not
     frame = api.thresholds(mixed)
     assert frame["d"].fillna(-1).tolist() == [8, 9, -1]
     assert "n" not in frame
-    assert ["d=" in told for told in api.reading.told(mixed)[1:]] == [True, True, False]
+    assert ["d=" in told for told in found(mixed)[1:]] == [True, True, False]
 
 
 def test_failed_runs_of_a_search_are_closed_by_one_rerun(line):

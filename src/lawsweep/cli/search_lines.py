@@ -9,7 +9,7 @@ import click
 if TYPE_CHECKING:
     from lawsweep.grid.sweep import Sweep
     from lawsweep.launch.loop import RunReport
-    from lawsweep.sampling.search import Search
+    from lawsweep.sampling.threshold.sampler import ThresholdSearch
     from lawsweep.study.progress import Status
 
 
@@ -23,14 +23,14 @@ def print_search(sweep: Sweep) -> None:
         click.echo(f"search: {line}")
 
 
-def print_forecast(search: Search) -> None:
+def print_forecast(search: ThresholdSearch) -> None:
     """What a search may still ask for."""
     from lawsweep.study.searching import forecast
 
     click.echo(forecast(search))
 
 
-def search_as_json(search: Search | None) -> dict[str, Any] | None:
+def search_as_json(search: ThresholdSearch | None) -> dict[str, Any] | None:
     """The same as plain values."""
     if search is None:
         return None

@@ -15,7 +15,7 @@ from lawsweep.analysis.values import check_values, columns_read
 from lawsweep.core.errors import InvalidValueError, LawsweepError, UnknownNameError
 from lawsweep.grid.plan import Plan
 from lawsweep.grid.sweep import Sweep
-from lawsweep.sampling.columns import COLUMNS, cells_of
+from lawsweep.sampling.threshold.findings import COLUMNS, cells_of
 
 
 def applicable(sweep: Sweep, before: Collection[str]) -> Sweep:
@@ -50,8 +50,8 @@ def applicable(sweep: Sweep, before: Collection[str]) -> Sweep:
 
 def _no_search(sweep: Sweep, made: Plan, known: Collection[str]) -> str | None:
     """Why the plan has nothing to search along; None where it has, or the search is misspelt."""
-    from lawsweep.sampling.cells import find_cells
-    from lawsweep.sampling.event import Event
+    from lawsweep.sampling.threshold.cells import find_cells
+    from lawsweep.sampling.threshold.event import Event
 
     spec = sweep.search_spec
     assert spec is not None

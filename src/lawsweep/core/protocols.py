@@ -1,4 +1,4 @@
-"""The seams: what the runner asks of an executor and of a table."""
+"""The seams: what the loop of a launch asks of a sampler, of an executor and of a table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from lawsweep.core.experiment import Experiment
-from lawsweep.core.outcome import Event, Task
+from lawsweep.core.outcome import Event, Outcome, Task
 
 if TYPE_CHECKING:
     import numpy as np
@@ -95,3 +95,40 @@ class Table(Protocol):
         ``arrays`` has the large arrays of each row, by name (float64); they are durable before
         the rows that acknowledge them.
         """
+
+
+class Sampler(Protocol):
+    """Decides which planned runs are wanted next from what came back; runs are places in the plan.
+
+    Its state is a function of the outcomes it was told of, whichever launch made them: one that is
+    told what the table holds goes on where another ended.
+    """
+
+    @property
+    def reads(self) -> Sequence[str]:
+        """Metrics that an outcome must bring; none where it is enough that a run has ended."""
+
+    def ask(self) -> Sequence[int]:
+        """Runs that came to be wanted since it was asked last (at first: all that are wanted)."""
+
+    def tell(self, outcome: Outcome) -> None:
+        """Take in a run that ended, here or in another launch.  A second time changes nothing."""
+
+    def reach(self) -> Sequence[int]:
+        """All runs that it may come to want, those that it wants now included."""
+
+    @property
+    def n_planned(self) -> int:
+        """About how many runs will have been done in the end."""
+
+    @property
+    def n_done(self) -> int:
+        """How many of them have ended."""
+
+    @property
+    def n_wanted(self) -> int:
+        """How many are wanted now and have not ended."""
+
+    @property
+    def n_more(self) -> int:
+        """A guess at how many more will come to be wanted."""

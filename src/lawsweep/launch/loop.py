@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from lawsweep.core.errors import refuse_deadline
 from lawsweep.core.outcome import FAILURES, Event, Loss, Lost, Outcome, RunSpec, Task
-from lawsweep.core.protocols import Done, Executor, Table
+from lawsweep.core.protocols import Executor, Sampler, Table
 from lawsweep.core.secrets import hide
 from lawsweep.grid.plan import Plan
 from lawsweep.grid.sweep import OnFailure
@@ -27,9 +26,7 @@ from lawsweep.launch.report import describe_report as describe_report
 from lawsweep.launch.same_failure import SameFailure
 from lawsweep.launch.sharing import LOOK_S, Sharing
 from lawsweep.launch.telling import Teller
-
-if TYPE_CHECKING:
-    from lawsweep.sampling.search import Search
+from lawsweep.sampling.grid import Grid
 
 TICK_S = 0.2
 # After a Ctrl-C runs under way have this long: about what a group of fused runs is cut to take.
@@ -37,15 +34,12 @@ FINISH_S = GROUP_S
 KILL_GRACE_S = 10.0  # after its own deadline a worker has this long before it is killed
 
 
-def to_do(plan: Plan, done: Mapping[str, Done], *, retry: bool = False) -> list[int]:
-    """Runs the table lacks; with ``retry`` only those it has as failed, oom or timeout."""
-    if retry:
-        return [i for i, r in enumerate(plan.run_ids) if r in done and done[r].status in FAILURES]
-    return [i for i, r in enumerate(plan.run_ids) if r not in done]
-
-
 class Launch:
-    """One launch of a plan.  ``run`` blocks until everything is done, or stops with a reason."""
+    """One launch of a plan.  ``run`` blocks until everything is done, or stops with a reason.
+
+    ``sampler`` says which runs are wanted, and is told of each that ends; without one they are all
+    that the table lacks (``retry``: all that failed).
+    """
 
     def __init__(
         self,
@@ -56,7 +50,7 @@ class Launch:
         launch_id: str,
         on_failure: OnFailure,
         retry: bool = False,
-        search: Search | None = None,
+        sampler: Sampler | None = None,
         watcher: Watcher | None = None,
         commit_every_s: float = 2.0,
         look_every_s: float = LOOK_S,
@@ -67,11 +61,10 @@ class Launch:
         self._clock = clock
         self.plan, self.executor, self.policy = plan, executor, on_failure
         known = table.done(plan.run_ids)
-        self.search = search  # of a search only those runs that it wants, as it comes to want them
-        todo = to_do(plan, known, retry=retry) if search is None else search.wanted()
-        again = todo if search is None else range(len(plan))  # it may come to want any of them
+        self.sampler = sampler or Grid.over(plan, known, retry=retry)
+        reach = self.sampler.reach()
         attempts = {
-            i: known[plan.run_ids[i]].attempt + 1 for i in again if plan.run_ids[i] in known
+            i: known[plan.run_ids[i]].attempt + 1 for i in reach if plan.run_ids[i] in known
         }
         self.costs = CostModel(plan, core_flops_per_s() if plan.experiment.cost else 1.0)
         kind = executor.describe()
@@ -82,23 +75,22 @@ class Launch:
         self.costs.fusing = fuses and executor.max_fused > 1
         # Only where runs need different amounts; it refuses a point that fits nowhere.
         needs_of = getattr(executor, "needs_of", None)
-        kinds = needs_of(plan, again) if needs_of else None
+        kinds = needs_of(plan, reach) if needs_of else None
         most = executor.max_fused if fuses else 1
-        self.backlog = Backlog(plan, self.costs, todo, attempts, most, kinds)
+        self.backlog = Backlog(plan, self.costs, self.sampler.ask(), attempts, most, kinds)
         self._fusing = FusingPolicy(plan.experiment.name)
         self.committer = Committer(table, plan, launch_id, every_s=commit_every_s, clock=clock)
-        before = len(known) - (len(todo) if retry else 0)
-        self.report = RunReport(planned=len(plan), done_before=before)
-        if search is not None:
-            self.report = RunReport(planned=search.n_planned, done_before=search.n_done)
-        self._sharing = Sharing(plan, table, self.backlog, self.report, search, clock, look_every_s)
+        self.report = RunReport(self.sampler.n_planned, self.sampler.n_done)
+        self._sharing = Sharing(
+            plan, table, self.backlog, self.report, self.sampler, clock, look_every_s
+        )
         self._flights = Flights()
         self._emptying: set[int] = set()  # those that wait for a node of their own
         self._next_task = 0
         self._ladder = Ladder(on_failure.max_attempts)
         self._same_failure = SameFailure(on_failure.stop_after)
         self._teller = Teller(
-            watcher, self.report, self.backlog, self._flights, executor, search, clock
+            watcher, self.report, self.backlog, self._flights, executor, self.sampler, clock
         )
         self._started, self._begun = clock(), False
 
@@ -129,6 +121,7 @@ class Launch:
                 with interrupts.released():
                     self._finish()
             finally:
+                self._count()
                 self.committer.flush()
             self.report.wall_s = self._clock() - self._started
             self.report.notes = (*self._fusing.notes(), *self._ladder.notes())
@@ -146,9 +139,15 @@ class Launch:
             interrupts.deliver()
             self._kill_late()
             self._sharing.look()
+            self._count()
             if self.committer.due():
                 self.committer.flush()
             self._teller.tell()
+
+    def _count(self) -> None:
+        """A sampler may come to ask for more runs, some of which had a row before."""
+        self.report.planned = self.sampler.n_planned
+        self.report.done_before = self.sampler.n_done - sum(self.report.statuses.values())
 
     def _finish(self) -> None:
         """Take what has finished, and what is about to."""
@@ -290,12 +289,9 @@ class Launch:
     def _record(self, outcome: Outcome) -> None:
         self.committer.add(outcome)
         self.backlog.finished(outcome.index)
-        if self.search is not None:
-            self.backlog.add(self.search.next(outcome))
+        self.sampler.tell(outcome)
+        self.backlog.add(self.sampler.ask())
         self.report.statuses[outcome.status] += 1
-        if self.search is not None:  # it may come to ask for runs that had a row before
-            self.report.planned = self.search.n_planned
-            self.report.done_before = self.search.n_done - sum(self.report.statuses.values())
         if outcome.status == "ok":
             self.costs.learn(
                 outcome.index, outcome.wall_s, outcome.peak_memory_bytes, outcome.n_fused

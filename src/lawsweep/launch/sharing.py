@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lawsweep.core.outcome import Outcome
-from lawsweep.core.protocols import Table
+from lawsweep.core.protocols import Sampler, Table
 from lawsweep.grid.plan import Plan
 from lawsweep.launch.backlog import Backlog
 from lawsweep.launch.report import RunReport
-
-if TYPE_CHECKING:
-    from lawsweep.sampling.search import Search
 
 LOOK_S = 0.5  # how often the table is looked at: a listing, where nothing has come
 # Batches are shorter where somebody else works: what is in one cannot be left to others any more.
@@ -27,7 +24,7 @@ TARGET_S = 0.25
 
 
 class Sharing:
-    """Takes out of ``backlog`` what other launches have done; a search takes in their answers."""
+    """Takes out of ``backlog`` what other launches have done, and tells the sampler of it."""
 
     def __init__(
         self,
@@ -35,14 +32,13 @@ class Sharing:
         table: Table,
         backlog: Backlog,
         report: RunReport,
-        search: Search | None,
+        sampler: Sampler,
         clock: Callable[[], float],
         every_s: float = LOOK_S,
     ):
         self._plan, self._backlog, self._report = plan, backlog, report
-        self._search, self._clock, self._every_s = search, clock, every_s
+        self._sampler, self._clock, self._every_s = sampler, clock, every_s
         self._news = getattr(table, "news", None)
-        self._metrics = [] if search is None else [m.name for m in plan.experiment.metrics]
         self._place: dict[str, int] = {}
         self._due = clock() + every_s
 
@@ -50,7 +46,7 @@ class Sharing:
         """Look whether others have added rows, now and then."""
         if self._news is None or self._clock() < self._due:
             return
-        rows = self._news(self._metrics)
+        rows = self._news(self._sampler.reads)
         if rows:
             self._take(rows)
         self._due = self._clock() + self._every_s  # from its end: it may have taken a while
@@ -69,15 +65,10 @@ class Sharing:
         n_done = self._backlog.drop(found)
         self._backlog.target_s = TARGET_S
         self._report.by_others += n_done
-        if self._search is None:
-            self._report.done_before += n_done
-            return
         for i, row in found.items():
-            metrics = {n: row[n] for n in self._metrics}
-            self._backlog.add(self._search.next(Outcome(i, row["status"], metrics)))
-        self._report.planned = self._search.n_planned
-        ran = sum(self._report.statuses.values())
-        self._report.done_before = self._search.n_done - ran
+            metrics = {n: row[n] for n in self._sampler.reads}
+            self._sampler.tell(Outcome(i, row["status"], metrics))
+        self._backlog.add(self._sampler.ask())
 
 
 def own_order(launch_id: str) -> int:

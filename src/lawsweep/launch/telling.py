@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from lawsweep.core.outcome import Outcome
-from lawsweep.core.protocols import Executor
+from lawsweep.core.protocols import Executor, Sampler
 from lawsweep.launch.backlog import Backlog
 from lawsweep.launch.flights import Flights
 from lawsweep.launch.report import RunReport, Snapshot, Watcher, slot_name, slowest
-
-if TYPE_CHECKING:
-    from lawsweep.sampling.search import Search
 
 TELL_S = 0.05  # a watcher is told no more often: a busy launch has news a thousand times a second
 
@@ -28,11 +24,11 @@ class Teller:
         backlog: Backlog,
         flights: Flights,
         executor: Executor,
-        search: Search | None,
+        sampler: Sampler,
         clock: Callable[[], float],
     ):
         self._watcher, self._report, self._backlog = watcher, report, backlog
-        self._flights, self._executor, self._search = flights, executor, search
+        self._flights, self._executor, self._sampler = flights, executor, sampler
         self._clock = clock
         self._slot = slot_name(executor.describe())
         self._failures: deque[Outcome] = deque()
@@ -84,7 +80,6 @@ class Teller:
         if not finished and not self._backlog.costs.n_measured:
             return None, None, None
         left, slots = self._backlog.work_left(), max(1.0, self._executor.n_slots)
-        if self._search is not None:  # what it will come to want is like what it wants now
-            unfinished = self._report.planned - self._report.done_before - finished
-            slots *= self._search.n_wanted / max(1, unfinished) or 1.0
+        wanted, more = self._sampler.n_wanted, self._sampler.n_more
+        slots *= wanted / max(1, wanted + more) or 1.0  # what will be wanted is like what is now
         return left.expected_s / slots, left.low_s / slots, left.high_s / slots

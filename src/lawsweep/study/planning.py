@@ -23,8 +23,8 @@ from lawsweep.launch.costs.simulate import (
     simulate,
     simulate_rounds,
 )
-from lawsweep.launch.loop import to_do
-from lawsweep.sampling.search import Search
+from lawsweep.sampling.grid import to_do
+from lawsweep.sampling.threshold.sampler import ThresholdSearch
 from lawsweep.study.code import other_rows
 from lawsweep.study.questions import open_own_folder
 from lawsweep.study.searching import open_search
@@ -53,7 +53,7 @@ class PlanView:
     device: str
     n_slots: int
     memory_bytes: int
-    search: Search | None = None
+    search: ThresholdSearch | None = None
 
     def count(self, state: str) -> int:
         """How many planned runs are in a state."""
@@ -157,7 +157,7 @@ def _one_slot_each(option: str) -> str:
     )
 
 
-def _in_rounds(search: Search | None, n_slots: int) -> tuple[str, ...]:
+def _in_rounds(search: ThresholdSearch | None, n_slots: int) -> tuple[str, ...]:
     """Where a search cannot make use of all slots."""
     rounds = [] if search is None else search.rounds()
     at_once = sum(max(len(runs) for runs in cell) for cell in rounds)

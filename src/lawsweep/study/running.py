@@ -67,7 +67,7 @@ def run(
         launch_id=launch_id,
         on_failure=sweep.on_failure,
         retry=retry,
-        search=search,
+        sampler=search,
         watcher=heart,
         commit_every_s=every_s,
         look_every_s=LOOK_S if is_local else 10 * LOOK_S,

@@ -11,8 +11,8 @@ from lawsweep.analysis.laws.threshold import STATES
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.outcome import FAILURES
 from lawsweep.grid.sweep import Sweep
-from lawsweep.sampling.columns import COLUMNS, cell_columns
-from lawsweep.sampling.search import Search
+from lawsweep.sampling.threshold.findings import COLUMNS, cell_columns
+from lawsweep.sampling.threshold.sampler import ThresholdSearch
 from lawsweep.study.study import Study, study
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lawsweep.store.places.folder import Folder
 
 
-def open_search(opened: Study, *, retry: bool = False) -> Search | None:
+def open_search(opened: Study, *, retry: bool = False) -> ThresholdSearch | None:
     """The search of a sweep at where its table has brought it; None for an ordinary sweep.
 
     ``retry``: rows that failed count as not there, and are wanted, asked for or not.
@@ -43,7 +43,7 @@ def open_search(opened: Study, *, retry: bool = False) -> Search | None:
             again.append(run)
         else:
             known[run] = (status, row)
-    return Search(plan, spec, known, again)
+    return ThresholdSearch(plan, spec, known, again)
 
 
 def seen(opened: Study, known: Mapping[str, Any]) -> list[int] | None:
@@ -70,7 +70,7 @@ def thresholds(sweep: Sweep) -> pd.DataFrame:
     return frame
 
 
-def threshold_table(opened: Study, search: Search | None = None) -> pa.Table:
+def threshold_table(opened: Study, search: ThresholdSearch | None = None) -> pa.Table:
     """``thresholds`` as Arrow, of a search that is open already if given."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -87,7 +87,7 @@ def threshold_table(opened: Study, search: Search | None = None) -> pa.Table:
     rows = plan_table(opened.plan).take(pa.array(firsts, type=pa.int64()))
     # By name: a table without columns would have no rows either.
     fields, values = [], []
-    for name in cell_columns(opened.plan, search.spec.axis):
+    for name in cell_columns(opened.plan, search.options.axis):
         fields.append(rows.schema.field(name))
         moves = pa.array([name in cell.moving for cell in search.cells])
         values.append(pc.if_else(moves, pa.scalar(None, rows[name].type), rows[name]))
@@ -103,7 +103,7 @@ def threshold_table(opened: Study, search: Search | None = None) -> pa.Table:
         "n_unanswered": [t.n_unanswered for t in found],
         "n_visited": [t.n_visited for t in found],
         "n_candidates": [len(c.values) for c in search.cells],
-        "confidence": [search.spec.confidence for _ in found],
+        "confidence": [search.options.confidence for _ in found],
     }
     for name, column in columns.items():
         kind = {"state": pa.string(), "reason": pa.string()}.get(
@@ -115,7 +115,7 @@ def threshold_table(opened: Study, search: Search | None = None) -> pa.Table:
     return pa.table(values, schema=pa.schema(fields, metadata=rows.schema.metadata))
 
 
-def write_thresholds(opened: Study, search: Search, folder: Folder) -> None:
+def write_thresholds(opened: Study, search: ThresholdSearch, folder: Folder) -> None:
     """Write ``thresholds.parquet`` into the folder of the sweep."""
     from lawsweep.store.table.parts import encode
 
@@ -134,21 +134,21 @@ def export_thresholds(sweep: Sweep, path: str) -> str | None:
     return beside
 
 
-def summary(search: Search) -> str:
+def summary(search: ThresholdSearch) -> str:
     """``12 cells: 9 resolved, 1 above_grid, 2 open; 214 runs asked for``."""
     n = Counter(s.state for s in search.searches)
     parts = ", ".join(f"{n[state]:,} {state}" for state in STATES if n[state])
     return f"{len(search.cells):,} cells: {parts}; {search.n_asked:,} runs asked for"
 
 
-def lines(opened: Study, search: Search, limit: int = 20) -> list[str]:
+def lines(opened: Study, search: ThresholdSearch, limit: int = 20) -> list[str]:
     """A line a cell, the first few of many."""
-    plan, axis = opened.plan, search.spec.axis
+    plan, axis = opened.plan, search.options.axis
     columns = {**plan.params, **plan.extra}
     derived = set.intersection(*(set(derive) for derive in plan.derives))
     told = [
         n
-        for n in cell_columns(opened.plan, search.spec.axis)
+        for n in cell_columns(opened.plan, search.options.axis)
         if n in columns and n not in derived and len(set(columns[n].tolist())) > 1
     ]
     found = []
@@ -188,12 +188,12 @@ def found(sweep: Sweep, limit: int = 20) -> list[str]:
     return [] if search is None else [summary(search), *lines(opened, search, limit)]
 
 
-def forecast(search: Search) -> str:
+def forecast(search: ThresholdSearch) -> str:
     """How many runs a search has asked for, may need, and asks for at most."""
     more = search.n_expected - search.n_asked + len(search.wanted())
     n_candidates = sum(len(cell.values) for cell in search.cells)
     return (
-        f"search for {search.spec.axis}* of {search.spec.event}: {summary(search)}; about "
+        f"search for {search.options.axis}* of {search.options.event}: {summary(search)}; about "
         f"{more:,} more expected, at most {search.n_most - search.n_asked + len(search.wanted()):,}"
         f" ({n_candidates:,} candidates)"
     )

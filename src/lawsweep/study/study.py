@@ -11,7 +11,7 @@ from lawsweep.analysis.values import check_values
 from lawsweep.core.errors import InvalidValueError, unknown_name
 from lawsweep.grid.plan import Plan
 from lawsweep.grid.sweep import Sweep
-from lawsweep.sampling.columns import cells_of
+from lawsweep.sampling.threshold.findings import cells_of
 
 if TYPE_CHECKING:
     from lawsweep.store.table.parquet import ParquetTable
@@ -52,9 +52,9 @@ def study(sweep: Sweep) -> Study:
     made = sweep.plan()
     opened = Study(sweep, made, ParquetTable(sweep.tables, made.experiment))
     if sweep.search_spec is not None:
-        from lawsweep.sampling.columns import check_search
+        from lawsweep.sampling.threshold.findings import check
 
-        check_search(made, sweep.search_spec)
+        check(made, sweep.search_spec)
     columns, kinds = (
         tuple(dict.fromkeys((*opened.columns, *opened.cells))),
         kinds_of(made, opened.cells),

@@ -41,6 +41,7 @@ class Event:
                 f"search.event must say something of a metric, got {spec.event!r}; name one of "
                 f"{', '.join(metrics)}."
             )
+        self.reads = [n for n in metrics if n in self.expression.names or n == "converged"]
         self._defaults = {s.name: s.default for s in plan.experiment.params if s.has_default}
         self._check()
 

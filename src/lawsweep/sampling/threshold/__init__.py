@@ -1,0 +1,1 @@
+"""The threshold of an event along one axis, cell by cell."""
