@@ -34,9 +34,7 @@ def ray_two_cpus():
     """One Ray for the tests of this module; executors join what is running already."""
     import ray
 
-    from lawsweep.executors.ray.tasks import RayExecutor
-
-    owner = RayExecutor("ray_local", n_cpus=2)
+    owner = make_executor({"kind": "ray_local", "n_cpus": 2})
     owner.start(toy)
     yield
     owner.close()
@@ -276,7 +274,11 @@ def test_threads_follow_the_cpus_of_a_task(ray_two_cpus):
         ("ray_locl", UnknownNameError, "Unknown executor 'ray_locl'. Did you mean 'ray_local'"),
         ({"kind": "serial", "n_cpus": 2}, UnknownNameError, "option 'n_cpus' in executor serial"),
         ({"kind": "ray_local", "cpus": 2}, UnknownNameError, "Did you mean 'n_cpus'"),
-        ({"kind": "ray_local", "n_cpus": "2"}, InvalidValueError, "must be a number from 0"),
+        (
+            {"kind": "ray_local", "n_cpus": "2"},
+            InvalidValueError,
+            "executor.n_cpus must be a whole number from 1, or null, got '2'",
+        ),
     ],
 )
 def test_bad_executors(config, error, message):

@@ -18,9 +18,7 @@ from lawsweep.store.table.parquet import ParquetTable
 
 @pytest.fixture(scope="module")
 def ray_two_cpus():
-    from lawsweep.executors.ray.tasks import RayExecutor
-
-    owner = RayExecutor("ray_local", n_cpus=2)
+    owner = make_executor({"kind": "ray_local", "n_cpus": 2})
     owner.start(faulty)
     yield
     owner.close()

@@ -25,9 +25,7 @@ RANDOM = [name for name in THINGS if "random" in name]
 
 @pytest.fixture(scope="module")
 def ray_two_cpus():
-    from lawsweep.executors.ray.tasks import RayExecutor
-
-    owner = RayExecutor("ray_local", n_cpus=2)
+    owner = make_executor({"kind": "ray_local", "n_cpus": 2})
     owner.start(messy)
     yield
     owner.close()

@@ -8,6 +8,7 @@ import pytest
 from toys import toy
 
 from lawsweep.core.outcome import Event, Outcome
+from lawsweep.core.protocols import Executor
 from lawsweep.grid.plan import make_plan
 from lawsweep.grid.sweep import OnFailure
 from lawsweep.launch import telling
@@ -32,11 +33,10 @@ def test_what_a_slot_holds(executor, expected):
     assert slot_name(executor) == expected
 
 
-class Stepped:
+class Stepped(Executor):
     """Two slots; each poll is a second, in which the first task answers one run."""
 
-    name, in_process, fuse, max_fused = "stepped", False, False, 1
-    n_slots, slot_memory_bytes = 2, float("inf")
+    name, n_slots = "stepped", 2
 
     def __init__(self):
         self.now, self.tasks, self.begun = 0.0, [], set()
@@ -66,6 +66,10 @@ class Stepped:
 
     def kill(self, task_id):
         raise AssertionError("nothing is late")
+
+    def start(self, experiment): ...
+
+    def close(self): ...
 
 
 def test_busy_slots_and_the_slowest_runs_are_told(tmp_path):

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from lawsweep import Field, experiment, stream
+from lawsweep.executors.ray.options import ShardOptions
 from lawsweep.executors.ray.sharded import installed
 from lawsweep.worker.shards import current
 
@@ -80,8 +81,7 @@ class Metrics:
 def spread(params: Params, seed: int) -> Metrics:
     """Add up over the shards; a large argument goes through the object store."""
     numbers = np.arange(30_000.0)
-    options = {"n": params.n_shards, "patience_s": params.patience_s}
-    with installed(options):
+    with installed(ShardOptions(n=params.n_shards, patience_s=params.patience_s)):
         pool = current()
         with pool.open(Make(params.fault, params.marker)) as shards:
             answers = shards.each("add", numbers)
@@ -131,7 +131,7 @@ def sharded_eigenvalue(params: SolveParams, seed: int) -> SolveMetrics:
     from lawsweep.kernels.eigmin.block import smallest_eigenvalue_block
 
     problem = eigenvalue_problem(params.n_samples, params.width, seed)
-    with installed({"n": params.n_shards}), current().open(problem) as shards:
+    with installed(ShardOptions(n=params.n_shards)), current().open(problem) as shards:
         found = smallest_eigenvalue_block(shards, key=seed, layers=(1, 2, 3), tol=1e-6)
     return SolveMetrics(
         value=found.value,

@@ -79,14 +79,14 @@ def _store(results_dir: str) -> Check:
 def _ray() -> Check:
     from lawsweep.cli.probe import probe
     from lawsweep.core.outcome import RunSpec, Task
-    from lawsweep.executors.ray.tasks import RayExecutor
+    from lawsweep.executors.make import make_executor
 
     def bad(text: str) -> Check:
         return Check("ray", False, text, ExecutorError.exit_code)
 
     start = time.monotonic()
     try:
-        with contextlib.closing(RayExecutor("ray_local")) as executor:
+        with contextlib.closing(make_executor("ray_local")) as executor:
             executor.start(probe)
             executor.submit(Task(0, (RunSpec(0, "", {}, 0),)))
             while time.monotonic() - start < RAY_WAIT_S:

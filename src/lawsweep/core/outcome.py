@@ -85,7 +85,6 @@ class Loss(enum.Enum):
     OUT_OF_MEMORY = "oom"
     NODE = "node"  # all of its node is gone: no run's fault
     TIMEOUT = "timeout"  # it did not stop at its deadline, and was killed for it
-    KILLED = "killed"  # on request
     SILENT = "ended without an answer"
     UNABLE = "the worker could not run the batch"
     RETIRED = "retired"  # ended after a run's deadline cut it off; the rest it never began

@@ -2,42 +2,78 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
 
 from lawsweep.core.experiment import Experiment
+from lawsweep.core.options import check_options
 from lawsweep.core.outcome import Event, Outcome, Task
+from lawsweep.core.schema import Field
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from lawsweep.grid.plan import Plan
 
 MAX_FUSED = 64  # runs computed at once, unless executor.max_fused says otherwise
 Arrays = Mapping[str, "np.ndarray"]
 
 
-class Executor(Protocol):
-    """Runs tasks somewhere.  Serial and Ray obey the same contract (tests/contracts).
+@dataclass(frozen=True, kw_only=True)
+class ExecutorOptions:
+    """What every executor takes in its ``executor`` block; one with more of them adds fields."""
 
-    One whose tasks may need different amounts also has ``needs_of(plan, runs)``: for each point a
-    number, (n_points,), which those share that may share a task, or None where all may.
+    fuse: Annotated[bool, Field("like runs at once, where the experiment has a form for it")] = True
+    max_fused: Annotated[int, Field("so many at most", ge=1)] = MAX_FUSED
+
+    def __post_init__(self) -> None:
+        check_options(self, "executor")
+
+
+class Executor(ABC):
+    """Runs tasks somewhere.  ``lawsweep.contracts`` has the tests that each of them passes.
+
+    A package adds one by an entry point of the group ``lawsweep.executors`` to its class, which is
+    made from its options: ``SomeExecutor(SomeExecutor.Options(...))``.  ``worker.execute.Batch``
+    executes a task wherever that happens.
     """
 
-    name: str
-    in_process: bool  # runs are executed inside ``poll``: none can be ended early, so no deadlines
-    fuse: bool  # whether runs may be computed at once where the experiment has a form for it
-    max_fused: int
+    name: str  # as in ``executor=name``
+    in_process: bool = False  # runs are executed inside ``poll``: none can be ended early
+    Options: type[Any] = ExecutorOptions  # a frozen dataclass (``core.options``), here or beside it
+    fuse: bool = False  # whether runs may be computed at once where the experiment has a form
+    max_fused: int = 1
 
+    def __init__(self, options: Any = None):
+        self.options = self.Options() if options is None else options
+        self.fuse, self.max_fused = self.options.fuse, self.options.max_fused
+
+    @abstractmethod
     def start(self, experiment: Experiment) -> None:
         """Get ready to run ``experiment``.  Raises ExecutorError with one clear sentence."""
 
     @property
+    @abstractmethod
     def n_slots(self) -> int:
-        """How many tasks can run at the same time, at present."""
+        """How many tasks can run at the same time, at present; at least 1."""
 
     @property
     def slot_memory_bytes(self) -> float:
         """Memory that a task may count on; infinite where that is not known."""
+        return math.inf
 
+    def needs_of(self, plan: Plan, runs: Iterable[int]) -> np.ndarray | None:
+        """For each point a number, (n_points,), which those share that may share a task.
+
+        None where all may.  Asked before anything runs, of the ``runs`` of a plan that are to be
+        done; raises a LawsweepError where one of them could never run.
+        """
+        return None
+
+    @abstractmethod
     def submit(self, task: Task) -> None:
         """Take a task; it starts when a slot is free.
 
@@ -45,18 +81,28 @@ class Executor(Protocol):
         end a worker that was cut off at one, and say so (``Loss.RETIRED``).
         """
 
+    @abstractmethod
     def poll(self, timeout_s: float) -> list[Event]:
         """News, waiting at most about ``timeout_s`` for some (the serial one: for one run).
 
         ``poll(0)`` starts no work and returns what is there, perhaps with news that was told.
+        An Event without outcomes says that a worker has begun.  Outcomes of a task come in the
+        order of its runs; after ``done`` or ``lost`` nothing is heard of it any more.
         """
 
+    @abstractmethod
     def kill(self, task_id: int) -> None:
-        """Stop a task by force; an Event with ``lost`` follows."""
+        """Stop a task that is silent past its deadline; ``Loss.TIMEOUT`` follows."""
 
     def describe(self) -> Mapping[str, Any]:
-        """Facts for the provenance record."""
+        """Facts for the provenance record.
 
+        ``device`` and ``n_threads`` where they are the same for all runs: the cost model learns
+        from rows that were computed alike.
+        """
+        return {"kind": self.name}
+
+    @abstractmethod
     def close(self) -> None:
         """Stop everything this executor started.  May be called twice."""
 

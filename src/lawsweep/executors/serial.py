@@ -6,19 +6,35 @@ import re
 import time
 from collections import deque
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from lawsweep.core.errors import InvalidValueError, refuse_deadline
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.outcome import Event, Loss, Lost, Outcome, Task
-from lawsweep.core.protocols import MAX_FUSED
+from lawsweep.core.protocols import Executor, ExecutorOptions
+from lawsweep.core.schema import Field
 from lawsweep.worker.execute import Batch, n_threads
 from lawsweep.worker.process_state import ProcessState, borrowed
 
 _DEVICE = re.compile(r"(cpu|cuda(:\d+)?|mps)\Z")
 
 
-class SerialExecutor:
+@dataclass(frozen=True, kw_only=True)
+class SerialOptions(ExecutorOptions):
+    """Options of ``executor=serial``."""
+
+    device: Annotated[str, Field("where runs compute: cpu, cuda, cuda:N or mps")] = "cpu"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not _DEVICE.match(self.device):
+            raise InvalidValueError(
+                f"executor.device must be cpu, cuda, cuda:N or mps, got {self.device!r}."
+            )
+
+
+class SerialExecutor(Executor):
     """Runs tasks inside ``poll``; a debugger set in an experiment stops there.
 
     This is the caller's own process.  What runs change in it is set back after each, but a run that
@@ -27,13 +43,11 @@ class SerialExecutor:
 
     name = "serial"
     in_process = True
+    Options = SerialOptions
 
-    def __init__(self, device: str = "cpu", *, fuse: bool = True, max_fused: int = MAX_FUSED):
-        if not _DEVICE.match(device):
-            raise InvalidValueError(
-                f"executor.device must be cpu, cuda, cuda:N or mps, got {device!r}."
-            )
-        self.device, self.fuse, self.max_fused = device, fuse, max_fused
+    def __init__(self, options: SerialOptions | None = None):
+        super().__init__(options)
+        self.device: str = self.options.device
         self._experiment: Experiment | None = None
         self._queue: deque[tuple[Task, Batch]] = deque()
         self._events: list[Event] = []
@@ -114,7 +128,9 @@ class SerialExecutor:
         """Drop what is left of a task."""
         if any(task.id == task_id for task, _ in self._queue):
             self._queue = deque((t, b) for t, b in self._queue if t.id != task_id)
-            self._events.append(Event(task_id, lost=Lost(Loss.KILLED)))
+            self._events.append(
+                Event(task_id, lost=Lost(Loss.TIMEOUT, "what was left of it was dropped"))
+            )
 
     def describe(self) -> Mapping[str, Any]:
         """Facts for the provenance record."""

@@ -74,8 +74,7 @@ class Launch:
         fuses = plan.experiment.fused is not None and executor.fuse
         self.costs.fusing = fuses and executor.max_fused > 1
         # Only where runs need different amounts; it refuses a point that fits nowhere.
-        needs_of = getattr(executor, "needs_of", None)
-        kinds = needs_of(plan, reach) if needs_of else None
+        kinds = executor.needs_of(plan, reach)
         most = executor.max_fused if fuses else 1
         self.backlog = Backlog(plan, self.costs, self.sampler.ask(), attempts, most, kinds)
         self._fusing = FusingPolicy(plan.experiment.name)

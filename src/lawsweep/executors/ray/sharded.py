@@ -17,11 +17,12 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-from lawsweep.core.errors import ExecutorError, InvalidValueError
+from lawsweep.core.errors import ExecutorError
+from lawsweep.executors.ray.options import ShardOptions
 from lawsweep.worker import shards as seam
 from lawsweep.worker.shards import Here, HerePool, Maker, ShardLostError
 
@@ -29,7 +30,6 @@ from lawsweep.worker.shards import Here, HerePool, Maker, ShardLostError
 SHARED_BYTES = 100_000
 # One turn for all drivers of a cluster: they compete for the same room.
 TURN, SPACE = "place_shards", "lawsweep"
-OPTIONS = ("n", "cpus", "gpus", "memory_bytes", "patience_s")
 
 
 class _Holder:
@@ -89,27 +89,12 @@ class RayShards:
 class RayPool:
     """A pool of ``n`` shards; each of the n - 1 actors holds ``cpus``, ``gpus``, ``memory_bytes``.
 
-    ``patience_s``: how long to wait for room that other runs hold.  Threads of numerical
-    libraries in an actor follow its CPUs.
+    Threads of numerical libraries in an actor follow its CPUs.
     """
 
-    def __init__(
-        self,
-        n: int,
-        *,
-        cpus: float = 1,
-        gpus: float = 0,
-        memory_bytes: float = 0,
-        patience_s: float = 3600.0,
-    ):
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise InvalidValueError(f"executor.shards.n must be a whole number from 1, got {n!r}.")
-        if min(cpus, gpus, memory_bytes) < 0 or (n > 1 and not (cpus or gpus)):
-            raise InvalidValueError(
-                f"executor.shards needs cpus or gpus above 0, got cpus={cpus!r}, gpus={gpus!r}."
-            )
-        self.n_shards, self._patience_s = n, patience_s
-        needs = {"CPU": cpus, "GPU": gpus, "memory": memory_bytes}
+    def __init__(self, options: ShardOptions):
+        self.n_shards, self._patience_s = options.n, options.patience_s
+        needs = {"CPU": options.cpus, "GPU": options.gpus, "memory": options.memory_bytes}
         self._needs = {name: float(need) for name, need in needs.items() if need}
 
     @contextlib.contextmanager
@@ -208,25 +193,9 @@ def _left(end: float) -> float:
     return max(end - time.monotonic(), 0.1)
 
 
-def installed(options: Mapping[str, Any] | None) -> AbstractContextManager[None]:
-    """Within the context runs may spread over shards as ``options`` (executor.shards) say.
-
-    Keys: ``n``, ``cpus``, ``gpus``, ``memory_bytes``, ``patience_s``.  None installs nothing.
-    Raises InvalidValueError.
-    """
-    if options is None:
-        return contextlib.nullcontext()
-    return seam.installed(make_pool(options))
-
-
-def make_pool(options: Mapping[str, Any]) -> RayPool:
-    """The pool that ``options`` describe, checked; nothing is started."""
-    unknown = sorted(set(options) - set(OPTIONS))
-    if unknown or "n" not in options:
-        raise InvalidValueError(
-            f"executor.shards takes {', '.join(OPTIONS)} (n is needed), got {dict(options)!r}."
-        )
-    return RayPool(**options)
+def installed(options: ShardOptions | None) -> AbstractContextManager[None]:
+    """Within the context runs may spread over shards as ``options`` say; None installs nothing."""
+    return contextlib.nullcontext() if options is None else seam.installed(RayPool(options))
 
 
 def _n_bytes(value: Any) -> int:

@@ -20,12 +20,12 @@ from lawsweep.core.code.clashes import refuse_clashes
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.outcome import Event, Loss, Lost, Task
-from lawsweep.core.protocols import MAX_FUSED
+from lawsweep.core.protocols import Executor
 from lawsweep.core.secrets import HIDDEN, learn_settings
-from lawsweep.executors.ray import sharded
 from lawsweep.executors.ray.boot import booted
 from lawsweep.executors.ray.manners import deaf_to_interrupts, import_path
 from lawsweep.executors.ray.needs import Needs
+from lawsweep.executors.ray.options import ClusterOptions, LocalOptions, RayOptions, read_shards
 from lawsweep.executors.ray.placement import Placement
 from lawsweep.executors.ray.session import RaySession
 
@@ -38,39 +38,17 @@ DRAIN_S = 1.0  # how long outcomes that are there are taken in when no time is g
 APART_PATIENCE_S = 60.0  # that others hold a node which a run is to have to itself
 
 
-class RayExecutor:
-    """Runs tasks on a local Ray that it starts and stops, or on a cluster it connects to.
+class RayExecutor(Executor):
+    """Runs tasks on a Ray.  ``shards`` lets one run spread over several tasks' worth of it."""
 
-    ``cpus_per_task`` and ``gpus_per_task`` are what one task holds: numbers, or expressions over
-    the params (``4 if n_samples > 5000 else 1``).  Threads of numerical libraries follow the CPUs.
-    ``address`` is for a cluster: default ``RAY_ADDRESS`` or ``auto``.  ``shards`` lets one run
-    spread over several tasks' worth of resources (``sharded``).
-    """
-
-    in_process = False
-
-    def __init__(
-        self,
-        kind: str = "ray_local",
-        *,
-        n_cpus: int | None = None,
-        n_gpus: int | None = None,
-        cpus_per_task: float | str = 1,
-        gpus_per_task: float | str = 0,
-        address: str | None = None,
-        runtime_env: Mapping[str, Any] | None = None,
-        fuse: bool = True,
-        max_fused: int = MAX_FUSED,
-        shards: Mapping[str, Any] | None = None,
-    ):
-        self.name, self.fuse, self.max_fused = kind, fuse, max_fused
-        # Checked here, used in the workers.
-        n_shards = 1 if shards is None else sharded.make_pool(shards).n_shards
-        self._shards = shards
-        self._needs = Needs(cpus_per_task, gpus_per_task)
-        self._session = RaySession(kind, address, n_cpus, n_gpus)
-        self._placement = Placement(self._needs, n_shards, self._session)
-        self.runtime_env = dict(runtime_env or {})
+    def __init__(self, options: RayOptions, session: RaySession):
+        super().__init__(options)
+        self._shards = None if options.shards is None else read_shards(options.shards)
+        n_shards = 1 if self._shards is None else self._shards.n
+        self._needs = Needs(options.cpus_per_task, options.gpus_per_task)
+        self._session = session
+        self._placement = Placement(self._needs, n_shards, session)
+        self.runtime_env = dict(options.runtime_env or {})
         learn_settings({"runtime_env": self.runtime_env})
         self.device = "cuda" if self._needs.gpus > 0 else "cpu"
         self._ray: Any = None
@@ -290,3 +268,25 @@ class RayExecutor:
             self._flights.clear()
             self._apart.clear()
             self._session.close(keep_logs=self._lost_some)
+
+
+class RayLocalExecutor(RayExecutor):
+    """A Ray of our own on this machine, started for the launch and stopped after it."""
+
+    name = "ray_local"
+    Options = LocalOptions
+
+    def __init__(self, options: LocalOptions | None = None):
+        options = options or LocalOptions()
+        super().__init__(options, RaySession(self.name, None, options.n_cpus, options.n_gpus))
+
+
+class RayClusterExecutor(RayExecutor):
+    """A Ray cluster that is running."""
+
+    name = "ray_cluster"
+    Options = ClusterOptions
+
+    def __init__(self, options: ClusterOptions | None = None):
+        options = options or ClusterOptions()
+        super().__init__(options, RaySession(self.name, options.address, None, None))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.outcome import Lost, Outcome, RunSpec
 from lawsweep.executors.ray import sharded
+from lawsweep.executors.ray.options import ShardOptions
 from lawsweep.worker.execute import Batch
 from lawsweep.worker.process_state import ProcessState
 
@@ -24,7 +24,7 @@ def run_batch(
     groups: tuple[int, ...],
     timeout_s: float | None,
     device: str,
-    shards: Mapping[str, Any] | None = None,
+    shards: ShardOptions | None = None,
     memory_share: float = 1.0,
 ) -> Iterator[tuple[Outcome, ...] | Lost]:
     """Say that it began, then execute and report.

@@ -20,6 +20,7 @@ import numpy as np
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.outcome import Event, Loss, Lost, Outcome, RunSpec, Task
+from lawsweep.core.protocols import Executor
 
 REPORT_S = 0.25  # a simulated worker reports as often as a real one (executors/ray_worker)
 _REPORT, _LOSS, _BACK = range(3)
@@ -65,7 +66,7 @@ class _Node:
     tasks: set[int] = field(default_factory=set)
 
 
-class SimulatedExecutor:
+class SimulatedExecutor(Executor):
     """Runs take ``seconds[index]`` and answer nothing but that they are done.
 
     ``clock`` is to be given to the Launch: it tells the simulated time, which passes in ``poll``.
@@ -73,8 +74,7 @@ class SimulatedExecutor:
     it, and ``bound_s`` the least any scheduler could have needed.
     """
 
-    name, in_process, fuse, max_fused = "simulated", False, False, 1
-    slot_memory_bytes = math.inf
+    name = "simulated"
 
     def __init__(self, cluster: Cluster, seconds: np.ndarray):
         self.cluster, self.seconds = cluster, np.asarray(seconds, dtype=np.float64)
