@@ -273,6 +273,38 @@ def test_threads_follow_the_cpus_of_a_task(ray_two_cpus):
     [
         ("ray_locl", UnknownNameError, "Unknown executor 'ray_locl'. Did you mean 'ray_local'"),
         ({"kind": "serial", "n_cpus": 2}, UnknownNameError, "option 'n_cpus' in executor serial"),
+        ({"kind": "serial", "shards": {"n": 2}}, UnknownNameError, "option 'shards' in executor s"),
+        (
+            {"kind": "ray_cluster", "n_cpus": 2},
+            UnknownNameError,
+            "'n_cpus' in executor ray_cluster",
+        ),
+        ({"kind": "ray_local", "address": "auto"}, UnknownNameError, "'address' in executor ray_l"),
+        ({"kind": "ray_local", "n_cpus": 1.5}, InvalidValueError, "from 1, or null, got 1.5"),
+        ({"kind": "ray_local", "n_cpus": True}, InvalidValueError, "from 1, or null, got True"),
+        ({"kind": "ray_local", "fuse": 1}, InvalidValueError, "fuse must be true or false, got 1"),
+        ({"kind": "ray_local", "max_fused": 0}, InvalidValueError, "whole number from 1, got 0"),
+        (
+            {"kind": "ray_local", "gpus_per_task": 1.5},
+            InvalidValueError,
+            "fraction up to 1, or whole",
+        ),
+        (
+            {"kind": "ray_local", "cpus_per_task": 0},
+            InvalidValueError,
+            "0 where no GPU is asked for",
+        ),
+        ({"kind": "ray_cluster", "address": 1}, InvalidValueError, "address must be text, or null"),
+        (
+            {"kind": "ray_cluster", "runtime_env": 1},
+            InvalidValueError,
+            "must be a mapping, or null",
+        ),
+        (
+            {"kind": "serial", "device": "gpu"},
+            InvalidValueError,
+            "must be cpu, cuda, cuda:N or mps",
+        ),
         ({"kind": "ray_local", "cpus": 2}, UnknownNameError, "Did you mean 'n_cpus'"),
         (
             {"kind": "ray_local", "n_cpus": "2"},
