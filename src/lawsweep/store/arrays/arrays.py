@@ -27,10 +27,10 @@ from lawsweep.store.table.part_writer import PartWriter
 from lawsweep.store.table.parts import (
     SkippedPart,
     digest,
-    read_columns,
     steady_look,
     use_part,
 )
+from lawsweep.store.table.reader import read_columns
 from lawsweep.store.table.schema import FORMAT
 
 PART_BYTES = 128 * 2**20  # of values in one part

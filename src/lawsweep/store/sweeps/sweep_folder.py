@@ -24,7 +24,8 @@ from lawsweep.store.places.find import open_folder
 from lawsweep.store.places.folder import Folder
 from lawsweep.store.sweeps.records import MOST_RECORD, parse_record
 from lawsweep.store.sweeps.signs import SUFFIX, Sign, signs
-from lawsweep.store.table.parts import REQUESTS, SkippedPart, check_claims, encode, read_columns
+from lawsweep.store.table.parts import REQUESTS, SkippedPart, check_claims, encode
+from lawsweep.store.table.reader import read_columns
 from lawsweep.store.table.schema import arrow_type
 
 QUESTION = "question.json"

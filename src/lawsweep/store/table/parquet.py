@@ -17,7 +17,6 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -26,11 +25,11 @@ from lawsweep.core.experiment import Experiment
 from lawsweep.core.protocols import Done
 from lawsweep.store.places.find import open_folder
 from lawsweep.store.places.folder import Folder
+from lawsweep.store.table.attempts import IDENTITY, latest
 from lawsweep.store.table.collection import no_collection
 from lawsweep.store.table.one_name import check_columns, check_folders
 from lawsweep.store.table.part_writer import PartWriter
 from lawsweep.store.table.parts import (
-    IDENTITY,
     PART,
     NewerPart,
     SkippedPart,
@@ -41,6 +40,7 @@ from lawsweep.store.table.parts import (
     steady_look,
 )
 from lawsweep.store.table.plain import plain
+from lawsweep.store.table.reader import Wanted
 from lawsweep.store.table.schema import (
     changed_defaults,
     conflicts,
@@ -54,11 +54,6 @@ from lawsweep.store.table.schema import (
 if TYPE_CHECKING:
     from lawsweep.core.protocols import Arrays
     from lawsweep.store.arrays.arrays import ArrayStore
-
-_KEYS = [
-    "run_id", "status", "attempt", "wall_s", "peak_memory_bytes", "device", "n_threads",
-    "started_at",
-]  # fmt: skip
 
 # A process that was suspended for so long between its arrays and their rows may have been taken
 # for dead, and the arrays for nobody's.
@@ -215,21 +210,15 @@ class ParquetTable:
 
     def done(self, run_ids: Collection[str] | None = None) -> dict[str, Done]:
         """What is known of each run (of all, or of those asked for) that has a row."""
-        table = self._read(_KEYS)
+        table = self.rows(run_ids, Done._fields)
         self._looked = self._listed
         if not table.num_rows:
             return {}  # before what comes next has pyarrow import pandas
-        table = self._latest(table)
-        ids = plain(table["run_id"])
-        if run_ids is not None:
-            wanted = set(run_ids)
-            keep = np.fromiter(map(wanted.__contains__, ids), dtype=bool, count=len(ids))
-            if not keep.all():
-                table = table.filter(pa.array(keep))
-                ids = plain(table["run_id"])
-        facts = [plain(table[name]) for name in _KEYS[1:-1]]
+        facts = [plain(table[name]) for name in Done._fields]
         with no_collection():
-            return dict(zip(ids, map(Done._make, zip(*facts, strict=True)), strict=True))
+            return dict(
+                zip(plain(table["run_id"]), map(Done._make, zip(*facts, strict=True)), strict=True)
+            )
 
     def news(self, columns: Sequence[str] = ()) -> list[dict[str, Any]]:
         """Rows in parts that have come since ``done`` or the last look; not those written here.
@@ -251,13 +240,14 @@ class ParquetTable:
         wanted = [run_id for run_id, row in known.items() if row.status == status]
         if not wanted:
             return {}
-        table = self._latest(self._read([*_KEYS, "error"]))
-        table = table.filter(pc.is_in(table["run_id"], value_set=pa.array(wanted)))
-        return dict(Counter(e or "" for e in table["error"].to_pylist()).most_common())
+        errors = self.rows(wanted, ["error"])["error"].to_pylist()
+        return dict(Counter(e or "" for e in errors).most_common())
 
-    def read(self, run_ids: Sequence[str] | None = None) -> pa.Table:
+    def read(
+        self, run_ids: Sequence[str] | None = None, columns: Collection[str] | None = None
+    ) -> pa.Table:
         """Rows as an Arrow table with today's schema: all, or those asked for in that order."""
-        table = self._latest(self._read(None))
+        table = self.rows(run_ids, columns)
         if run_ids is None:
             return table
         where = {name: i for i, name in enumerate(plain(table["run_id"]))}
@@ -265,27 +255,40 @@ class ParquetTable:
 
     def launches(self) -> set[str]:
         """Every launch that made a row."""
-        ids = self._read([*IDENTITY, "launch_id"])["launch_id"]
+        ids = self.attempts(columns=["launch_id"])["launch_id"]
         return set(pc.unique(ids).drop_null().to_pylist())
 
     def launch_ids(self, run_ids: Collection[str]) -> dict[str, str | None]:
         """The launch that made the row of each of these runs that has one."""
-        rows = self._latest(self._read([*_KEYS, "launch_id"]))
-        rows = rows.filter(pc.is_in(rows["run_id"], value_set=pa.array(run_ids, pa.string())))
+        rows = self.rows(run_ids, ["launch_id"])
         return dict(zip(plain(rows["run_id"]), plain(rows["launch_id"]), strict=True))
 
-    def attempts(self) -> pa.Table:
-        """Every row of every part, in the order of the parts: all attempts, repeats included."""
-        return self._read(None)
+    def rows(
+        self, run_ids: Collection[str] | None = None, columns: Collection[str] | None = None
+    ) -> pa.Table:
+        """One row a run, of all or of those asked for: the attempt that counts (``latest``).
 
-    def _read(self, columns: list[str] | None) -> pa.Table:
-        """All rows of all readable parts, with the columns of today's schema."""
-        fields = [f for f in self.schema if columns is None or f.name in columns]
+        With today's columns or some of them, and those of IDENTITY.  It reads what it returns: row
+        groups that hold none of the runs, and other columns, stay where they are.
+        """
+        return latest(self.attempts(run_ids, columns))
+
+    def attempts(
+        self, run_ids: Collection[str] | None = None, columns: Collection[str] | None = None
+    ) -> pa.Table:
+        """As ``rows``, every row of every part in their order: all attempts, repeats included."""
+        names = None if columns is None else {*IDENTITY, *columns}
+        fields = [f for f in self.schema if names is None or f.name in names]
         schema = pa.schema(fields, metadata=self.schema.metadata)
-        fill = defaults(self.experiment)
         read = partial(
             _part_or_reason,
-            partial(read_part, schema=schema, fill=fill, seen=self._seen),
+            partial(
+                read_part,
+                schema=schema,
+                fill=defaults(self.experiment),
+                seen=self._seen,
+                wanted=None if run_ids is None else Wanted(run_ids),
+            ),
             self.folder,
         )
         tables = [t for _, t in self._each(read) if isinstance(t, pa.Table)]
@@ -301,21 +304,6 @@ class ParquetTable:
             odd = (n for n in self.folder.folders() if PART.match(n))
             self.skipped |= dict.fromkeys(odd, "a folder, not a file")
         return found
-
-    @staticmethod
-    def _latest(table: pa.Table) -> pa.Table:
-        """One row a run: the latest successful attempt, else the latest attempt."""
-        ids = table["run_id"]
-        if len(set(plain(ids))) == table.num_rows:  # half the time of pyarrow's count_distinct
-            return table
-        codes = ids.combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
-        ok = pc.equal(table["status"], "ok").to_numpy(zero_copy_only=False)
-        started = table["started_at"].cast(pa.int64()).to_numpy(zero_copy_only=False)
-        attempt = table["attempt"].to_numpy(zero_copy_only=False)
-        # Sorted so that the row to keep comes last in its run; ties fall to the later part.
-        order = np.lexsort((np.arange(len(codes)), started, attempt, ok, codes))
-        last = np.append(codes[order][1:] != codes[order][:-1], True)
-        return table.take(pa.array(np.sort(order[last])))
 
 
 def _part_or_reason(read: Callable[[Folder, str], T], folder: Folder, name: str) -> T | SkippedPart:

@@ -13,18 +13,18 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lawsweep.core.circumstances import CIRCUMSTANCES
 from lawsweep.core.errors import StoreError
 from lawsweep.store.places.files import is_stale
 from lawsweep.store.places.folder import Folder
+from lawsweep.store.table.attempts import IDENTITY
+from lawsweep.store.table.reader import Wanted, read_columns, said_nulls
 from lawsweep.store.table.schema import FORMAT, conflicts, is_of, part_format
 
 PART = re.compile(r"part-.*\.parquet\Z")
 ROW_GROUP = 2**17  # rows; query engines share out row groups among threads
-IDENTITY = ("run_id", "status", "attempt", "started_at")  # what makes a row one
 _UNREADABLE = (pa.ArrowException, OSError, ValueError, NotImplementedError, KeyError)
 MANY_ROWS, LEAST_BYTES = 2**20, 8
 _REPEATING = frozenset({"version", *(c.name for c in CIRCUMSTANCES if c.repeats)})
@@ -86,8 +86,9 @@ def read_part(
     schema: pa.Schema,
     fill: Mapping[str, Any],
     seen: dict[str, pa.Schema] | None = None,
+    wanted: Wanted | None = None,
 ) -> pa.Table:
-    """The columns of ``schema`` in a part, in that order and those types.
+    """The columns of ``schema`` in a part (in the rows ``wanted``), in that order and those types.
 
     A column that an older part lacks is its value in ``fill``, or missing.  The part's own schema
     is put in ``seen``.  Raises SkippedPart
@@ -103,8 +104,10 @@ def read_part(
         if seen is not None:
             seen[name] = found
         names = [f.name for f in schema if is_of(f, found)]
-        table = conform(read_columns(file, names), schema, fill)
-        if any(table[n].null_count for n in IDENTITY):
+        # By what the file says of itself, so that it is the same part to whoever asks for few rows.
+        nobodys = wanted is not None and any(said_nulls(file, n) for n in IDENTITY)
+        table = conform(read_columns(file, names, wanted), schema, fill)
+        if nobodys or any(table[n].null_count for n in IDENTITY):
             raise SkippedPart("has rows that do not say which run they are of")
         return table
 
@@ -137,25 +140,6 @@ def conform(table: pa.Table, schema: pa.Schema, fill: Mapping[str, Any]) -> pa.T
             value = pa.scalar(fill.get(f.name), type=f.type)
             arrays.append(pa.chunked_array([pa.repeat(value, table.num_rows)], type=f.type))
     return pa.Table.from_arrays(arrays, schema=schema)
-
-
-def read_columns(
-    file: pq.ParquetFile, columns: list[str] | None = None, *, use_threads: bool = True
-) -> pa.Table:
-    """``file.read``, and at once what Arrow leaves to whoever looks at a value first.
-
-    Raises ValueError (ArrowInvalid) for texts that are none, and times that no calendar has.
-    """
-    table = file.read(columns=columns, use_threads=use_threads)
-    table.validate(full=True)
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        if pa.types.is_timestamp(column.type):
-            times = pc.min_max(column.cast(pa.timestamp("us"))).as_py
-            try:
-                times()
-            except (OverflowError, ValueError):
-                raise ValueError(f"{name} has a time out of range") from None
-    return table
 
 
 def check_claims(file: pq.ParquetFile, size: int) -> None:

@@ -19,21 +19,20 @@ from lawsweep.store.arrays.arrays import PART_BYTES
 from lawsweep.store.places.find import open_folder
 from lawsweep.store.places.folder import Folder
 from lawsweep.store.sweeps.skipping import tell_skipped
+from lawsweep.store.table.attempts import ATTEMPT, distinct, latest
 from lawsweep.store.table.parts import (
     SkippedPart,
     check_experiment,
     part_names,
-    read_columns,
     steady_look,
     use_part,
 )
-from lawsweep.store.table.plain import plain
+from lawsweep.store.table.reader import Wanted, read_columns
 from lawsweep.store.table.schema import is_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-_ATTEMPT = ["run_id", "attempt", "started_at"]
 ARRAYS = pa.schema(
     [
         ("run_id", pa.string()),
@@ -79,7 +78,7 @@ def read_attempts(
     schema = _common([t.schema for t in reversed(found)])
     defaults = _defaults(newest)
     kept = [_conform(t, schema, defaults) for t in found if _fits(t.schema, schema)]
-    return _distinct(pa.concat_tables(kept).replace_schema_metadata(newest.metadata))
+    return distinct(pa.concat_tables(kept).replace_schema_metadata(newest.metadata))
 
 
 def _others(newest: pa.Schema, part: pa.Schema) -> list[str]:
@@ -108,13 +107,13 @@ def read_arrays(
     found = _steady(folder, experiment, run_ids, _is_array)
     if not found:
         return ARRAYS.empty_table()
-    table = _distinct(pa.concat_tables([t.select(ARRAYS.names).cast(ARRAYS) for t in found]))
+    table = distinct(pa.concat_tables([t.select(ARRAYS.names).cast(ARRAYS) for t in found]))
     if rows is None:
         return table
     # The join carries places only: it takes no columns of lists.
-    placed = table.select(_ATTEMPT).append_column("place", pa.array(range(table.num_rows)))
-    wanted = rows.select(_ATTEMPT).cast(pa.schema([ARRAYS.field(n) for n in _ATTEMPT]))
-    places = placed.join(wanted, _ATTEMPT, join_type="inner")["place"]
+    placed = table.select(ATTEMPT).append_column("place", pa.array(range(table.num_rows)))
+    wanted = rows.select(ATTEMPT).cast(pa.schema([ARRAYS.field(n) for n in ATTEMPT]))
+    places = placed.join(wanted, ATTEMPT, join_type="inner")["place"]
     return table.take(places.take(pc.sort_indices(places)))
 
 
@@ -146,7 +145,7 @@ def arrays_of_row(
 ) -> dict[str, np.ndarray]:
     """The arrays that one row came with."""
     results, found = open_folder(results_dir), {}
-    keys = pa.Table.from_pylist([{n: row[n] for n in _ATTEMPT}])
+    keys = pa.Table.from_pylist([{n: row[n] for n in ATTEMPT}])
     for name in array_names(results, experiment):
         for value in read_arrays(results, experiment, name, keys).to_pylist():
             found[name] = np.array(value["values"], dtype=np.float64).reshape(value["shape"])
@@ -167,42 +166,6 @@ def meanings(results_dir: str | Path, experiment: str) -> dict[str, tuple[str, s
         name: tuple(said.get(key, b"").decode(errors="replace") for key in (b"unit", b"meaning"))
         for name, said in told.items()
     }
-
-
-def latest(table: pa.Table) -> pa.Table:
-    """One row a run, in order of appearance: the latest ok attempt, else the latest attempt."""
-    codes = _codes(table)
-    n = len(codes)
-    ok = np.ones(n, dtype=bool)
-    if "status" in table.column_names:
-        ok = pc.equal(table["status"], "ok").to_numpy(zero_copy_only=False)
-    order = np.lexsort((np.arange(n), _numbers(table, "started_at"), _numbers(table, "attempt"),
-                        ok, codes))  # fmt: skip
-    last = np.append(codes[order][1:] != codes[order][:-1], True)[:n]
-    return table.take(pa.array(np.sort(order[last])))
-
-
-def _distinct(table: pa.Table) -> pa.Table:
-    """The table without the attempts that stand in two parts (an interrupted merge)."""
-    keys = np.stack([_codes(table), _numbers(table, "attempt"), _numbers(table, "started_at")])
-    _, first = np.unique(keys, axis=1, return_index=True)
-    return table if len(first) == table.num_rows else table.take(pa.array(np.sort(first)))
-
-
-def _codes(table: pa.Table) -> np.ndarray:
-    ids = table["run_id"].combine_chunks().dictionary_encode()
-    if isinstance(ids, pa.ChunkedArray):
-        ids = ids.combine_chunks()
-    codes: np.ndarray = ids.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    return codes
-
-
-def _numbers(table: pa.Table, name: str) -> np.ndarray:
-    column = table[name].cast(pa.int64()) if name in table.column_names else None
-    if column is None:
-        return np.zeros(table.num_rows, dtype=np.int64)
-    numbers: np.ndarray = pc.fill_null(column, 0).to_numpy(zero_copy_only=False)
-    return numbers
 
 
 def _steady(
@@ -226,18 +189,14 @@ def _reader(
 
     It raises FileNotFoundError for a part that has gone since it was listed.
     """
-    # Not pc.is_in: for each part it would hash all that are wanted again.
-    wanted = None if run_ids is None else frozenset(run_ids)
+    wanted = None if run_ids is None else Wanted(run_ids)
 
     def rows(file: pq.ParquetFile) -> pa.Table | None:
         check_experiment(file.schema_arrow, experiment)
         if not is_ours(file.schema_arrow):
             raise SkippedPart("not a part of this table")
-        if wanted is None:
-            return _plain(read_columns(file))
-        ids = read_columns(file, ["run_id"])["run_id"].cast(pa.string())
-        hits = np.fromiter(map(wanted.__contains__, plain(ids)), dtype=bool, count=len(ids))
-        return _plain(read_columns(file).filter(pa.array(hits))) if hits.any() else None
+        table = read_columns(file, wanted=wanted)
+        return _plain(table) if wanted is None or table.num_rows else None
 
     def read(name: str) -> list[pa.Table]:
         try:

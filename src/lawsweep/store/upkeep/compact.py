@@ -41,9 +41,9 @@ from lawsweep.store.table.parts import (
     digest,
     encode,
     part_names,
-    read_columns,
     use_part,
 )
+from lawsweep.store.table.reader import read_columns
 from lawsweep.store.upkeep.bits import row_classes, same_values
 
 TARGET_BYTES = 128 * 2**20  # of one part, as a file

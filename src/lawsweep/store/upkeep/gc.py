@@ -26,7 +26,8 @@ from lawsweep.store.places.find import open_folder
 from lawsweep.store.places.folder import Folder
 from lawsweep.store.sweeps.signs import SUFFIX, Sign, may_still_write, signs
 from lawsweep.store.sweeps.sweep_folder import read_plan
-from lawsweep.store.table.parts import SkippedPart, part_name, part_names, read_columns, use_part
+from lawsweep.store.table.parts import SkippedPart, part_name, part_names, use_part
+from lawsweep.store.table.reader import read_columns
 from lawsweep.store.upkeep.compact import load_part, merge, remove_covered
 
 OLDER_S = 3600.0

@@ -21,6 +21,7 @@ from lawsweep.store.arrays.values import KEYS
 from lawsweep.store.places.files import TEMPORARY
 from lawsweep.store.places.folder import Folder
 from lawsweep.store.sweeps.sweep_folder import find_launches
+from lawsweep.store.table.attempts import latest
 from lawsweep.store.table.one_schema import one_schema
 from lawsweep.store.table.parquet import ParquetTable
 from lawsweep.store.table.parts import PART, part_names
@@ -133,7 +134,7 @@ def _check_arrays(beside: Folder, rows: pa.Table, table: ParquetTable) -> Iterat
             text = f"{beside / name}: {table.experiment.name} has no array of this name any more"
             yield Finding("note", check, text, 1)
     good = rows.filter(pc.equal(rows["status"], "ok"))
-    kept = ParquetTable._latest(rows)
+    kept = latest(rows)
     # Whoever computed an imported row left no arrays, or not with us.
     imported = pc.fill_null(pc.equal(kept["device"], "imported"), False)
     promised = pc.and_(pc.equal(kept["status"], "ok"), pc.invert(imported))
@@ -195,8 +196,8 @@ def _check_plan(rows: pa.Table, run_ids: Sequence[str]) -> Iterator[Finding]:
     """What of the plan is there."""
     check = "plan"
     planned = pa.table({"run_id": run_ids})
-    latest = ParquetTable._latest(rows)
-    there = latest.filter(pc.is_in(latest["run_id"], value_set=planned["run_id"].combine_chunks()))
+    kept = latest(rows)
+    there = kept.filter(pc.is_in(kept["run_id"], value_set=planned["run_id"].combine_chunks()))
     n_missing = len(run_ids) - there.num_rows
     if n_missing:
         text = f"{n_missing} of {len(run_ids)} planned runs have no row yet"
@@ -205,7 +206,7 @@ def _check_plan(rows: pa.Table, run_ids: Sequence[str]) -> Iterator[Finding]:
     if failed.num_rows:
         text = f"{failed.num_rows} of {len(run_ids)} planned runs failed; lawsweep rerun --failed"
         yield Finding("note", check, text, failed.num_rows, some_ids(failed["run_id"].to_pylist()))
-    n_beside = latest.num_rows - there.num_rows
+    n_beside = kept.num_rows - there.num_rows
     if n_beside:
         text = f"{n_beside} runs in the table are of no run of this plan; other sweeps share it"
         yield Finding("note", check, text, n_beside)
