@@ -93,7 +93,10 @@ def _may_have(file: pq.ParquetFile, group: int, wanted: Wanted) -> bool:
     said = _said(file, group, "run_id")
     if said is None or not said.has_min_max:
         return True
-    low, high = said.min, said.max
+    try:
+        low, high = said.min, said.max
+    except UnicodeDecodeError:  # no text: reading the column says which
+        return True
     return not (isinstance(low, str) and isinstance(high, str)) or wanted.may_lie_in(low, high)
 
 
