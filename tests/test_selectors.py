@@ -33,7 +33,7 @@ from lawsweep.kernels.optimise import minimise
 from lawsweep.kernels.optimise.objective import Objective
 from lawsweep.kernels.training import checked as train_inputs
 from lawsweep.kernels.training import losses as train_losses
-from lawsweep.kernels.training import optimisers as train_optimizers
+from lawsweep.kernels.training import optimisers as train_optimisers
 from lawsweep.kernels.training import stop as train_stop
 from lawsweep.kernels.training import train
 
@@ -109,8 +109,9 @@ KERNELS = [
      lambda s: train_losses.as_targets(s, EYE, 1)),
     (train_losses.n_wrong, "name", "loss", "logistic",
      lambda s: train_losses.n_wrong(s, EYE[:, :1], EYE[0])),
-    (train_optimizers.schedule_factor, "schedule", "schedule", "constant",
-     lambda s: train_optimizers.schedule_factor(s, 0, 10)),
+    (train_optimisers.optimiser, "name", "optimizer", "adam", train_optimisers.optimiser),
+    (train_optimisers.schedule_factor, "schedule", "schedule", "constant",
+     lambda s: train_optimisers.schedule_factor(s, 0, 10)),
     (train_stop.Monitor, "rule", "stop_rule", "paper",
      lambda s: train_stop.Monitor(1, 1, 1, s, 0.0)),
 ]  # fmt: skip

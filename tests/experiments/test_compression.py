@@ -72,8 +72,8 @@ class Chosen(Exception):  # noqa: N818  (not an error)
 def test_auto_takes_dense_hessians_where_they_cost_less(monkeypatch, n, solver):
     from lawsweep.experiments.compression import runs
 
-    def told(*_, solver, **__):
-        raise Chosen(solver)
+    def told(*_, method, **__):
+        raise Chosen(method)
 
     monkeypatch.setattr(runs, "minimise_rows", told)
     params = compression.bind({"input_dim": 81, "n_target": n, "n_compressed": 10})

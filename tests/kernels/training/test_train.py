@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +13,7 @@ from reference_train import PLAIN, plain_training
 from lawsweep.kernels.activations import activation
 from lawsweep.kernels.network.networks import init_weights, layer_widths, n_params
 from lawsweep.kernels.training import gradient as train_gradient
+from lawsweep.kernels.training import optimisers
 from lawsweep.kernels.training.stop import Monitor, StopReason, curve_steps
 from lawsweep.kernels.training.train import Training, flops_per_step, train
 
@@ -316,3 +320,84 @@ def test_bad_input_is_one_clear_sentence(change, text):
     call = {**good, **change}
     with pytest.raises(ValueError, match=text):
         train(call.pop("x"), call.pop("y"), call.pop("weights"), activation("relu"), **call)
+
+
+MOMENTUM = """
+from lawsweep.kernels.training.optimisers import Optimiser
+
+class Momentum(Optimiser):
+    '''Heavy ball, as torch.optim.SGD has it: b <- 0.9 b + g, w <- w - lr b.'''
+    vectors = ("ball",)
+
+    def step(self, flat, grad, factor=1.0):
+        self.ball.mul_(0.9).add_(grad)
+        for w, b, rate in zip(self.layout.views(flat), self.layout.views(self.ball), self.by_layer):
+            w.sub_(factor * rate * b)
+
+    def __init__(self, flat, layout, rates):
+        super().__init__(flat, layout, rates)
+        self.by_layer = [flat.new_tensor(rates)[:, None, None]] * len(layout.shapes)
+
+OPTIMISER = Momentum
+"""
+
+
+@pytest.fixture
+def momentum(tmp_path, monkeypatch):
+    """A folder of optimisers with one file more."""
+    (tmp_path / "momentum.py").write_text(MOMENTUM)
+    monkeypatch.setattr(optimisers, "__path__", [*optimisers.__path__, str(tmp_path)])
+    return tmp_path
+
+
+def test_an_optimiser_is_one_file(momentum):
+    x, y, weights = problem(12, 5, n_seeds=3)
+    rates = [0.0005, 0.05, 0.01]
+    target = 0.3  # one seed gets there before the others: its state leaves the batch
+    settings = {"optimizer": "momentum", "max_steps": 300, "stop_rule": "none"}
+    r = train(
+        x, y, weights, activation("tanh"), learning_rate=rates, target_loss=target, **settings
+    )
+    assert len({int(n) for n in r.n_steps}) > 1
+    for i in range(3):
+        leaves = [w[i].clone().requires_grad_() for w in weights]
+        sgd = torch.optim.SGD(leaves, lr=rates[i], momentum=0.9)
+        for _ in range(int(r.n_steps[i])):
+            features = x[i]
+            for w in leaves[:-1]:
+                features = torch.tanh(features @ w)
+            loss = ((features @ leaves[-1])[:, 0] - y[i]).square().mean()
+            sgd.zero_grad()
+            loss.backward()
+            sgd.step()
+        for got, expected in zip(r.weights, leaves, strict=True):
+            assert torch.allclose(got[i], expected, rtol=1e-9, atol=1e-11)
+    with pytest.raises(ValueError, match="valid: adam, gd, momentum; did you mean 'momentum'"):
+        train(x, y, weights, activation("tanh"), learning_rate=0.1, optimizer="momentun")
+
+
+def test_an_optimiser_may_be_a_class_of_ones_own(momentum):
+    x, y, weights = problem(6, 4)
+    how = {"learning_rate": 0.01, "max_steps": 20}
+    kind = optimisers.optimiser("momentum")
+    named = train(x, y, weights, activation("relu"), optimizer="momentum", **how)
+    given = train(x, y, weights, activation("relu"), optimizer=kind, **how)
+    assert named.final_loss == given.final_loss < named.initial_loss
+
+
+def test_a_sweep_knows_an_optimiser_by_its_file(momentum):
+    code = f"""
+from lawsweep.kernels.training import optimisers
+optimisers.__path__.append({str(momentum)!r})
+from lawsweep.experiments.memorization import memorization
+point = dict(n_samples=8, input_dim=3, width=4, learning_rate=0.01, max_steps=30)
+found = memorization(**point, optimizer="momentum", seed=0)
+assert found.best_loss < found.initial_loss
+try:
+    memorization(**point, optimizer="momentun", seed=0)
+except Exception as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "one of adam, gd, momentum, levenberg_marquardt, got 'momentun'" in done.stdout

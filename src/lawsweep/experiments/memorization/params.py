@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from lawsweep import Field
 from lawsweep.experiments.fields import (
@@ -14,9 +14,15 @@ from lawsweep.experiments.fields import (
     Samples,
     check_choices,
 )
+from lawsweep.kernels.training import optimisers
 
 SOURCE = "arXiv 2205.10217, Fig. 2"
 LM = "levenberg_marquardt"
+
+if TYPE_CHECKING:
+    Optimizer: TypeAlias = str
+else:  # whatever the folder holds
+    Optimizer = Literal[(*optimisers.names(), LM)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +49,7 @@ class Params:
         ),
     ] = "gaussian"
     optimizer: Annotated[
-        Literal["adam", "gd", "levenberg_marquardt"],
+        Optimizer,
         Field(
             "full-batch Adam or gradient descent, or Levenberg-Marquardt, which has no learning "
             "rate and stops by itself (stop_rule says nothing of it)",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from lawsweep import stream
 from lawsweep.experiments.memorization.metrics import Metrics
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from lawsweep.kernels.ntk.change import KernelChange, KernelEnd
-    from lawsweep.kernels.training.checked import OptimizerName
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +111,7 @@ def _first_order(params: Sequence[Params], drawn: Sequence[Drawn]) -> list[Train
         [torch.stack(layer) for layer in zip(*(one.weights for one in drawn), strict=True)],
         activation(p.activation),
         learning_rate=[usual if q.learning_rate is None else q.learning_rate for q in params],
-        optimizer=cast("OptimizerName", p.optimizer),  # which refuses any other
+        optimizer=p.optimizer,
         loss=p.loss,
         schedule=p.schedule,
         max_steps=p.max_steps,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import torch
@@ -11,10 +11,8 @@ from torch import Tensor
 
 from lawsweep.kernels.base.names import check_name
 from lawsweep.kernels.training.losses import LossName
-from lawsweep.kernels.training.optimisers import OPTIMIZERS, Schedule
+from lawsweep.kernels.training.optimisers import Schedule
 from lawsweep.kernels.training.stop import StopRule
-
-OptimizerName = Literal["adam", "gd"]
 
 
 def check_tensors(x: Tensor, y: Tensor, weights: Sequence[Tensor], loss: LossName) -> None:
@@ -92,7 +90,6 @@ def as_rates(learning_rate: float | Sequence[float], n_seeds: int) -> np.ndarray
 def check_settings(max_steps: int, target_loss: float, **names: str) -> None:
     """Raise ValueError for a setting out of range, or for a name that is not one of the valid."""
     valid = {
-        "optimizer": tuple(OPTIMIZERS),
         "stop_rule": get_args(StopRule),
         "loss": get_args(LossName),
         "schedule": get_args(Schedule),

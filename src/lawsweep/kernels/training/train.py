@@ -19,14 +19,14 @@ from torch import Tensor
 
 from lawsweep.kernels.activations import Activation
 from lawsweep.kernels.network.networks import forward, n_params
-from lawsweep.kernels.training.checked import OptimizerName, as_rates, check_settings, check_tensors
+from lawsweep.kernels.training.checked import as_rates, check_settings, check_tensors
 from lawsweep.kernels.training.gradient import blocks
+from lawsweep.kernels.training.layout import LayerMajor
 from lawsweep.kernels.training.losses import LossName, as_targets, n_wrong
 from lawsweep.kernels.training.optimisers import (
-    OPTIMIZERS,
-    LayerMajor,
-    Optimizer,
+    Optimiser,
     Schedule,
+    optimiser,
     schedule_factor,
 )
 from lawsweep.kernels.training.stop import CHECK_EVERY, Monitor, StopReason, StopRule
@@ -116,7 +116,7 @@ def train(
     act: Activation,
     *,
     learning_rate: float | Sequence[float],
-    optimizer: OptimizerName = "adam",
+    optimizer: str | type[Optimiser] = "adam",
     loss: LossName = "squared",
     schedule: Schedule = "constant",
     max_steps: int = 10_000,
@@ -131,14 +131,16 @@ def train(
     n_L = C outputs they are (S, N, C) for ``squared``, whose error is summed over outputs, and
     int64 class numbers (S, N) in [0, C) for ``logistic``, which is then softmax cross-entropy.
 
-    Adam is that of Kingma and Ba with betas 0.9 and 0.999 and eps 1e-8; ``gd`` is plain gradient
-    descent; ``schedule`` multiplies either's rate (``train_optimizers.Schedule``).  The rules of
-    stopping, and what ``stop_rule`` means, are in ``train_stop``; a non-finite loss, a dead network
-    or an overflow ends the seed with a reason and raises nothing.
+    ``optimizer``: one of the folder ``optimisers``, or a class of one's own.  ``adam`` is that of
+    Kingma and Ba with betas 0.9 and 0.999 and eps 1e-8, ``gd`` plain gradient descent;
+    ``schedule`` multiplies the rate (``optimisers.Schedule``).  The rules of stopping, and what
+    ``stop_rule`` means, are in ``stop``; a non-finite loss, a dead network or an overflow ends the
+    seed with a reason and raises nothing.
 
     Raises ValueError for shapes, dtypes or settings that do not fit, or data that is not finite.
     """
-    names = {"optimizer": optimizer, "loss": loss, "schedule": schedule, "stop_rule": stop_rule}
+    make = optimiser(optimizer) if isinstance(optimizer, str) else optimizer
+    names = {"loss": loss, "schedule": schedule, "stop_rule": stop_rule}
     check_settings(max_steps, target_loss, **names)
     check_tensors(x, y, weights, loss)
     rates = as_rates(learning_rate, x.shape[0])
@@ -148,7 +150,7 @@ def train(
         final = [w.clone() for w in initial]
         targets = as_targets(loss, y, initial[-1].shape[-1])
         batch = _Batch(x.detach(), targets, final, act, loss)
-        method = OPTIMIZERS[optimizer](batch.flat, batch.layout, rates)
+        method = make(batch.flat, batch.layout, rates)
         factors = [schedule_factor(schedule, t, max_steps) for t in range(max_steps)]
         _loop(batch, method, monitor, final, factors)
         wrong = _n_wrong(x.detach(), y.detach(), final, act, loss)
@@ -157,7 +159,7 @@ def train(
 
 def _loop(
     batch: _Batch,
-    method: Optimizer,
+    method: Optimiser,
     monitor: Monitor,
     final: list[Tensor],
     factors: Sequence[float],
@@ -187,7 +189,7 @@ def _loop(
 
 
 def _check(
-    monitor: Monitor, batch: _Batch, method: Optimizer, live: np.ndarray, step: int, slot: int
+    monitor: Monitor, batch: _Batch, method: Optimiser, live: np.ndarray, step: int, slot: int
 ) -> np.ndarray:
     """Feed the monitor; which of the live seeds go on, (S_live,) bool."""
     sums = batch.losses[: slot + 1, :, 0, 0].to(device="cpu", dtype=torch.float64).numpy().T

@@ -1,6 +1,7 @@
-"""Methods of ``minimise``: a file each, named as the method, whose ``METHOD`` is its class.
+"""Methods of ``minimise``: a file each, whose ``METHOD`` is its class.
 
-The folder is the table: a file that is put here is a method, with nothing else to edit.
+The file's name is the method's, and the folder is the table: a file that is put
+here is a method, with nothing else to edit.
 """
 
 from __future__ import annotations

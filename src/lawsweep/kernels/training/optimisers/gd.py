@@ -1,0 +1,40 @@
+"""Plain gradient descent."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lawsweep.kernels.training.layout import LayerMajor
+from lawsweep.kernels.training.optimisers import Optimiser
+
+
+class GradientDescent(Optimiser):
+    """w <- w - lr g.
+
+    Where the rates differ the gradient is multiplied by a vector of them, which rounds as one
+    number does (addcmul and add with alpha both fuse the product with the sum).
+    """
+
+    def __init__(self, flat: Tensor, layout: LayerMajor, rates: np.ndarray) -> None:
+        super().__init__(flat, layout, rates)
+        self._factor = 1.0
+        self._minus = None if self.alike else self._vector(flat)
+
+    def _vector(self, flat: Tensor) -> Tensor:
+        minus = torch.from_numpy(-self.rates * self._factor).to(flat)[:, None, None]
+        return self.layout.flat([minus.expand(shape) for shape in self.layout.shapes])
+
+    def step(self, flat: Tensor, grad: Tensor, factor: float = 1.0) -> None:
+        """Move ``flat`` in place, with ``factor`` times the learning rates."""
+        if self._minus is None:
+            flat.add_(grad, alpha=-float(self.rates[0]) * factor)
+            return
+        if factor != self._factor:
+            self._factor = factor
+            self._minus = self._vector(flat)
+        flat.addcmul_(grad, self._minus)
+
+
+OPTIMISER = GradientDescent
