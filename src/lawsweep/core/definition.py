@@ -86,6 +86,11 @@ def signature(function: Callable[..., Any]) -> tuple[type, type, bool]:
 def check_names(name: str, params: tuple[FieldSpec, ...], metrics: tuple[FieldSpec, ...]) -> None:
     """Raise TypeError for a field whose name something else has."""
     seen: set[str] = set()
+    if aliased := [s.name for s in params if s.info.aliases]:
+        raise TypeError(
+            f"{name}: {aliased[0]!r} is a param, whose text is part of the run id; only a metric "
+            "has aliases."
+        )
     for spec in (*params, *metrics):
         if spec.name in CONSTANTS:
             raise TypeError(f"{name}: {spec.name!r} is a constant in expressions; rename it.")

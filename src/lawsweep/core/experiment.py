@@ -138,6 +138,20 @@ class Experiment:
         """Checked values and the (cast) defaults of the others: what a row says is what ran."""
         return {**{s.name: s.default for s in self.params if s.has_default}, **values}
 
+    @property
+    def aliases(self) -> dict[str, Mapping[str, str]]:
+        """The metrics that have aliases, each with its own (``Field.aliases``)."""
+        return {s.name: s.info.aliases for s in self.metrics if s.info.aliases}
+
+    def in_words_of_today(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """A stored row, with aliases as what they are called today."""
+        renamed = {
+            name: aliases.get(row[name], row[name])
+            for name, aliases in self.aliases.items()
+            if name in row
+        }
+        return {**row, **renamed}
+
     def construct(self, values: Mapping[str, Any]) -> Any:
         """``Params`` from checked values; an error of its ``__post_init__`` becomes ours."""
         try:

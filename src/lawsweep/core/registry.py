@@ -5,11 +5,17 @@ from __future__ import annotations
 import importlib
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from lawsweep.core import plugins
 from lawsweep.core.code.clashes import refuse_clashes
-from lawsweep.core.errors import InvalidValueError, UnknownNameError, unknown_name
+from lawsweep.core.errors import (
+    InvalidValueError,
+    LawsweepError,
+    UnknownNameError,
+    unknown_name,
+)
 from lawsweep.core.experiment import Experiment
 
 GROUP = "lawsweep.experiments"
@@ -92,6 +98,13 @@ def installed_elsewhere(name: str, module: str) -> bool:
     """Whether an installed experiment of that name lives in another module."""
     target = experiment_names().get(name)
     return target is not None and target.partition(":")[0] != module
+
+
+def experiment_at_hand(name: str) -> Experiment | None:
+    """The installed experiment called ``name``; None where there is none, or it is broken."""
+    with suppress(LawsweepError):
+        return find_experiment(name) if name in experiment_names() else None
+    return None
 
 
 def loaded_experiment(name: str) -> Experiment | None:

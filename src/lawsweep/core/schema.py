@@ -62,6 +62,8 @@ class Field:
     ``chaotic`` is said of a metric that turns on the last bit (the end of long training, a count of
     a solver's steps): with another processor, thread count or company it may be another.  ``steps``
     are the places of a list metric's values along the computation: after how many steps each is.
+    ``aliases`` of a text metric map what rows of before say to what it is called today: every
+    reader of a row applies them, so that a text may become a code without a new version.
     """
 
     meaning: str = ""
@@ -73,6 +75,7 @@ class Field:
     lt: float | None = None
     chaotic: bool = False
     steps: tuple[int, ...] = ()
+    aliases: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -165,6 +168,8 @@ class FieldSpec:
         if self.kind == "str" and not isinstance(value, str):
             raise self.wrong_type(value)  # a param's text may be written as a number; no metric's
         found = self._cast_one(value)
+        if self.info.aliases:
+            found = self.info.aliases.get(found, found)
         if self.choices is not None and found not in self.choices:
             raise self.wrong_type(value)
         return found
@@ -289,6 +294,8 @@ def _resolve(f: dataclasses.Field[Any], hint: Any, cls: type) -> FieldSpec:
             f"{where} has the unsupported type {hint!r}; use bool, int, float, str, Literal, "
             "T | None or tuple[T, ...], or for a metric Array."
         )
+    if info.aliases and (kind != "str" or is_tuple):
+        raise TypeError(f"{where}: aliases are of one text, so of a metric of type str.")
     default: Any = MISSING if f.default is dataclasses.MISSING else f.default
     if kind == "array":
         return FieldSpec(f.name, kind, optional, False, None, default, info)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lawsweep.core.errors import FigureError, InvalidValueError, LawsweepError, UnknownNameError
+from lawsweep.core.registry import experiment_at_hand
 from lawsweep.core.secrets import hide, hide_overrides
 from lawsweep.grid.sweep import Sweep, Url, results_place
 from lawsweep.study.code import other_rows, tell_other_rows
@@ -264,8 +265,10 @@ def show(run_id: str, results_dir: str | Path = "results") -> dict[str, Any]:
         raise InvalidValueError(
             f"{len(rows)} runs begin with {run_id!r} ({some}, ...). Give more digits."
         )
-    launch = find_launch(results, rows[0]["launch_id"])
-    return {**rows[0], "launch": launch}
+    (row,) = rows
+    if (experiment := experiment_at_hand(row["experiment"])) is not None:
+        row = experiment.in_words_of_today(row)
+    return {**row, "launch": find_launch(results, row["launch_id"])}
 
 
 def to_json(value: Any) -> str:

@@ -107,6 +107,7 @@ def replay_row(
         raise InvalidValueError(f"tolerance must be from 0 to 1, got {tolerance!r}.")
     launch = row.get("launch")
     found = experiment_of(row, experiment)
+    row = found.in_words_of_today(row)
     params = _params_of(found, row)
     dtype = str(params.get("dtype")) if params.get("dtype") in TOLERANCES else "float64"
     tolerance = TOLERANCES[dtype] if tolerance is None else tolerance

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from lawsweep.core.errors import IncompatibleTableError, InvalidValueError
 from lawsweep.core.names import alike, folded
+from lawsweep.core.registry import experiment_at_hand
 
 if TYPE_CHECKING:
     import duckdb
@@ -84,6 +85,7 @@ def _views(results_dir: str | Path, query: str) -> dict[str, pa.Table]:
         read_rows,
         table_names,
     )
+    from lawsweep.store.table.words import in_words_of_today
 
     results, views = open_folder(results_dir), {}
     tables = table_names(results)
@@ -92,6 +94,8 @@ def _views(results_dir: str | Path, query: str) -> dict[str, pa.Table]:
         arrays = {f"{name}__{a}": a for a in array_names(results, name)}
         named = {v for v in (name, *arrays) if _names(query, v)}
         rows = read_rows(results, name) if named else empty_rows(results, name)
+        if named and (experiment := experiment_at_hand(name)) is not None:
+            rows = in_words_of_today(rows, experiment.aliases)
         views[name] = rows
         for view, array in arrays.items():
             values = ARRAYS.empty_table()

@@ -17,7 +17,7 @@ from lawsweep.kernels.compression.theory import (
 )
 from lawsweep.kernels.data import sampling
 from lawsweep.kernels.gaussian.arccos import RELU, HomogeneousKernel
-from lawsweep.kernels.optimise.minimise import Reason
+from lawsweep.kernels.optimise.minimise import MinimiseReason
 
 OPTIONS = {"scale": 1.0, "tol": 1e-10, "max_iterations": 300}
 
@@ -40,7 +40,7 @@ def test_every_slope_reaches_its_frame(slope, m, d):
     found = solve(SimplifiedLoss(1.0, d, ones(4, m), kernel), starts, **OPTIONS)
     loss = kernel.mean_factor(d) + found.result.loss
     assert frame_holds(m, d, kernel)
-    assert Reason.CONVERGED in found.result.reason
+    assert MinimiseReason.CONVERGED in found.result.reason
     best = float(loss[found.agreement.best])
     assert best == pytest.approx(limit_loss(1.0, d, m, kernel), abs=2e-14)
     unit = found.v / found.v.norm(dim=-1, keepdim=True)
@@ -78,7 +78,7 @@ def test_a_linear_mean_term_is_the_minimum_over_one_common_cosine():
     for _ in range(200):  # golden section
         a, b = high - 0.6180339887498949 * (high - low), low + 0.6180339887498949 * (high - low)
         low, high = (low, b) if least(a) < least(b) else (a, high)
-    assert set(found.result.reason) == {Reason.CONVERGED}
+    assert set(found.result.reason) == {MinimiseReason.CONVERGED}
     assert float(found.result.loss.min()) == pytest.approx(least(0.5 * (low + high)), rel=1e-13)
     total = found.v.sum(0)
     assert float(total[2] / total.norm()) == pytest.approx(1.0, abs=1e-9)

@@ -27,7 +27,7 @@ from lawsweep.kernels.compression.theory import (
 from lawsweep.kernels.data import sampling
 from lawsweep.kernels.data.target_rows import target_rows
 from lawsweep.kernels.gaussian.arccos import RELU
-from lawsweep.kernels.optimise.minimise import Reason, minimise
+from lawsweep.kernels.optimise.minimise import MinimiseReason, minimise
 from lawsweep.kernels.optimise.objective import Move, Objective
 
 OPTIONS = {"scale": 1.0, "tol": 1e-10, "max_iterations": 300}
@@ -44,7 +44,7 @@ def simplified(m, d, n_restarts, method=None, seed=0, signs=None):
 @pytest.mark.parametrize(("m", "d"), [(1, 1), (1, 4), (2, 5), (3, 2), (5, 10), (8, 7), (10, 20)])
 def test_every_restart_reaches_the_frame(m, d, method):
     found, loss = simplified(m, d, 4, method)
-    assert set(found.result.reason) == {Reason.CONVERGED}
+    assert set(found.result.reason) == {MinimiseReason.CONVERGED}
     # J is 0.16 or less, and each of its sums is right to some 1e-16.
     assert torch.allclose(loss, torch.full_like(loss, limit_loss(1.0, d, m)), rtol=0, atol=1e-14)
     assert found.agreement.n_agreeing == 4
@@ -58,7 +58,7 @@ def test_every_restart_reaches_the_frame(m, d, method):
 @pytest.mark.parametrize(("m", "d"), [(10, 100), (9, 64), (6, 33), (10, 9)])
 def test_every_restart_reaches_the_frame_in_many_dimensions(m, d):
     found, loss = simplified(m, d, 4, "newton_cg")
-    assert set(found.result.reason) == {Reason.CONVERGED}
+    assert set(found.result.reason) == {MinimiseReason.CONVERGED}
     assert torch.allclose(loss, torch.full_like(loss, limit_loss(1.0, d, m)), rtol=0, atol=1e-14)
     assert found.agreement.n_agreeing == 4
 
@@ -92,7 +92,7 @@ def walked(loss, starts, scale):
         ends.append(
             minimise(Counted(loss, turns, counted), starts, scale=scale, max_iterations=300)
         )
-        assert set(ends[-1].reason) == {Reason.CONVERGED}
+        assert set(ends[-1].reason) == {MinimiseReason.CONVERGED}
         counts.append(sum(counted))
     return ends, counts
 
@@ -146,7 +146,7 @@ def test_dense_hessians_are_chosen_where_they_cost_less(n, m, d, dense):
 
 def test_five_dimensions_hold_ten_rows_as_a_welch_frame():
     found, _ = simplified(10, 5, 6)
-    assert found.reason is Reason.CONVERGED
+    assert found.reason is MinimiseReason.CONVERGED
     shape = geometry(found.v, None)
     assert (shape.etf_rms, shape.etf_max, shape.etf_frobenius) == (None, None, None)
     assert (shape.cos_min, shape.cos_max) == pytest.approx((-1 / 3, 1 / 3), abs=1e-8)
@@ -175,7 +175,7 @@ def test_a_row_that_vanishes_is_never_an_answer():
     starts = random_starts(np.random.default_rng(0), 2, 1, 3, 1.0)
     objective = SimplifiedLoss(-1.0, 3, torch.ones(2, 1, dtype=torch.float64))
     found = solve(objective, starts, **OPTIONS)
-    assert set(found.result.reason) == {Reason.COLLAPSED}
+    assert set(found.result.reason) == {MinimiseReason.COLLAPSED}
     assert not bool(found.result.converged.any())
     assert found.agreement.n_agreeing == 0
     assert float(found.v.abs().max()) == 0.0
@@ -209,7 +209,7 @@ def population(d, n, m, seed, n_restarts=3, tol=1e-10, max_iterations=300):
 def test_finite_targets_agree_with_first_order_theory(d, n, m, tolerance):
     for seed in range(2):
         found, moments, _, _ = population(d, n, m, seed)
-        assert set(found.result.reason) == {Reason.CONVERGED}
+        assert set(found.result.reason) == {MinimiseReason.CONVERGED}
         assert float(found.result.grad_norm.max()) <= 1e-10
         assert float(found.result.curvature_min[found.agreement.best]) > 0
         best = float(found.result.loss[found.agreement.best])
@@ -224,7 +224,7 @@ def test_finite_targets_agree_with_first_order_theory(d, n, m, tolerance):
 def test_as_many_nodes_as_the_target_recover_it():
     found, _, w, alpha = population(4, 4, 4, 0, n_restarts=4)
     best = float(found.result.loss[found.agreement.best])
-    assert found.reason is Reason.CONVERGED
+    assert found.reason is MinimiseReason.CONVERGED
     assert target_norm(w, alpha) + best == pytest.approx(0.0, abs=1e-15)
     # Each row is one of the target's, divided by N.
     distance = torch.cdist(4 * found.v, w)
@@ -233,7 +233,7 @@ def test_as_many_nodes_as_the_target_recover_it():
 
 def test_too_few_iterations_do_not_count_as_converged():
     found, *_ = population(10, 100, 5, 0, max_iterations=2)
-    assert found.reason is Reason.MAX_ITERATIONS
+    assert found.reason is MinimiseReason.MAX_ITERATIONS
     assert not bool(found.result.converged.any())
 
 
@@ -308,7 +308,7 @@ def test_the_authors_public_run():
     found = solve(
         PopulationLoss(w, alpha, signs), starts, scale=moments.scale, tol=1e-10, max_iterations=300
     )
-    assert set(found.result.reason) == {Reason.CONVERGED}
+    assert set(found.result.reason) == {MinimiseReason.CONVERGED}
     best = float(found.result.loss[found.agreement.best])
     gap = best - mean_field_objective(moments.scale, 500, 5)
     assert sum(predicted_gap(moments, 5)) == pytest.approx(gap, rel=0.01)

@@ -12,7 +12,7 @@ from lawsweep.kernels.compression.trained import TrainedLoss
 from lawsweep.kernels.gaussian import hermite
 from lawsweep.kernels.gaussian.arccos import RELU, HomogeneousKernel
 from lawsweep.kernels.gaussian.pair_profiles import ErfProfile, HermiteProfile, HomogeneousProfile
-from lawsweep.kernels.optimise.minimise import Reason, minimise
+from lawsweep.kernels.optimise.minimise import MinimiseReason, minimise
 
 # A reference of its own: E over the plane of two vectors by Gauss-Legendre panels that meet where
 # either preactivation is zero (kinks), polar as in reference_compression but for any sigma.
@@ -219,7 +219,7 @@ def test_a_perfect_copy_is_found_and_has_loss_zero():
         loss = TrainedLoss(w, alpha, outputs, profile)
         found = minimise(loss, loss.join(rows, outputs), scale=2.0)
         norm, _ = profile_norm(w, alpha, profile)
-        good = torch.tensor([r is Reason.CONVERGED for r in found.reason])
+        good = torch.tensor([r is MinimiseReason.CONVERGED for r in found.reason])
         assert bool(good.any())
         assert norm + float(found.loss[good].min()) == pytest.approx(0.0, abs=1e-12)
 

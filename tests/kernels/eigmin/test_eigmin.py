@@ -8,7 +8,8 @@ import torch
 
 from lawsweep.kernels.activations import activation
 from lawsweep.kernels.data import sampling
-from lawsweep.kernels.eigmin.smallest import DENSE_BELOW, Reason, smallest_eigenvalue
+from lawsweep.kernels.eigmin.result import EigenReason
+from lawsweep.kernels.eigmin.smallest import DENSE_BELOW, smallest_eigenvalue
 from lawsweep.kernels.linalg.lanczos import lanczos_largest
 from lawsweep.kernels.network import networks
 from lawsweep.kernels.ntk import gram as ntk
@@ -53,7 +54,7 @@ def test_agrees_with_a_dense_solve(n, d, name, solver):
     assert got.converged
     assert got.certified
     assert got.sign_trusted
-    assert got.reason is Reason.CONVERGED
+    assert got.reason is EigenReason.CONVERGED
     # Eigenvalue within the residual (plus rounding of the product): the Krylov-Weinstein bound.
     assert np.abs(values - got.value).min() <= got.residual + 100 * EPS * values[-1]
     expected = {"auto": "dense" if n < DENSE_BELOW else "mixed"}.get(solver, solver)
@@ -76,7 +77,7 @@ def test_prescribed_spectra(kind, kappa):
     assert got.lower - rounding <= low <= got.upper + rounding
     # At 1e10 the bracket, some N^2 eps wide, is a tenth of the value.
     assert got.converged == got.certified == (kappa < 1e10)
-    assert got.reason is (Reason.CONVERGED if kappa < 1e10 else Reason.UNRESOLVED)
+    assert got.reason is (EigenReason.CONVERGED if kappa < 1e10 else EigenReason.UNRESOLVED)
     assert got.lambda_max == pytest.approx(1.0, rel=1e-8)
 
 
@@ -86,7 +87,7 @@ def test_rounding_level_is_not_a_result(bottom, solver):
     n = 310
     k, _ = with_spectrum([bottom, *np.linspace(0.5, 1.0, n - 1)])
     got = smallest_eigenvalue(k, start=rng(), solver=solver)
-    assert got.reason is Reason.NUMERICALLY_SINGULAR
+    assert got.reason is EigenReason.NUMERICALLY_SINGULAR
     assert not got.converged
     assert not got.sign_trusted
     assert got.lower < bottom < got.upper
@@ -112,7 +113,7 @@ def test_certificate_exposes_a_start_vector_that_misses_the_smallest():
     assert got.value == pytest.approx(1.0, rel=1e-8)
     assert not got.certified
     assert not got.converged
-    assert got.reason is Reason.NOT_SMALLEST
+    assert got.reason is EigenReason.NOT_SMALLEST
     assert got.lower == -math.inf
     good = smallest_eigenvalue(k, start=rng(), solver="cholesky_lanczos")
     assert good.converged
@@ -122,7 +123,7 @@ def test_certificate_exposes_a_start_vector_that_misses_the_smallest():
 def test_iteration_limit_is_reported():
     k = ntk_matrix(320, 60)
     got = smallest_eigenvalue(k, start=rng(), solver="cholesky_lanczos", max_iterations=6)
-    assert got.reason is Reason.MAX_ITERATIONS
+    assert got.reason is EigenReason.MAX_ITERATIONS
     assert not got.converged
     true = float(torch.linalg.eigvalsh(k)[0])
     assert got.upper >= true  # a Rayleigh quotient bounds from above wherever it stopped
@@ -147,7 +148,7 @@ def test_float32_does_not_claim_a_sign_it_cannot_know():
     got = smallest_eigenvalue(ntk_matrix(420, 22, layers=(2,), dtype=torch.float32), start=rng())
     assert not got.sign_trusted
     assert not got.converged
-    assert got.reason is Reason.NUMERICALLY_SINGULAR
+    assert got.reason is EigenReason.NUMERICALLY_SINGULAR
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])
@@ -220,7 +221,7 @@ def test_a_matrix_of_either_sign_is_certified(solver, dtype):
         k = k.to(dtype)
         got = smallest_eigenvalue(k, start=rng(1), solver=solver)
         true = float(np.linalg.eigvalsh(k.double().numpy())[0])
-        assert got.reason is Reason.CONVERGED
+        assert got.reason is EigenReason.CONVERGED
         assert got.certified
         # The bounds of Cholesky and quotient are about N tr|K| u = N^2 u and N |K|_F u.
         room = 4 * len(k) ** 2 * torch.finfo(dtype).eps
@@ -232,7 +233,7 @@ def test_a_matrix_of_either_sign_is_certified(solver, dtype):
 @pytest.mark.parametrize("solver", ["auto", "dense", "cholesky_lanczos", "mixed"])
 def test_a_zero_matrix_is_singular_not_missed(solver):
     got = smallest_eigenvalue(torch.zeros(4, 4, dtype=torch.float64), start=rng(), solver=solver)
-    assert got.reason is Reason.NUMERICALLY_SINGULAR
+    assert got.reason is EigenReason.NUMERICALLY_SINGULAR
     assert (got.value, got.residual, got.lambda_max) == (0.0, 0.0, 0.0)
     assert got.lower <= 0.0 <= got.upper
     assert got.lower > -1e-300
@@ -260,7 +261,7 @@ def test_scale_changes_nothing_but_the_scale(dtype, exponent, solver):
     kept = k * scale
     got = smallest_eigenvalue(kept, start=rng(1), solver=solver)
     assert torch.equal(kept, k * scale)
-    assert (got.reason, got.certified) == (Reason.CONVERGED, True)
+    assert (got.reason, got.certified) == (EigenReason.CONVERGED, True)
     assert got.solver == (
         "cholesky_lanczos" if (solver, dtype) == ("mixed", torch.float32) else solver
     )

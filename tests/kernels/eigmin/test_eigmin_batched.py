@@ -9,7 +9,8 @@ import torch
 from lawsweep.kernels.activations import activation
 from lawsweep.kernels.data import sampling
 from lawsweep.kernels.eigmin.batched import smallest_eigenvalues_batched
-from lawsweep.kernels.eigmin.smallest import MinEigenvalue, Reason, smallest_eigenvalue
+from lawsweep.kernels.eigmin.result import EigenReason
+from lawsweep.kernels.eigmin.smallest import MinEigenvalue, smallest_eigenvalue
 from lawsweep.kernels.network import networks
 from lawsweep.kernels.ntk import gram as ntk
 from lawsweep.kernels.ntk import rank as ntk_rank
@@ -59,7 +60,7 @@ def test_a_bad_member_has_its_error_and_the_others_their_values():
     assert "NaN or infinite entries" in str(got[1])
     assert isinstance(got[2], ValueError)
     assert "not symmetric" in str(got[2])
-    assert got[3].reason is Reason.NUMERICALLY_SINGULAR
+    assert got[3].reason is EigenReason.NUMERICALLY_SINGULAR
     assert got[4].value == pytest.approx(plain[4].value * 2.0**600, rel=1e-12)
     assert isinstance(got[5], ValueError)
     assert "start must be 40 finite numbers" in str(got[5])
@@ -71,7 +72,7 @@ def test_a_bad_member_has_its_error_and_the_others_their_values():
 def test_singular_and_negative_members_of_a_stack():
     k = torch.stack([torch.eye(6), -torch.eye(6), torch.zeros(6, 6), torch.ones(6, 6)]).double()
     got = smallest_eigenvalues_batched(k, starts=starts(4))
-    assert [g.reason is Reason.CONVERGED for g in got] == [True, True, False, False]
+    assert [g.reason is EigenReason.CONVERGED for g in got] == [True, True, False, False]
     assert got[0].value == pytest.approx(1.0, rel=1e-14)
     assert got[1].value == pytest.approx(-1.0, rel=1e-14)
     assert got[1].certified

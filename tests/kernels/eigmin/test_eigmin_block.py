@@ -9,7 +9,8 @@ import torch
 
 from lawsweep.kernels.activations import activation
 from lawsweep.kernels.data import sampling
-from lawsweep.kernels.eigmin.block import BlockReason, smallest_eigenvalue_block
+from lawsweep.kernels.eigmin.block import smallest_eigenvalue_block
+from lawsweep.kernels.eigmin.result import EigenReason
 from lawsweep.kernels.linalg.row_shard import DrawnRows, GivenRows, InProcess, NtkShards, RowShard
 from lawsweep.kernels.network import networks
 from lawsweep.kernels.ntk import gram as ntk
@@ -73,7 +74,7 @@ def test_agrees_with_a_dense_solve(n, d, name, options):
     assert got.upper <= got.value * (1.0 + 1e-6)
     assert got.lambda_max == pytest.approx(high, rel=1e-4)
     assert abs(high - got.lambda_max) <= got.lambda_max_residual + 1e-12 * high
-    assert (got.converged, got.reason) == (True, BlockReason.CONVERGED)
+    assert (got.converged, got.reason) == (True, EigenReason.CONVERGED)
     assert not got.certified
     assert not got.sign_trusted
     assert got.rounding < 1e-9 * got.value
@@ -98,7 +99,7 @@ def test_the_preconditioner_is_what_makes_it_converge():
     with_it, without = (solve(p, rank=rank, max_matvecs=200) for rank in (None, 1))
     assert with_it.converged
     assert not without.converged
-    assert without.reason is BlockReason.MAX_MATVECS
+    assert without.reason is EigenReason.MAX_MATVECS
     # Unconverged, it is an upper bound still, and its residual says how little it is worth.
     assert without.value > with_it.value
     assert without.residual > 1e-2 * without.value
@@ -183,13 +184,13 @@ def test_starts_that_disagree_are_no_answer(monkeypatch):
     monkeypatch.setattr(davidson.Davidson, "smallest", stuck)
     got = solve(problem(60, 8), key=0, n_starts=2)
     assert (got.value, got.other_start) == (1.0, 2.0)
-    assert got.reason is BlockReason.STARTS_DISAGREE
+    assert got.reason is EigenReason.STARTS_DISAGREE
     assert not got.converged
 
 
 def test_a_limit_on_products_is_reported():
     got = solve(problem(300, 24), max_matvecs=20)
-    assert got.reason is BlockReason.MAX_MATVECS
+    assert got.reason is EigenReason.MAX_MATVECS
     assert not got.converged
     assert got.residual > 1e-2 * got.value
 
@@ -199,7 +200,7 @@ def test_a_singular_kernel_is_named_not_solved():
     values = spectrum(p)
     assert abs(values[0]) < 1e-12 * values[-1]
     got = solve(p, max_matvecs=400)
-    assert got.reason is BlockReason.NUMERICALLY_SINGULAR
+    assert got.reason is EigenReason.NUMERICALLY_SINGULAR
     assert not got.converged
     assert got.value < 1e-15 * values[-1]
 
@@ -220,7 +221,7 @@ def test_float32_says_how_far_it_can_be_believed(name):
     assert abs(got.value - low) <= 4.0 * got.rounding + 1e-4 * low
     assert 1e-6 * low < got.rounding < 1e-2 * low
     # Either the residual was reached, in float64, or it is said that it was not.
-    assert got.reason in (BlockReason.CONVERGED, BlockReason.ROUNDING)
+    assert got.reason in (EigenReason.CONVERGED, EigenReason.ROUNDING)
     assert got.converged == (got.residual <= 1e-2 * got.value)
 
 

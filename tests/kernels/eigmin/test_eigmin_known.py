@@ -16,7 +16,7 @@ from lawsweep.kernels.activations import activation
 from lawsweep.kernels.eigmin.batched import smallest_eigenvalues_batched
 from lawsweep.kernels.eigmin.block import smallest_eigenvalue_block
 from lawsweep.kernels.eigmin.few import smallest_eigenvalues
-from lawsweep.kernels.eigmin.result import RESOLUTION, Reason
+from lawsweep.kernels.eigmin.result import RESOLUTION, EigenReason
 from lawsweep.kernels.eigmin.smallest import smallest_eigenvalue
 from lawsweep.kernels.linalg.row_shard import GivenRows, NtkShards
 from lawsweep.kernels.network import networks
@@ -155,7 +155,7 @@ def test_noise_within_its_bracket_is_not_converged():
     got = smallest_eigenvalue(k, start=np.random.default_rng(0))
     assert got.upper - got.lower > RESOLUTION * abs(got.value)
     assert (got.converged, got.certified) == (False, False)
-    assert got.reason in (Reason.UNRESOLVED, Reason.NUMERICALLY_SINGULAR)
+    assert got.reason in (EigenReason.UNRESOLVED, EigenReason.NUMERICALLY_SINGULAR)
 
 
 def test_a_value_beside_the_error_of_its_matrix_is_none():
@@ -164,5 +164,5 @@ def test_a_value_beside_the_error_of_its_matrix_is_none():
     assert (got.converged, got.certified) == (True, True)
     same, less = got.given_error(1e-4), got.given_error(0.1)
     assert same == got
-    assert (less.converged, less.certified, less.reason) == (False, False, Reason.UNRESOLVED)
+    assert (less.converged, less.certified, less.reason) == (False, False, EigenReason.UNRESOLVED)
     assert (less.value, less.lower, less.upper) == (got.value, got.lower, got.upper)

@@ -7,7 +7,8 @@ import torch
 from lawsweep.kernels.activations import activation
 from lawsweep.kernels.data import sampling
 from lawsweep.kernels.eigmin import smallest as eigmin
-from lawsweep.kernels.eigmin.smallest import Reason, smallest_eigenvalue
+from lawsweep.kernels.eigmin.result import EigenReason
+from lawsweep.kernels.eigmin.smallest import smallest_eigenvalue
 from lawsweep.kernels.linalg import cholesky as eigmin_cholesky
 from lawsweep.kernels.network import networks
 from lawsweep.kernels.ntk import gram as ntk
@@ -132,7 +133,7 @@ def test_random_spectra_with_small_blocks(monkeypatch, kind, solver):
             assert abs(got.value - low) <= 3e-10 * abs(low) + rounding
             assert got.certified
             assert got.value - got.lower <= 1e-9 * abs(low) + 8 * n * n * EPS * size
-        elif got.reason is Reason.NOT_SMALLEST:
+        elif got.reason is EigenReason.NOT_SMALLEST:
             assert kind == "crowd"  # n eigenvalues equal to 1e-11: no vector tells them apart
         else:
             assert abs(low) <= 1e3 * n * EPS * size

@@ -7,7 +7,7 @@ import torch
 from lawsweep.kernels.optimise import methods
 from lawsweep.kernels.optimise.methods import Ask
 from lawsweep.kernels.optimise.methods.newton import Newton
-from lawsweep.kernels.optimise.minimise import Reason, agreement, minimise
+from lawsweep.kernels.optimise.minimise import MinimiseReason, agreement, minimise
 from lawsweep.kernels.optimise.objective import Function, Objective
 
 
@@ -38,7 +38,7 @@ EACH = pytest.mark.parametrize("method", ["newton", "newton_cg", "lbfgs"])
 def test_rosenbrock_from_several_starts(method):
     starts = points([-1.2, 1.0, -0.5], [2.0, 2.0, 2.0], [0.0, 0.0, 0.0])
     result = minimise(Function(rosenbrock), starts, tol=1e-11, method=method)
-    assert result.reason == (Reason.CONVERGED,) * 3
+    assert result.reason == (MinimiseReason.CONVERGED,) * 3
     # |x - 1| <= |gradient| / smallest curvature (0.2 here).
     assert float((result.x - 1.0).abs().max()) <= 1e-11 / 0.2
     assert bool((result.grad_norm <= 1e-11).all())
@@ -60,7 +60,7 @@ def test_a_saddle_is_left_although_its_gradient_is_zero():
     # At 0 the gradient vanishes and the curvature along y is -1; minima at y = +-1.
     f = Function(lambda x: 0.5 * x[0] ** 2 - 0.5 * x[1] ** 2 + 0.25 * x[1] ** 4)
     result = minimise(f, points([0.0, 0.0], [1.0, 0.0]), radius=0.5)
-    assert result.reason == (Reason.CONVERGED,) * 2
+    assert result.reason == (MinimiseReason.CONVERGED,) * 2
     assert torch.allclose(result.x[:, 1].abs(), torch.ones(2, dtype=torch.float64), rtol=1e-9)
     assert result.loss.tolist() == pytest.approx([-0.25, -0.25], rel=1e-12)
 
@@ -69,7 +69,7 @@ def test_a_saddle_is_left_although_its_gradient_is_zero():
 def test_a_circle_of_minima_converges(method):
     f = Function(lambda x: (x @ x - 1.0) ** 2)
     result = minimise(f, points([2.0, 0.3], [0.1, -0.2]), method=method)
-    assert result.reason == (Reason.CONVERGED,) * 2
+    assert result.reason == (MinimiseReason.CONVERGED,) * 2
     assert torch.allclose(result.x.norm(dim=-1), torch.ones(2, dtype=torch.float64), rtol=1e-10)
     if method == "newton":
         assert float(result.curvature_min.abs().max()) < 1e-9
@@ -78,7 +78,7 @@ def test_a_circle_of_minima_converges(method):
 @EACH
 def test_too_few_iterations_are_said_so(method):
     result = minimise(Function(rosenbrock), points([-1.2, 1.0]), max_iterations=3, method=method)
-    assert result.reason == (Reason.MAX_ITERATIONS,)
+    assert result.reason == (MinimiseReason.MAX_ITERATIONS,)
     assert not bool(result.converged.any())
     assert float(result.grad_norm[0]) > 1e-10
 
@@ -87,7 +87,7 @@ def test_too_few_iterations_are_said_so(method):
 def test_an_unbounded_loss_is_never_converged(method):
     result = minimise(Function(lambda x: x.sum() ** 3), points([-1.0, -2.0]), method=method)
     # L-BFGS may end where no finite step is left.
-    ends = (Reason.MAX_ITERATIONS, Reason.NON_FINITE, Reason.STALLED)
+    ends = (MinimiseReason.MAX_ITERATIONS, MinimiseReason.NON_FINITE, MinimiseReason.STALLED)
     assert result.reason[0] in ends[: 3 if method == "lbfgs" else 2]
 
 
@@ -95,7 +95,7 @@ def test_an_unbounded_loss_is_never_converged(method):
 def test_nan_stops_its_own_restart_only(method):
     f = Function(lambda x: torch.where(x[0] > 50, math.nan, 1.0) * (x @ x))
     result = minimise(f, points([100.0, 1.0], [3.0, 1.0]), method=method)
-    assert result.reason == (Reason.NON_FINITE, Reason.CONVERGED)
+    assert result.reason == (MinimiseReason.NON_FINITE, MinimiseReason.CONVERGED)
     assert float(result.x[1].norm()) <= 1e-10
 
 
@@ -105,8 +105,8 @@ def test_a_tolerance_below_rounding_stalls(method):
         return torch.cos(3 * x).sum() + (x**2).sum() + 1e-3 * (x[0] * x[1]).sin()
 
     result = minimise(Function(f), points([0.9, -1.4]), tol=1e-30, method=method)
-    assert result.reason[0] in (Reason.STALLED, Reason.CONVERGED)
-    if result.reason[0] is Reason.CONVERGED:
+    assert result.reason[0] in (MinimiseReason.STALLED, MinimiseReason.CONVERGED)
+    if result.reason[0] is MinimiseReason.CONVERGED:
         assert float(result.grad_norm[0]) <= 1e-30
     assert float(result.grad_norm[0]) < 1e-14
 
@@ -114,7 +114,7 @@ def test_a_tolerance_below_rounding_stalls(method):
 def test_float32_does_not_pretend_to_reach_1e_10():
     start = points([-1.2, 1.0, -0.5, 0.3]).float()
     result = minimise(Function(lambda x: rosenbrock(x) + 0.1 * x.sum()), start)
-    assert result.reason[0] is Reason.STALLED
+    assert result.reason[0] is MinimiseReason.STALLED
     assert 1e-10 < float(result.grad_norm[0]) < 1e-3
 
 
@@ -130,7 +130,7 @@ def test_restarts_do_not_see_each_other():
 def test_a_rejected_step_does_not_rebuild_the_hessian():
     problem = Counted(rosenbrock)
     result = minimise(problem, points([-1.2, 1.0]), radius=50.0)
-    assert result.reason == (Reason.CONVERGED,)
+    assert result.reason == (MinimiseReason.CONVERGED,)
     assert problem.hessians <= int(result.n_iterations[0])  # so at least one step was rejected
 
 
@@ -138,7 +138,7 @@ def test_each_restart_may_have_its_own_scale():
     f = Function(lambda x: ((x - 1.0) ** 4).sum())
     starts = points([3.0], [3.0])
     result = minimise(f, starts, scale=torch.tensor([1.0, 1e-6], dtype=torch.float64), tol=1e-4)
-    assert result.reason == (Reason.CONVERGED,) * 2
+    assert result.reason == (MinimiseReason.CONVERGED,) * 2
     assert float(result.grad_norm[0]) > 1e-10 >= float(result.grad_norm[1])
     with pytest.raises(ValueError, match="finite scale > 0"):
         minimise(f, starts, scale=torch.tensor([1.0, 0.0], dtype=torch.float64))
@@ -213,7 +213,7 @@ class Walls(Objective):
 def test_an_objective_with_a_gradient_alone_is_minimised_by_every_method(method):
     f = Walls()
     result = minimise(f, points([0.0] * 4, [3.0, -3.0, 3.0, -3.0]), method=method)
-    assert result.reason == (Reason.CONVERGED,) * 2
+    assert result.reason == (MinimiseReason.CONVERGED,) * 2
     # |x - x*| <= |gradient| / least curvature, which is at least 1.
     assert float((result.x - f.slowly()).abs().max()) <= 2e-10
 
@@ -254,7 +254,7 @@ def test_a_method_is_one_file(tmp_path, monkeypatch):
     monkeypatch.setattr(methods, "__path__", [*methods.__path__, str(tmp_path)])
     f = Walls()
     result = minimise(f, points([0.0] * 4), method="steepest", max_iterations=500)
-    assert result.reason == (Reason.CONVERGED,)
+    assert result.reason == (MinimiseReason.CONVERGED,)
     assert float((result.x[0] - f.slowly()).abs().max()) <= 2e-10
     with pytest.raises(ValueError, match=r"valid: .*newton_cg, steepest; did you mean 'steepest'"):
         minimise(f, points([0.0] * 4), method="stepest")
@@ -270,7 +270,7 @@ def test_a_method_may_be_a_class_of_ones_own():
 
     f = Walls()
     result = minimise(f, points([0.0] * 4), method=Sceptic)
-    assert result.reason == (Reason.CONVERGED,)
+    assert result.reason == (MinimiseReason.CONVERGED,)
     assert float((result.x[0] - f.slowly()).abs().max()) <= 2e-10
     assert float(result.curvature_min[0]) >= 1.0  # it needs Hessians, so they are looked at
 
@@ -278,7 +278,7 @@ def test_a_method_may_be_a_class_of_ones_own():
 def test_a_curvature_is_reported_wherever_a_restart_ends():
     f = Function(lambda x: 0.5 * x[0] ** 2 - 0.5 * x[1] ** 2)
     result = minimise(f, points([1.0, 0.5]), max_iterations=2)
-    assert result.reason == (Reason.MAX_ITERATIONS,)
+    assert result.reason == (MinimiseReason.MAX_ITERATIONS,)
     assert float(result.curvature_min[0]) == pytest.approx(-1.0, rel=1e-12)
 
 

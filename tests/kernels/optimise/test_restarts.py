@@ -10,7 +10,7 @@ from lawsweep.kernels.compression.solve import random_starts, solve
 from lawsweep.kernels.compression.trained import TrainedLoss
 from lawsweep.kernels.gaussian.arccos import RELU
 from lawsweep.kernels.gaussian.pair_profiles import HomogeneousProfile
-from lawsweep.kernels.optimise.minimise import Agreement, Reason, Result
+from lawsweep.kernels.optimise.minimise import Agreement, MinimiseReason, Result
 from lawsweep.kernels.optimise.restarts import (
     both_sides,
     by_risk,
@@ -31,7 +31,7 @@ def result(losses, converged=None):
         loss=losses,
         grad_norm=torch.zeros_like(losses),
         n_iterations=torch.arange(len(losses)),
-        reason=tuple(Reason.CONVERGED if g else Reason.STALLED for g in good),
+        reason=tuple(MinimiseReason.CONVERGED if g else MinimiseReason.STALLED for g in good),
         curvature_min=torch.zeros_like(losses),
     )
 

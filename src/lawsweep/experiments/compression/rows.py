@@ -112,7 +112,7 @@ def evidence(found: Compression, scale: float) -> dict[str, Any]:
         "n_starts": len(found.result.reason),
         "chance_better": chance_better(found.agreement, int(found.result.converged.sum())),
         "converged": bool(found.result.converged[best]),
-        "stop_reason": str(found.reason),
+        "stop_reason": found.reason.value,
     }
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from lawsweep import Array, Field
+from lawsweep.experiments.aliases import END_ALIASES
 from lawsweep.experiments.memorization.params import SOURCE
 
 EARLY_STEPS = (1, 3, 10, 30, 100, 300, 1000, 3000)  # as kernels.train_stop has them
@@ -114,7 +115,8 @@ class Metrics:
         bool | None, Field("whether lambda_min_start > 0 is proved, the kernel's rounding included")
     ]
     lambda_min_start_reason: Annotated[
-        str | None, Field("why it is an exact zero, or how its computation ended")
+        str | None,
+        Field("why it is an exact zero, or how its computation ended", aliases=END_ALIASES),
     ]
     lambda_min_end: Annotated[
         float | None,
@@ -137,7 +139,12 @@ class Metrics:
         Field("whether lambda_min_end > 0 is proved, the kernel's rounding included", chaotic=True),
     ]
     lambda_min_end_reason: Annotated[
-        str | None, Field("why it is an exact zero, or how its computation ended", chaotic=True)
+        str | None,
+        Field(
+            "why it is an exact zero, or how its computation ended",
+            chaotic=True,
+            aliases=END_ALIASES,
+        ),
     ]
     kernel_change: Annotated[
         float | None,

@@ -223,7 +223,7 @@ def _end(name: str, end: KernelEnd | None) -> dict[str, Any]:
         f"lambda_min_{name}_lower": end and end.lower,
         f"lambda_min_{name}_upper": end and end.upper,
         f"lambda_min_{name}_positive": end and end.positive,
-        f"lambda_min_{name}_reason": end and end.reason,
+        f"lambda_min_{name}_reason": end and end.reason.value,
     }
 
 

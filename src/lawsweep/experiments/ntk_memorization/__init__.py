@@ -8,7 +8,14 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from lawsweep import Cost, Field, experiment, stream
-from lawsweep.experiments.fields import Activation, InputDim, RowLaw, Samples, check_choices
+from lawsweep.experiments.aliases import ZERO_ALIASES
+from lawsweep.experiments.fields import (
+    Activation,
+    InputDim,
+    RowLaw,
+    Samples,
+    check_choices,
+)
 
 _M = "arXiv 2205.10217"
 
@@ -61,7 +68,10 @@ class Metrics:
         float | None, Field("Euclidean norm of the step from the initial weights; null without one")
     ]
     stop_reason: Annotated[str, Field("converged, singular_kernel, rounding or out_of_range")]
-    zero_reason: Annotated[str | None, Field("why lambda_min is exactly 0; null where it is not")]
+    zero_reason: Annotated[
+        str | None,
+        Field("why lambda_min is exactly 0; null where it is not", aliases=ZERO_ALIASES),
+    ]
     lambda_min: Annotated[
         float | None,
         Field(
@@ -148,7 +158,7 @@ def ntk_memorization(params: Params, seed: int, device: str) -> Metrics:
         n_shrunk=found.n_shrunk,
         distance=found.distance if built else None,
         stop_reason=found.reason.value,
-        zero_reason=None if found.zero is None else str(found.zero),
+        zero_reason=None if found.zero is None else found.zero.value,
         lambda_min=end.value,
         lambda_min_lower=end.lower,
         lambda_min_upper=end.upper,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from lawsweep import Array, Field
+from lawsweep.experiments.aliases import END_ALIASES, ZERO_ALIASES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,12 +24,27 @@ class Metrics:
     min_diagonal: Annotated[float, Field("smallest diagonal entry of K, an upper bound too")]
     n_params: Annotated[int, Field("number of trainable parameters p of the whole network")]
     rank_bound: Annotated[int, Field("largest rank K can have (live units only)")]
-    zero_reason: Annotated[str | None, Field("why lambda_min is exactly 0, else null")]
+    zero_reason: Annotated[
+        str | None,
+        Field(
+            "why lambda_min is exactly 0: rank, duplicate, antipodal, parallel, zero_gradient, "
+            "equal_dead or crowded_region; else null",
+            aliases=ZERO_ALIASES,
+        ),
+    ]
     solver_used: Annotated[
         str,
         Field("dense, cholesky_lanczos, mixed, matrix_free, sharded, or exact for a named zero"),
     ]
-    stop_reason: Annotated[str, Field("why the solver ended")]
+    stop_reason: Annotated[
+        str,
+        Field(
+            "why the solver ended: the zero_reason, converged, numerically_singular, unresolved, "
+            "max_iterations, large_residual, not_smallest; of a matrix-free one also max_matvecs, "
+            "rounding, starts_disagree",
+            aliases=END_ALIASES,
+        ),
+    ]
     n_iterations: Annotated[int, Field("Lanczos steps", chaotic=True)]
     converged: Annotated[
         bool,

@@ -40,7 +40,7 @@ def finished(params: Params, seed: int, run: Prepared) -> Metrics:
 
 def exact_zero(zero: ZeroReason, facts: dict[str, Any]) -> Metrics:
     """The row of a kernel that is singular for a reason that can be named."""
-    reason = str(zero)
+    reason = zero.value
     return Metrics(
         lambda_min=0.0,
         lambda_min_lower=0.0,
@@ -71,7 +71,7 @@ def row(found: Any, facts: dict[str, Any]) -> Metrics:
         condition_number=found.lambda_max / found.value if positive else None,
         zero_reason=None,
         solver_used=found.solver,
-        stop_reason=str(found.reason),
+        stop_reason=found.reason.value,
         n_iterations=found.n_iterations,
         converged=found.converged,
         certified=found.certified,

@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.base.reasons import Ended, Reason
 from lawsweep.kernels.compression.choice import DENSE_UNKNOWNS
 from lawsweep.kernels.compression.objective import HomogeneousObjective
 from lawsweep.kernels.compression.theory import frame_norm, optimal_frame
 from lawsweep.kernels.gaussian.arccos import RELU, HomogeneousKernel, unit
 from lawsweep.kernels.optimise.minimise import (
     Agreement,
-    Reason,
+    MinimiseReason,
     Result,
     agreement,
     loss_noise,
@@ -31,7 +32,7 @@ SAME_LOSS = 1e-9
 
 
 @dataclass(frozen=True)
-class Compression:
+class Compression(Ended):
     """All restarts, which is best and how many agree with it; ``v`` (M, d), ``signs`` (M,)."""
 
     result: Result
@@ -100,8 +101,8 @@ def solve(
 
     ``scale`` = sum_i |alpha_i||w_i| is the size of the gradient's terms; a restart converges at
     |gradient| <= tol * scale.  ``method`` None: newton up to DENSE_UNKNOWNS, else newton_cg.
-    A restart that lost a row (Reason.COLLAPSED) is never an answer: there J has a kink, and that
-    it is a minimum has not been shown.
+    A restart that lost a row (COLLAPSED) is never an answer: there J has a kink, and that it is a
+    minimum has not been shown.
     """
     result = minimise_rows(
         objective,
@@ -137,7 +138,7 @@ def minimise_rows(
     rows = result.x[:, : unknowns - unknowns % n_rows].reshape(len(points), n_rows, -1)
     lost = (rows.norm(dim=-1) == 0).any(-1).tolist()
     reason = tuple(
-        Reason.COLLAPSED if gone and r is not Reason.NON_FINITE else r
+        MinimiseReason.COLLAPSED if gone and r is not MinimiseReason.NON_FINITE else r
         for r, gone in zip(result.reason, lost, strict=True)
     )
     return replace(result, reason=reason)

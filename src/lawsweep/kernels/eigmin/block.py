@@ -18,33 +18,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 import torch
 
+from lawsweep.kernels.base.reasons import Ended, Reason
 from lawsweep.kernels.eigmin.checked import gamma
-from lawsweep.kernels.eigmin.result import resolved
+from lawsweep.kernels.eigmin.result import EigenReason, resolved
 from lawsweep.kernels.linalg.davidson import Davidson, Found
 from lawsweep.kernels.linalg.row_shard import Shards
 
 MAX_BLOCK = 64  # a sample's random signs are the bits of one word
 
 
-class BlockReason(StrEnum):
-    """Why a matrix-free computation of lambda_min ended as it did."""
-
-    CONVERGED = "converged"
-    MAX_MATVECS = "Davidson met its limit of products; raise max_matvecs or max_basis"
-    ROUNDING = "the residual is at the rounding level of K v; take float64, or a larger tol"
-    STARTS_DISAGREE = "two random starts came to different eigenvalues; take a smaller tol"
-    NUMERICALLY_SINGULAR = (
-        "lambda_min lies at the rounding level of the Jacobian: its value is not known"
-    )
-
-
 @dataclass(frozen=True)
-class BlockEigenvalue:
+class BlockEigenvalue(Ended):
     """lambda_min of K and what supports it; fields as those of ``MinEigenvalue`` where shared.
 
     ``value`` = |J^T x|^2 for the unit vector x found, ``residual`` = ||K x - value x||, both
@@ -74,7 +62,7 @@ class BlockEigenvalue:
     preconditioner_rank: int
     solver: str
     converged: bool
-    reason: BlockReason
+    reason: Reason
 
     @property
     def sign_trusted(self) -> bool:
@@ -132,7 +120,7 @@ def smallest_eigenvalue_block(
         rounding=rounding,
         preconditioner_rank=solve.prec.rank,
         solver=solver,
-        converged=reason is BlockReason.CONVERGED,
+        converged=reason is EigenReason.CONVERGED,
         reason=reason,
     )
 
@@ -149,19 +137,19 @@ def _check(tol: float, block: int, max_basis: int, max_matvecs: int, n_starts: i
         raise ValueError(f"n_starts must be 1 or 2, got {n_starts}")
 
 
-def _verdict(found: Sequence[Found], tol: float, floor: float, doubt: float) -> BlockReason:
+def _verdict(found: Sequence[Found], tol: float, floor: float, doubt: float) -> EigenReason:
     """Whether the best of ``found`` may be used as lambda_min.
 
     ``doubt``: what rounding may have done to it, to be little beside it.
     """
     best = min(found, key=lambda f: f.value)
     if best.value <= floor or not resolved(best.value, doubt):
-        return BlockReason.NUMERICALLY_SINGULAR
+        return EigenReason.NUMERICALLY_SINGULAR
     if any(f.exhausted for f in found):
-        return BlockReason.MAX_MATVECS
+        return EigenReason.MAX_MATVECS
     if not best.residual <= tol * best.value:
-        return BlockReason.ROUNDING
+        return EigenReason.ROUNDING
     spread = max(f.value for f in found) - best.value
     if spread > sum(f.residual for f in found):
-        return BlockReason.STARTS_DISAGREE
-    return BlockReason.CONVERGED
+        return EigenReason.STARTS_DISAGREE
+    return EigenReason.CONVERGED

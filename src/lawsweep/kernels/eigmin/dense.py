@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.base import workspace
-from lawsweep.kernels.eigmin.result import Facts, Pair, Reason
+from lawsweep.kernels.eigmin.result import EigenReason, Facts, Pair
 from lawsweep.kernels.linalg.cholesky import bounds_proved, prove_above
 
 # Solves with the shifted factor.  After each, what is left of the other eigenvectors shrinks by
@@ -47,7 +47,7 @@ def dense_pairs(
         good = good and peak_residual <= 10.0 * fact.level(peak, peak, tol)
         if good and (proved[i] or not certify):
             lower = bounds[i] if certify else None
-            found = (value, residual, peak, peak_residual, 0, Reason.CONVERGED, lower)
+            found = (value, residual, peak, peak_residual, 0, EigenReason.CONVERGED, lower)
             pairs.append(Pair("dense", *found))
         else:
             pairs.append(_with_vectors(matrices[i], fact, certify))
@@ -94,5 +94,5 @@ def _with_vectors(matrix: Tensor, facts: Facts, certify: bool) -> Pair:
         work = workspace.empty(matrix, matrix.shape)
         lower = prove_above(matrix, value - facts.room(value, 2.0 * residual), work)
     return Pair(
-        "dense", value, residual, top, top_residual, 0, Reason.CONVERGED, lower, quotient=False
+        "dense", value, residual, top, top_residual, 0, EigenReason.CONVERGED, lower, quotient=False
     )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.base.reasons import Ended, Reason
 from lawsweep.kernels.eigmin.checked import gamma
 from lawsweep.kernels.linalg.cholesky import cholesky_margin
 
@@ -18,18 +18,41 @@ from lawsweep.kernels.linalg.cholesky import cholesky_margin
 RESOLUTION = 1e-2
 
 
-class Reason(StrEnum):
+class EigenReason(Reason):
     """Why a computation of lambda_min ended as it did."""
 
     CONVERGED = "converged"
-    MAX_ITERATIONS = "Lanczos met its iteration limit; raise max_iterations or take solver=dense"
-    LARGE_RESIDUAL = "the residual exceeds its rounding level; take solver=dense or float64"
-    NOT_SMALLEST = "Lanczos missed a smaller eigenvalue; take another start vector or solver=dense"
+    MAX_ITERATIONS = (
+        "max_iterations",
+        "Lanczos met its iteration limit; raise max_iterations or take solver=dense",
+    )
+    LARGE_RESIDUAL = (
+        "large_residual",
+        "the residual exceeds its rounding level; take solver=dense or float64",
+    )
+    NOT_SMALLEST = (
+        "not_smallest",
+        "Lanczos missed a smaller eigenvalue; take another start vector or solver=dense",
+    )
     NUMERICALLY_SINGULAR = (
-        "lambda_min lies at the rounding level of the matrix: neither value nor sign is known"
+        "numerically_singular",
+        "lambda_min lies at the rounding level of the matrix: neither value nor sign is known",
     )
     UNRESOLVED = (
-        "rounding leaves more than a hundredth of lambda_min open: trust the bounds, not the value"
+        "unresolved",
+        "rounding leaves more than a hundredth of lambda_min open: trust the bounds, not the value",
+    )
+    MAX_MATVECS = (
+        "max_matvecs",
+        "Davidson met its limit of products; raise max_matvecs or max_basis",
+    )
+    ROUNDING = (
+        "rounding",
+        "the residual is at the rounding level of K v; take float64, or a larger tol",
+    )
+    STARTS_DISAGREE = (
+        "starts_disagree",
+        "two random starts came to different eigenvalues; take a smaller tol",
     )
 
 
@@ -39,7 +62,7 @@ def resolved(value: float, spread: float) -> bool:
 
 
 @dataclass(frozen=True)
-class MinEigenvalue:
+class MinEigenvalue(Ended):
     """lambda_min of K and what supports it.
 
     ``lower <= lambda_min(K) <= upper`` always, with ``lower`` = -inf where nothing was proved;
@@ -82,11 +105,11 @@ class MinEigenvalue:
         spread = 2.0 * error + (self.upper - self.lower if self.certified else 0.0)
         known, reason = resolved(self.value, spread), self.reason
         if self.converged and not known:
-            reason = Reason.UNRESOLVED
+            reason = EigenReason.UNRESOLVED
         return replace(
             self,
             certified=self.certified and known,
-            converged=reason is Reason.CONVERGED,
+            converged=reason is EigenReason.CONVERGED,
             reason=reason,
         )
 
@@ -160,20 +183,20 @@ def judge(facts: Facts, pair: Pair, certify: bool) -> MinEigenvalue:
     # (the norm of a random matrix): nothing below a few times that is known about lambda_min.
     noise = 8.0 * math.sqrt(facts.n) * float(torch.finfo(facts.dtype).eps) * largest
     reason = pair.reason
-    if reason is Reason.CONVERGED and abs(pair.value) <= max(noise, 2.0 * pair.residual):
-        reason = Reason.NUMERICALLY_SINGULAR
+    if reason is EigenReason.CONVERGED and abs(pair.value) <= max(noise, 2.0 * pair.residual):
+        reason = EigenReason.NUMERICALLY_SINGULAR
     # A dense solve misses no eigenvalue; there a failed certificate only leaves the bound open.
     missed = pair.lower is None and pair.solver != "dense"
-    if reason is Reason.CONVERGED and missed:
-        reason = Reason.NOT_SMALLEST
+    if reason is EigenReason.CONVERGED and missed:
+        reason = EigenReason.NOT_SMALLEST
     spread = math.inf if pair.lower is None else upper - pair.lower
     certified = certify and resolved(pair.value, spread)
     if not certify:
         # What a proof would leave: it was not asked for, so it cannot be asked of the value.
         margin = cholesky_margin(facts.n, facts.trace - facts.n * pair.value, facts.dtype)
         spread = upper - pair.value + facts.room(pair.value, pair.residual) + margin
-    if reason is Reason.CONVERGED and not resolved(pair.value, spread):
-        reason = Reason.UNRESOLVED
+    if reason is EigenReason.CONVERGED and not resolved(pair.value, spread):
+        reason = EigenReason.UNRESOLVED
     return MinEigenvalue(
         value=pair.value,
         residual=pair.residual,
@@ -184,7 +207,7 @@ def judge(facts: Facts, pair: Pair, certify: bool) -> MinEigenvalue:
         lambda_max_residual=pair.top_residual,
         n_iterations=pair.n_iterations,
         solver=pair.solver,
-        converged=reason is Reason.CONVERGED,
+        converged=reason is EigenReason.CONVERGED,
         reason=reason,
     )
 

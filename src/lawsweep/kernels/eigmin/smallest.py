@@ -29,10 +29,10 @@ from lawsweep.kernels.eigmin.checked import checked, default_tol, scaled, start_
 from lawsweep.kernels.eigmin.dense import dense_pairs
 from lawsweep.kernels.eigmin.mixed import Estimate, mixed_estimate
 from lawsweep.kernels.eigmin.result import (
+    EigenReason,
     Facts,
     MinEigenvalue,
     Pair,
-    Reason,
     judge,
     scaled_back,
 )
@@ -45,7 +45,7 @@ from lawsweep.kernels.linalg.cholesky import (
 )
 from lawsweep.kernels.linalg.lanczos import Ritz, lanczos_largest
 
-__all__ = ["MinEigenvalue", "Reason", "smallest_eigenvalue"]
+__all__ = ["MinEigenvalue", "smallest_eigenvalue"]
 
 # Below this order all eigenvalues take no longer than the many small calls of Lanczos.
 DENSE_BELOW = 500
@@ -146,11 +146,11 @@ class _Plan:
     ) -> Pair:
         """A vector's quotient and residual after ``count`` steps, with the verdict they allow."""
         value, residual = found
-        reason = Reason.CONVERGED
+        reason = EigenReason.CONVERGED
         if not (done and self.top.converged):
-            reason = Reason.MAX_ITERATIONS
+            reason = EigenReason.MAX_ITERATIONS
         elif not residual <= 10.0 * self.level(value):
-            reason = Reason.LARGE_RESIDUAL
+            reason = EigenReason.LARGE_RESIDUAL
         top = self.top
         top_residual = float((self.matrix @ top.vector - top.value * top.vector).norm())
         return Pair(solver, value, residual, top.value, top_residual, count, reason, lower)
@@ -229,7 +229,7 @@ def _strict(plan: _Plan, certify: bool) -> Pair | None:
             )
         doubt = 2.0 * pair.residual + plan.facts.level(0.0, pair.top, 0.0)
         lower = prove_above(matrix, pair.value - plan.facts.room(pair.value, doubt), work)
-        if lower is not None or pair.reason is not Reason.CONVERGED:
+        if lower is not None or pair.reason is not EigenReason.CONVERGED:
             return replace(pair, lower=lower)
     return pair
 

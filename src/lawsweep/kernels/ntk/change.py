@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.activations import Activation
+from lawsweep.kernels.base.reasons import Ended, Reason
 from lawsweep.kernels.eigmin.smallest import smallest_eigenvalue
 from lawsweep.kernels.ntk.gram import OutOfRangeError, gram, gram_error_bound, linearise
 from lawsweep.kernels.ntk.rank import rank_report
@@ -22,8 +23,17 @@ from lawsweep.kernels.ntk.rank import rank_report
 BLOCK = 1024  # rows of a kernel compared at once
 
 
+class KernelReason(Reason):
+    """Why there is no kernel."""
+
+    OUT_OF_RANGE = (
+        "out_of_range",
+        "features or gradients leave the range of float64; rescale the data or the weights",
+    )
+
+
 @dataclass(frozen=True)
-class KernelEnd:
+class KernelEnd(Ended):
     """lambda_min of K at one set of weights.
 
     ``lower <= lambda_min(K) <= upper``; both are ``value`` = 0 for a zero that has a name, which
@@ -37,7 +47,7 @@ class KernelEnd:
     lower: float | None
     upper: float | None
     positive: bool | None
-    reason: str
+    reason: Reason
 
 
 @dataclass(frozen=True)
@@ -102,17 +112,15 @@ def _end(
         lin = linearise(x.to(torch.float64), wide, act)
         zero = rank_report(lin, act).zero
         error = gram_error_bound(lin)
-    except OutOfRangeError as out:
-        return KernelEnd(None, None, None, None, str(out)), None
+    except OutOfRangeError:
+        return KernelEnd(None, None, None, None, KernelReason.OUT_OF_RANGE), None
     matrix = gram(lin) if matrix is None else matrix
     del lin
     if zero is not None:
-        return KernelEnd(0.0, 0.0, 0.0, False, str(zero)), matrix
+        return KernelEnd(0.0, 0.0, 0.0, False, zero), matrix
     found = smallest_eigenvalue(matrix, start=start).given_error(error)
     value = found.value if found.converged else None
-    return KernelEnd(
-        value, found.lower, found.upper, found.lower > error, str(found.reason)
-    ), matrix
+    return KernelEnd(value, found.lower, found.upper, found.lower > error, found.reason), matrix
 
 
 def _compare(before: Tensor | None, after: Tensor | None) -> tuple[float | None, float | None]:

@@ -32,13 +32,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import torch
 from torch import Tensor
 
 from lawsweep.kernels.activations import Activation
 from lawsweep.kernels.base import workspace
+from lawsweep.kernels.base.reasons import Ended, Reason
 from lawsweep.kernels.linalg import cholesky as eigmin_cholesky
 from lawsweep.kernels.network.networks import forward
 from lawsweep.kernels.ntk.gram import Linearisation, OutOfRangeError, gram, linearise
@@ -51,21 +51,29 @@ MAX_STEPS = 60  # at a factor CONTRACTION from 1 to 1e-16, and a few
 AT_ROUNDING = 20.0  # the largest of N residuals at rounding level over their root mean square
 
 
-class ConstructionReason(StrEnum):
-    """How the construction ended."""
+class ConstructionReason(Reason):
+    """How the construction ended.
+
+    Converged: the residual is at the rounding level of g, and that is below the tolerance.
+    """
 
     CONVERGED = "converged"
-    """The residual is at the rounding level of g, and that is below the tolerance."""
-    SINGULAR_KERNEL = "singular_kernel"
-    """J lacks full row rank, for a reason that can be named, or to rounding."""
-    ROUNDING = "rounding"
-    """An eps so small that Newton converges leaves g too few digits; K is nearly singular."""
-    OUT_OF_RANGE = "out_of_range"
-    """Features or gradients leave the range of the type; rescale the data or the weights."""
+    SINGULAR_KERNEL = (
+        "singular_kernel",
+        "J lacks full row rank, for a reason that can be named, or to rounding",
+    )
+    ROUNDING = (
+        "rounding",
+        "an eps so small that Newton converges leaves g too few digits; K is nearly singular",
+    )
+    OUT_OF_RANGE = (
+        "out_of_range",
+        "features or gradients leave the range of the type; rescale the data or the weights",
+    )
 
 
 @dataclass(frozen=True, eq=False)
-class Construction:
+class Construction(Ended):
     """The doubled network, and what supports that it memorizes.
 
     ``weights``: V_1 .. V_L, None unless it converged.  ``residual``: max_i |g(x_i) - y_i| of those

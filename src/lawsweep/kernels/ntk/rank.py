@@ -39,7 +39,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import pairwise
 
 import torch
@@ -47,6 +46,7 @@ from torch import Tensor
 
 from lawsweep.kernels.activations import ACTIVATIONS, Activation
 from lawsweep.kernels.base.names import check_name
+from lawsweep.kernels.base.reasons import Reason
 from lawsweep.kernels.ntk.directions import directions, input_rank, may_share_a_line
 from lawsweep.kernels.ntk.gram import KINKED, Linearisation, check_layers, member
 
@@ -54,16 +54,20 @@ HOMOGENEOUS = KINKED
 ODD = frozenset({"tanh", "erf", "linear"})
 
 
-class ZeroReason(StrEnum):
-    """Why lambda_min is exactly 0."""
+class ZeroReason(Reason):
+    """Why lambda_min is exactly 0, which is an answer."""
 
-    RANK = "n_samples exceeds the rank bound"
-    DUPLICATE = "duplicate samples"
-    ANTIPODAL = "samples x and -x under an odd activation without bias"
-    PARALLEL = "samples x and c x under a homogeneous activation without bias"
-    ZERO_GRADIENT = "a sample has zero gradient"
-    EQUAL_DEAD = "two samples with the same layer off have equal gradients"
-    CROWDED_REGION = "more samples in one linear region than input dimensions"
+    RANK = "rank", "n_samples exceeds the rank bound", True
+    DUPLICATE = "duplicate", "duplicate samples", True
+    ANTIPODAL = "antipodal", "samples x and -x under an odd activation without bias", True
+    PARALLEL = "parallel", "samples x and c x under a homogeneous activation without bias", True
+    ZERO_GRADIENT = "zero_gradient", "a sample has zero gradient", True
+    EQUAL_DEAD = "equal_dead", "two samples with the same layer off have equal gradients", True
+    CROWDED_REGION = (
+        "crowded_region",
+        "more samples in one linear region than input dimensions",
+        True,
+    )
 
 
 @dataclass(frozen=True)

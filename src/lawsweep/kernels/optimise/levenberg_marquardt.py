@@ -20,13 +20,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lawsweep.kernels.activations import Activation
+from lawsweep.kernels.base.reasons import Ended, Reason
 from lawsweep.kernels.ntk.gram import KINKED
 from lawsweep.kernels.optimise.gauss_newton import GramSystem, NormalSystem, State, Step, norm
 from lawsweep.kernels.optimise.gauss_newton_inexact import Experience, IterativeSystem, system_for
@@ -50,27 +50,39 @@ TIGHTER = 0.1  # what it is multiplied by after a step that is not accepted
 AT_ROUNDING = 100.0  # times State.rounding_level: 10 times in the residual
 
 
-class LeastSquaresReason(StrEnum):
-    """Why the iteration ended, and what to do about it."""
+class LeastSquaresReason(Reason):
+    """Why the iteration ended, and what to do about it.
+
+    Answers are weights at which the loss is at most target_loss, those at which the residual is
+    what rounding them leaves and no longer falls (an exact fit), and a local minimum.
+    """
 
     TARGET_REACHED = "target_reached"
-    """The loss is at most target_loss."""
     ROUNDING_LEVEL = "rounding_level"
-    """The residual is what rounding the weights leaves, and no longer falls: an exact fit."""
-    STATIONARY = "stationary"
-    """No step promises to lower the loss beyond its rounding: a local minimum of a poor fit."""
-    STALLED = "stalled"
-    """The best loss hardly fell for PATIENCE steps (a crease, a plateau) or no damping helped."""
-    MAX_STEPS = "max_steps"
-    """The budget was spent; a larger max_steps may lower the loss."""
-    ZERO_GRADIENT = "zero_gradient"
-    """The gradient is exactly zero, as where all ReLUs are off."""
-    DIVERGED = "diverged"
-    """The loss or the Jacobian at the start is not finite; rescale the data or the weights."""
+    STATIONARY = (
+        "stationary",
+        "no step promises to lower the loss beyond its rounding: a local minimum of a poor fit",
+        True,
+    )
+    STALLED = (
+        "stalled",
+        f"the best loss hardly fell for {PATIENCE} steps (a crease, a plateau) or no damping "
+        "helped; take other weights to start from",
+    )
+    MAX_STEPS = "max_steps", "the budget was spent; a larger max_steps may lower the loss"
+    ZERO_GRADIENT = (
+        "zero_gradient",
+        "the gradient is exactly zero, as where all ReLUs are off; take other weights to start "
+        "from",
+    )
+    DIVERGED = (
+        "diverged",
+        "the loss or the Jacobian at the start is not finite; rescale the data or the weights",
+    )
 
 
 @dataclass(frozen=True, eq=False)
-class LeastSquares:
+class LeastSquares(Ended):
     """What the iteration gave.
 
     ``loss`` is the mean squared error after every step taken, loss[0] at the start; it may rise on

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import StrEnum
 
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.base.reasons import Ended, Reason
 from lawsweep.kernels.optimise import methods
 from lawsweep.kernels.optimise.methods import Ask, Ends, Method
 from lawsweep.kernels.optimise.objective import Objective
@@ -32,18 +32,18 @@ BLIND_TRIES = 8
 NOISE_EPS = 32
 
 
-class Reason(StrEnum):
+class MinimiseReason(Reason):
     """Why a restart stopped; only CONVERGED is an answer."""
 
     CONVERGED = "converged"
-    MAX_ITERATIONS = "max_iterations"  # raise max_iterations
-    STALLED = "stalled"  # rounding level reached above tol: raise tol, or use float64
-    NON_FINITE = "non_finite"  # the loss or its derivatives overflowed: rescale the problem
-    COLLAPSED = "collapsed"  # a row shrank to zero, where the loss has a kink: use fewer rows
+    MAX_ITERATIONS = "max_iterations", "raise max_iterations"
+    STALLED = "stalled", "the rounding level was reached above tol; raise tol, or take float64"
+    NON_FINITE = "non_finite", "the loss or its derivatives overflowed; rescale the problem"
+    COLLAPSED = "collapsed", "a row shrank to zero, where the loss has a kink; take fewer rows"
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(Ended):
     """Where each of R restarts ended, and the evidence.
 
     ``curvature_min`` is the smallest Hessian eigenvalue at ``x`` (NaN where not computed: always
@@ -60,7 +60,12 @@ class Result:
     @property
     def converged(self) -> Tensor:
         """Boolean, shape (R,), on the CPU."""
-        return torch.tensor([r is Reason.CONVERGED for r in self.reason])
+        return torch.tensor([r is MinimiseReason.CONVERGED for r in self.reason])
+
+    @property
+    def verdict(self) -> Reason:
+        """Converged where a restart did, else the end of the first."""
+        return next((r for r in self.reason if r.ok), self.reason[0])
 
     def part(self, which: slice) -> Result:
         """Some of the restarts."""
@@ -175,7 +180,7 @@ def minimise(
         if not len(index):
             break
         if iteration == max_iterations:
-            state.stop(index, Reason.MAX_ITERATIONS)
+            state.stop(index, MinimiseReason.MAX_ITERATIONS)
             break
         stale = _step(objective, state, model, index, scale[index])
     if "hessian" in model.needs:
@@ -185,7 +190,7 @@ def minimise(
         loss=state.loss,
         grad_norm=state.gradient.norm(dim=-1),
         n_iterations=state.n_iterations,
-        reason=tuple(r if r is not None else Reason.MAX_ITERATIONS for r in state.reason),
+        reason=tuple(r if r is not None else MinimiseReason.MAX_ITERATIONS for r in state.reason),
         curvature_min=state.curvature,
     )
 
@@ -197,7 +202,7 @@ def _keep(index: Tensor, state: _State) -> Tensor:
 def _check_finite(state: _State) -> None:
     index = torch.tensor(state.running(), dtype=torch.long)
     good = state.loss[index].isfinite() & state.gradient[index].isfinite().all(-1)
-    state.stop(index[~good.cpu()], Reason.NON_FINITE)
+    state.stop(index[~good.cpu()], MinimiseReason.NON_FINITE)
 
 
 def _stop_or_model(
@@ -208,25 +213,25 @@ def _stop_or_model(
     if "hessian" in model.needs:
         hessian = objective.take(stale).hessian(state.x[stale])
         good = hessian.isfinite().flatten(1).all(-1).cpu()
-        state.stop(stale[~good], Reason.NON_FINITE)
+        state.stop(stale[~good], MinimiseReason.NON_FINITE)
         model.update(stale[good], hessian[good.to(hessian.device)])
         small &= good
     candidates = stale[small]
     known = model.extremes(candidates) if len(candidates) else None
     if known is None:
-        state.stop(candidates, Reason.CONVERGED)
+        state.stop(candidates, MinimiseReason.CONVERGED)
         return
     low, high = known
     state.curvature[candidates] = low
     # Newton's step solves the model to rounding only; at a saddle (small gradient, negative
     # curvature) the restart goes on, along the lowest eigenvector.
     allowed = max(CURVATURE_TOL, 64 * torch.finfo(low.dtype).eps)
-    state.stop(candidates[(low >= -allowed * high).cpu()], Reason.CONVERGED)
+    state.stop(candidates[(low >= -allowed * high).cpu()], MinimiseReason.CONVERGED)
 
 
 def _last_curvatures(objective: Objective, state: _State) -> None:
     """Of the restarts that ended elsewhere than at a minimum, where they can be computed."""
-    ends = [i for i, r in enumerate(state.reason) if r is not Reason.CONVERGED]
+    ends = [i for i, r in enumerate(state.reason) if r is not MinimiseReason.CONVERGED]
     if not ends:
         return
     index = torch.tensor(ends)
@@ -276,6 +281,6 @@ def _step(
     state.n_blind[index] = torch.where(failed, state.n_blind[index] + 1, 0)
     tired = (state.n_blind[index] >= BLIND_TRIES).to(accept.device)
     stuck = ~accept & ~broken & (tired | (length <= eps * x.norm(dim=-1)))
-    state.stop(index[broken.cpu()], Reason.NON_FINITE)
-    state.stop(index[stuck.cpu()], Reason.STALLED)
+    state.stop(index[broken.cpu()], MinimiseReason.NON_FINITE)
+    state.stop(index[stuck.cpu()], MinimiseReason.STALLED)
     return moved

@@ -5,12 +5,12 @@ Losses are looked at every CHECK_EVERY steps, so that a device is not waited for
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Literal, get_args
 
 import numpy as np
 
 from lawsweep.kernels.base.names import check_name
+from lawsweep.kernels.base.reasons import Reason
 
 CHECK_EVERY = 100
 # Where ``Training.early_loss`` is taken: close at first, where any processor has the same loss.
@@ -29,19 +29,29 @@ StopRule = Literal["paper", "checks", "none"]
 """
 
 
-class StopReason(StrEnum):
-    """Why a seed's training ended, and what to do about it."""
+class StopReason(Reason):
+    """Why a seed's training ended, and what to do about it; only a divergence left no weights.
 
-    MAX_STEPS = "max_steps"
-    """The budget was spent; a larger max_steps may lower the loss."""
-    LOSS_ROSE = "loss_rose"
-    """The stop rule: the loss went up; a smaller learning rate or stop_rule="none" goes on."""
+    The target is reached where the loss is at most target_loss (for one of 0: exactly zero).
+    """
+
+    MAX_STEPS = "max_steps", "the budget was spent; a larger max_steps may lower the loss", True
+    LOSS_ROSE = (
+        "loss_rose",
+        "the loss went up, where the stop rule ends; a smaller learning rate or stop_rule=none "
+        "goes on",
+        True,
+    )
     TARGET_REACHED = "target_reached"
-    """The loss is at most target_loss (for a target of 0: exactly zero)."""
-    ZERO_GRADIENT = "zero_gradient"
-    """The gradient is exactly zero and the loss no longer moves, as where all ReLUs are off."""
-    DIVERGED = "diverged"
-    """A loss, or the optimiser's state, is not finite; lower the learning rate."""
+    ZERO_GRADIENT = (
+        "zero_gradient",
+        "the gradient is exactly zero and the loss no longer moves, as where all ReLUs are off",
+        True,
+    )
+    DIVERGED = (
+        "diverged",
+        "a loss, or the optimiser's state, is not finite; lower the learning rate",
+    )
 
 
 def curve_steps(max_steps: int) -> np.ndarray:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.activations import Activation
+from lawsweep.kernels.base.reasons import Ended, Reason
 from lawsweep.kernels.network.networks import forward, n_params
 from lawsweep.kernels.training.checked import as_rates, check_settings, check_tensors
 from lawsweep.kernels.training.gradient import blocks
@@ -33,7 +34,7 @@ from lawsweep.kernels.training.stop import CHECK_EVERY, Monitor, StopReason, Sto
 
 
 @dataclass(frozen=True)
-class Training:
+class Training(Ended):
     """What training S seeds gave.  Arrays are float64 numpy over the seeds, shape (S,).
 
     ``final_loss``, ``grad_norm`` (Euclidean, over all weights) and ``weights`` (a list of
@@ -67,6 +68,11 @@ class Training:
     distance: np.ndarray
     init_norm: np.ndarray
     n_wrong: np.ndarray | None
+
+    @property
+    def verdict(self) -> Reason:
+        """The end of the first seed that is no answer, else of the first."""
+        return next((r for r in self.stop_reason if not r.ok), self.stop_reason[0])
 
 
 class _Batch:

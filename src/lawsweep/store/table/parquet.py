@@ -50,6 +50,7 @@ from lawsweep.store.table.schema import (
     other_functions,
     table_schema,
 )
+from lawsweep.store.table.words import in_words_of_today
 
 if TYPE_CHECKING:
     from lawsweep.core.protocols import Arrays
@@ -231,7 +232,8 @@ class ParquetTable:
         schema, found = pa.schema(fields, metadata=self.schema.metadata), []
         for name in new:
             with suppress(SkippedPart, FileNotFoundError):  # merged away: its rows are elsewhere
-                found += read_part(self.folder, name, schema, {}).to_pylist()
+                part = read_part(self.folder, name, schema, {})
+                found += in_words_of_today(part, self.experiment.aliases).to_pylist()
         self._looked |= set(new)
         return found
 
@@ -293,7 +295,8 @@ class ParquetTable:
         )
         tables = [t for _, t in self._each(read) if isinstance(t, pa.Table)]
         # Not `schema.empty_table()`: that imports pandas, which takes 0.1 s.
-        return pa.concat_tables([pa.Table.from_batches([], schema=schema), *tables])
+        rows = pa.concat_tables([pa.Table.from_batches([], schema=schema), *tables])
+        return in_words_of_today(rows, self.experiment.aliases)
 
     def _each(self, read: Callable[[str], T | SkippedPart]) -> list[tuple[str, T | SkippedPart]]:
         """What ``read`` makes of each part; ``skipped`` has the reasons of those it passes over."""
