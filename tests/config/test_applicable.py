@@ -9,7 +9,7 @@ import pytest
 from lawsweep import api
 from lawsweep.config import compose
 from lawsweep.config.applicable import applicable
-from lawsweep.config.axes_entry import axis_names, names_of
+from lawsweep.config.axes_of import axes_of, names_of
 from lawsweep.config.compose import load_sweep
 from lawsweep.config.overrides import Override
 from lawsweep.core.errors import InvalidValueError, LawsweepError, UnknownNameError
@@ -49,7 +49,7 @@ def test_every_param_of_every_shipped_sweep_can_be_pinned_and_every_axis_removed
         search_gone = sweep.search is not None and pinned.search is None
         assert len(pinned.notes) == n_before - n_after + search_gone
     needed = {s.name for s in plan.experiment.params if not s.has_default}
-    for axis in axis_names(sweep.axes):
+    for axis in axes_of(sweep.config).names:
         if axis in plan.extra:
             continue  # what is derived from it has no value without
         removal = Override(f"~axes.{axis}", ("axes", axis), None, is_delete=True)
@@ -74,7 +74,7 @@ def presets():
 def test_every_axis_of_every_preset_can_be_pinned(folder, name, preset):
     sweep = load_sweep(name, f"preset={preset}")
     plan = api.study(sweep).plan
-    for given in (*axis_names(sweep.axes), *sweep.derive):
+    for given in (*axes_of(sweep.config).names, *sweep.derive):
         value = {**plan.params, **plan.extra}[given][:1].tolist()[0]
         api.study(overridden(sweep, Override("...", ("params", given), value))[0])
 

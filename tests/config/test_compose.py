@@ -6,7 +6,6 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from lawsweep.config.axes_entry import has_axis, without_axis
 from lawsweep.config.compose import load_sweep, sweep_names
 from lawsweep.core.errors import InvalidValueError, LawsweepError, UnknownNameError
 
@@ -175,22 +174,6 @@ def test_a_points_file_of_very_many_columns_is_refused_at_once(write, folder):
     assert time.process_time() - started < 20  # a minute before
 
 
-def test_overrides_reach_into_every_kind_of_block():
-    axes = {
-        "a": [1],
-        "zip": {"b": [1], "c": [2]},
-        "points": [{"d": 1, "e": 2}],
-        "sample": {"n": 2, "box": {"f": [0, 1], "g": [0, 1]}},
-        "when": {"if": "a > 0", "axes": {"h": [1]}},
-        "union": [{"axes": {"i": [1], "j": [2]}}, {"params": {"i": 3}}],
-    }
-    for name in "abcdefghij":
-        assert has_axis(axes, name), name
-        assert not has_axis(without_axis(axes, name), name), name
-    assert not has_axis(axes, "n")
-    assert without_axis([axes, {"a": [2]}], "a") == [{k: v for k, v in axes.items() if k != "a"}]
-
-
 def test_nested_settings(toy_sweep):
     sweep = load_sweep("toys", "on_failure.timeout_s=5", "executor=ray_local", "executor.n_cpus=1")
     assert sweep.on_failure.timeout_s == 5
@@ -276,7 +259,7 @@ def test_the_shipped_sweeps_plan(folder):
     ],
 )
 def test_every_preset_of_the_shipped_sweeps_plans(folder, name, preset):
-    from lawsweep.study import study
+    from lawsweep.study.study import study
 
     chosen = load_sweep(name, *([f"preset={preset}"] if preset else []))
     assert len(study(chosen).plan) > 10

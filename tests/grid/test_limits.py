@@ -9,7 +9,7 @@ import pytest
 from toys import toy
 
 from lawsweep.core.errors import InvalidValueError
-from lawsweep.grid.axes import AxesReader
+from lawsweep.grid.axes import Plain
 from lawsweep.grid.plan import make_plan
 
 MANY = "linspace(0, 1, 10000000)"
@@ -73,11 +73,11 @@ def test_a_larger_limit_lets_more_through():
 
 def test_a_union_ends_at_the_first_grid_too_many(monkeypatch):
     read = []
-    member = AxesReader._member
-    monkeypatch.setattr(AxesReader, "_member", lambda self, m: read.append(m) or member(self, m))
-    grids = [{"axes": {"n": "range(1, 901)"}}] * 200
+    grids = Plain.grids
+    monkeypatch.setattr(Plain, "grids", lambda self, s: read.append(self) or grids(self, s))
+    members = [{"axes": {"n": "range(1, 901)"}}] * 200
     with pytest.raises(
         InvalidValueError, match=r"at least 1,800 points, more than the limit of 1,000"
     ):
-        make_plan(toy, axes={"union": grids}, max_points=1000)
+        make_plan(toy, axes={"union": members}, max_points=1000)
     assert len(read) == 2

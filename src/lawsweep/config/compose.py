@@ -13,10 +13,7 @@ from typing import Any, cast
 
 import lawsweep
 from lawsweep.config.applicable import applicable
-from lawsweep.config.axes_entry import (
-    advances_with,
-    names_of,
-)
+from lawsweep.config.axes_of import axes_of, names_of
 from lawsweep.config.interpolations import check_interpolations
 from lawsweep.config.overrides import (
     Override,
@@ -143,7 +140,7 @@ def with_overrides(
     for override in overrides:
         check_written(override, fields)
         name = override.path[-1]
-        others = advances_with(found.get("axes"), name) if override.is_sweep else []
+        others = axes_of(found, fields).together(name) if override.is_sweep else []
         if others and override.path[0] in ("params", "axes"):
             notes.append(
                 f"{name} advanced with {', '.join(others)}; each of its new values is combined "

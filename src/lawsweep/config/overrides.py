@@ -13,16 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from lawsweep.config.axes_entry import (
-    axis_names,
-    expressions_of,
-    has_axis,
-    has_axis_of_its_own,
-    is_inside_only,
-    with_values,
-    without_axis,
-    without_unused_axes,
-)
+from lawsweep.config.axes_of import axes_of, expressions_of, without_unused
 from lawsweep.core.errors import InvalidValueError, LawsweepError, unknown_name
 from lawsweep.core.expressions.expression import Expression
 from lawsweep.core.schema import FieldSpec
@@ -151,60 +142,53 @@ def apply_override(
             f"The override {override.text!r} gives several values; only params, axes and seeds "
             "take a sweep. Launch once for each value."
         )
+    axes = axes_of(config, fields)
     if path[0] == "axes" and len(path) == 2:
-        if override.is_delete and not has_axis(config.get("axes"), path[1]):
-            names = axis_names(config.get("axes"))
-            raise unknown_name("axis", path[1], names, f"override {override.text!r}")
-        axes = config.get("axes")
-        if override.is_delete or not has_axis(axes, path[1]):
-            config = {**config, "axes": without_axis(axes, path[1])}
-            return config if override.is_delete else _with_axis(config, path[1], value)
-        return {**config, "axes": with_values(axes, path[1], value)}
+        has = axes.has(path[1])
+        if override.is_delete and not has:
+            raise unknown_name("axis", path[1], axes.names, f"override {override.text!r}")
+        if override.is_delete:
+            axes = axes.without(path[1])
+        else:
+            axes = axes.with_values(path[1], value) if has else axes.with_axis(path[1], value)
+        return {**config, "axes": axes.written()}
     made = _set(config, path, override)
     if path[0] != "derive" or not fields:
         return made
     before, after = ((c.get("derive") or {}) for c in (config, made))
     removed = [str(text) for name, text in before.items() if text not in (None, after.get(name))]
-    return without_unused_axes(made, removed, fields)
+    return {**made, "axes": without_unused(made, axes, removed, fields).written()}
 
 
 def _apply_param(
     config: dict[str, Any], name: str, override: Override, fields: Collection[str]
 ) -> dict[str, Any]:
-    axes, values = config.get("axes"), override.value
-    was_axis = has_axis(axes, name)
+    axes = axes_of(config, fields)
+    values = override.value if override.is_sweep else [override.value]
+    was_axis = axes.has(name)
     given = {*(config.get("params") or {}), *(config.get("derive") or {})}
     if override.is_delete and not was_axis and name not in given:
-        names = {*given, *axis_names(axes)}
+        names = {*given, *axes.names}
         raise unknown_name("param", name, names, f"override {override.text!r}")
-    removed = expressions_of(name, config)
-    if not override.is_delete and name not in given and is_inside_only(axes, name):
+    removed = expressions_of(name, config, axes)
+    if not override.is_delete and name not in given and axes.has_inside_only(name):
         # It applies under a condition, or in some grids of a union: the others have none of it.
-        single = values if override.is_sweep else [values]
-        config = {**config, "axes": with_values(axes, name, single)}
-        return without_unused_axes(config, removed, fields)
+        axes = without_unused(config, axes.with_values(name, values), removed, fields)
+        return {**config, "axes": axes.written()}
     # An axis that is no param (a ratio that others derive from) stays an axis when pinned.
     stays = not override.is_delete and (override.is_sweep or (was_axis and name not in fields))
     config = {**config}
     for key in ("params", "derive"):
         config[key] = {k: v for k, v in (config.get(key) or {}).items() if k != name}
-    if stays and has_axis_of_its_own(axes, name) and name not in given:
-        config["axes"] = with_values(axes, name, values if override.is_sweep else [values])
-        return without_unused_axes(config, removed, fields)
-    config["axes"] = without_axis(axes, name)
-    config = without_unused_axes(config, removed, fields)
+    if stays and axes.has_of_its_own(name) and name not in given:
+        axes = without_unused(config, axes.with_values(name, values), removed, fields)
+        return {**config, "axes": axes.written()}
+    axes = without_unused(config, axes.without(name), removed, fields)
     if stays:
-        return _with_axis(config, name, values if override.is_sweep else [values])
-    if not override.is_delete:
-        config["params"][name] = values
-    return config
-
-
-def _with_axis(config: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
-    axes = config.get("axes") or {}
-    if isinstance(axes, Mapping):
-        return {**config, "axes": {**axes, name: value}}
-    return {**config, "axes": [*axes, {name: value}]}
+        axes = axes.with_axis(name, values)
+    elif not override.is_delete:
+        config["params"][name] = override.value
+    return {**config, "axes": axes.written()}
 
 
 def _set(config: dict[str, Any], path: tuple[str, ...], override: Override) -> dict[str, Any]:

@@ -6,15 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lawsweep.config.axes_entry import (
-    axis_names,
-    is_inside_only,
-    with_values,
-    without_axis,
-    without_unused_axes,
-)
+from lawsweep.config.axes_of import axes_of, without_unused
 from lawsweep.core.errors import InvalidValueError, unknown_name
 from lawsweep.core.registry import find_experiment
+from lawsweep.grid.axes import Axes
 from lawsweep.grid.sweep import KEYS, check_shapes
 
 GROUPS = ("executor", "store")
@@ -57,12 +52,12 @@ def under(
     one has a list and the other a mapping, which cannot merge, the preset's stands.  What the file
     spans under a condition, or in some grids of a union, takes the preset's values there.
     """
-    content, preset = _inside(content, preset)
+    axes, preset = _inside(content, preset)
     found = dict(content)
-    spanned = axis_names(preset.get("axes"))
+    spanned = axes_of(preset).names
     fixed, derived = map(list, (preset.get("params") or {}, preset.get("derive") or {}))
     for name in (*fixed, *derived):
-        found["axes"] = without_axis(found.get("axes"), str(name))
+        axes = axes.without(str(name))
     for key, others in (("params", [*spanned, *derived]), ("derive", [*spanned, *fixed])):
         if isinstance(found.get(key), Mapping):
             found[key] = {k: v for k, v in found[key].items() if k not in others}
@@ -70,28 +65,30 @@ def under(
     removed = [str(v) for n, v in (derives or {}).items() if n in (*spanned, *fixed)]
     if removed and isinstance(experiment, str):
         fields = [s.name for s in find_experiment(experiment).params]
-        found["axes"] = without_unused_axes(found, removed, fields, preset)["axes"]
+        axes = without_unused(found, axes, removed, fields, preset)
+    if content.get("axes") is not None:
+        found["axes"] = axes.written()
     kept = {
         k: v for k, v in found.items() if k in GROUPS or k not in preset or _alike(v, preset[k])
     }
     return kept, dict(preset)
 
 
-def _inside(
-    content: Mapping[str, Any], preset: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Both, with the preset's values of axes inside ``when`` and ``union`` put in their place."""
-    axes, preset = content.get("axes"), dict(preset)
+def _inside(content: Mapping[str, Any], preset: Mapping[str, Any]) -> tuple[Axes, dict[str, Any]]:
+    """The file's axes with the preset's values of those inside ``when`` and ``union`` in place.
+
+    And what is left of the preset.
+    """
+    axes, preset = axes_of(content), dict(preset)
     given = {*(content.get("params") or {}), *(content.get("derive") or {})}
     for key in ("params", "axes"):
         own = preset.get(key)
-        if not isinstance(own, Mapping) or (key == "axes" and not _alike(axes, own)):
+        if not isinstance(own, Mapping) or (key == "axes" and not _alike(content.get(key), own)):
             continue
-        for name in [n for n in own if n not in given and is_inside_only(axes, str(n))]:
-            value = own[name] if key == "axes" else [own[name]]
-            axes = with_values(axes, str(name), value)
+        for name in [n for n in own if n not in given and axes.has_inside_only(str(n))]:
+            axes = axes.with_values(str(name), own[name] if key == "axes" else [own[name]])
             preset[key] = {k: v for k, v in preset[key].items() if k != name}
-    return {**content, "axes": axes}, preset
+    return axes, preset
 
 
 def _alike(a: Any, b: Any) -> bool:

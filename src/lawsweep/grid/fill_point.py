@@ -13,8 +13,8 @@ from typing import Any
 from lawsweep.core.errors import InvalidValueError, LawsweepError
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.expressions.expression import Expression
-from lawsweep.grid.axes import AxesReader, as_list
-from lawsweep.grid.grids import Grid
+from lawsweep.grid.axes import Space, read_axes
+from lawsweep.grid.grids import Grid, as_list
 from lawsweep.grid.points import MAX_POINTS, derivation_order
 
 # A derived float may have been written with fewer digits, or computed on another processor.
@@ -39,7 +39,8 @@ class PointFiller:
             derive={str(k): str(v) for k, v in self.derive.items() if v is not None},
             where=as_list(self.where),
         )
-        grids = [base.times(g) for g in AxesReader(self._specs, self.max_points).grids(self.axes)]
+        space = Space(self._specs, self.max_points)
+        grids = [base.times(g) for g in read_axes(self.axes, self._specs).grids(space)]
         self._grids = [_OneGrid(self.experiment, grid) for grid in grids]
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -66,3 +67,14 @@ def product(some: list[Grid], others: list[Grid]) -> list[Grid]:
             f"{MAX_GRIDS:,}. Give conditions that exclude each other as members of one union."
         )
     return [a.times(b) for a in some for b in others]
+
+
+def as_list(value: Any) -> list[str]:
+    """A list of expressions; one string is a list of one."""
+    if value is None:
+        return []
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, Sequence) and all(isinstance(v, str) for v in value):
+        return list(value)
+    raise InvalidValueError(f"where must be a list of expressions, got {value!r}.")

@@ -21,8 +21,9 @@ from lawsweep.core.expressions.expression import Expression
 from lawsweep.core.expressions.functions import CONSTANTS
 from lawsweep.core.names import alike
 from lawsweep.core.schema import FieldSpec
-from lawsweep.grid.axes import AxesReader, as_list, to_column
-from lawsweep.grid.grids import Columns, Grid, too_many_points
+from lawsweep.grid.axes import Space, read_axes
+from lawsweep.grid.axes.space import to_column
+from lawsweep.grid.grids import Columns, Grid, as_list, too_many_points
 
 MAX_POINTS = 5_000_000
 
@@ -56,9 +57,9 @@ def make_points(
         derive={str(k): str(v) for k, v in derive.items() if v is not None},
         where=as_list(where),
     )
-    reader = AxesReader(specs, max_points)
+    space = Space(specs, max_points)
     try:
-        grids = [base.times(g) for g in reader.grids(axes)]
+        grids = [base.times(g) for g in read_axes(axes, specs).grids(space)]
     except RecursionError:
         raise InvalidValueError("The axes nest too deep; write them flatter.") from None
     count = sum(g.n_points for g in grids)
@@ -81,7 +82,7 @@ def make_points(
     beside = {n: _joined_extra(parts, n) for n in extra}
     grid = np.repeat(np.arange(len(parts), dtype=np.int32), [p.n for p in parts])
     derives = tuple(derive for p, derive in filled if p.n)
-    return Points(joined, beside, len(grid), tuple(reader.notes), grid, derives)
+    return Points(joined, beside, len(grid), tuple(space.notes), grid, derives)
 
 
 def _column(points: Points, name: str, spec: FieldSpec) -> np.ndarray:
