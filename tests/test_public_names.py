@@ -1,0 +1,93 @@
+"""Public names are what they are, whatever is imported first; and they cost nothing until used."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lawsweep
+import lawsweep.kernels
+from lawsweep.core.code.source import imports_in
+
+PACKAGES = ("lawsweep", "lawsweep.kernels")
+
+# Every submodule in one order, then what each public name is; a name that a module took fails.
+CODE = """
+import importlib, inspect, pkgutil, random, sys
+import lawsweep
+names = sorted(m.name for m in pkgutil.walk_packages(lawsweep.__path__, "lawsweep."))
+assert len(names) > 200, names
+order = sys.argv[1]
+if order == "backward":
+    names.reverse()
+elif order != "forward":
+    random.Random(order).shuffle(names)
+for name in names:
+    importlib.import_module(name)
+for package in sys.argv[2:]:
+    found = importlib.import_module(package)
+    for name in found.__all__:
+        value = getattr(found, name)
+        assert not inspect.ismodule(value), f"{package}.{name} is a module"
+        print(package, name, value.__module__ if hasattr(value, "__module__") else value)
+"""
+
+
+@pytest.mark.slow
+def test_no_import_changes_what_a_public_name_is():
+    orders = ("forward", "backward", "shuffled")
+    said = {
+        order: subprocess.run(
+            [sys.executable, "-c", CODE, order, *PACKAGES],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=300,
+        ).stdout
+        for order in orders
+    }
+    assert len(set(said.values())) == 1
+    expected = [
+        (package, name) for package in PACKAGES for name in importlib.import_module(package).__all__
+    ]
+    assert [tuple(line.split()[:2]) for line in said["forward"].splitlines()] == expected
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_public_name_is_the_one_at_home(package):
+    found = importlib.import_module(package)
+    for name in found.__all__:
+        value = getattr(found, name)
+        home = getattr(value, "__module__", None)
+        if home is not None:
+            assert getattr(importlib.import_module(home), value.__name__) is value
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        found.nothing  # noqa: B018
+    assert set(found.__all__) <= set(dir(found))
+
+
+def test_the_stub_says_the_same_as_the_table():
+    stub = Path(lawsweep.kernels.__file__).with_suffix(".pyi")
+    told = {
+        alias.asname: f"{node.module}"
+        for node in ast.parse(stub.read_text()).body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    homes = {n: f"lawsweep.kernels.{m}" for n, m in lawsweep.kernels._HOME.items()}
+    assert told == homes
+
+
+def test_the_public_names_are_no_part_of_an_experiments_code():
+    text = Path(lawsweep.kernels.__file__).read_bytes()
+    assert not [n for n in imports_in(text, "lawsweep.kernels") if n.startswith("lawsweep.")]
+
+
+def test_the_names_of_kernels_cost_no_torch_until_one_is_used():
+    code = "import sys, lawsweep.kernels as k; dir(k); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
