@@ -17,7 +17,6 @@ from lawsweep.experiments.ntk_memorization import ntk_memorization
 from lawsweep.experiments.ntk_min_eig import ntk_min_eig
 from lawsweep.kernels import activations
 from lawsweep.kernels.base import names
-from lawsweep.kernels.compression import profile_norm
 from lawsweep.kernels.compression import theory as compression_theory
 from lawsweep.kernels.data import sampling, target_rows
 from lawsweep.kernels.eigmin import batched as eigmin_batched
@@ -26,7 +25,6 @@ from lawsweep.kernels.eigmin import smallest as eigmin
 from lawsweep.kernels.linalg import row_shard
 from lawsweep.kernels.network import networks
 from lawsweep.kernels.ntk import limits as ntk_theory
-from lawsweep.kernels.ntk import rank as ntk_rank
 from lawsweep.kernels.ntk import wide as infinite_width
 from lawsweep.kernels.optimise import methods as optimise_methods
 from lawsweep.kernels.optimise import minimise
@@ -78,12 +76,8 @@ KERNELS = [
      lambda s: networks.init_weights((2, 2, 1), RNG, parameterisation=s)),
     (networks.init_stacks, "parameterisation", "parameterisation", "standard",
      lambda s: networks.init_stacks((2, 2, 1), [RNG], parameterisation=s)),
-    (ntk_rank.rank_bound, "act_name", "activation", "relu",
-     lambda s: ntk_rank.rank_bound((2, 2, 1), s)),
     (ntk_theory.layer_limits, "parameterisation", "parameterisation", "ntk",
      lambda s: ntk_theory.layer_limits((2, 2, 1), RELU, parameterisation=s)),
-    (profile_norm.choose_degree, "name", "activation", "softplus",
-     lambda s: profile_norm.choose_degree(s, EYE[0], 1e-6)),
     (row_shard.NtkShards, "activation", "activation", "relu", lambda s: shard(activation=s)),
     (row_shard.NtkShards, "dtype", "dtype", "float32", lambda s: shard(dtype=s)),
     (row_shard.DrawnRows, "law", "row law", "gaussian",
@@ -145,12 +139,7 @@ LABELS = {
     ("from_folder", "what"), ("from_folder", "package"),
 }  # fmt: skip
 # Names that the function hands to one that is walked, before anything is done with them.
-HANDED_ON = {
-    ("blocks", "loss"),
-    ("Block", "loss"),
-    ("bounded", "act_name"),
-    ("from_folder", "name"),
-}
+HANDED_ON = {("blocks", "loss"), ("Block", "loss"), ("from_folder", "name")}
 
 
 def kernel_functions():

@@ -37,6 +37,10 @@ SMOOTH = {
 }
 
 
+# A crease at 0, where the quadratures below have to be cut.
+ELU = (lambda z: np.where(z > 0, z, np.expm1(np.minimum(z, 0))), lambda z: np.exp(np.minimum(z, 0)))
+
+
 def nodes(n=200):
     z, w = np.polynomial.hermite_e.hermegauss(n)
     return z, w / math.sqrt(2.0 * math.pi)
@@ -49,6 +53,28 @@ def pair_expectation(function, a, b, c, n=200):
     along = c / math.sqrt(a)
     v = along * z[:, None] + math.sqrt(max(b - along**2, 0.0)) * z[None, :]
     return float(np.sum(w[:, None] * w[None, :] * function(u)[:, None] * function(v)))
+
+
+def cut_expectation(function, a, b, c, n=60):
+    """E f(u) f(v) where f has a crease at 0: u outside, v inside, panels that end at 0."""
+    x, w = np.polynomial.legendre.leggauss(n)
+
+    def rule(zero):
+        edges = np.concatenate([np.linspace(-12, zero, 5), np.linspace(zero, 12, 5)[1:]])
+        half = 0.5 * np.diff(edges)[:, None]
+        z = (edges[:-1, None] + half * (1 + x)).ravel()
+        return z, (half * w).ravel() * np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+
+    outer, total = rule(0.0), 0.0
+    along, across = c / math.sqrt(a), math.sqrt(max(b - c * c / a, 0.0))
+    for z, weight in zip(*outer, strict=True):
+        mean = along * z
+        zero = min(12.0, max(-12.0, -mean / across)) if across else 0.0
+        inner, inner_weight = rule(zero)
+        total += (
+            weight * function(math.sqrt(a) * z) * (function(mean + across * inner) @ inner_weight)
+        )
+    return float(total)
 
 
 def relu_pair(a, b, c):
@@ -71,6 +97,10 @@ def dual_pair(name, a, b, c):
         return relu_pair(a, b, c)
     if name == "leaky_relu":
         return leaky_pair(a, b, c)
+    if name == "abs":
+        return leaky_pair(a, b, c, slope=-1.0)
+    if name == "elu":
+        return tuple(cut_expectation(f, a, b, c) for f in ELU)
     f, df = SMOOTH[name]
     return pair_expectation(f, a, b, c), pair_expectation(df, a, b, c)
 

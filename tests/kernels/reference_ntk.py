@@ -19,6 +19,8 @@ FUNCTIONS = {
     "silu": F.silu,
     "softplus": F.softplus,
     "erf": torch.erf,
+    "abs": torch.abs,
+    "elu": F.elu,
     "linear": lambda g: g,
 }
 

@@ -21,6 +21,8 @@ SCALAR = {
     "silu": lambda x: x / (1.0 + math.exp(-x)),
     "softplus": lambda x: max(x, 0.0) + math.log1p(math.exp(-abs(x))),
     "erf": math.erf,
+    "abs": abs,
+    "elu": lambda x: x if x > 0 else math.expm1(x),
     "linear": lambda x: x,
 }
 
@@ -60,7 +62,10 @@ def test_leaky_slope_is_exact_in_float64():
 
 
 def test_unknown_name_lists_the_valid_ones():
-    with pytest.raises(ValueError, match=r"unknown activation 'rulu'; valid: erf, gelu, .*relu"):
+    with pytest.raises(
+        ValueError,
+        match=r"unknown activation 'rulu'; valid: abs, elu, .*, tanh; did you mean 'relu'",
+    ):
         activation("rulu")
 
 

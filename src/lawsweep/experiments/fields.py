@@ -13,7 +13,17 @@ from lawsweep import Field
 from lawsweep.core.errors import unknown_name
 
 Activation: TypeAlias = Literal[
-    "relu", "leaky_relu", "sigmoid", "tanh", "gelu", "silu", "softplus", "erf", "linear"
+    "relu",
+    "leaky_relu",
+    "abs",
+    "sigmoid",
+    "tanh",
+    "gelu",
+    "silu",
+    "softplus",
+    "elu",
+    "erf",
+    "linear",
 ]
 RowLaw: TypeAlias = Literal["gaussian", "sphere", "rademacher", "uniform"]
 ROW_LAWS: tuple[str, ...] = get_args(RowLaw)  # mean 0 and covariance I

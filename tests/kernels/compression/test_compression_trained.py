@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from lawsweep.kernels.activations import activation
 from lawsweep.kernels.compression.norm import target_norm
 from lawsweep.kernels.compression.population import PopulationLoss
 from lawsweep.kernels.compression.profile_norm import choose_degree, profile_norm, series_error
@@ -54,7 +55,9 @@ def plane_mean(sigma, t, s, rho):
 def test_profiles_against_quadrature_in_the_plane(name):
     norms = torch.tensor([0.6, 1.0], dtype=torch.float64)
     other = torch.tensor([0.9], dtype=torch.float64)
-    profiles = [choose_degree(name, norms, 1e-13)] + ([ErfProfile()] if name == "erf" else [])
+    profiles = [choose_degree(activation(name), norms, 1e-13)] + (
+        [ErfProfile()] if name == "erf" else []
+    )
     for profile in profiles:
         for rho in (0.7, -0.4, 0.0):
             at = torch.full((2, 1), rho, dtype=torch.float64)
@@ -73,7 +76,7 @@ def test_profiles_against_quadrature_in_the_plane(name):
 def test_the_series_says_what_it_leaves_out(name):
     s, t = torch.tensor([2.0], dtype=torch.float64), torch.tensor([1.5], dtype=torch.float64)
     for degree in (6, 20):
-        profile = HermiteProfile(hermite.SMOOTH[name], degree)
+        profile = HermiteProfile(activation(name).f, degree)
         bound = float(profile.error(s) * profile.error(t))
         for rho in (1.0 - 1e-9, -0.9):
             at = torch.full((1, 1), rho, dtype=torch.float64)
@@ -215,7 +218,7 @@ def test_a_perfect_copy_is_found_and_has_loss_zero():
     alpha = torch.tensor([[1.0, 0.5], [-0.7, 1.0]], dtype=torch.float64)
     outputs = torch.from_numpy(rng.standard_normal((6, 2, 2)))
     rows = torch.from_numpy(rng.standard_normal((6, 2, 3)))
-    for profile in (ErfProfile(), choose_degree("tanh", w.norm(dim=1), 1e-13)):
+    for profile in (ErfProfile(), choose_degree(activation("tanh"), w.norm(dim=1), 1e-13)):
         loss = TrainedLoss(w, alpha, outputs, profile)
         found = minimise(loss, loss.join(rows, outputs), scale=2.0)
         norm, _ = profile_norm(w, alpha, profile)

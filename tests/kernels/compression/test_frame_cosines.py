@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
+from lawsweep.kernels.activations import activation
 from lawsweep.kernels.compression.frame_cosines import homogeneous_cosine, profile_cosine
 from lawsweep.kernels.compression.profile_norm import choose_degree
 from lawsweep.kernels.compression.simplified import SimplifiedLoss
@@ -30,7 +31,7 @@ class Unnamed:
 def smooth(name, norm=1.0):
     if name == "erf":
         return ErfProfile()
-    return choose_degree(name, torch.tensor([norm], dtype=torch.float64), 1e-13)
+    return choose_degree(activation(name), torch.tensor([norm], dtype=torch.float64), 1e-13)
 
 
 # Slopes below -1 are those of 1/a, mirrored.

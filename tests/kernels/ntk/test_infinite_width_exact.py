@@ -50,9 +50,10 @@ def exact_duals(name, p, q, c, angle):
     if name == "erf":
         root = mp.sqrt(1 + 2 * p + 2 * q + 4 * p * q * mp.sin(angle) ** 2)
         return 2 / mp.pi * mp.atan2(2 * c, root), 4 / mp.pi / root
-    slope = {"relu": 0.0, "leaky_relu": LEAKY_SLOPE}[name]
+    slope = {"relu": 0.0, "leaky_relu": LEAKY_SLOPE, "abs": -1.0}[name]
     if p == 0 or q == 0:
-        means = [mp.mpf(slope) if s == 0 else (1 + mp.mpf(slope)) / 2 for s in (p, q)]
+        still = 0.0 if name == "abs" else slope
+        means = [mp.mpf(still) if s == 0 else (1 + mp.mpf(slope)) / 2 for s in (p, q)]
         return mp.mpf(0), means[0] * means[1]
     value, sharp = homogeneous(slope)(angle)
     return mp.sqrt(p * q) * value, sharp
@@ -136,7 +137,7 @@ def test_angles_to_full_relative_accuracy(kind):
 
 @pytest.mark.parametrize("depth", [2, 3, 10])
 @pytest.mark.parametrize("kind", INPUTS)
-@pytest.mark.parametrize("name", ["relu", "leaky_relu", "erf", "linear"])
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "abs", "erf", "linear"])
 def test_entries_lie_within_the_error_reported(name, kind, depth):
     x = INPUTS[kind]
     widths = (x.shape[1], *([50] * (depth - 1)), 1)

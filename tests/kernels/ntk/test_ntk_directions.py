@@ -187,8 +187,8 @@ def test_three_samples_on_a_ray_under_biases():
 
 
 def test_rank_bound_of_inputs_of_lower_rank():
-    assert rank_bound((3, 10, 10, 1), "sigmoid", layers=(1,)) == 30
-    assert rank_bound((3, 10, 10, 1), "sigmoid", layers=(1,), inputs=1) == 10
+    assert rank_bound((3, 10, 10, 1), activation("sigmoid"), layers=(1,)) == 30
+    assert rank_bound((3, 10, 10, 1), activation("sigmoid"), layers=(1,), inputs=1) == 10
     x = torch.from_numpy(rng().standard_normal((20, 3)))
     x[:, 1:] = 0.0
     weights = networks.init_weights((3, 10, 10, 1), rng(1))

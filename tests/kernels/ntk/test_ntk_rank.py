@@ -82,15 +82,17 @@ def test_a_zero_is_named_exactly_when_the_gradients_are_dependent(name, bias):
 
 
 def test_known_counts():
-    assert rank_bound((5, 4, 3, 1), "sigmoid") == 20 + 12 + 3
-    assert rank_bound((5, 4, 3, 1), "relu") == 35 - 7
-    assert rank_bound((5, 4, 3, 1), "relu", bias=True) == 24 + 15 + 4 - 7
-    assert rank_bound((5, 4, 3, 1), "relu", layers=(1, 3)) == 23 - 1  # one relation over the gap
-    assert rank_bound((5, 4, 3, 1), "relu", layers=(1, 3), bias=True) == 24 + 4
-    assert rank_bound((5, 4, 3, 1), "sigmoid", layers=(2,)) == 12
-    assert rank_bound((5, 4, 3, 1), "linear") == 5
-    assert rank_bound((5, 4, 3, 1), "linear", bias=True, layers=(3,)) == 4
-    assert rank_bound((1, 9, 9, 1), "relu") == 2
+    assert rank_bound((5, 4, 3, 1), activation("sigmoid")) == 20 + 12 + 3
+    assert rank_bound((5, 4, 3, 1), activation("relu")) == 35 - 7
+    assert rank_bound((5, 4, 3, 1), activation("relu"), bias=True) == 24 + 15 + 4 - 7
+    assert (
+        rank_bound((5, 4, 3, 1), activation("relu"), layers=(1, 3)) == 23 - 1
+    )  # one relation over the gap
+    assert rank_bound((5, 4, 3, 1), activation("relu"), layers=(1, 3), bias=True) == 24 + 4
+    assert rank_bound((5, 4, 3, 1), activation("sigmoid"), layers=(2,)) == 12
+    assert rank_bound((5, 4, 3, 1), activation("linear")) == 5
+    assert rank_bound((5, 4, 3, 1), activation("linear"), bias=True, layers=(3,)) == 4
+    assert rank_bound((1, 9, 9, 1), activation("relu")) == 2
 
 
 def test_one_input_column_leaves_rank_two():
@@ -107,7 +109,7 @@ def test_units_off_on_every_sample_do_not_count():
     weights[0][:, :4] *= -1.0
     x = torch.from_numpy(np.random.default_rng(1).uniform(0.1, 1.0, (80, 4)))  # positive inputs
     found = report(x, weights, None, "relu")
-    assert found.bound < rank_bound((4, 6, 6, 1), "relu")
+    assert found.bound < rank_bound((4, 6, 6, 1), activation("relu"))
     assert found.zero is ZeroReason.RANK
     assert numerical_rank(x, weights, None, "relu", None) <= found.bound
 
@@ -133,7 +135,7 @@ def test_antipodal_samples_matter_for_odd_activations_without_bias(name, bias):
     x = sampling.rows("gaussian", np.random.default_rng(0), 5, 6)
     x[3] = -x[1]
     zero = report(x, weights, biases, name).zero
-    assert (zero is ZeroReason.ANTIPODAL) == (name in {"tanh", "erf", "linear"} and not bias)
+    assert (zero is ZeroReason.ANTIPODAL) == (activation(name).parity is not None and not bias)
     assert (zero is not None) == singular(x, weights, biases, name)
 
 

@@ -7,16 +7,16 @@ from typing import Annotated, Literal
 
 from lawsweep import Field
 from lawsweep.experiments.fields import InputDim, Precision, check_choices
+from lawsweep.kernels.activations import ACTIVATIONS, Activation, activation, leaky
 
 C = "arXiv 2205.08199"
 # E a of each law of the target's output weights (biased_signs: ``output_bias``).  Where it is 0
 # there is no mean-field limit.
 MEAN_OUTPUT = {"ones": 1.0, "uniform": 1.0, "gaussian": 0.0, "signs": 0.0}
 ISOTROPIC = ("sphere", "gaussian")
-HOMOGENEOUS = ("relu", "leaky_relu", "abs")
 FROM_TARGET = ("simplified_target", "simplified_mean", "reduced")
 AVERAGED = ("simplified", "simplified_target", "simplified_mean")  # no direction of the target
-CLOSED_FORM = (*HOMOGENEOUS, "erf")
+CLOSED_FORM = tuple(a.name for a in ACTIVATIONS.values() if a.closed is not None)
 # Params that only one choice of another reads.
 _OWNED = (
     ("negative_slope", "activation", "leaky_relu"),
@@ -179,7 +179,7 @@ class Params:
                 f"{self.n_target}"
             )
         if self.student_outputs == "absorbed":
-            if self.activation not in HOMOGENEOUS:
+            if not self.entry.homogeneous:
                 raise ValueError(
                     f"student_outputs 'absorbed' needs a homogeneous activation, got "
                     f"{self.activation!r}; choose trained or fixed"
@@ -202,7 +202,7 @@ class Params:
                     f"{name} is that of {owner} {choice!r}, got {value} with {chosen!r}; leave it "
                     "out"
                 )
-        if self.activation in CLOSED_FORM and self.quadrature_tol != Params.quadrature_tol:
+        if self.entry.closed is not None and self.quadrature_tol != Params.quadrature_tol:
             raise ValueError(
                 f"quadrature_tol is for activations without a closed form, got "
                 f"{self.quadrature_tol} with {self.activation!r}; leave it out"
@@ -254,6 +254,14 @@ class Params:
         return MEAN_OUTPUT.get(self.target_outputs, self.output_bias)
 
     @property
+    def entry(self) -> Activation:
+        """The activation, with the slope asked for."""
+        if self.activation == "leaky_relu":
+            return leaky(self.negative_slope)
+        return activation(self.activation)
+
+    @property
     def slope(self) -> float:
         """Of a homogeneous activation, below zero."""
-        return {"relu": 0.0, "abs": -1.0}.get(self.activation, self.negative_slope)
+        below = self.entry.below
+        return self.negative_slope if below is None else below

@@ -13,17 +13,17 @@ from torch import Tensor
 from lawsweep import Infeasible, stream
 from lawsweep.experiments.compression.frame import shape_columns
 from lawsweep.experiments.compression.metrics import Metrics
-from lawsweep.experiments.compression.params import CLOSED_FORM, HOMOGENEOUS, Params
+from lawsweep.experiments.compression.params import Params
 from lawsweep.experiments.compression.rows import arrays, evidence
 from lawsweep.experiments.compression.search import LEAST_LOSS, loss_scale
-from lawsweep.experiments.compression.target import draw, expected_scale, kernel_of, tolerance
+from lawsweep.experiments.compression.target import draw, expected_scale, tolerance
 from lawsweep.kernels.compression.choice import prior_stake
 from lawsweep.kernels.compression.profile_norm import choose_degree, profile_norm, series_error
 from lawsweep.kernels.compression.solve import Compression, choose, minimise_rows
 from lawsweep.kernels.compression.theory import difference, sum_rounding, target_moments
 from lawsweep.kernels.compression.trained import TrainedLoss
 from lawsweep.kernels.gaussian.arccos import HomogeneousKernel, unit
-from lawsweep.kernels.gaussian.pair_profiles import ErfProfile, HomogeneousProfile, Profile
+from lawsweep.kernels.gaussian.pair_profiles import Profile
 from lawsweep.kernels.optimise.minimise import Result
 from lawsweep.kernels.optimise.restarts import both_sides, by_risk, enough, joined, sizes, turned
 
@@ -33,11 +33,8 @@ SERIES_TOL = 1e-13
 
 def profile_of(params: Params, norms: Tensor) -> Profile:
     """Closed form where there is one, else a Hermite series long enough for norms like these."""
-    if params.activation in HOMOGENEOUS:
-        return HomogeneousProfile(kernel_of(params))
-    if params.activation == "erf":
-        return ErfProfile()
-    return choose_degree(params.activation, norms, SERIES_TOL)
+    act = params.entry
+    return choose_degree(act, norms, SERIES_TOL) if act.closed is None else act.closed().profile()
 
 
 def trained(params: Params, seed: int, device: str) -> Metrics:
@@ -49,7 +46,7 @@ def trained(params: Params, seed: int, device: str) -> Metrics:
         raise Infeasible("the target is zero: all its rows or output weights are zero")
     profile = profile_of(params, norms)
     m, d, rng = params.n_compressed, params.input_dim, stream(seed, "restarts")
-    size = norms if params.activation in HOMOGENEOUS else (1.0 + norms**2).sqrt()
+    size = norms if params.entry.homogeneous else (1.0 + norms**2).sqrt()
     scale = float(alpha.norm(dim=-1) @ size)
     losses: list[TrainedLoss] = []
     parts: list[Result] = []
@@ -135,13 +132,13 @@ def _row(
     columns = evidence(found, scale)
     if columns["stop_reason"] == "max_iterations" and _grows(found.v, w):
         columns["stop_reason"] = "growing"
-    closed = params.activation in CLOSED_FORM
+    closed = params.entry.closed is not None
     if not closed and not error <= params.quadrature_tol * abs(value):
         columns |= {"converged": False, "stop_reason": "quadrature"}
     moments = target_moments(w, alpha[:, 0]) if single else None
     # A homogeneous activation's outputs belong to the rows: only |b_j| v_j means something.
     v = found.v
-    if params.activation in HOMOGENEOUS:
+    if params.entry.homogeneous:
         v = b.norm(dim=-1, keepdim=True) * v
     signs = b[:, 0] if single else torch.ones_like(b[:, 0])
     # A_N of each output: their norms are those of the target's rows, whatever the activation.

@@ -239,8 +239,9 @@ def _n_dead(p: Params, x: Any, weights: list[Any]) -> int | None:
     from lawsweep.kernels.activations import activation
     from lawsweep.kernels.network.networks import forward
 
-    if p.activation != "relu":
+    act = activation(p.activation)
+    if not act.rectifies:
         return None
     # A layer of zeros makes all later ones zero, so the last hidden one tells (depth 1: none).
-    hidden = forward(x, weights, activation("relu"))[0][1:-1]
+    hidden = forward(x, weights, act)[0][1:-1]
     return int((hidden[-1] == 0).all(-1).sum()) if hidden else 0

@@ -255,8 +255,8 @@ def _singular_at_any_width(params: Params, given: Inputs, act: Activation) -> bo
     from lawsweep.kernels.ntk.rank import Samples, null_samples
 
     bias = params.bias and not params.conjugate
-    samples = Samples.of(given.x, act.name, bias, params.depth)
+    samples = Samples.of(given.x, act, bias, params.depth)
     layers = (params.depth,) if params.conjugate else params.layers or range(1, params.depth + 1)
     if samples.zero is not None or bool(null_samples(given.x, act, layers, bias).any()):
         return True
-    return act.name == "linear" and params.n_samples > samples.rank
+    return act.linear and params.n_samples > samples.rank

@@ -5,10 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lawsweep.kernels.base.names import named
+from lawsweep.kernels.activations import Activation
 from lawsweep.kernels.compression.objective import Rows
 from lawsweep.kernels.compression.slots import directions_norms
-from lawsweep.kernels.gaussian.hermite import SMOOTH
 from lawsweep.kernels.gaussian.pair_profiles import HermiteProfile, Profile
 
 TILE_ELEMENTS = 1 << 20
@@ -76,16 +75,16 @@ def _spread(profile: Profile, norms: Tensor) -> tuple[Tensor | None, int]:
     return profile.error(values)[inverse], profile.degree + 1
 
 
-def choose_degree(name: str, norms: Tensor, tolerance: float) -> HermiteProfile:
+def choose_degree(act: Activation, norms: Tensor, tolerance: float) -> HermiteProfile:
     """The first of degrees 40, 80, 160, 320 whose series is right to ``tolerance`` at any cosine.
 
     Relative to V at the largest of ``norms``; the largest degree where none is (an activation with
     a kink, such as ELU, or large norms): then the error at the actual cosines decides.
     """
-    f, worst = named("activation", name, SMOOTH), norms.max().reshape(1)
+    worst = norms.max().reshape(1)
     for degree in (40, 80, 160):
-        profile = HermiteProfile(f, degree)
+        profile = HermiteProfile(act.f, degree)
         allowed = tolerance * float(profile.own(worst)[0])
         if float(profile.error(worst)) ** 2 <= allowed:
             return profile
-    return HermiteProfile(f, 320)
+    return HermiteProfile(act.f, 320)

@@ -20,20 +20,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lawsweep.kernels.activations import ACTIVATIONS
-
 # The normal density is below 1e-34 beyond; panels meet at 0, where activations have their kinks.
 REACH, N_PANELS, PANEL_NODES = 12.5, 24, 32
-
-
-def _elu(x: Tensor) -> Tensor:
-    return torch.where(x > 0, x, torch.expm1(x.clamp(max=0.0)))
-
-
-SMOOTH: dict[str, Callable[[Tensor], Tensor]] = {
-    **{n: ACTIVATIONS[n].f for n in ("erf", "softplus", "gelu", "silu", "tanh", "sigmoid")},
-    "elu": _elu,
-}
+N_NODES = 2 * N_PANELS * PANEL_NODES
 
 
 @functools.lru_cache(maxsize=16)

@@ -31,7 +31,6 @@ from lawsweep.kernels.ntk.tiles import fill_symmetric
 # elementwise passes over larger ones miss the cache (750 to 1200 measured within 4 %; 512 and
 # 1500 some 10 % slower).  A GPU wants fewer, larger launches.
 TILE_CPU, TILE_GPU = 1024, 4096
-KINKED = frozenset({"relu", "leaky_relu"})  # activations whose derivative jumps at 0
 
 
 class OutOfRangeError(ValueError):
@@ -218,7 +217,7 @@ def _check_range(rows: Tensor, weight: Tensor | None, act: Activation, what: str
     underflows to 0 turns units off that are on.  With |row| |W| >= tiny/eps in the maximum norm,
     what underflow takes from a product is less than its rounding; a zero is then a zero.
     """
-    kinked = weight is not None and act.name in KINKED
+    kinked = weight is not None and act.kinked
     # The 2-norm is ten times faster; where it overflows, or more is asked, the entries decide.
     if not kinked and bool(torch.linalg.vector_norm(rows, dim=-1).isfinite().all()):
         return

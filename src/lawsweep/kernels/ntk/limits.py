@@ -35,16 +35,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from lawsweep.kernels.activations import LEAKY_SLOPE, Activation
+from lawsweep.kernels.activations import Activation
 from lawsweep.kernels.network.networks import ntk_scales, weight_sds
 
 REACH = 10.0  # of the trapezoid rule, in standard deviations: exp(-50) is below rounding
 STEP = 1.0 / 16.0  # its error falls like exp(-2 pi strip / STEP) for an analytic integrand
-SLOPES = {"relu": 0.0, "leaky_relu": LEAKY_SLOPE}
 
 
 @dataclass(frozen=True)
@@ -117,18 +118,21 @@ def _limits(
 def moments(act: Activation, mean_square: float, variance: float, step: float = STEP) -> Moments:
     """M, S, D0, D1 for c ~ N(0, mean_square) and fluctuations of the given variance.
 
-    The inner mean over z is a trapezoid rule, or closed where sigma has a kink; the outer one, over
-    c, is a trapezoid rule of a smooth function.
+    The inner mean over z is closed where it can be, else a trapezoid rule, or one of panels that
+    end where sigma has a kink or a crease; the outer one, over c, is a trapezoid rule of a smooth
+    function.
     """
     z = torch.arange(-REACH, REACH + step / 2, step, dtype=torch.float64)
-    weights = step * torch.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
+    weights = step * _density(z)
     # A point mass (no spread of means) is one node.
     nodes, outer = (z, weights) if mean_square > 0 else (z.new_zeros(1), z.new_ones(1))
     c, s = math.sqrt(mean_square) * nodes, math.sqrt(variance)
-    if act.name in SLOPES and s > 0:
-        first, second, slope, slope_square = _kinked(c, s, SLOPES[act.name])
+    closed = act.closed().moments(c, s) if act.closed is not None and s > 0 else None
+    if closed is not None:
+        first, second, slope, slope_square = closed
         spread, slope_spread = second - first**2, slope_square - slope**2
     else:
+        z, weights = _across(act, c, s, step) or (z, weights)
         g = c.unsqueeze(1) + s * z
         first, spread = _mean_and_variance(act.f(g), weights)
         slope, slope_spread = _mean_and_variance(act.df(g), weights)
@@ -142,25 +146,33 @@ def moments(act: Activation, mean_square: float, variance: float, step: float = 
 
 def _mean_and_variance(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """Over the last axis.  About the mean, so that a constant has a variance of eps^2, not eps."""
-    mean = values @ weights
-    return mean, (values - mean.unsqueeze(1)) ** 2 @ weights
+    if weights.ndim == 1:
+        mean = values @ weights
+        return mean, (values - mean.unsqueeze(1)) ** 2 @ weights
+    mean = (values * weights).sum(1)
+    return mean, ((values - mean.unsqueeze(1)) ** 2 * weights).sum(1)
 
 
-def _kinked(c: Tensor, s: float, slope: float) -> list[Tensor]:
-    """E sigma, E sigma^2, E sigma', E sigma'^2 of max(g, 0) + slope min(g, 0), g ~ N(c, s^2).
+def _density(z: Tensor) -> Tensor:
+    return torch.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
 
-    E max(g, 0) = c P + s p and E max(g, 0)^2 = (c^2 + s^2) P + c s p, P = Phi(c/s), p = phi(c/s);
-    min(g, 0) is -max(-g, 0), and the two never are nonzero together.
-    """
-    on = 0.5 * torch.erfc(-c / (s * math.sqrt(2.0)))
-    off = 0.5 * torch.erfc(c / (s * math.sqrt(2.0)))
-    density = torch.exp(-0.5 * (c / s) ** 2) / math.sqrt(2.0 * math.pi)
-    up, down = c * on + s * density, c * off - s * density
-    up2 = (c * c + s * s) * on + c * s * density
-    down2 = (c * c + s * s) * off - c * s * density
-    return [
-        up + slope * down,
-        up2 + slope**2 * down2,
-        on + slope * off,
-        on + slope**2 * off,
-    ]
+
+def _across(act: Activation, c: Tensor, s: float, step: float) -> tuple[Tensor, Tensor] | None:
+    """Nodes z and weights (n_c, Q), a Gauss rule on either side of what sigma is not smooth at."""
+    places = sorted({*(act.kinks or ()), *act.creases})
+    if not places or s == 0.0:
+        return None
+    ends = ((c.new_tensor(places) - c.unsqueeze(1)) / s).clamp(-REACH, REACH)
+    edges = torch.nn.functional.pad(
+        torch.nn.functional.pad(ends, (1, 0), value=-REACH), (0, 1), value=REACH
+    )
+    half = 0.5 * edges.diff(dim=1).unsqueeze(2)
+    x, w = _legendre(round(2.0 * REACH / step))
+    z = (edges[:, :-1].unsqueeze(2) + half * (1.0 + x)).flatten(1)
+    return z, (half * w).flatten(1) * _density(z)
+
+
+@lru_cache(maxsize=4)
+def _legendre(n: int) -> tuple[Tensor, Tensor]:
+    x, w = np.polynomial.legendre.leggauss(n)
+    return torch.from_numpy(x), torch.from_numpy(w)

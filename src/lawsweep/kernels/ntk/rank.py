@@ -10,29 +10,31 @@ Columns.
   of a network with r inputs: x = x' A gives x W_1 = x' (A W_1), and the columns of W_1's gradient
   span what those of x' do.  So r stands for n_0 throughout, and rank([X, 1]) for n_0 + 1.
 - Layer l contributes (n_{l-1} [+1]) n_l columns; K_l has rank(F_{l-1} [, 1]) rank(B_l) at most.
-- ReLU and leaky ReLU satisfy sigma'(g) g = sigma(g).  For hidden unit j of layer l, summing
+- ReLU, leaky ReLU and |g| satisfy sigma'(g) g = sigma(g).  For hidden unit j of layer l, summing
   G_l[j] B_l[j] in two ways gives one relation among the columns,
       sum_i W_l[i, j] dW_l[i, j] + b_l[j] db_l[j] = sum_k W_{l+1}[j, k] dW_{l+1}[j, k],
   wherever layers l and l+1 both take part: one rank less for each hidden unit, with biases too.
   Summed over the units of the layers between, without biases: f = <W_l, dW_l> for every l, so
   two layers that take part with none between them lose one rank together.
 - One input column and no bias: ReLU features scale with |x|, so all samples of one sign have
-  parallel gradients and the rank is 2 at most.
+  parallel gradients and the rank is 2 at most (|g|: those of both, and it is 1).
 - A linear network's gradient is linear (affine) in x: rank <= the narrowest n before the first
   layer that takes part [+1].
 - ReLU: the column of W_l[i, j] is 0 unless units i and j are on together for some sample; only
   live columns count, and only relations of units with a live column above them.
 
 Rows.
-- Equal samples; without biases x and -x too where sigma is odd (F_l is odd, sigma' even), and
-  positive multiples of a sample where sigma is positively homogeneous (F_l scales with it, sigma'
-  stays), any multiples where the network is linear.
+- Equal samples; without biases x and -x too where sigma is odd (F_l is odd, sigma' even) or even
+  (F_l is even, and B_1 as odd as x), and positive multiples of a sample where sigma is positively
+  homogeneous (F_l scales with it, sigma' stays), any multiples where sigma is even too or the
+  network is linear.
 - ReLU, a sample with a whole layer off: every F after it and every B before it is 0.  Without
   biases its gradient is 0.  With biases the gradient is that of a constant input above, so two
   samples off in the same layer have equal gradients.
 - ReLU and leaky ReLU: samples with one and the same pattern of units on lie in one linear region,
   where the gradient is linear (affine) in x: more than rank([X, 1]) of them are dependent, and so
-  are three on a line through the origin (with biases; without, two).
+  are three on a line through the origin (with biases; without, two).  (Of |g| the features do
+  not say which side of its kink a unit is on: that is not asked.)
 """
 
 from __future__ import annotations
@@ -44,14 +46,10 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from lawsweep.kernels.activations import ACTIVATIONS, Activation
-from lawsweep.kernels.base.names import check_name
+from lawsweep.kernels.activations import Activation
 from lawsweep.kernels.base.reasons import Reason
 from lawsweep.kernels.ntk.directions import directions, input_rank, may_share_a_line
-from lawsweep.kernels.ntk.gram import KINKED, Linearisation, check_layers, member
-
-HOMOGENEOUS = KINKED
-ODD = frozenset({"tanh", "erf", "linear"})
+from lawsweep.kernels.ntk.gram import Linearisation, check_layers, member
 
 
 class ZeroReason(Reason):
@@ -59,7 +57,7 @@ class ZeroReason(Reason):
 
     RANK = "rank", "n_samples exceeds the rank bound", True
     DUPLICATE = "duplicate", "duplicate samples", True
-    ANTIPODAL = "antipodal", "samples x and -x under an odd activation without bias", True
+    ANTIPODAL = "antipodal", "samples x and -x under an odd or even activation without bias", True
     PARALLEL = "parallel", "samples x and c x under a homogeneous activation without bias", True
     ZERO_GRADIENT = "zero_gradient", "a sample has zero gradient", True
     EQUAL_DEAD = "equal_dead", "two samples with the same layer off have equal gradients", True
@@ -80,7 +78,7 @@ class RankReport:
 
 def rank_bound(
     widths: Sequence[int],
-    act_name: str,
+    act: Activation,
     *,
     bias: bool = False,
     layers: Sequence[int] | None = None,
@@ -91,16 +89,15 @@ def rank_bound(
     Nominal: all units count as live.  ``layers``: numbers 1..L, None for all.  ``inputs``: the
     rank of the inputs, with a column of ones beside them where there are biases; None: n_0 [+1].
     """
-    check_name("activation", act_name, ACTIVATIONS)
     depth = len(widths) - 1
     chosen = check_layers(layers, depth)
     first = widths[0] + bias if inputs is None else inputs
     ranks = [first, *(n + bias for n in widths[1:])]
     bound = sum(ranks[k - 1] * widths[k] for k in chosen)
-    if act_name == "linear":
+    if act.linear:
         # The features before the first layer that takes part span all columns of the later ones.
         return min(*ranks[: min(chosen)], bound)
-    if act_name in HOMOGENEOUS:
+    if act.homogeneous:
         ordered = sorted(chosen)
         for lower, upper in pairwise(ordered):
             if upper == lower + 1:
@@ -108,7 +105,7 @@ def rank_bound(
             elif not bias:
                 bound -= 1
         if first == 1 and not bias:
-            bound = min(bound, 2)
+            bound = min(bound, 1 if act.parity == "even" else 2)
     return bound
 
 
@@ -127,7 +124,7 @@ class Samples:
     line: Tensor
 
     @classmethod
-    def of(cls, x: Tensor, act_name: str, bias: bool, depth: int) -> Samples:
+    def of(cls, x: Tensor, act: Activation, bias: bool, depth: int) -> Samples:
         """Exact comparisons of the numbers given: no tolerance.  O(N n_0 log N) at most."""
         found = directions(x)
         rank = input_rank(x, bias, found)
@@ -138,13 +135,14 @@ class Samples:
         if not bool(some.any()):
             return cls(rank, len(x), None, found.line)
         few, rays, lines = x[some] + 0.0, found.rays[some], found.line[some]
-        linear = act_name == "linear" or depth == 1
+        linear = act.linear or depth == 1
         kinds = [(ZeroReason.DUPLICATE, few)]
-        if not bias and (act_name in ODD or linear):
+        if not bias and (act.parity is not None or linear):
             signs = torch.where(found.positive[some], 1.0, -1.0).to(few)
             kinds.append((ZeroReason.ANTIPODAL, few * signs.unsqueeze(1) + 0.0))
-        if not bias and (act_name in HOMOGENEOUS or linear):
-            kinds.append((ZeroReason.PARALLEL, (lines if linear else rays).unsqueeze(1)))
+        if not bias and (act.homogeneous or linear):
+            multiples = lines if linear or act.parity == "even" else rays
+            kinds.append((ZeroReason.PARALLEL, multiples.unsqueeze(1)))
         n_kept = [len(torch.unique(rows, dim=0)) for _, rows in kinds]
         zero = next(
             (kind for (kind, _), n in zip(kinds, n_kept, strict=True) if n < len(few)), None
@@ -161,7 +159,7 @@ def rank_report(
     they are no parameters.  O(N log N) comparisons of rows; no N^2 work.  ReLU's bound reads which
     entries of ``lin`` are 0: ``linearise`` sees to it that underflow made none.
     """
-    samples = Samples.of(lin.features[0], act.name, lin.bias, lin.depth)
+    samples = Samples.of(lin.features[0], act, lin.bias, lin.depth)
     return _report(lin, act, check_layers(layers, lin.depth), samples)
 
 
@@ -169,15 +167,15 @@ def _report(
     lin: Linearisation, act: Activation, chosen: tuple[int, ...], samples: Samples
 ) -> RankReport:
     widths = [f.shape[1] for f in lin.features] + [1]
-    live = live_parts(lin, chosen) if act.name == "relu" else None
-    bound, ranked = bounded(widths, act.name, lin.bias, chosen, live, samples)
+    live = live_parts(lin, chosen) if act.rectifies else None
+    bound, ranked = bounded(widths, act, lin.bias, chosen, live, samples)
     zero = ZeroReason.RANK if ranked else _zero_reason(lin, act, chosen, samples)
     return RankReport(bound, zero)
 
 
 def bounded(
     widths: Sequence[int],
-    act_name: str,
+    act: Activation,
     bias: bool,
     chosen: Sequence[int],
     live: Sequence[tuple[Tensor, Tensor]] | None,
@@ -189,7 +187,7 @@ def bounded(
     """
 
     def with_inputs(rank: int) -> int:
-        most = rank_bound(widths, act_name, bias=bias, layers=chosen, inputs=rank)
+        most = rank_bound(widths, act, bias=bias, layers=chosen, inputs=rank)
         return most if live is None else min(most, live_bound(live, chosen, bias, rank))
 
     n, nominal = len(samples.line), with_inputs(widths[0] + bias)
@@ -218,7 +216,7 @@ def rank_reports(
         return [rank_report(member(lin, i), act, chosen) for i in range(x.shape[0])]
     lines = torch.arange(x.shape[1], device=x.device)
     samples = Samples(x.shape[2] + lin.bias, x.shape[1], None, lines)
-    n_asked = x.shape[0] if act.name in HOMOGENEOUS else 1
+    n_asked = x.shape[0] if act.tells_region else 1
     found = [_report(member(lin, i), act, chosen, samples) for i in range(n_asked)]
     return found if n_asked == x.shape[0] else found * x.shape[0]
 
@@ -260,9 +258,9 @@ def _zero_reason(
         return ZeroReason.ZERO_GRADIENT
     if samples.zero is not None:
         return samples.zero
-    if act.name == "relu" and any(int(off.sum()) > 1 for off in samples_off(lin)):
+    if act.rectifies and any(int(off.sum()) > 1 for off in samples_off(lin)):
         return ZeroReason.EQUAL_DEAD
-    if act.name in HOMOGENEOUS and lin.depth > 1 and _crowded(lin, samples):
+    if act.tells_region and lin.depth > 1 and _crowded(lin, samples):
         return ZeroReason.CROWDED_REGION
     return None
 
@@ -294,7 +292,7 @@ def zero_gradients(lin: Linearisation, act: Activation, chosen: tuple[int, ...])
 
     Only exact causes count: a smooth activation whose derivative underflows is no zero.
     """
-    if act.name == "relu":
+    if act.rectifies:
         parts = []
         for k in chosen:
             none = (lin.backprops[k - 1] == 0).all(1)

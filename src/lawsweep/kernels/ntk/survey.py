@@ -18,7 +18,6 @@ from torch import Tensor
 from lawsweep.kernels.activations import Activation
 from lawsweep.kernels.ntk.gram import Linearisation, check_layers
 from lawsweep.kernels.ntk.rank import (
-    HOMOGENEOUS,
     RankReport,
     Samples,
     ZeroReason,
@@ -50,9 +49,9 @@ class Survey:
         self._n_samples += lin.n_samples
         self._zero |= bool(zero_gradients(lin, self._act, chosen).any())
         self._rows.append(x)
-        if self._act.name in HOMOGENEOUS and lin.depth > 1:  # without hidden units, rank says it
+        if self._act.tells_region and lin.depth > 1:  # without hidden units, rank says it
             self._patterns.append(_of_bits(torch.cat([f > 0 for f in lin.features[1:]], dim=1)))
-        if self._act.name == "relu":
+        if self._act.rectifies:
             off = [int(samples.sum()) for samples in samples_off(lin)]
             self._off = [a + b for a, b in zip(self._off or [0] * len(off), off, strict=True)]
             live = live_parts(lin, chosen)
@@ -65,9 +64,9 @@ class Survey:
             raise ValueError("no samples were added; add some before asking for their report")
         chosen = check_layers(self._layers, len(self._widths) - 1)
         x = self._rows[0] if len(self._rows) == 1 else torch.cat(self._rows)
-        samples = Samples.of(x, self._act.name, self._bias, len(self._widths) - 1)
-        live = self._live if self._act.name == "relu" else None
-        bound, ranked = bounded(self._widths, self._act.name, self._bias, chosen, live, samples)
+        samples = Samples.of(x, self._act, self._bias, len(self._widths) - 1)
+        live = self._live if self._act.rectifies else None
+        bound, ranked = bounded(self._widths, self._act, self._bias, chosen, live, samples)
         zero = ZeroReason.RANK if ranked else self._reason(samples)
         return RankReport(bound, zero)
 

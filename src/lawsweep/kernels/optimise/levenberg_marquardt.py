@@ -27,7 +27,6 @@ from torch import Tensor
 
 from lawsweep.kernels.activations import Activation
 from lawsweep.kernels.base.reasons import Ended, Reason
-from lawsweep.kernels.ntk.gram import KINKED
 from lawsweep.kernels.optimise.gauss_newton import GramSystem, NormalSystem, State, Step, norm
 from lawsweep.kernels.optimise.gauss_newton_inexact import Experience, IterativeSystem, system_for
 
@@ -157,7 +156,7 @@ class _Search:
         self.damping, self._start_damping, self._raised = damping, damping, 1.0
         self._eps = float(torch.finfo(start.x.dtype).eps)
         self._size = max(start.loss, float(start.y @ start.y) / len(start.y))
-        self._rise = RISE if start.act.name in KINKED else 1.0
+        self._rise = RISE if start.act.kinked else 1.0
         self._system: GramSystem | NormalSystem | IterativeSystem | None = None
 
     def run(self) -> LeastSquaresReason:
@@ -257,7 +256,7 @@ class _Search:
         """Whether to go there."""
         if not (trial.loss < self._rise * self.state.loss and trial.in_range):
             return False
-        if self.state.act.name != "relu" or self._raised >= KILLING:
+        if not self.state.act.rectifies or self._raised >= KILLING:
             return True
         return trial.n_dead() <= self.state.n_dead()
 

@@ -150,7 +150,7 @@ class Block:
     ) -> None:
         self._x, self._w, self._wt = x, weights, [w.mT for w in weights]
         self._g, self._b, self._act = g, [*b, g[-1]], act
-        self._relu = act.name == "relu"
+        self._relu = act.rectifies
         self._split = x.device.type == "cpu"
         self._head = head(loss, g[-1], y, losses, self._split)
         # With ReLU the features lie in buffers, else they are made anew in each step.
