@@ -24,7 +24,7 @@ from lawsweep import stream
 from lawsweep.kernels.activations import activation
 from lawsweep.kernels.data import sampling
 from lawsweep.kernels.network import networks
-from lawsweep.kernels.optimise.levenberg_marquardt import levenberg_marquardt
+from lawsweep.kernels.optimise.levenberg_marquardt import least_squares
 from lawsweep.kernels.training.train import flops_per_step, train
 
 DEPTH, STEPS, SOME_STEPS = 4, 600, 100
@@ -228,9 +228,9 @@ def fit_times(n: int, d: int, target: float, seconds: float) -> dict[str, Any]:
         stacked = [w[None] for w in weights]
         found["adam"] = train(x[None], y.T, stacked, RELU, learning_rate=rate, target_loss=target)
 
-    def least_squares(exact: bool) -> Callable[[], None]:
+    def second_order(exact: bool) -> Callable[[], None]:
         def run() -> None:
-            found[f"lm_{exact}"] = levenberg_marquardt(
+            found[f"lm_{exact}"] = least_squares(
                 x, y[:, 0], weights, RELU, target_loss=target, exact=exact
             )
 
@@ -240,8 +240,8 @@ def fit_times(n: int, d: int, target: float, seconds: float) -> dict[str, Any]:
     for threads in (1, 2):
         contestants |= {
             f"adam_{threads}": (threads, adam),
-            f"lm_{threads}": (threads, least_squares(False)),
-            f"lm_exact_{threads}": (threads, least_squares(True)),
+            f"lm_{threads}": (threads, second_order(False)),
+            f"lm_exact_{threads}": (threads, second_order(True)),
             f"torch_{threads}": (threads, by_torch(x, y, weights, rate, SOME_STEPS)),
         }
     best = windows(contestants, seconds)

@@ -221,7 +221,7 @@ def test_conjugate_gradients_solve_and_say_where_they_cannot():
 def test_a_fit_by_inexact_steps_takes_no_more_of_them():
     x, y, weights = problem(1100, layer_widths(38, 38, 4))  # N = p / 4
     runs = [
-        lm.levenberg_marquardt(x, y, weights, activation("relu"), target_loss=1e-20, exact=exact)
+        lm.least_squares(x, y, weights, activation("relu"), target_loss=1e-20, exact=exact)
         for exact in (False, True)
     ]
     inexact, exact = runs

@@ -99,7 +99,7 @@ def test_a_damping_below_the_rounding_of_the_kernel_is_no_local_minimum(act, dty
     """
     x, y, weights = problem(300, 18, depth=4)
     x, y, weights = x.to(dtype), (size * y).to(dtype), [w.to(dtype) for w in weights]
-    found = lm.levenberg_marquardt(x, y, weights, activation(act), max_steps=60)
+    found = lm.least_squares(x, y, weights, activation(act), max_steps=60)
     assert found.reason is not lm.LeastSquaresReason.STATIONARY
 
 
@@ -107,9 +107,9 @@ def test_a_damping_below_the_rounding_of_the_kernel_is_no_local_minimum(act, dty
 def test_a_loss_whose_square_overflows_is_no_local_minimum(scale):
     """By half a network's homogeneity, y and the last weights times s give the loss times s^2."""
     x, y, weights = problem(60, 4, depth=3)  # 36 weights
-    expected = lm.levenberg_marquardt(x, y, weights, activation("tanh"), max_steps=3)
+    expected = lm.least_squares(x, y, weights, activation("tanh"), max_steps=3)
     large = [*weights[:-1], scale * weights[-1]]
-    found = lm.levenberg_marquardt(x, scale * y, large, activation("tanh"), max_steps=3)
+    found = lm.least_squares(x, scale * y, large, activation("tanh"), max_steps=3)
     assert (found.reason, found.n_steps) == (lm.LeastSquaresReason.MAX_STEPS, 3)
     assert math.sqrt(found.best_loss) / scale < math.sqrt(float(expected.loss[0]))
 
@@ -149,7 +149,7 @@ def test_it_memorises_to_rounding_level(n_over_p):
     p = n_params(layer_widths(d, d, 4))
     x, y, weights = problem(round(n_over_p * p), d, depth=4)
     before = [w.clone() for w in weights]
-    found = lm.levenberg_marquardt(x, y, weights, activation("relu"), target_loss=1e-20)
+    found = lm.least_squares(x, y, weights, activation("relu"), target_loss=1e-20)
     assert found.reason is lm.LeastSquaresReason.TARGET_REACHED
     assert found.loss[-1] <= 1e-20
     assert found.n_steps < 100
@@ -168,7 +168,7 @@ def test_it_memorises_to_rounding_level(n_over_p):
 def test_without_a_target_it_ends_at_rounding_level_at_once(act, dtype):
     x, y, weights = problem(100, 12, depth=3)
     x, y, weights = x.to(dtype), y.to(dtype), [w.to(dtype) for w in weights]
-    found = lm.levenberg_marquardt(x, y, weights, activation(act))
+    found = lm.least_squares(x, y, weights, activation(act))
     assert found.reason is lm.LeastSquaresReason.ROUNDING_LEVEL
     assert found.best_loss <= 10 * found.rounding_loss
     assert found.best_loss <= (50 * torch.finfo(dtype).eps) ** 2
@@ -179,7 +179,7 @@ def test_without_a_target_it_ends_at_rounding_level_at_once(act, dtype):
 
 def test_a_deep_linear_network_ends_at_ordinary_least_squares():
     x, y, weights = problem(200, 4, depth=2)
-    found = lm.levenberg_marquardt(x, y, weights, activation("linear"), max_steps=500)
+    found = lm.least_squares(x, y, weights, activation("linear"), max_steps=500)
     assert found.reason is lm.LeastSquaresReason.STATIONARY
     assert found.best_loss == found.loss.min()
     coefficients, *_ = np.linalg.lstsq(x.numpy(), y.numpy(), rcond=None)
@@ -190,7 +190,7 @@ def test_a_deep_linear_network_ends_at_ordinary_least_squares():
 
 def test_more_samples_than_weights_end_with_a_reason():
     x, y, weights = problem(300, 6, depth=3)  # 78 weights
-    found = lm.levenberg_marquardt(x, y, weights, activation("relu"), max_steps=2000)
+    found = lm.least_squares(x, y, weights, activation("relu"), max_steps=2000)
     assert found.reason in {lm.LeastSquaresReason.STALLED, lm.LeastSquaresReason.STATIONARY}
     assert found.best_loss > 0.1
     assert found.n_systems < 500
@@ -198,7 +198,7 @@ def test_more_samples_than_weights_end_with_a_reason():
 
 def test_distance_and_norm_are_those_of_the_weights():
     x, y, weights = problem(30, 6)
-    found = lm.levenberg_marquardt(x, y, weights, activation("relu"))
+    found = lm.least_squares(x, y, weights, activation("relu"))
     flat = np.concatenate([w.numpy().ravel() for w in weights])
     now = np.concatenate([w.numpy().ravel() for w in found.weights])
     assert found.init_norm == pytest.approx(np.linalg.norm(flat), rel=1e-14)
@@ -223,7 +223,7 @@ def test_a_trial_that_overflows_is_refused_and_the_damping_raised():
 
 def test_a_dead_network_has_no_gradient():
     x, y, weights = problem(10, 4)
-    found = lm.levenberg_marquardt(x.abs(), y, [-w.abs() for w in weights], activation("relu"))
+    found = lm.least_squares(x.abs(), y, [-w.abs() for w in weights], activation("relu"))
     assert found.reason is lm.LeastSquaresReason.ZERO_GRADIENT
     assert found.n_steps == 0
     assert found.grad_norm == 0.0
@@ -231,7 +231,7 @@ def test_a_dead_network_has_no_gradient():
 
 def test_a_spent_budget_says_so():
     x, y, weights = problem(60, 5)
-    found = lm.levenberg_marquardt(x, y, weights, activation("relu"), max_steps=3)
+    found = lm.least_squares(x, y, weights, activation("relu"), max_steps=3)
     assert found.reason is lm.LeastSquaresReason.MAX_STEPS
     assert found.n_steps == 3
     assert len(found.loss) == 4
@@ -239,7 +239,7 @@ def test_a_spent_budget_says_so():
 
 def test_a_start_out_of_range_is_a_reason():
     x, y, weights = problem(5, 4)
-    found = lm.levenberg_marquardt(x, y, [w * 1e200 for w in weights], activation("relu"))
+    found = lm.least_squares(x, y, [w * 1e200 for w in weights], activation("relu"))
     assert found.reason is lm.LeastSquaresReason.DIVERGED
     assert math.isnan(found.grad_norm)
 
@@ -255,12 +255,12 @@ def test_a_start_out_of_range_is_a_reason():
 def test_bad_settings_are_named(change, words):
     x, y, weights = problem(5, 4)
     with pytest.raises(ValueError, match=words):
-        lm.levenberg_marquardt(x, y, weights, activation("relu"), **change)
+        lm.least_squares(x, y, weights, activation("relu"), **change)
 
 
 def test_bad_data_is_named():
     x, y, weights = problem(5, 4)
     with pytest.raises(ValueError, match="NaN or inf"):
-        lm.levenberg_marquardt(x * math.nan, y, weights, activation("relu"))
+        lm.least_squares(x * math.nan, y, weights, activation("relu"))
     with pytest.raises(ValueError, match=r"\(N, d\) and y of shape \(N,\)"):
-        lm.levenberg_marquardt(x, y[:3], weights, activation("relu"))
+        lm.least_squares(x, y[:3], weights, activation("relu"))

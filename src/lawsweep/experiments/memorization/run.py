@@ -152,11 +152,11 @@ def _least_squares(p: Params, one: Drawn) -> Trained:
 
     from lawsweep.kernels.activations import activation
     from lawsweep.kernels.network.networks import forward
-    from lawsweep.kernels.optimise.levenberg_marquardt import levenberg_marquardt
+    from lawsweep.kernels.optimise.levenberg_marquardt import least_squares
     from lawsweep.kernels.training.losses import n_wrong
 
     act = activation(p.activation)
-    found = levenberg_marquardt(
+    found = least_squares(
         one.x, one.y, one.weights, act, max_steps=p.max_steps, target_loss=p.target_loss
     )
     wrong = None

@@ -110,7 +110,7 @@ class LeastSquares(Ended):
     rounding_loss: float
 
 
-def levenberg_marquardt(
+def least_squares(
     x: Tensor,
     y: Tensor,
     weights: Sequence[Tensor],
@@ -121,7 +121,7 @@ def levenberg_marquardt(
     damping: float = DAMPING,
     exact: bool = False,
 ) -> LeastSquares:
-    """Minimise (1/N) sum_i (f(x_i) - y_i)^2 over the weights of one network.
+    """Minimise (1/N) sum_i (f(x_i) - y_i)^2 over a network's weights, by Levenberg-Marquardt.
 
     ``x`` (N, d), ``y`` (N,), ``weights`` L tensors (n_{l-1}, n_l) with n_L = 1, left unchanged.
     Where p >= N and N is a thousand or more, a step is solved for by some ten iterations of
