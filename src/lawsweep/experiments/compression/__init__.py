@@ -8,6 +8,7 @@ from typing import Any
 from lawsweep import Carry, Cost, experiment
 from lawsweep.experiments.compression.metrics import Metrics
 from lawsweep.experiments.compression.params import AVERAGED, CLOSED_FORM, C, Params
+from lawsweep.kernels.optimise import methods
 
 
 def _cost(p: Any) -> Cost:
@@ -117,7 +118,10 @@ _SAME_SINCE_1 = Carry(
     cost=_cost,
     reference=C,
     fused=fused,
-    imports=[f"lawsweep.experiments._compression_{part}" for part in ("runs", "trained")],
+    imports=[
+        "lawsweep.experiments.compression.runs",
+        *(f"{methods.__name__}.{name}" for name in methods.names()),
+    ],
 )
 def compression(params: Params, seed: int, device: str) -> Metrics:
     """Fit M nodes to a target of N by the population loss, from several starts.

@@ -8,6 +8,7 @@ from lawsweep import experiment
 from lawsweep.experiments.memorization.cost import cost
 from lawsweep.experiments.memorization.metrics import Metrics
 from lawsweep.experiments.memorization.params import SOURCE, Params
+from lawsweep.kernels.training import optimisers
 
 __all__ = ["Metrics", "Params", "memorization"]
 
@@ -34,7 +35,11 @@ _SAME_SINCE_1 = (
     reference=SOURCE,
     fused=_fused,
     fuse_over=["learning_rate"],
-    imports=[f"lawsweep.kernels.{name}" for name in ("train", "levenberg_marquardt")],
+    imports=[
+        "lawsweep.kernels.training.train",
+        "lawsweep.kernels.optimise.levenberg_marquardt",
+        *(f"{optimisers.__name__}.{name}" for name in optimisers.names()),
+    ],
 )
 def memorization(params: Params, seed: int, device: str) -> Metrics:
     """Train one bias-free network on N random points with random targets.

@@ -35,7 +35,7 @@ _SAME_SINCE_1 = (
     cost=cost,
     fused=_fused,
     reference="arXiv 2205.10217, section 2 and Fig. 1",
-    imports=[f"lawsweep.kernels.{name}" for name in ("ntk", "ntk_rank", "eigmin")],
+    imports=[f"lawsweep.kernels.{name}" for name in ("ntk.gram", "ntk.rank", "eigmin.smallest")],
 )
 def ntk_min_eig(params: Params, seed: int, device: str) -> Metrics:
     """lambda_min(K) at random initialisation, K = sum_l (F_{l-1} F_{l-1}^T) o (B_l B_l^T).

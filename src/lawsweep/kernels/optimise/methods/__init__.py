@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from lawsweep.kernels.base.names import from_folder
+from lawsweep.kernels.base.names import from_folder, in_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,6 +70,11 @@ class Method(ABC):
     def correct(self, part: Objective, ask: Ask, move: Move, ends: Ends) -> Ends:
         """``ends`` of a step of ``part``, or lower ones that the model knows of."""
         return ends
+
+
+def names() -> tuple[str, ...]:
+    """The methods there are; none is imported, and neither is torch."""
+    return in_folder(__path__)
 
 
 def method(name: str) -> type[Method]:
