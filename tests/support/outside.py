@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,3 +23,61 @@ def write_package(
     for module, text in modules.items():
         (folder / f"{module}.py").write_text(text)
     return folder
+
+
+EXPERIMENT = """
+from dataclasses import dataclass
+from lawsweep import experiment
+
+@dataclass(frozen=True)
+class Params:
+    i: int
+
+@dataclass(frozen=True)
+class Metrics:
+    y: float
+
+@experiment(version=1)
+def square(params: Params, seed: int) -> Metrics:
+    return Metrics(y=float(params.i**2))
+"""
+
+
+class Package:
+    """A package of modules of this folder, in a ``site`` that processes of ours import from."""
+
+    def __init__(self, site: Path, name: str, modules: list[str], offers):
+        texts = {module: (Path(__file__).parent / f"{module}.py").read_text() for module in modules}
+        self.site = write_package(site, name, texts, offers)
+
+    def _run(self, folder: Path, *words: str, code: int = 0) -> str:
+        path = os.pathsep.join(p for p in (str(self.site), os.environ.get("PYTHONPATH", "")) if p)
+        ended = subprocess.run(
+            [sys.executable, "-m", *words],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == code, ended.stdout + ended.stderr
+        return ended.stdout + ended.stderr
+
+    def tests(self, folder: Path, text: str) -> None:
+        """Tests of the package's own, run in ``folder`` by a pytest of their own; all pass."""
+        (folder / "test_own.py").write_text(text)
+        told = self._run(folder, "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", ".")
+        assert " passed" in told
+        assert "skipped" not in told
+
+    def command(self, folder: Path, *words: str, code: int = 0) -> str:
+        """``lawsweep words...`` in ``folder``; what it said."""
+        return self._run(folder, "lawsweep.cli.main", *words, code=code)
+
+
+def write_study(folder: Path) -> None:
+    """The sweep ``study`` over an experiment ``square`` of the folder's own: six runs."""
+    (folder / "own.py").write_text(EXPERIMENT)
+    (folder / "sweeps").mkdir()
+    text = "experiment: own:square\naxes: {i: range(6)}\n"
+    (folder / "sweeps" / "study.yaml").write_text(text)

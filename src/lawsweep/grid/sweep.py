@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from lawsweep.core import secrets
-from lawsweep.core.errors import InvalidValueError, StoreError, unknown_name
+from lawsweep.core.errors import InvalidValueError, unknown_name
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.options import check_options, read_options
 from lawsweep.core.registry import find_experiment
@@ -40,7 +40,7 @@ class OnFailure:
 
 
 class Url(str):
-    """The URL of a folder in an object store; ``/`` goes deeper and keeps its options."""
+    """The URL of a folder, ``scheme://place?options``; ``/`` goes deeper and keeps the options."""
 
     __slots__ = ()
 
@@ -125,12 +125,6 @@ class Sweep:
         if not isinstance(self.experiment, str | Experiment):
             raise InvalidValueError(
                 f"experiment must be a name or an Experiment, got {self.experiment!r}."
-            )
-        kind, is_url, _ = str(self.results_dir).partition("://")
-        if is_url and kind not in STORES:
-            raise StoreError(
-                f"results_dir must be a folder, s3://bucket/prefix or gs://bucket/prefix, got "
-                f"{kind}://...; other stores are not supported. Give one of those."
             )
         shown = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         shown["experiment"] = "given"
@@ -226,7 +220,6 @@ def hash_place(place: str) -> str:
     return hashlib.blake2b(place.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 
-STORES = ("s3", "gs")  # object stores; what their URLs may say is store.objects' to check
 _BESIDE = ("name", "config", "overrides", "variant", "file", "notes")
 KEYS = tuple(f.name for f in dataclasses.fields(Sweep) if f.name not in _BESIDE)
 # Where and how a sweep runs, and how large it may be: what is asked stays the same.

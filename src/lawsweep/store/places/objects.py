@@ -66,11 +66,6 @@ class ObjectFolder(Folder):
         kind, _, rest = url.partition("://")
         rest, _, query = rest.partition("?")
         name, _, key = rest.partition("/")
-        if kind not in OPTIONS:
-            raise StoreError(
-                f"results_dir must be a folder, s3://bucket/prefix or gs://bucket/prefix, got "
-                f"{kind}://...; other stores are not supported. Give one of those."
-            )
         if "@" in name or "@" in query:
             raise StoreError(
                 f"The {kind} URL holds credentials, and it is written into launch records. "

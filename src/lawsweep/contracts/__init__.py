@@ -1,0 +1,42 @@
+"""What others build on, as tests: whoever writes an executor or a store place inherits them.
+
+In the tests of a package that adds ``executor=pool`` and results in ``shelf://...``::
+
+    from lawsweep.contracts import PlaceContract, WorkerContract
+
+    class TestPool(WorkerContract):
+        config = "pool"
+
+    class TestShelf(PlaceContract):
+        @pytest.fixture
+        def url(self, tmp_path):
+            return f"shelf://{tmp_path}/study.shelf"
+
+They need pytest, which lawsweep itself does not.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lawsweep.contracts.executors import ExecutorContract as ExecutorContract
+    from lawsweep.contracts.executors import WorkerContract as WorkerContract
+    from lawsweep.contracts.places import PlaceContract as PlaceContract
+
+_HOMES = {"ExecutorContract": "executors", "WorkerContract": "executors", "PlaceContract": "places"}
+
+if "pytest" in sys.modules:  # its asserts say what they compared
+    sys.modules["pytest"].register_assert_rewrite(
+        *(f"{__name__}.{h}" for h in set(_HOMES.values()))
+    )
+
+
+def __getattr__(name: str) -> Any:
+    """A contract, imported when it is asked for."""
+    import importlib
+
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
