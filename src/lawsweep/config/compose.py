@@ -242,6 +242,18 @@ def _compose(
     return {str(k): v for k, v in found.items()}
 
 
+def _member_of_a_package(group: str, name: str, files: set[str]) -> None:
+    """An executor of another package needs no file: its own options have the defaults."""
+    from hydra.core.config_store import ConfigStore
+
+    from lawsweep.executors.make import executor_names
+
+    known = {*files, *(executor_names() if group == "executor" else ())}
+    if name not in known:
+        raise unknown_name(group, name, known)
+    ConfigStore.instance().store(group=group, name=name, node={"kind": name})
+
+
 def _check_member(path: Path) -> None:
     """Refuse what Hydra would read otherwise than it is written, in a file of the user's."""
     import yaml
@@ -282,7 +294,7 @@ def _group_choices(
                 settings.setdefault(key, {}).update({str(k): v for k, v in level.items()})
                 continue
             if not isinstance(name, str) or name not in names:
-                raise unknown_name(key, str(name), names)
+                _member_of_a_package(key, str(name), names)
             choices[key] = name
             settings[key] = dict(level) if isinstance(level, Mapping) else {}
     return choices, settings
