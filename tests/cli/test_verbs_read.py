@@ -42,7 +42,7 @@ def test_show_prints_arrays_meanings_and_provenance(lawsweep, run_spectra):
         "launch.packages  python=",
         "launch.hardware  host=",
         "launch.blas  name=",
-        "launch.experiment_source  module=toys, file=toys.py, hash=",
+        "launch.experiment_source  module=lawsweep.contracts.toys, file=toys.py, hash=",
         "launch.started_at  2",
         "launch.ended_at  2",
     ):

@@ -293,8 +293,8 @@ def _group_choices(
             if isinstance(level, Mapping) and (name is None or name == choices.get(key)):
                 settings.setdefault(key, {}).update({str(k): v for k, v in level.items()})
                 continue
-            if not isinstance(name, str) or name not in names:
-                _member_of_a_package(key, str(name), names)
-            choices[key] = name
+            choices[key] = str(name)
+            if name not in names:
+                _member_of_a_package(key, choices[key], names)
             settings[key] = dict(level) if isinstance(level, Mapping) else {}
     return choices, settings
