@@ -1,6 +1,7 @@
 """Every name that chooses one of several ways refuses one it does not know, with the nearest."""
 
 import dataclasses
+import importlib
 import inspect
 import typing
 from pathlib import Path
@@ -19,9 +20,8 @@ from lawsweep.kernels import activations
 from lawsweep.kernels.base import names
 from lawsweep.kernels.compression import theory as compression_theory
 from lawsweep.kernels.data import sampling, target_rows
-from lawsweep.kernels.eigmin import batched as eigmin_batched
-from lawsweep.kernels.eigmin import checked as eigmin_input
 from lawsweep.kernels.eigmin import smallest as eigmin
+from lawsweep.kernels.eigmin import solvers as eigmin_solvers
 from lawsweep.kernels.linalg import row_shard
 from lawsweep.kernels.network import networks
 from lawsweep.kernels.ntk import limits as ntk_theory
@@ -63,8 +63,8 @@ KERNELS = [
      lambda s: compression_theory.expected_norm(s, 3)),
     (eigmin.smallest_eigenvalue, "solver", "solver", "dense",
      lambda s: eigmin.smallest_eigenvalue(EYE, start=RNG, solver=s)),
-    (eigmin_batched.smallest_eigenvalues_batched, "solver", "solver", "dense",
-     lambda s: eigmin_batched.smallest_eigenvalues_batched(EYE[None][:0], starts=[], solver=s)),
+    (eigmin.smallest_eigenvalues_batched, "solver", "solver", "dense",
+     lambda s: eigmin.smallest_eigenvalues_batched(EYE[None][:0], starts=[], solver=s)),
     (infinite_width.infinite_width, "parameterisation", "parameterisation", "ntk",
      lambda s: infinite_width.infinite_width(EYE, (3, 2, 1), RELU, parameterisation=s)),
     (minimise.minimise, "method", "method", "newton_cg",
@@ -95,7 +95,14 @@ KERNELS = [
      lambda s: train_inputs.check_tensors(EYE[None], EYE[:1], [EYE[None, :, :1]], s)),
     (train_inputs.check_settings, "names", "schedule", "constant",
      lambda s: train_inputs.check_settings(1, 0.0, schedule=s)),
-    (eigmin_input.checked, "solver", "solver", "mixed", lambda s: eigmin_input.checked(EYE, s)),
+    (eigmin_solvers.line, "name", "solver", "sharded", eigmin_solvers.line),
+    (eigmin_solvers.load, "name", "solver", "dense", eigmin_solvers.load),
+    (eigmin_solvers.needs_rows, "name", "solver", "dense", eigmin_solvers.needs_rows),
+    (eigmin_solvers.chain, "solver", "solver", "mixed",
+     lambda s: next(eigmin_solvers.chain(s, 2, EYE.dtype, EYE.device))),
+    (eigmin_solvers.Line, "needs", "need", "rows", lambda s: eigmin_solvers.Line("one", "a:b", s)),
+    (eigmin_solvers.first, "solver", "solver", "mixed",
+     lambda s: eigmin_solvers.first(s, 2, EYE.dtype, EYE.device)),
     (names.named, "name", "way", "up", lambda s: names.named("way", s, {"up": 1, "down": 2})),
     (train_losses.head, "name", "loss", "squared",
      lambda s: train_losses.head(s, EYE[None], EYE[None], EYE[None, None], False)),
@@ -136,7 +143,8 @@ LABELS = {
     ("LowestEigenvalues", "solver"), ("MinEigenvalue", "solver"), ("Pair", "solver"),
     ("KernelEnd", "reason"), ("NtkShards", "device"), ("checked", "what"), ("drawn", "what"),
     ("unknown", "what"), ("check_name", "what"), ("named", "what"),
-    ("from_folder", "what"), ("from_folder", "package"),
+    ("from_folder", "what"), ("from_folder", "package"), ("KernelError", "what"),
+    ("proved", "solver"), ("Line", "name"), ("Line", "home"),
 }  # fmt: skip
 # Names that the function hands to one that is walked, before anything is done with them.
 HANDED_ON = {("blocks", "loss"), ("Block", "loss"), ("from_folder", "name")}
@@ -144,7 +152,8 @@ HANDED_ON = {("blocks", "loss"), ("Block", "loss"), ("from_folder", "name")}
 
 def kernel_functions():
     for path in sorted(Path(lawsweep.__file__).parent.glob("kernels/**/*.py")):
-        module = __import__(f"lawsweep.kernels.{path.stem}", fromlist=["_"])
+        parts = path.relative_to(Path(lawsweep.__file__).parent).with_suffix("").parts
+        module = importlib.import_module(".".join(("lawsweep", *parts)).removesuffix(".__init__"))
         for name, item in vars(module).items():
             if getattr(item, "__module__", None) != module.__name__ or name.startswith("_"):
                 continue

@@ -26,7 +26,11 @@ def test_what_an_experiment_names_to_import_is_there(experiment):
     [
         (compression, ["optimise/methods/newton", "optimise/methods/lbfgs", "compression/solve"]),
         (memorization, ["training/optimisers/adam", "training/optimisers/gd", "training/train"]),
-        (ntk_min_eig, ["eigmin/smallest", "ntk/gram"]),
+        (
+            ntk_min_eig,
+            ["eigmin/smallest", "eigmin/mixed", "eigmin/dense", "eigmin/block", "ntk/gram"],
+        ),
+        (ntk_memorization, ["eigmin/cholesky_lanczos", "eigmin/dense", "ntk/construction"]),
     ],
     ids=lambda e: getattr(e, "name", ""),
 )

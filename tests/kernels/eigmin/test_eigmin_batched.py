@@ -8,9 +8,12 @@ import torch
 
 from lawsweep.kernels.activations import activation
 from lawsweep.kernels.data import sampling
-from lawsweep.kernels.eigmin.batched import smallest_eigenvalues_batched
 from lawsweep.kernels.eigmin.result import EigenReason
-from lawsweep.kernels.eigmin.smallest import MinEigenvalue, smallest_eigenvalue
+from lawsweep.kernels.eigmin.smallest import (
+    MinEigenvalue,
+    smallest_eigenvalue,
+    smallest_eigenvalues_batched,
+)
 from lawsweep.kernels.network import networks
 from lawsweep.kernels.ntk import gram as ntk
 from lawsweep.kernels.ntk import rank as ntk_rank

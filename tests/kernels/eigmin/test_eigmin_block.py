@@ -310,24 +310,24 @@ def test_a_size_where_it_matters(n, d):
 
 
 def test_the_solver_is_the_first_that_fits():
-    from lawsweep.kernels.eigmin.choice import (
-        choose_solver,
+    from lawsweep.kernels.eigmin.solvers import (
+        choose,
         matrix_bytes,
         matrix_free_bytes,
         stores,
     )
 
     widths = (300, 300, 300, 1)
-    assert choose_solver(5000, widths, 2e9) == "auto"
+    assert choose(5000, widths, 2e9) == "auto"
     assert matrix_bytes(50_000) == pytest.approx(4.4e10)
     # Six arrays of N x 300 doubles are 0.72 GB; the rest is vectors and the preconditioner.
     assert 1e9 < matrix_free_bytes(50_000, widths) < 2e9
     assert matrix_free_bytes(50_000, widths, store=False) < matrix_free_bytes(50_000, widths)
-    assert choose_solver(50_000, widths, 6e9) == "matrix_free"
-    assert choose_solver(50_000, widths, 4e8, n_shards=4) == "sharded"
+    assert choose(50_000, widths, 6e9) == "matrix_free"
+    assert choose(50_000, widths, 4e8, n_shards=4) == "sharded"
     # Rather without the network's values than not at all; rather sharded than without them.
     assert not stores(50_000, widths, 7e8)
-    assert choose_solver(50_000, widths, 7e8) == "matrix_free"
-    assert choose_solver(50_000, widths, 7e8, n_shards=2) == "sharded"
+    assert choose(50_000, widths, 7e8) == "matrix_free"
+    assert choose(50_000, widths, 7e8, n_shards=2) == "sharded"
     with pytest.raises(MemoryError, match=r"on each of 2 shards.*take more shards"):
-        choose_solver(50_000, widths, 2e8, n_shards=2)
+        choose(50_000, widths, 2e8, n_shards=2)

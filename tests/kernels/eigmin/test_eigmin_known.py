@@ -13,11 +13,10 @@ import pytest
 import torch
 
 from lawsweep.kernels.activations import activation
-from lawsweep.kernels.eigmin.batched import smallest_eigenvalues_batched
 from lawsweep.kernels.eigmin.block import smallest_eigenvalue_block
 from lawsweep.kernels.eigmin.few import smallest_eigenvalues
 from lawsweep.kernels.eigmin.result import RESOLUTION, EigenReason
-from lawsweep.kernels.eigmin.smallest import smallest_eigenvalue
+from lawsweep.kernels.eigmin.smallest import smallest_eigenvalue, smallest_eigenvalues_batched
 from lawsweep.kernels.linalg.row_shard import GivenRows, NtkShards
 from lawsweep.kernels.network import networks
 from lawsweep.kernels.ntk import gram as ntk

@@ -6,7 +6,7 @@ import torch
 
 from lawsweep.kernels.activations import activation
 from lawsweep.kernels.data import sampling
-from lawsweep.kernels.eigmin import smallest as eigmin
+from lawsweep.kernels.eigmin import mixed as eigmin
 from lawsweep.kernels.eigmin.result import EigenReason
 from lawsweep.kernels.eigmin.smallest import smallest_eigenvalue
 from lawsweep.kernels.linalg import cholesky as eigmin_cholesky

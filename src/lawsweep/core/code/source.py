@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,7 @@ from lawsweep.core.experiment import Experiment
 
 MOST_FILES = 2_000
 _OWN = ("lawsweep.kernels", "lawsweep.experiments")
+_OBJECT = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*):[A-Za-z_]\w*\Z")  # module:name
 
 
 @dataclass(frozen=True)
@@ -233,6 +235,8 @@ def _import(node: ast.AST) -> Iterator[tuple[int, str, tuple[str, ...]]]:
         first = node.args[0]
         if called in ("import_module", "__import__") and isinstance(first, ast.Constant):
             yield 0, str(first.value), ()
+    elif isinstance(node, ast.Constant) and (named := _OBJECT.match(str(node.value))):
+        yield 0, named.group(1), ()  # what a table names, to be loaded when it is asked for
 
 
 _WITH_DOCSTRING = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)

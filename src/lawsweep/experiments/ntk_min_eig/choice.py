@@ -16,7 +16,7 @@ def chosen_solver(params: Params, device: Any) -> str:
 
     Raises MemoryError where nothing fits.
     """
-    from lawsweep.kernels.eigmin.choice import choose_solver, matrix_bytes
+    from lawsweep.kernels.eigmin.solvers import choose, matrix_bytes
     from lawsweep.worker.shards import current
 
     asks_for_matrix = params.n_lowest or params.full_spectrum
@@ -25,7 +25,7 @@ def chosen_solver(params: Params, device: Any) -> str:
     small = matrix_bytes(params.n_samples, item) < SMALL_BYTES
     if params.solver != "auto" or asks_for_matrix or small:
         return params.solver
-    return choose_solver(
+    return choose(
         params.n_samples,
         params.layer_widths,
         _room(device),
@@ -35,8 +35,8 @@ def chosen_solver(params: Params, device: Any) -> str:
 
 
 def is_stored(params: Params, solver: str, device: Any) -> bool:
-    """Whether a matrix-free solve keeps the network's values (see ``eigmin_choice.stores``)."""
-    from lawsweep.kernels.eigmin.choice import matrix_free_bytes, stores
+    """Whether a matrix-free solve keeps the network's values (see ``eigmin.solvers.stores``)."""
+    from lawsweep.kernels.eigmin.solvers import matrix_free_bytes, stores
     from lawsweep.worker.shards import current
 
     widths, item = params.layer_widths, ITEM_BYTES[params.dtype]

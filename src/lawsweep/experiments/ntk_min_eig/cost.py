@@ -32,7 +32,7 @@ def cost(p: Any) -> Cost:
     4 N p a product with K and no N^2 memory, three times as much and the inputs alone where even
     the network's values do not fit.  ``auto`` forms K where it does on this machine.
     """
-    from lawsweep.kernels.eigmin.choice import MATRICES
+    from lawsweep.kernels.eigmin.solvers import MATRICES
 
     n = np.asarray(p.n_samples, dtype=np.float64)
     columns, n_params, units, n_rank = _network_sizes(p)
@@ -61,8 +61,8 @@ def cost(p: Any) -> Cost:
 
 
 def _matrix_free(p: Any, n: Any, item: Any, columns: Any, n_params: Any) -> tuple[Any, Any]:
-    """Whether the network's values are kept, and bytes: ``eigmin_choice``'s over points."""
-    from lawsweep.kernels.eigmin.choice import VECTORS
+    """Whether the network's values are kept, and bytes: ``eigmin.solvers``' over points."""
+    from lawsweep.kernels.eigmin.solvers import VECTORS
 
     rank = np.minimum(columns, n / 8.0)
     beside = n * (item * VECTORS + 4.0 * rank) + 8.0 * (4.0 * n_params + 3.0 * rank**2)

@@ -168,7 +168,7 @@ def _together(
 def _eigenvalues(
     params: Params, grams: Tensor, seeds: Sequence[int], solved: Sequence[int]
 ) -> list[MinEigenvalue | ValueError]:
-    from lawsweep.kernels.eigmin.batched import smallest_eigenvalues_batched
+    from lawsweep.kernels.eigmin.smallest import smallest_eigenvalues_batched
 
     n, solver = params.n_samples, params.solver
     starts: Any

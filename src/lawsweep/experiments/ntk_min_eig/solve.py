@@ -91,7 +91,7 @@ def _solved(matrix: Any, solver: str, seed: int, facts: dict[str, Any]) -> Metri
 
 def is_dense(solver: str, n_samples: int) -> bool:
     """Whether this solver finds all eigenvalues at this size."""
-    from lawsweep.kernels.eigmin.smallest import DENSE_BELOW
+    from lawsweep.kernels.eigmin.solvers import DENSE_BELOW
 
     return solver == "dense" or (solver == "auto" and n_samples < DENSE_BELOW)
 

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from lawsweep.kernels.base.reasons import Ended, Reason
-from lawsweep.kernels.eigmin.checked import gamma
+from lawsweep.kernels.base.rounding import gamma
 from lawsweep.kernels.eigmin.result import EigenReason, resolved
 from lawsweep.kernels.linalg.davidson import Davidson, Found
 from lawsweep.kernels.linalg.row_shard import Shards

@@ -15,7 +15,9 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.base import workspace
+from lawsweep.kernels.eigmin.problem import Problem
 from lawsweep.kernels.eigmin.result import EigenReason, Facts, Pair
+from lawsweep.kernels.eigmin.solvers import MatrixSolver
 from lawsweep.kernels.linalg.cholesky import bounds_proved, prove_above
 
 # Solves with the shifted factor.  After each, what is left of the other eigenvectors shrinks by
@@ -24,10 +26,33 @@ from lawsweep.kernels.linalg.cholesky import bounds_proved, prove_above
 STEPS = 2
 
 
-def dense_pairs(
+class Dense(MatrixSolver):
+    """Whatever the matrix: about 3 N^2 of memory beside it."""
+
+    name = "dense"
+    finds_all = True
+    batched = True
+
+    def suits(self, n: int, dtype: torch.dtype, device: torch.device, certify: bool) -> bool:
+        """Whatever none before it suits."""
+        return True
+
+    def pair(self, problem: Problem) -> Pair:
+        """A batch of one."""
+        problem.release()
+        matrices, starts = problem.matrix.unsqueeze(0), problem.start.unsqueeze(0)
+        return self.pairs(matrices, [problem.facts], starts, problem.tol, problem.certify)[0]
+
+    def pairs(
+        self, matrices: Tensor, facts: Sequence[Facts], starts: Tensor, tol: float, certify: bool
+    ) -> list[Pair]:
+        """Each step one call for all matrices."""
+        return _pairs(matrices, facts, starts, tol, certify)
+
+
+def _pairs(
     matrices: Tensor, facts: Sequence[Facts], starts: Tensor, tol: float, certify: bool
 ) -> list[Pair]:
-    """One Pair for each of the symmetric ``matrices`` (B, N, N); ``starts`` (B, N) of unit norm."""
     values = torch.linalg.eigvalsh(matrices)
     low, top = values[:, 0].tolist(), values[:, -1].tolist()
     # The eigenvalues of a backward stable solver are off by a few eps ||K||: no doubt beyond the
@@ -48,7 +73,7 @@ def dense_pairs(
         if good and (proved[i] or not certify):
             lower = bounds[i] if certify else None
             found = (value, residual, peak, peak_residual, 0, EigenReason.CONVERGED, lower)
-            pairs.append(Pair("dense", *found))
+            pairs.append(Pair(Dense.name, *found, finds_all=True))
         else:
             pairs.append(_with_vectors(matrices[i], fact, certify))
     return pairs
@@ -93,6 +118,5 @@ def _with_vectors(matrix: Tensor, facts: Facts, certify: bool) -> Pair:
     if certify:
         work = workspace.empty(matrix, matrix.shape)
         lower = prove_above(matrix, value - facts.room(value, 2.0 * residual), work)
-    return Pair(
-        "dense", value, residual, top, top_residual, 0, EigenReason.CONVERGED, lower, quotient=False
-    )
+    found = (value, residual, top, top_residual, 0, EigenReason.CONVERGED, lower)
+    return Pair(Dense.name, *found, quotient=False, finds_all=True)

@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.base import workspace
-from lawsweep.kernels.eigmin.checked import checked, default_tol, gamma, scaled, start_vector
+from lawsweep.kernels.base.rounding import gamma
+from lawsweep.kernels.eigmin.problem import checked, default_tol, scaled, start_vector
 from lawsweep.kernels.eigmin.result import RESOLUTION, Facts
 from lawsweep.kernels.linalg.cholesky import cholesky_margin, factorise, load, solve
 from lawsweep.kernels.linalg.lanczos import lanczos_largest
@@ -71,7 +72,7 @@ def smallest_eigenvalues(
 
     Raises ValueError as ``smallest_eigenvalue`` does, and for k outside 1..N.
     """
-    matrix, norm, scale = scaled(checked(matrix, "auto"))
+    matrix, norm, scale = scaled(checked(matrix))
     n = len(matrix)
     if not 1 <= k <= n:
         raise ValueError(f"k must be from 1 to N={n}, got {k}")
@@ -106,7 +107,7 @@ def spectrum(matrix: Tensor) -> Tensor:
     Each is off by a few eps ||K||, so values below that carry no digit.  About 3 N^2 of memory.
     Raises ValueError as ``smallest_eigenvalue`` does for a matrix it cannot take.
     """
-    matrix, _, scale = scaled(checked(matrix, "dense"))
+    matrix, _, scale = scaled(checked(matrix))
     values: Tensor = torch.linalg.eigvalsh(matrix) * scale
     return values
 

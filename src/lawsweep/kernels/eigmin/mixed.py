@@ -25,11 +25,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.eigmin.cholesky_lanczos import Estimate, proved
+from lawsweep.kernels.eigmin.problem import Problem
+from lawsweep.kernels.eigmin.result import Pair
+from lawsweep.kernels.eigmin.solvers import DENSE_BELOW, MatrixSolver
 from lawsweep.kernels.linalg.cholesky import factorise, load, solve
 from lawsweep.kernels.linalg.lanczos import Ritz, lanczos_largest
 
@@ -44,13 +48,28 @@ UNDERESTIMATE = 8.0
 TOLERANCE = 1e-6
 
 
-@dataclass(frozen=True, eq=False)
-class Estimate:
-    """An approximate lowest eigenpair: ``vector`` (N,) of unit norm, its quotient, the steps."""
+class Mixed(MatrixSolver):
+    """Of float64 matrices whose bound is to be proved; None where float32 cannot steer."""
 
-    value: float
-    vector: Tensor
-    n_iterations: int
+    name = "mixed"
+
+    def suits(self, n: int, dtype: torch.dtype, device: torch.device, certify: bool) -> bool:
+        """Large ones on a CPU.
+
+        On a GPU a solve costs as much in either type, and the factorisation little in both.
+        """
+        proof = certify and dtype is torch.float64
+        return proof and n >= DENSE_BELOW and device.type == "cpu"
+
+    def pair(self, problem: Problem) -> Pair | None:
+        """The estimate that float32 steers to, where a bound just below it can be proved."""
+        matrix = problem.matrix
+        if not problem.certify or matrix.dtype is not torch.float64:
+            return None
+        found = mixed_estimate(
+            matrix, problem.top, problem.start, problem.slack, problem.max_iterations, problem.work
+        )
+        return None if found is None else proved(problem, found, self.name)
 
 
 def mixed_estimate(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.base.reasons import Ended, Reason
-from lawsweep.kernels.eigmin.checked import gamma
+from lawsweep.kernels.base.rounding import gamma
 from lawsweep.kernels.linalg.cholesky import cholesky_margin
 
 # How wide, relative to the value, what is known of lambda_min may be for the value to be used.  The
@@ -156,7 +156,8 @@ class Facts:
 class Pair:
     """The eigenvalues a solver found, before they are judged; ``lower`` where one is proved.
 
-    ``quotient``: whether ``value`` is the Rayleigh quotient of a vector.
+    ``quotient``: whether ``value`` is the Rayleigh quotient of a vector.  ``finds_all``: the solver
+    misses no eigenvalue, so a bound that was not proved is open and nothing worse.
     """
 
     solver: str
@@ -168,6 +169,7 @@ class Pair:
     reason: Reason
     lower: float | None
     quotient: bool = True
+    finds_all: bool = False
 
 
 def judge(facts: Facts, pair: Pair, certify: bool) -> MinEigenvalue:
@@ -185,9 +187,7 @@ def judge(facts: Facts, pair: Pair, certify: bool) -> MinEigenvalue:
     reason = pair.reason
     if reason is EigenReason.CONVERGED and abs(pair.value) <= max(noise, 2.0 * pair.residual):
         reason = EigenReason.NUMERICALLY_SINGULAR
-    # A dense solve misses no eigenvalue; there a failed certificate only leaves the bound open.
-    missed = pair.lower is None and pair.solver != "dense"
-    if reason is EigenReason.CONVERGED and missed:
+    if reason is EigenReason.CONVERGED and pair.lower is None and not pair.finds_all:
         reason = EigenReason.NOT_SMALLEST
     spread = math.inf if pair.lower is None else upper - pair.lower
     certified = certify and resolved(pair.value, spread)

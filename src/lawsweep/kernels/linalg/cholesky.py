@@ -25,7 +25,7 @@ from torch import Tensor
 
 from lawsweep.kernels.base import workspace
 from lawsweep.kernels.base.crew import Crew
-from lawsweep.kernels.eigmin.checked import gamma
+from lawsweep.kernels.base.rounding import gamma
 
 Parts = tuple[Tensor, Tensor, Tensor]
 # Order below which a block goes to LAPACK: 192 to 512 measured alike; below, calls cost more.

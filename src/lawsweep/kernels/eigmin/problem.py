@@ -1,22 +1,29 @@
-"""What smallest_eigenvalue is given: checked, scaled into a safe range, and a start vector."""
+"""What a solver of lambda_min is given: a checked and scaled matrix, a start, room to work."""
 
 from __future__ import annotations
 
 import math
-from functools import partial
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.base import workspace
 from lawsweep.kernels.base.crew import Crew
-from lawsweep.kernels.base.names import check_name
+from lawsweep.kernels.base.rounding import gamma
+from lawsweep.kernels.eigmin.result import EigenReason, Facts, Pair
+from lawsweep.kernels.linalg.cholesky import cholesky_margin
+from lawsweep.kernels.linalg.lanczos import Ritz, lanczos_largest
 
 # Inverse iteration squares numbers up to 1 / lambda_min, so entries are held within this power of
 # the largest number of their type (1e-77 .. 1e77 in float64, 2e-10 .. 4e9 in float32).
 SAFE_RANGE = 0.25
+# The most, relatively, that an estimate may lie above lambda_min when the proof below it is tried;
+# the theorem's own margin is of that size for the NTK at N = 6000.
+SLACK = 2e-6
 NORM_ROWS = 512  # torch takes the norm of a whole matrix with one thread: a thread takes so many
-SOLVERS = ("auto", "dense", "cholesky_lanczos", "mixed")
 
 
 def default_tol(dtype: torch.dtype) -> float:
@@ -29,15 +36,8 @@ def default_tol(dtype: torch.dtype) -> float:
     return 1e-10 if dtype is torch.float64 else math.sqrt(torch.finfo(dtype).eps)
 
 
-def gamma(k: int, dtype: torch.dtype) -> float:
-    """gamma_k = k u / (1 - k u), the relative rounding of k operations in a row; inf past 1/u."""
-    unit = float(torch.finfo(dtype).eps) / 2
-    return k * unit / (1.0 - k * unit) if k * unit < 1.0 else math.inf
-
-
-def checked(matrix: Tensor, solver: str) -> Tensor:
-    """``matrix``; ValueError for a bad shape, type or solver."""
-    check_name("solver", solver, SOLVERS)
+def checked(matrix: Tensor) -> Tensor:
+    """``matrix``; ValueError for a bad shape or type."""
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
         raise ValueError(f"expected a square matrix (N, N), got shape {tuple(matrix.shape)}")
     if matrix.dtype not in (torch.float64, torch.float32):
@@ -99,3 +99,71 @@ def start_vector(
     if gap > 2.0 * gamma(n, matrix.dtype) * norm:
         raise ValueError("the matrix is not symmetric; pass (K + K.T) / 2 if that is meant")
     return vector, image
+
+
+@dataclass(eq=False)
+class Problem:
+    """One matrix (N, N) and how its smallest eigenvalue is asked for.
+
+    ``start`` of unit norm, ``image`` = K ``start``, ``tol`` and ``certify`` as in
+    ``smallest_eigenvalue``.  ``proof_failed``: a bound just below a good estimate could not be
+    proved, so the estimate was of no use and none like it will be.
+    """
+
+    matrix: Tensor
+    facts: Facts
+    start: Tensor
+    image: Tensor
+    tol: float
+    max_iterations: int
+    certify: bool
+    proof_failed: bool = field(default=False, init=False)
+
+    @cached_property
+    def work(self) -> Tensor:
+        """Numbers (N, N) that hold one factor after the other."""
+        return workspace.empty(self.matrix, self.matrix.shape)
+
+    def release(self) -> None:
+        """Let ``work`` go, where what comes next needs the room."""
+        self.__dict__.pop("work", None)
+
+    @cached_property
+    def top(self) -> Ritz:
+        """The largest eigenpair, for lambda_max to nearly all digits: no reason to go further."""
+        tol = max(self.tol, math.sqrt(torch.finfo(self.matrix.dtype).eps))
+        return lanczos_largest(
+            lambda v: self.matrix @ v, self.start, tol, self.max_iterations, image=self.image
+        )
+
+    def slack(self, value: float) -> float:
+        """How far above lambda_min an estimate may lie for the proof below it to be tried.
+
+        As much as the theorem's own margin, which widens the bracket no further than twice.
+        """
+        facts = self.facts
+        return min(cholesky_margin(facts.n, facts.trace, facts.dtype), SLACK * abs(value))
+
+    def level(self, value: float) -> float:
+        """The residual that a pair should have."""
+        return self.facts.level(value, self.top.value, self.tol)
+
+    def quotient(self, v: Tensor) -> tuple[float, float]:
+        """v^T K v and ||K v - (v^T K v) v|| for |v| = 1."""
+        image = self.matrix @ v
+        value: float = float(v @ image)
+        return value, float((image - value * v).norm())
+
+    def pair(
+        self, solver: str, found: tuple[float, float], count: int, done: bool, lower: float | None
+    ) -> Pair:
+        """A vector's quotient and residual after ``count`` steps, with the verdict they allow."""
+        value, residual = found
+        reason = EigenReason.CONVERGED
+        if not (done and self.top.converged):
+            reason = EigenReason.MAX_ITERATIONS
+        elif not residual <= 10.0 * self.level(value):
+            reason = EigenReason.LARGE_RESIDUAL
+        top = self.top
+        top_residual = float((self.matrix @ top.vector - top.value * top.vector).norm())
+        return Pair(solver, value, residual, top.value, top_residual, count, reason, lower)
