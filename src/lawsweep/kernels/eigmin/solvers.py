@@ -102,7 +102,8 @@ class MatrixSolver(ABC):
 
 def names(needs: Needs | None = None) -> tuple[str, ...]:
     """The solvers there are, or those with such a need."""
-    check_name("need", needs, (None, *get_args(Needs)))
+    if needs is not None:
+        check_name("need", needs, get_args(Needs))
     return tuple(line.name for line in TABLE if needs in (None, line.needs))
 
 
