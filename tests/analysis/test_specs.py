@@ -3,7 +3,8 @@ import sys
 
 import pytest
 
-from lawsweep.analysis.figures.kinds import COMMON, KINDS, parse_figures
+from lawsweep.analysis.figures.base import COMMON
+from lawsweep.analysis.figures.kinds import KINDS, find_kind, parse_figures
 from lawsweep.analysis.figures.specs import LineSpec
 from lawsweep.analysis.laws.fit_specs import FitSpec, parse_fits
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
@@ -54,7 +55,7 @@ def test_a_figure_reads_its_switches_and_lines():
         "lines": [{"y": "predicted_gap", "label": "theory"}],
     }
     (spec,) = parse_figures([entry], COLUMNS)
-    assert (spec.band, spec.logx, spec.logy, spec.fit) == ("none", True, None, True)
+    assert (spec.band, spec.logx, spec.logy, spec.fit.law) == ("none", True, None, "power")
     assert spec.lines == (LineSpec(y="predicted_gap", label="theory"),)
 
 
@@ -131,28 +132,34 @@ def test_a_mapping_in_place_of_the_list_is_refused():
 def test_parsing_and_completeness_import_nothing_heavy():
     code = (
         "import sys\n"
-        "from lawsweep.analysis import completeness, figure_kinds, fit_specs\n"
+        "from lawsweep.analysis import completeness\n"
+        "from lawsweep.analysis.figures import kinds\n"
+        "from lawsweep.analysis.laws import fit_specs\n"
+        "[fit_specs.find_law(n) for n in fit_specs.LAWS]\n"
+        "[kinds.find_kind(n) for n in kinds.KINDS]\n"
         "print({'pandas', 'scipy', 'matplotlib', 'pyarrow', 'torch'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
 
-@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
-def test_a_kind_of_figure_takes_its_keys_and_no_other(kind):
+@pytest.mark.parametrize("name", KINDS)
+def test_a_kind_of_figure_takes_its_keys_and_no_other(name):
+    kind = find_kind(name)
     values = {"by": ["n"], "array": "a", "band": "sem", "lines": [{"y": "1"}], "threshold": "n > 1"}
-    values |= dict.fromkeys(("fit", "logx", "logy", "logz"), True)
+    values |= {"fit": True} | dict.fromkeys(("logx", "logy", "logz"), True)
     values |= dict.fromkeys(("x", "z"), "n") | dict.fromkeys(("title", "xlabel", "zlabel"), "t")
     values |= {"y": "2 * n_star", "where": "n > 1"}
     known = {"columns": ["n", "n_star"], "arrays": ["a"], "cells": ["n", "n_star"]}
     taken = (*kind.keys, *COMMON)
-    entry = {"kind": kind.name} | {k: v for k, v in values.items() if k in taken}
+    entry = {"kind": name} | {k: v for k, v in values.items() if k in taken}
     (spec,) = parse_figures([entry], **known)
     read = {k: getattr(spec, k) for k in entry}
+    read |= {"fit": spec.fit is not None and spec.fit.law == "power"}
     read |= {"by": list(spec.by), "lines": [{"y": line.y} for line in spec.lines]}
     assert {k: read[k] for k in entry} == entry
     for key in set(values) - set(taken):
-        with pytest.raises(InvalidValueError, match=f"kind {kind.name} takes no {key}"):
+        with pytest.raises(InvalidValueError, match=f"kind {name} takes no {key}"):
             parse_figures([entry | {key: values[key]}], **known)
 
 

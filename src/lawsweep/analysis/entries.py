@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
+from lawsweep.core import plugins
 from lawsweep.core.errors import InvalidValueError, LawsweepError, unknown_name
 from lawsweep.core.expressions.expression import Expression
 
@@ -19,9 +20,9 @@ _STEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 
 
 def entries(
-    value: Any, place: str, spec: type[Any], kinds: Mapping[str, str] | None = None
+    value: Any, place: str, keys: Sequence[str], kinds: Mapping[str, str] | None = None
 ) -> Iterator[Entry]:
-    """The entries of a list of mappings, each with only the keys of the dataclass ``spec``.
+    """The entries of a list of mappings; ``keys`` are those that they may have, for messages.
 
     ``kinds``: what columns hold where that is known: bool, int, float, str, or another word.
     """
@@ -31,15 +32,11 @@ def entries(
         raise InvalidValueError(
             f"{place} must be a list of mappings, got {value!r}. Start each entry with '- '."
         )
-    valid = [f.name for f in fields(spec)]
     for i, entry in enumerate(value):
         if not isinstance(entry, Mapping):
             raise InvalidValueError(
-                f"{place}[{i}] must be a mapping of {', '.join(valid)}, got {entry!r}."
+                f"{place}[{i}] must be a mapping of {', '.join(keys)}, got {entry!r}."
             )
-        for key in entry:
-            if key not in valid:
-                raise unknown_name("key", str(key), valid, f"{place}[{i}]")
         yield Entry(f"{place}[{i}]", entry, kinds or {})
 
 
@@ -56,6 +53,25 @@ class Entry:
         return InvalidValueError(
             f"{self.place}.{key} must be {expected}, got {got!r}. Change its value."
         )
+
+    def check_keys(self, valid: Collection[str]) -> None:
+        """Refuse a key that is none of ``valid``."""
+        for key in self.values:
+            if key not in valid:
+                raise unknown_name("key", str(key), valid, self.place)
+
+    def kind(self, key: str, group: str, builtin: Mapping[str, str]) -> str | None:
+        """What ``key`` names of a group of plugins; None where it is none of their names."""
+        value = str(self.values.get(key))
+        return value if value in builtin or value in plugins.names(group, builtin) else None
+
+    def unknown_kind(self, key: str, group: str, builtin: Mapping[str, str]) -> LawsweepError:
+        """The error of an entry whose ``key`` is not there, or none of the names of its group."""
+        try:
+            self.require(key)
+        except InvalidValueError as error:
+            return error
+        return unknown_name(key, str(self.values[key]), plugins.names(group, builtin), self.place)
 
     def require(self, *keys: str) -> None:
         """Refuse an entry without one of ``keys``."""
@@ -128,6 +144,13 @@ class Entry:
             raise self.wrong(key, "true or false", value)
         return value
 
+    def share(self, key: str, default: float) -> float:
+        """A number between 0 and 1."""
+        value = self.values.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+            raise self.wrong(key, f"a number between 0 and 1, for example {default:g}", value)
+        return float(value)
+
     def text(self, key: str) -> str | None:
         """Text, or a number as text; None where it is not given."""
         value = self.values.get(key)
@@ -162,6 +185,17 @@ class Entry:
                 "expression, or tell its values apart with by."
             )
         return expression.text
+
+
+def find_class(group: str, name: str, builtin: Mapping[str, str], base: type[Any]) -> Any:
+    """The class that a name of a group of plugins stands for.  Raises a LawsweepError."""
+    found = plugins.load(group, name, builtin)
+    if not (isinstance(found, type) and issubclass(found, base)):
+        raise InvalidValueError(
+            f"{name} of {group} must be a subclass of {base.__module__}.{base.__qualname__}, got "
+            f"{found!r}. Change the package, or uninstall it."
+        )
+    return found
 
 
 def distinct_names(names: Sequence[str]) -> list[str]:

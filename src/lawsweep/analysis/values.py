@@ -58,18 +58,9 @@ def check_values(plan: Plan, spec: FitSpec | FigureSpec) -> None:
 
 def _read(spec: FitSpec | FigureSpec, *, with_where: bool = False) -> Iterator[tuple[str, str]]:
     """The expressions of a spec over the columns, each with its key."""
-    from lawsweep.analysis.figures.kinds import KINDS
-    from lawsweep.analysis.figures.specs import FigureSpec
-
-    keys: list[tuple[str, str | None]] = [("x", spec.x), ("y", spec.y)]
-    if isinstance(spec, FigureSpec):
-        keys += [("z", spec.z)]
-        if not KINDS[spec.kind].guides:
-            keys += [(f"lines[{j}].y", line.y) for j, line in enumerate(spec.lines)]
-    else:
-        keys += [(f"terms[{j}]", term) for j, term in enumerate(spec.terms)]
-    keys += [("where", spec.where)] if with_where else []
-    yield from ((key, text) for key, text in keys if text)
+    yield from spec.expressions()
+    if with_where and spec.where:
+        yield "where", spec.where
 
 
 def columns_read(spec: FitSpec | FigureSpec) -> set[str]:

@@ -115,7 +115,7 @@ class _Judge:
 
     def figure(self, entry: Mapping[str, Any]) -> str | None:
         """Why a figure does not apply."""
-        from lawsweep.analysis.figures.kinds import KINDS, parse_figures
+        from lawsweep.analysis.figures.kinds import parse_figures
 
         names = [*self.columns, *self.known]
         cells = [*self.cells, *names] if self.cells or "n_star" in self.known else []
@@ -123,9 +123,9 @@ class _Judge:
             (spec,) = parse_figures([entry], names, self.arrays, cells, self.kinds)
         except LawsweepError:
             return None
-        if KINDS[spec.kind].of_cells and not self.cells:
+        if spec.of_cells and not self.cells:
             return "it draws what a search found, and there is none any more"
-        return self._reason(spec, set(self.cells if KINDS[spec.kind].of_cells else self.columns))
+        return self._reason(spec, set(self.cells if spec.of_cells else self.columns))
 
     def _reason(self, spec: Any, columns: Collection[str]) -> str | None:
         gone = sorted(columns_read(spec) & set(self.known) - set(columns))

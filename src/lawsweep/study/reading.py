@@ -80,7 +80,7 @@ def fit(sweep: Sweep, frame: pd.DataFrame | None = None) -> list[FitResult]:
     """
     from lawsweep.analysis.laws.fit_specs import parse_fits, reads_cells
     from lawsweep.analysis.laws.fits import fit as fit_one
-    from lawsweep.analysis.laws.threshold_fits import fit_cells
+    from lawsweep.analysis.laws.fits import fit_cells
 
     frame = load(sweep) if frame is None else frame
     cells = _cells(sweep)
@@ -125,7 +125,7 @@ def _drawn(sweep: Sweep, frame: pd.DataFrame) -> Iterator[tuple[list[Path], list
     And what is wrong with those that cannot be drawn: they cost the others nothing.
     """
     from lawsweep.analysis.figures.draw import draw
-    from lawsweep.analysis.figures.kinds import KINDS, parse_figures
+    from lawsweep.analysis.figures.kinds import parse_figures
     from lawsweep.study.arrays import load_arrays
 
     cells = _cells(sweep)
@@ -136,7 +136,7 @@ def _drawn(sweep: Sweep, frame: pd.DataFrame) -> Iterator[tuple[list[Path], list
     errors: list[str] = []
     with tempfile.TemporaryDirectory(prefix="lawsweep-") as folder:
         for spec in specs:
-            rows = cells if cells is not None and KINDS[spec.kind].of_cells else frame
+            rows = cells if cells is not None and spec.of_cells else frame
             try:
                 paths += draw(rows, spec, Path(folder) / spec.name, caption, arrays)
             except LawsweepError as error:

@@ -237,4 +237,4 @@ def _fits(
 def _fit_key(result: FitResult, apart: Collection[str]) -> tuple[Any, ...]:
     spec = result.spec
     group = tuple((n, _plain(v)) for n, v in result.group.items() if n not in apart)
-    return (spec.law, spec.x, spec.y, tuple(spec.terms), group)
+    return (spec.law, *spec.expressions(), *map(repr, sorted(spec.own.items())), group)

@@ -6,46 +6,68 @@ different steps, and a mean of losses over decades is that of the worst.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
+from lawsweep.analysis.entries import Entry
 from lawsweep.analysis.figures import labels
-from lawsweep.analysis.figures.arrays_of import ArraySource, kept
+from lawsweep.analysis.figures.arrays_of import kept
+from lawsweep.analysis.figures.base import FigureKind, Known, check_array
 from lawsweep.analysis.figures.look import colour, group_label, legend, scales
-from lawsweep.analysis.figures.specs import FigureSpec
-from lawsweep.analysis.frames import Array, Columns
 from lawsweep.analysis.laws.results import count
 from lawsweep.core.errors import InvalidValueError
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-def paint(axes: Axes, columns: Columns, spec: FigureSpec, arrays: ArraySource | None) -> list[str]:
-    """Draw the curve of each ok run within ``where``, on logarithmic axes unless told otherwise.
+    from lawsweep.analysis.figures.arrays_of import ArraySource
+    from lawsweep.analysis.figures.specs import FigureSpec
+    from lawsweep.analysis.frames import Array, Columns
 
-    Points that such an axis has no place for (step 0) or that are not finite are left out; a run
-    that ends in one is counted.  Raises InvalidValueError where no run has the array, or one is
-    not of shape (2, K).
-    """
-    found, rows, n_planned = kept(arrays, columns, spec)
-    logx, logy = spec.logx is not False, spec.logy is not False
-    scales(axes, logx=logx, logy=logy)
-    axes.set_xlabel(spec.xlabel or "x")
-    axes.set_ylabel(spec.ylabel or labels.name(spec.array or ""))
-    groups = columns.groups(spec.by, rows)
-    run_ids, n_lost, n_empty = columns["run_id"], 0, 0
-    handles: list[Any] = []
-    for k, (values, members) in enumerate(groups):
-        ink = colour(k, len(groups))
-        for row in members:
-            x, y, ends_well = _drawable(spec, np.asarray(found[run_ids[row]]), logx, logy)
-            n_lost += not ends_well
-            n_empty += not len(x)
-            axes.plot(x, y, color=ink, linewidth=1.0, alpha=_alpha(len(members)))
-        handles.append(Line2D([], [], color=ink, linewidth=1.6, label=group_label(values, None)))
-    legend(axes, spec, handles if spec.by else [])
-    return _notes(len(rows), n_planned, n_lost, n_empty)
+
+class ArrayCurves(FigureKind):
+    """Curves that runs kept, a line each; one colour a group."""
+
+    keys = ("array", "by", "logx", "logy")
+    needs = ("array",)
+    subject = "array"
+
+    def check(self, entry: Entry, known: Known) -> None:
+        """The array is one of the experiment's."""
+        check_array(entry, known)
+
+    def paint(
+        self, axes: Axes, columns: Columns, spec: FigureSpec, arrays: ArraySource | None
+    ) -> list[str]:
+        """Draw the curve of each ok run within ``where``, on logarithmic axes unless told not to.
+
+        Points that such an axis has no place for (step 0) or that are not finite are left out; a
+        run that ends in one is counted.  Raises InvalidValueError where no run has the array, or
+        one is not of shape (2, K).
+        """
+        from matplotlib.lines import Line2D
+
+        found, rows, n_planned = kept(arrays, columns, spec)
+        logx, logy = spec.logx is not False, spec.logy is not False
+        scales(axes, logx=logx, logy=logy)
+        axes.set_xlabel(spec.xlabel or "x")
+        axes.set_ylabel(spec.ylabel or labels.name(spec.array or ""))
+        groups = columns.groups(spec.by, rows)
+        run_ids, n_lost, n_empty = columns["run_id"], 0, 0
+        handles: list[Any] = []
+        for k, (values, members) in enumerate(groups):
+            ink = colour(k, len(groups))
+            for row in members:
+                x, y, ends_well = _drawable(spec, np.asarray(found[run_ids[row]]), logx, logy)
+                n_lost += not ends_well
+                n_empty += not len(x)
+                axes.plot(x, y, color=ink, linewidth=1.0, alpha=_alpha(len(members)))
+            handles.append(
+                Line2D([], [], color=ink, linewidth=1.6, label=group_label(values, None))
+            )
+        legend(axes, spec, handles if spec.by else [])
+        return _notes(len(rows), n_planned, n_lost, n_empty)
 
 
 def _drawable(spec: FigureSpec, values: Array, logx: bool, logy: bool) -> tuple[Array, Array, bool]:

@@ -1,55 +1,77 @@
-"""Curves (mean over seeds with a band) and scatters (one mark a row), one colour a group."""
+"""Curves: means over seeds with a band, one colour a group; and what scatters share with them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
 from lawsweep.analysis.figures import labels
+from lawsweep.analysis.figures.base import FigureKind
 from lawsweep.analysis.figures.look import (
     LINE_STYLES,
     REFERENCE,
     axis_labels,
     colour,
+    draw_law,
+    fitted_laws,
     geometric_y,
     group_label,
     group_look,
     legend,
     log_x,
     log_y,
-    power_law,
-    power_laws,
     scales,
 )
 from lawsweep.analysis.figures.points import Points, read_points
-from lawsweep.analysis.figures.specs import FigureSpec
-from lawsweep.analysis.frames import Array, Columns, centres, distinct, means
-from lawsweep.analysis.laws.fits import fit_columns
+from lawsweep.analysis.frames import centres, distinct, means
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
+
+    from lawsweep.analysis.figures.arrays_of import ArraySource
+    from lawsweep.analysis.figures.specs import FigureSpec
+    from lawsweep.analysis.frames import Array, Columns
+
+    # Draws a group: axes, x, y, figure, look, notes for the footer; the handle for a legend.
+    Mark = Callable[[Axes, Array, Array, FigureSpec, dict[str, Any], list[str]], Line2D]
 
 LEGEND_GROUPS = 14  # entries that fit beside the axes; more groups are named here and there
 
 
-def paint(axes: Axes, columns: Columns, spec: FigureSpec, *, averaged: bool) -> list[str]:
+class Curve(FigureKind):
+    """Means over the rows at each x, joined, with a band; one colour a group."""
+
+    keys = ("x", "y", "by", "band", "lines", "fit", "logx", "logy")
+    needs = ("x", "y")
+
+    def paint(
+        self, axes: Axes, columns: Columns, spec: FigureSpec, arrays: ArraySource | None
+    ) -> list[str]:
+        """Draw the groups, fits and reference lines; footer notes."""
+        return paint_groups(axes, columns, spec, _means, averaged=True)
+
+
+def paint_groups(
+    axes: Axes, columns: Columns, spec: FigureSpec, mark: Mark, *, averaged: bool
+) -> list[str]:
     """Draw the groups (means over rows, or each row), fits and reference lines; footer notes."""
     points = read_points(columns, spec, averaged=averaged)
     scales(axes, logx=log_x(spec), logy=log_y(spec))
     axes.margins(x=0.03)
     groups = columns.groups(spec.by, points.rows)
-    fits = power_laws(columns, spec, fit_columns)
+    fits = fitted_laws(columns, spec)
     notes: list[str] = []
     handles: list[Any] = []
-    mark = _means if averaged else _marks
     for k, (values, rows) in enumerate(groups):
         at = np.searchsorted(points.rows, rows)
         look = group_look(k, len(groups))
         handle = mark(axes, points.x[at], points.y[at], spec, look, notes)
         found = fits.get(tuple(values.values()))
         if found is not None:
-            power_law(axes, found, points.x[at], look["color"], notes)
+            draw_law(axes, found, points.x[at], look["color"], notes)
         handle.set_label(group_label(values, found) or "data")
         if spec.by or found is not None:
             handles.append(handle)
@@ -113,18 +135,6 @@ def band_edges(
     return centre - half, centre + half
 
 
-def _marks(
-    axes: Axes, x: Array, y: Array, spec: FigureSpec, look: dict[str, Any], notes: list[str]
-) -> Line2D:
-    """One mark a row, paler the more there are."""
-    del spec, notes
-    alpha = float(np.clip(20 / np.sqrt(len(x)), 0.25, 0.8))
-    (line,) = axes.plot(
-        x, y, **look, linestyle="none", markersize=4, markeredgewidth=0, alpha=alpha
-    )
-    return line
-
-
 def _reference_lines(
     axes: Axes,
     columns: Columns,
@@ -133,6 +143,8 @@ def _reference_lines(
     groups: Sequence[tuple[Mapping[str, Any], Array]],
 ) -> list[Any]:
     """Each line's mean at each x by group; drawn once, in grey, where the groups agree on it."""
+    from matplotlib.lines import Line2D
+
     handles: list[Any] = []
     for j, line in enumerate(spec.lines):
         style = LINE_STYLES[j % len(LINE_STYLES)]

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from lawsweep.analysis.figures.arrays_of import ArraySource
-from lawsweep.analysis.figures.kinds import KINDS
+from lawsweep.analysis.figures.kinds import find_kind
 from lawsweep.analysis.figures.specs import FigureSpec
 from lawsweep.analysis.frames import Columns
 from lawsweep.core.errors import InvalidValueError
@@ -75,22 +75,36 @@ def draw(
 
     Raises InvalidValueError where no row can be drawn or the kind of figure does not fit.
     """
-    columns = Columns(frame)
+    figure = make_figure(frame, spec, caption, arrays)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(5.6, 4.1), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.add_subplot()
-        notes = KINDS[spec.kind].paint(axes, columns, spec, arrays)
-        plain_log_ticks(axes)
-        if spec.title:
-            axes.set_title(spec.title, loc="left")
-        _footer(figure, [text for text in (caption, *notes) if text])
         try:
             return [_save(figure, path_stem, kind) for kind in ("png", "pdf")]
         except ValueError as error:  # the text of a label is parsed when it is drawn
             raise InvalidValueError(
                 f"Figure {spec.name} cannot be drawn: {error}. Check the TeX in its labels."
             ) from None
+
+
+def make_figure(
+    frame: pd.DataFrame,
+    spec: FigureSpec,
+    caption: str | None = None,
+    arrays: ArraySource | None = None,
+) -> Figure:
+    """``spec`` drawn on a figure of its own, of no window and no file.
+
+    Raises InvalidValueError where no row can be drawn or the kind of figure does not fit.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(5.6, 4.1), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.add_subplot()
+        notes = find_kind(spec.kind).paint(axes, Columns(frame), spec, arrays)
+        plain_log_ticks(axes)
+        if spec.title:
+            axes.set_title(spec.title, loc="left")
+        _footer(figure, [text for text in (caption, *notes) if text])
+    return figure
 
 
 def _footer(figure: Figure, notes: list[str]) -> None:

@@ -6,44 +6,64 @@ Averages over runs are not drawn: the rows of an optimum have no order of their 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from lawsweep.analysis.figures.arrays_of import ArraySource, kept
-from lawsweep.analysis.figures.specs import FigureSpec
-from lawsweep.analysis.frames import Array, Columns
+from lawsweep.analysis.entries import Entry
+from lawsweep.analysis.figures.arrays_of import kept
+from lawsweep.analysis.figures.base import FigureKind, Known, check_array
+from lawsweep.analysis.figures.look import whole_figure
 from lawsweep.core.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from lawsweep.analysis.figures.arrays_of import ArraySource
+    from lawsweep.analysis.figures.specs import FigureSpec
+    from lawsweep.analysis.frames import Array, Columns
 
 WRITTEN = 12  # up to so many rows the entries are written into the cells
 LEAST_SPAN = 1e-3  # of the colours: entries that agree to rounding are drawn alike
 
 
-def paint(axes: Axes, columns: Columns, spec: FigureSpec, arrays: ArraySource | None) -> list[str]:
-    """Draw the run of the least seed within ``where``; converged ones go first.
+class GramMap(FigureKind):
+    """A square array of one run."""
 
-    Colours span the entries off the diagonal (by LEAST_SPAN at least), which would drown beside
-    its ones; the diagonal is grey.
+    keys = ("array", "zlabel")
+    needs = ("array",)
+    subject = "array"
 
-    Raises InvalidValueError where no run has the array, runs of several settings do, or the array
-    is no square matrix.
-    """
-    found, rows, _ = kept(arrays, columns, spec)
-    if columns.mixes_settings(rows, np.zeros(len(rows))):
-        raise InvalidValueError(
-            f"Figure {spec.name} is of one run, got {len(rows)} of several settings. Pin all "
-            "params but the seed in its where."
-        )
-    row = _chosen(columns, rows)
-    values = np.asarray(found[columns["run_id"][row]])
-    if values.ndim != 2 or values.shape[0] != values.shape[1]:
-        raise InvalidValueError(
-            f"Figure {spec.name} needs a square matrix, got {spec.array} of shape {values.shape}."
-        )
-    _map(axes, spec, values)
-    return _notes(columns, row, len(rows), values)
+    def check(self, entry: Entry, known: Known) -> None:
+        """The array is one of the experiment's."""
+        check_array(entry, known)
+
+    def paint(
+        self, axes: Axes, columns: Columns, spec: FigureSpec, arrays: ArraySource | None
+    ) -> list[str]:
+        """Draw the run of the least seed within ``where``; converged ones go first.
+
+        Colours span the entries off the diagonal (by LEAST_SPAN at least), which would drown beside
+        its ones; the diagonal is grey.
+
+        Raises InvalidValueError where no run has the array, runs of several settings do, or the
+        array is no square matrix.
+        """
+        found, rows, _ = kept(arrays, columns, spec)
+        if columns.mixes_settings(rows, np.zeros(len(rows))):
+            raise InvalidValueError(
+                f"Figure {spec.name} is of one run, got {len(rows)} of several settings. Pin all "
+                "params but the seed in its where."
+            )
+        row = _chosen(columns, rows)
+        values = np.asarray(found[columns["run_id"][row]])
+        if values.ndim != 2 or values.shape[0] != values.shape[1]:
+            raise InvalidValueError(
+                f"Figure {spec.name} needs a square matrix, got {spec.array} of shape "
+                f"{values.shape}."
+            )
+        _map(axes, spec, values)
+        return _notes(columns, row, len(rows), values)
 
 
 def _chosen(columns: Columns, rows: Array) -> int:
@@ -71,9 +91,7 @@ def _map(axes: Axes, spec: FigureSpec, values: Array) -> None:
     axes.set_ylabel(spec.ylabel or "row")
     if n <= WRITTEN:
         _write(axes, values, mesh)
-    figure = axes.figure
-    assert isinstance(figure, Figure)
-    bar = figure.colorbar(mesh, ax=axes, pad=0.02, aspect=25)
+    bar = whole_figure(axes).colorbar(mesh, ax=axes, pad=0.02, aspect=25)
     bar.set_label(spec.zlabel or str(spec.array))
     bar.outline.set_visible(False)
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from lawsweep.analysis.figures import labels
 from lawsweep.analysis.figures.specs import FigureSpec
 from lawsweep.analysis.frames import Array, Columns
-from lawsweep.analysis.laws.fit_specs import FitSpec
-from lawsweep.analysis.laws.results import FitResult
+from lawsweep.analysis.laws.fit_specs import find_law
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from lawsweep.analysis.laws.results import FitResult
 
 # Okabe and Ito's palette (distinct under the common colour-vision deficiencies), its yellow left
 # out: too pale for a line on white.
@@ -30,6 +33,8 @@ def colour(k: int, n: int) -> Any:
     """The palette while it lasts; then viridis, short of its palest end, from dark to light."""
     if n <= len(PALETTE):
         return PALETTE[k]
+    import matplotlib
+
     return matplotlib.colormaps["viridis"](0.92 * k / (n - 1))
 
 
@@ -38,19 +43,26 @@ def group_look(k: int, n: int) -> dict[str, Any]:
     return {"color": colour(k, n), "marker": MARKERS[k % len(MARKERS)]}
 
 
+def whole_figure(axes: Axes) -> Figure:
+    """The figure that axes stand in."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    return figure
+
+
 def log_x(spec: FigureSpec) -> bool:
-    """Whether x is logarithmic: as asked, else where a power law is drawn."""
-    return spec.fit if spec.logx is None else spec.logx
+    """Whether x is logarithmic: as asked, else where a law of log x is drawn."""
+    return spec.logx if spec.logx is not None else bool(spec.fit and find_law(spec.fit.law).log_x)
 
 
 def log_y(spec: FigureSpec) -> bool:
-    """Whether y is logarithmic: as asked, else where a power law is drawn."""
-    return spec.fit if spec.logy is None else spec.logy
+    """Whether y is logarithmic: as asked, else where a law of log y is drawn."""
+    return spec.logy if spec.logy is not None else bool(spec.fit and find_law(spec.fit.law).log_y)
 
 
 def geometric_y(spec: FigureSpec) -> bool:
-    """Whether means of y are geometric: on a logarithmic axis, and where a power law is drawn."""
-    return log_y(spec) or spec.fit
+    """Whether means of y are geometric: on a logarithmic axis, and for a law of log y."""
+    return log_y(spec) or bool(spec.fit and find_law(spec.fit.law).log_y)
 
 
 def scales(axes: Axes, *, logx: bool, logy: bool, grid: bool = True) -> None:
@@ -73,8 +85,8 @@ def legend(axes: Axes, spec: FigureSpec, handles: list[Any]) -> None:
         return
     title = ", ".join(labels.name(name) for name in spec.by) or None
     look: dict[str, Any] = {"title": title, "alignment": "left", "handlelength": 2.2}
-    figure = axes.figure
-    if len(handles) > LEGEND_INSIDE and isinstance(figure, Figure):
+    if len(handles) > LEGEND_INSIDE:
+        figure = whole_figure(axes)
         longest = max(len(str(handle.get_label())) for handle in handles)
         figure.set_figwidth(figure.get_figwidth() + LEGEND_KEY + LEGEND_CHARACTER * longest)
         figure.legend(handles=handles, loc="outside right upper", frameon=False, **look)
@@ -82,32 +94,39 @@ def legend(axes: Axes, spec: FigureSpec, handles: list[Any]) -> None:
         axes.legend(handles=handles, loc="best", framealpha=0.85, edgecolor="0.85", **look)
 
 
-def power_laws(
-    columns: Columns, spec: FigureSpec, fit: Callable[[Columns, FitSpec], list[FitResult]]
+def fitted_laws(
+    columns: Columns, spec: FigureSpec, *, of_cells: bool = False
 ) -> dict[tuple[Any, ...], FitResult]:
-    """The law of each group where the figure asks for it, by the group's values."""
+    """The law of each group where the figure asks for one, by the group's values."""
+    from lawsweep.analysis.laws.fits import fit_columns
+
     if not spec.fit:
         return {}
-    law = FitSpec(name=spec.name, law="power", x=spec.x, y=spec.y, by=spec.by, where=spec.where)
-    return {tuple(found.group.values()): found for found in fit(columns, law)}
+    asked = replace(spec.fit, name=spec.name)
+    fit = find_law(asked.law).fit_cells if of_cells else fit_columns
+    return {tuple(found.group.values()): found for found in fit(columns, asked)}
 
 
-def power_law(axes: Axes, found: FitResult, x: Array, ink: Any, notes: list[str]) -> None:
+def draw_law(axes: Axes, found: FitResult, x: Array, ink: Any, notes: list[str]) -> None:
     """Draw a law over the range of ``x``; what must be said of it is added to ``notes``."""
     place = f"{found.label()}: " if found.group else ""
     if found.reason is not None:
         notes.append(f"{place}no fit: {found.reason}")
         return
     notes += [f"{place}{text}" for text in found.warnings]
-    ends = np.geomspace(x[x > 0].min(), x.max(), 2)
-    law = found["C"].estimate * ends ** found["exponent"].estimate
-    axes.plot(ends, law, color=ink, linewidth=1.2, zorder=1.9)
+    scales_ = (axes.get_xscale() == "log", axes.get_yscale() == "log")
+    n = 2 if found.law.straight and scales_ == (found.law.log_x, found.law.log_y) else 200
+    if scales_[0] or found.law.log_x:
+        at = np.geomspace(x[x > 0].min(), x.max(), n)
+    else:
+        at = np.linspace(x.min(), x.max(), n)
+    axes.plot(at, found.predict(at), color=ink, linewidth=1.2, zorder=1.9)
 
 
 def group_label(values: Mapping[str, Any], found: FitResult | None) -> str:
-    """A group's values, and its slope where a law was fitted; empty where there is neither."""
+    """A group's values, and its law where one was fitted; empty where there is neither."""
     name = ", ".join(labels.value(v) for v in values.values())
     if found is None or found.reason is not None:
         return name
-    slope = f"slope {found['exponent'].interval()}"
-    return f"{name}: {slope}" if name else slope
+    law = found.law.short(found)
+    return f"{name}: {law}" if name else law

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lawsweep.analysis.laws.fit_specs import FitSpec
 
 GUIDE_VARIABLE = "x"  # what a line that is no group's own is a function of
 
@@ -19,7 +24,8 @@ class LineSpec:
 class FigureSpec:
     """One figure; ``name`` is its file stem, None for a log switch or a label means: choose.
 
-    Its fields are the keys an entry may have; each kind takes some of them.
+    Its fields are the keys an entry may have; each kind takes some of them.  ``fit`` is the law
+    that is drawn, if any; ``own`` is what keys say that the kind alone has.
     """
 
     name: str
@@ -38,6 +44,20 @@ class FigureSpec:
     ylabel: str | None = None
     zlabel: str | None = None
     where: str | None = None
-    fit: bool = False
+    fit: FitSpec | None = None
     array: str | None = None
     threshold: str | None = None  # over a heatmap: an event whose edge along y is drawn
+    own: Mapping[str, Any] = field(default_factory=dict)
+
+    def expressions(self) -> Iterator[tuple[str, str]]:
+        """The expressions over the columns that it reads besides ``where``, each with its key."""
+        from lawsweep.analysis.figures.kinds import find_kind
+
+        return find_kind(self.kind).expressions(self)
+
+    @property
+    def of_cells(self) -> bool:
+        """Whether it is drawn from the thresholds that a search found, in place of rows."""
+        from lawsweep.analysis.figures.kinds import find_kind
+
+        return find_kind(self.kind).of_cells

@@ -3,64 +3,94 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
+from lawsweep.analysis.entries import Entry
 from lawsweep.analysis.figures import labels
+from lawsweep.analysis.figures.base import FigureKind, Known
 from lawsweep.analysis.figures.look import (
     LINE_STYLES,
     REFERENCE,
     axis_labels,
+    draw_law,
+    fitted_laws,
     group_label,
     group_look,
     legend,
     log_x,
     log_y,
-    power_law,
-    power_laws,
     scales,
 )
-from lawsweep.analysis.figures.specs import GUIDE_VARIABLE, FigureSpec
-from lawsweep.analysis.frames import Array, Columns
+from lawsweep.analysis.figures.specs import GUIDE_VARIABLE
 from lawsweep.analysis.laws.results import count
-from lawsweep.analysis.laws.threshold_fits import ends_of, fit_thresholds
+from lawsweep.analysis.laws.threshold_fits import ends_of
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.expressions.expression import Expression
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-def paint(axes: Axes, columns: Columns, spec: FigureSpec) -> list[str]:
-    """Thresholds with interval bars against x, by groups; fits, guide lines; notes."""
-    rows = columns.where(spec.where, f"{spec.name}.where")
-    x = columns.numbers(spec.x, rows, f"{spec.name}.x")
-    y, low, high = ends_of(columns, spec.y, rows)
-    if not np.any(np.isfinite(low) | np.isfinite(high)):
-        raise InvalidValueError(
-            f"Figure {spec.name} needs at least one threshold, got none of {len(rows)} cells. "
-            "Run more of the sweep or change the figure's where."
-        )
-    scales(axes, logx=log_x(spec), logy=log_y(spec))
-    groups = columns.groups(spec.by, rows)
-    fits = power_laws(columns, spec, fit_thresholds)
-    handles: list[Any] = []
-    notes: list[str] = []
-    for k, (values, members) in enumerate(groups):
-        at = np.searchsorted(rows, members)
-        look = group_look(k, len(groups))
-        found = fits.get(tuple(values.values()))
-        _bars(axes, x[at], y[at], low[at], high[at], look)
-        if found is not None:
-            power_law(axes, found, x[at], look["color"], notes)
-        label = group_label(values, found)
-        if label:
-            handles.append(Line2D([], [], **look, linestyle="none", markersize=5, label=label))
-    handles += _guides(axes, spec, x)
-    legend(axes, spec, handles)
-    axis_labels(axes, spec)
-    n_beyond = int(np.sum(~np.isfinite(y) & (np.isfinite(low) | np.isfinite(high))))
-    return [*notes, *_notes(columns, rows, n_beyond, fitted=spec.fit)]
+    from lawsweep.analysis.figures.arrays_of import ArraySource
+    from lawsweep.analysis.figures.specs import FigureSpec
+    from lawsweep.analysis.frames import Array, Columns
+
+
+class Thresholds(FigureKind):
+    """What a search found against x; ``y`` may make something else of ``n_star``."""
+
+    keys = ("x", "y", "by", "lines", "fit", "logx", "logy")
+    needs = ("x",)
+    otherwise: ClassVar = {"y": "n_star"}
+    of_cells = True
+    guides = True
+
+    def check(self, entry: Entry, known: Known) -> None:
+        """A search there must be, and y is about its threshold."""
+        if not known.cells:
+            raise InvalidValueError(
+                f"{entry.place}: kind threshold draws what a search found, and this sweep has no "
+                "search block. Add one with axis and event, or choose another kind."
+            )
+        y = None if entry.values.get("y") is None else entry.expression("y", known.cells)
+        if y is not None and "n_star" not in Expression(y).names:
+            raise entry.wrong("y", "an expression of n_star", y)
+
+    def paint(
+        self, axes: Axes, columns: Columns, spec: FigureSpec, arrays: ArraySource | None
+    ) -> list[str]:
+        """Thresholds with interval bars against x, by groups; fits, guide lines; notes."""
+        from matplotlib.lines import Line2D
+
+        rows = columns.where(spec.where, f"{spec.name}.where")
+        x = columns.numbers(spec.x, rows, f"{spec.name}.x")
+        y, low, high = ends_of(columns, spec.y, rows)
+        if not np.any(np.isfinite(low) | np.isfinite(high)):
+            raise InvalidValueError(
+                f"Figure {spec.name} needs at least one threshold, got none of {len(rows)} cells. "
+                "Run more of the sweep or change the figure's where."
+            )
+        scales(axes, logx=log_x(spec), logy=log_y(spec))
+        groups = columns.groups(spec.by, rows)
+        fits = fitted_laws(columns, spec, of_cells=True)
+        handles: list[Any] = []
+        notes: list[str] = []
+        for k, (values, members) in enumerate(groups):
+            at = np.searchsorted(rows, members)
+            look = group_look(k, len(groups))
+            found = fits.get(tuple(values.values()))
+            _bars(axes, x[at], y[at], low[at], high[at], look)
+            if found is not None:
+                draw_law(axes, found, x[at], look["color"], notes)
+            label = group_label(values, found)
+            if label:
+                handles.append(Line2D([], [], **look, linestyle="none", markersize=5, label=label))
+        handles += _guides(axes, spec, x)
+        legend(axes, spec, handles)
+        axis_labels(axes, spec)
+        n_beyond = int(np.sum(~np.isfinite(y) & (np.isfinite(low) | np.isfinite(high))))
+        return [*notes, *_notes(columns, rows, n_beyond, fitted=bool(spec.fit))]
 
 
 def _bars(axes: Axes, x: Array, y: Array, low: Array, high: Array, look: dict[str, Any]) -> None:

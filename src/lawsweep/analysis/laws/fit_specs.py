@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+import functools
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
-from lawsweep.analysis.entries import Entry, distinct_names, entries
+from lawsweep.analysis.entries import Entry, distinct_names, entries, find_class
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.expressions.expression import Expression
 
-LAWS = ("power", "exponential", "linear", "terms")
+if TYPE_CHECKING:
+    from lawsweep.analysis.laws.law import Law
+
+GROUP = "lawsweep.laws"
+LAWS: dict[str, str] = {
+    "power": "lawsweep.analysis.laws.power:Power",
+    "exponential": "lawsweep.analysis.laws.exponential:Exponential",
+    "linear": "lawsweep.analysis.laws.linear:Linear",
+    "terms": "lawsweep.analysis.laws.terms:Terms",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +29,8 @@ class FitSpec:
 
     ``power``: y = C x^a; ``exponential``: y = C exp(a x); ``linear``: y = b + a x;
     ``terms``: y = Σ c_k terms_k, without an intercept unless a term is ``1``.
-    ``local``: give the slope between each two neighbouring points too.
+    ``local``: give the slope between each two neighbouring points too.  ``own``: what keys say
+    that the law alone has.
     """
 
     name: str
@@ -31,6 +42,30 @@ class FitSpec:
     where: str | None = None
     level: float = 0.95
     local: bool = False
+    own: Mapping[str, Any] = field(default_factory=dict)
+
+    def expressions(self) -> Iterator[tuple[str, str]]:
+        """The expressions over the columns that it reads besides ``where``, each with its key."""
+        yield from find_law(self.law).inputs(self)
+        yield "y", self.y
+
+    @property
+    def x_bracketed(self) -> str:
+        """x as a factor: in brackets unless it is a name or a number."""
+        x = self.x or ""
+        return x if x.replace("_", "").isalnum() else f"({x})"
+
+
+KEYS = ("name", "law", "y", "x", "by", "terms", "where", "level", "local")
+
+
+@functools.cache
+def find_law(name: str) -> Law:
+    """The law of that name, ours or another package's.  Raises a LawsweepError."""
+    from lawsweep.analysis.laws.law import Law
+
+    found: Law = find_class(GROUP, name, LAWS, Law)()
+    return found
 
 
 def parse_fits(
@@ -42,33 +77,19 @@ def parse_fits(
 
     Raises UnknownNameError (key, law, column, function) or InvalidValueError, naming the entry.
     """
-    specs = [_read(entry, columns) for entry in entries(given, "fits", FitSpec, kinds)]
+    specs = [read_fit(entry, columns) for entry in entries(given, "fits", KEYS, kinds)]
     names = distinct_names([s.name for s in specs])
     return tuple(replace(s, name=n) for s, n in zip(specs, names, strict=True))
 
 
-def _read(entry: Entry, columns: Sequence[str]) -> FitSpec:
-    law = entry.choice("law", LAWS, None)
-    by_terms = law == "terms"
-    entry.require("y", "terms" if by_terms else "x")
-    entry.refuse("x" if by_terms else "terms", f"law {law}")
-    if by_terms:
-        entry.refuse("local", "law terms")
-    level = entry.values.get("level", 0.95)
-    if isinstance(level, bool) or not isinstance(level, int | float) or not 0 < level < 1:
-        raise entry.wrong("level", "a number between 0 and 1, for example 0.95", level)
-    y = entry.expression("y", columns)
-    return FitSpec(
-        name=entry.stem(law, y),
-        law=law,
-        y=y,
-        x=None if by_terms else entry.expression("x", columns),
-        by=entry.columns("by", columns),
-        terms=entry.expressions("terms", columns) if by_terms else (),
-        where=entry.condition("where", columns),
-        level=float(level),
-        local=entry.flag("local") or False,
-    )
+def read_fit(entry: Entry, columns: Sequence[str]) -> FitSpec:
+    """The fit that one entry asks for; its name may be that of another."""
+    name = entry.kind("law", GROUP, LAWS)
+    law = None if name is None else find_law(name)
+    entry.check_keys(KEYS if law is None else (*KEYS, *law.own))
+    if name is None or law is None:
+        raise entry.unknown_kind("law", GROUP, LAWS)
+    return law.read(entry, name, columns)
 
 
 # Columns that only the table of thresholds has, and that a law may be about.
@@ -80,9 +101,8 @@ def reads_cells(spec: FitSpec, names: Iterable[str]) -> bool:
 
     A metric that is called ``low``, say, is meant where it is named.
     """
-    texts = [t for t in (spec.y, spec.x, *spec.terms) if t is not None]
     measured = set(MEASURED) - set(names)
-    return any(set(Expression(text).names) & measured for text in texts)
+    return any(set(Expression(text).names) & measured for _, text in spec.expressions())
 
 
 def check_sources(specs: Iterable[FitSpec], rows: Collection[str], cells: Collection[str]) -> None:
@@ -91,7 +111,7 @@ def check_sources(specs: Iterable[FitSpec], rows: Collection[str], cells: Collec
     ``rows`` and ``cells`` are the columns of each.  Raises InvalidValueError.
     """
     for spec in specs:
-        texts = [t for t in (spec.y, spec.x, *spec.terms, spec.where) if t is not None]
+        texts = [*(text for _, text in spec.expressions()), *([spec.where] if spec.where else [])]
         ours, what, other = (
             (cells, "thresholds", "runs")
             if reads_cells(spec, rows)

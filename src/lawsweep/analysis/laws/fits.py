@@ -17,23 +17,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lawsweep.analysis.frames import Array, Columns, distinct, means
-from lawsweep.analysis.laws.fit_specs import FitSpec
-from lawsweep.analysis.laws.local_slopes import LocalSlope, local_slopes
-from lawsweep.analysis.laws.regress import (
-    ROUNDING_ULPS,
-    Curvature,
-    Regression,
-    curvature,
-    least_squares,
-)
-from lawsweep.analysis.laws.results import FitResult, Parameter, count
-from lawsweep.analysis.laws.seed_spread import seed_spread
+from lawsweep.analysis.laws.fit_specs import FitSpec, find_law
+from lawsweep.analysis.laws.law import Law, Points
+from lawsweep.analysis.laws.results import FitResult, count
 from lawsweep.core.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -58,6 +50,11 @@ def fit(frame: pd.DataFrame, spec: FitSpec) -> list[FitResult]:
     cannot be computed of any group.
     """
     return fit_columns(Columns(frame), spec)
+
+
+def fit_cells(cells: pd.DataFrame, spec: FitSpec) -> list[FitResult]:
+    """``fit`` of the table of thresholds that a search found."""
+    return find_law(spec.law).fit_cells(Columns(cells), spec)
 
 
 def fit_columns(columns: Columns, spec: FitSpec) -> list[FitResult]:
@@ -95,42 +92,35 @@ class _Data:
 def _fit_group(
     columns: Columns, spec: FitSpec, values: Mapping[str, Any], rows: Array
 ) -> FitResult:
-    data = _read(columns, spec, rows)
+    law = find_law(spec.law)
+    data = _read(columns, spec, law, rows)
     used = data.used
-    points, firsts = _design_points({k: v[used] for k, v in data.inputs.items()}, int(used.sum()))
-    log_y = spec.law in ("power", "exponential")
-    replicates = np.log(data.y[used]) if log_y else data.y[used]
-    y = means(replicates, points)
-    inputs = {k: v[used][firsts] for k, v in data.inputs.items()}
-    seeds = columns["seed"][rows[used]] if "seed" in columns else None
-    law = _law(spec, inputs, y, _Replicates(replicates, points, seeds))
-    warnings = [*_scale_warnings(data), *_row_warnings(columns, spec, data, rows[used], points)]
-    x = inputs[spec.x] if spec.x is not None else np.zeros(0)
-    solution = law.solution
-    local: tuple[LocalSlope, ...] = ()
-    if spec.local and len(x) > 1:
-        v = np.log(x) if spec.law == "power" else x
-        local = local_slopes(x, v, replicates, points, spec.level)
+    point_of, firsts = _design_points({k: v[used] for k, v in data.inputs.items()}, int(used.sum()))
+    replicates = np.log(data.y[used]) if law.log_y else data.y[used]
+    points = Points(
+        inputs={k: v[used][firsts] for k, v in data.inputs.items()},
+        y=means(replicates, point_of),
+        replicates=replicates,
+        point_of=point_of,
+        seeds=columns["seed"][rows[used]] if "seed" in columns else None,
+    )
+    found = law.solve(spec, points)
+    warnings = [*_scale_warnings(data), *_row_warnings(columns, spec, data, rows[used], point_of)]
+    x = points.inputs[spec.x] if spec.x is not None else np.zeros(0)
+    facts = {f.name: getattr(found, f.name) for f in fields(found) if f.name != "warnings"}
     return FitResult(
         spec=spec,
         group=values,
-        n_points=len(y),
+        n_points=len(points),
         n_rows=int(used.sum()),
         left_out=data.left_out(),
-        parameters=law.parameters,
-        reason=law.reason,
-        rms=solution.rms if law.parameters and solution else None,
-        r2=solution.r2 if law.parameters and solution else None,
-        condition=solution.condition if solution else None,
-        curvature=law.bend,
         x_range=(float(x.min()), float(x.max())) if len(x) else None,
-        other_warnings=(*law.unknown, *warnings),
-        local=local,
-        n_seeds=law.n_seeds,
+        other_warnings=(*found.warnings, *warnings),
+        **facts,
     )
 
 
-def _read(columns: Columns, spec: FitSpec, rows: Array) -> _Data:
+def _read(columns: Columns, spec: FitSpec, law: Law, rows: Array) -> _Data:
     """Evaluate the spec's expressions: on good rows as they are, elsewhere where known."""
     status = columns.statuses(rows)
     ok = np.asarray(status == "ok")
@@ -145,18 +135,14 @@ def _read(columns: Columns, spec: FitSpec, rows: Array) -> _Data:
     def leave_out(condition: Array, reason: str) -> None:
         why[(why == "") & condition] = reason
 
-    inputs = {t: read(t, f"{spec.name}.terms") for t in spec.terms}
-    if spec.x is not None:
-        inputs[spec.x] = read(spec.x, f"{spec.name}.x")
+    inputs = {text: read(text, f"{spec.name}.{key}") for key, text in law.inputs(spec)}
     y = read(spec.y, f"{spec.name}.y")
     leave_out(columns.not_converged(rows), "not converged")
     leave_out(~np.isfinite(y), "without a finite y")
     for value in inputs.values():
         leave_out(~np.isfinite(value), "without a finite x")
-    if spec.law in ("power", "exponential"):
-        leave_out(y <= 0, "with y ≤ 0")
-    if spec.law == "power" and spec.x is not None:
-        leave_out(inputs[spec.x] <= 0, "with x ≤ 0")
+    for condition, reason in law.unusable(list(inputs.values()), y):
+        leave_out(condition, reason)
     return _Data(inputs, y, why)
 
 
@@ -167,81 +153,6 @@ def _design_points(inputs: Mapping[str, Array], n: int) -> tuple[Array, Array]:
         labels[:, k] = distinct(value)[1]
     _, firsts, points = np.unique(labels, axis=0, return_index=True, return_inverse=True)
     return points.reshape(-1), firsts
-
-
-@dataclass(frozen=True)
-class _Law:
-    parameters: tuple[Parameter, ...] = ()
-    reason: str | None = None
-    solution: Regression | None = None
-    bend: Curvature | None = None
-    n_seeds: int | None = None  # whose own laws give the interval, where they do
-    unknown: tuple[str, ...] = ()
-
-
-class _Replicates(NamedTuple):
-    """The response, design point and (where it is known) seed of each row."""
-
-    y: Array
-    points: Array
-    seeds: Array | None
-
-
-def _law(spec: FitSpec, inputs: Mapping[str, Array], y: Array, rows: _Replicates) -> _Law:
-    """Fit the law to design points; y is already log y where the law asks for it."""
-    if spec.law == "terms":
-        design, names = np.stack([inputs[t] for t in spec.terms], axis=1), spec.terms
-    else:
-        assert spec.x is not None
-        v = np.log(inputs[spec.x]) if spec.law == "power" else inputs[spec.x]
-        design = np.stack([np.ones_like(v), v], axis=1)
-        names = {
-            "power": ("C", "exponent"),
-            "exponential": ("C", "rate"),
-            "linear": ("intercept", "slope"),
-        }[spec.law]
-    need = len(names) + 1  # one more than parameters: without a residual there is no interval
-    if len(y) < need:
-        return _Law(reason=f"{len(y)} distinct points, {need} needed for an interval")
-    solution = least_squares(design, y, spec.level)
-    if solution.rank < len(names):
-        return _Law(
-            reason=f"the terms depend on each other at these points (rank {solution.rank} of "
-            f"{len(names)}); drop a term or spread the points",
-            solution=solution,
-        )
-    spread = seed_spread(design, rows.y, rows.points, rows.seeds, spec.level)
-    scatter = solution.high - solution.coefficients
-    half, n_seeds = scatter, None
-    if spread is not None and spread.half is not None:
-        half = np.maximum(scatter, spread.half)
-        # Of data that the law fits to rounding, and every seed alike, both are rounding.
-        n_seeds = spread.n_seeds if np.any(spread.half > scatter) and not _alike(rows) else None
-    # log y = log C + …: the bounds of C are the exponentials of those of log C.
-    transforms = [np.exp if name == "C" else float for name in names]
-    parameters = tuple(
-        Parameter(name, *(float(change(v)) for v in row))
-        for name, change, row in zip(
-            names,
-            transforms,
-            zip(
-                solution.coefficients,
-                solution.coefficients - half,
-                solution.coefficients + half,
-                strict=True,
-            ),
-            strict=True,
-        )
-    )
-    bend = None if spec.law == "terms" else curvature(design[:, 1], y, solution)
-    unknown = () if spread is None or not spread.unknown else (spread.unknown,)
-    return _Law(parameters, None, solution, bend, n_seeds, unknown)
-
-
-def _alike(rows: _Replicates) -> bool:
-    """Whether the replicates of each point are one number, up to rounding."""
-    apart = np.abs(rows.y - means(rows.y, rows.points)[rows.points])
-    return bool(np.all(apart <= ROUNDING_ULPS * np.finfo(float).eps * np.max(np.abs(rows.y))))
 
 
 def _scale_warnings(data: _Data) -> list[str]:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy.special import stdtrit
 
 from lawsweep.analysis.frames import Array
 
@@ -76,6 +75,8 @@ def local_slopes(
 
 def _half_width(variance: Array, count: Array, level: float) -> float:
     """Half of the interval of a difference of two means (Welch and Satterthwaite)."""
+    from scipy.special import stdtrit
+
     total = float(variance.sum())
     if total == 0.0:
         return 0.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtr, stdtrit
 
 from lawsweep.analysis.frames import Array
 
@@ -38,6 +37,8 @@ def least_squares(design: Array, y: Array, level: float) -> Regression:
     c = V S⁻¹ Uᵀ y  and  cov(c) = s² V S⁻² Vᵀ,  s² = rss / (n − p); the interval is c ± t·se with
     Student's t on n − p degrees of freedom.  Needs n > p.
     """
+    from scipy.special import stdtrit
+
     n, p = design.shape
     norms = np.linalg.norm(design, axis=0)
     scale = np.where(norms > 0, norms, 1.0)
@@ -90,6 +91,8 @@ def curvature(v: Array, y: Array, straight: Regression) -> Curvature | None:
     nothing is left to judge by.  v is centred, so slopes at the ends are b1 + 2 b2 v_end.  Where
     the line already fits to rounding the p-value is 1: there is no scatter to test against.
     """
+    from scipy.special import stdtr
+
     if len(v) < 4:
         return None
     centred = v - v.mean()

@@ -5,11 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lawsweep.analysis.laws.fit_specs import FitSpec
+from lawsweep.analysis.laws.fit_specs import FitSpec, find_law
 from lawsweep.analysis.laws.local_slopes import LocalSlope, shown_slopes
 from lawsweep.analysis.laws.regress import Curvature
+
+if TYPE_CHECKING:
+    from lawsweep.analysis.frames import Array
+    from lawsweep.analysis.laws.law import Law
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class FitResult:
     ``curvature`` is None for law terms and below four points.  ``left_out`` counts rows by why.
     ``n_seeds`` is the number of seeds whose own laws give the interval, None where it comes from
     the scatter of the points about the law.  ``local`` has the slopes between neighbouring points
-    where the spec asks for them.
+    where the spec asks for them, and ``evidence`` what a law of another kind has to show.
     """
 
     spec: FitSpec
@@ -67,11 +71,22 @@ class FitResult:
     other_warnings: tuple[str, ...] = field(default=())  # than of a bend
     local: tuple[LocalSlope, ...] = ()
     n_seeds: int | None = None
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def law(self) -> Law:
+        """The law itself."""
+        return find_law(self.spec.law)
 
     @property
     def mean(self) -> str:
         """Which mean of its rows a point is: ``geometric`` (a law of log y) or ``arithmetic``."""
-        return "geometric" if self.spec.law in ("power", "exponential") else "arithmetic"
+        return "geometric" if self.law.log_y else "arithmetic"
+
+    def predict(self, inputs: Array | Mapping[str, Array]) -> Array:
+        """y where x (or each expression that the law is a function of) has these values, (n,)."""
+        given = inputs if isinstance(inputs, Mapping) else {self.spec.x or "": inputs}
+        return self.law.predict(self, given)
 
     @property
     def n_left_out(self) -> int:
@@ -122,8 +137,8 @@ class FitResult:
             notes += f", curved (p = {self.curvature.p_value:.1g})" if self.curved else ""
         if self.local:
             notes += f"; between neighbours {shown_slopes(self.local)}"
-        notes += "".join(f"; {warning}" for warning in self.other_warnings)
-        return f"{head}{self._law()}  ({notes}{self._left_out()})"
+        notes += "".join(f"; {said}" for said in (*self.law.said(self), *self.other_warnings))
+        return f"{head}{self.law.formula(self)}  ({notes}{self._left_out()})"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that ``json.dumps(..., allow_nan=False)`` accepts; NaN and inf are None."""
@@ -137,6 +152,7 @@ class FitResult:
                 "terms": list(self.spec.terms),
                 "where": self.spec.where,
                 "level": self.spec.level,
+                **({"own": dict(self.spec.own)} if self.spec.own else {}),
                 "group": dict(self.group),
                 "parameters": {
                     p.name: {"estimate": p.estimate, "low": p.low, "high": p.high}
@@ -160,6 +176,7 @@ class FitResult:
                 "curvature_p_value": bend and bend.p_value,
                 "curved": self.curved,
                 "local_slopes": [vars(s) for s in self.local],
+                **({"evidence": dict(self.evidence)} if self.evidence else {}),
                 "warnings": list(self.warnings),
                 "summary": self.summary(),
             }
@@ -167,21 +184,8 @@ class FitResult:
         return found
 
     def _subject(self) -> str:
-        return f"{self.spec.y} against {self.spec.x or ', '.join(self.spec.terms)}"
-
-    def _law(self) -> str:
-        spec, x = self.spec, _bracketed(self.spec.x or "")
-        if spec.law == "power":
-            return f"{spec.y} ~ {x}^{self['exponent'].interval()}"
-        if spec.law == "exponential":
-            return f"{spec.y} ~ exp(a*{x}), a = {self['rate'].interval()}"
-        if spec.law == "linear":
-            ends = (self["intercept"].interval(), self["slope"].interval())
-            return f"{spec.y} = {ends[0]} + {ends[1]} * {x}"
-        terms = (
-            p.interval() if p.name == "1" else f"{p.interval()} * {p.name}" for p in self.parameters
-        )
-        return f"{spec.y} = {' + '.join(terms)}"
+        inputs = dict.fromkeys(text for _, text in self.law.inputs(self.spec))
+        return f"{self.spec.y} against {', '.join(inputs)}"
 
     def _left_out(self) -> str:
         if not self.n_left_out:
@@ -193,10 +197,6 @@ class FitResult:
 def count(n: int, noun: str) -> str:
     """``1 row``, ``2 rows``."""
     return f"{n} {noun}{'' if n == 1 else 's'}"
-
-
-def _bracketed(text: str) -> str:
-    return text if text.replace("_", "").isalnum() else f"({text})"
 
 
 def _plain(value: Any) -> str:

@@ -14,7 +14,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import stdtrit
 
 from lawsweep.analysis.frames import Array
 
@@ -40,6 +39,8 @@ def seed_spread(
     (n_rows,) the response, the point and the seed of each row.  Seeds that are at every point
     count; where there are fewer than two, those whose own points determine a law.
     """
+    from scipy.special import stdtrit
+
     if seeds is None or not len(y) or seeds.dtype.kind not in "iu":
         return None
     names, seed_of = np.unique(seeds.astype(np.int64), return_inverse=True)

@@ -4,29 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from scipy.special import ndtri, stdtrit
 
 from lawsweep.analysis.frames import Array, Columns, distinct
 from lawsweep.analysis.laws.fit_specs import FitSpec
-from lawsweep.analysis.laws.fits import fit_columns
 from lawsweep.analysis.laws.results import FitResult, Parameter, count
 from lawsweep.analysis.laws.threshold import Lattice, Posterior
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.expressions.expression import Expression
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-def fit_cells(cells: pd.DataFrame, spec: FitSpec) -> list[FitResult]:
-    """A fit of the table of thresholds: of ``n_star`` as a power through its errors."""
-    columns = Columns(cells)
-    if spec.law == "power" and "n_star" in Expression(spec.y).names and not spec.local:
-        return fit_thresholds(columns, spec)
-    return fit_columns(columns, spec)
 
 
 def fit_thresholds(columns: Columns, spec: FitSpec) -> list[FitResult]:
@@ -46,6 +33,8 @@ def fit_thresholds(columns: Columns, spec: FitSpec) -> list[FitResult]:
 def _fit_group(
     columns: Columns, spec: FitSpec, values: Mapping[str, Any], rows: Array
 ) -> FitResult:
+    from scipy.special import ndtri
+
     assert spec.x is not None
     y, low, high = ends_of(columns, spec.y, rows)
     x = columns.numbers(spec.x, rows, f"{spec.name}.x")
@@ -82,6 +71,8 @@ def _weighted(
     u: Array, v: Array, sd: Array, level: float
 ) -> tuple[tuple[Parameter, Parameter], float, list[str]]:
     """v = c + a u with known standard deviations: (C = exp c, a), rms residual, warnings."""
+    from scipy.special import ndtri, stdtrit
+
     weights = 1 / sd**2
     centre = np.average(u, weights=weights)
     w, du = weights.sum(), u - centre

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from lawsweep.analysis.figures import gram_map
 from lawsweep.analysis.figures.draw import draw
-from lawsweep.analysis.figures.kinds import parse_figures
+from lawsweep.analysis.figures.kinds import find_kind, parse_figures
 from lawsweep.analysis.frames import Columns
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
 
@@ -41,7 +41,7 @@ def spec_of(**more):
 
 def test_the_least_converged_seed_is_drawn_and_nothing_is_averaged():
     axes = Figure().add_subplot()
-    notes = gram_map.paint(axes, Columns(frame()), spec_of(), source())
+    notes = find_kind("gram").paint(axes, Columns(frame()), spec_of(), source())
     (mesh,) = axes.collections
     drawn = mesh.get_array().reshape(3, 3)
     assert drawn[0, 1] == 0.3  # seed 3
@@ -57,7 +57,7 @@ def test_the_least_converged_seed_is_drawn_and_nothing_is_averaged():
 def test_a_run_that_did_not_converge_says_so_and_equal_entries_look_alike():
     axes = Figure().add_subplot()
     alike = np.eye(2) - 0.25 * (1 - np.eye(2)) + [[0, 1e-15], [0, 0]]
-    notes = gram_map.paint(
+    notes = find_kind("gram").paint(
         axes, Columns(frame()), spec_of(where="seed == 1"), lambda name: {"5-1": alike}
     )
     assert notes[-1] == "it did not converge"
@@ -82,7 +82,7 @@ def test_it_is_written_as_any_figure(tmp_path):
 )
 def test_what_cannot_be_drawn_is_refused(settings, where, arrays, message):
     with pytest.raises(InvalidValueError, match=message):
-        gram_map.paint(
+        find_kind("gram").paint(
             Figure().add_subplot(), Columns(frame(settings)), spec_of(where=where), arrays
         )
 

@@ -3,9 +3,8 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from lawsweep.analysis.figures import array_curves
 from lawsweep.analysis.figures.draw import draw
-from lawsweep.analysis.figures.kinds import parse_figures
+from lawsweep.analysis.figures.kinds import find_kind, parse_figures
 from lawsweep.analysis.frames import Columns
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
 
@@ -35,7 +34,7 @@ def spec_of(**more):
 
 def paint(**more):
     axes = Figure().add_subplot()
-    return axes, array_curves.paint(axes, Columns(frame()), spec_of(**more), source)
+    return axes, find_kind("loss_curves").paint(axes, Columns(frame()), spec_of(**more), source)
 
 
 def test_each_run_is_a_line_in_its_groups_colour():
@@ -72,7 +71,9 @@ def test_what_cannot_be_drawn_is_said():
         paint(where="seed == 2")
     axes = Figure().add_subplot()
     with pytest.raises(InvalidValueError, match=r"shape \(2, K\), rows x and y, got loss_curve of"):
-        array_curves.paint(axes, Columns(frame()), spec_of(), lambda _: {"a0": np.ones(3)})
+        find_kind("loss_curves").paint(
+            axes, Columns(frame()), spec_of(), lambda _: {"a0": np.ones(3)}
+        )
     with pytest.raises(UnknownNameError, match="loss_curve"):
         spec_of(array="loss_curv")
     with pytest.raises(InvalidValueError, match="kind loss_curves takes no x"):

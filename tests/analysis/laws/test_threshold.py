@@ -219,7 +219,7 @@ def test_an_axis_that_is_too_coarse_says_so():
     [
         ({"axis": "n"}, InvalidValueError, "search needs event"),
         ({"axis": "n", "event": "y < 1", "tolerence": 0.1}, UnknownNameError, "tolerance"),
-        ({"axis": "n", "event": "y < 1", "tolerance": 0}, InvalidValueError, "between 0 and 1"),
+        ({"axis": "n", "event": "y < 1", "tolerance": 0}, InvalidValueError, "above 0 below 1"),
         ({"axis": "n", "event": "y <"}, InvalidValueError, "Cannot read the expression"),
         ({"axis": "n", "event": "y < 1", "max_runs": 0}, InvalidValueError, "whole number from 1"),
         ({"axis": "n", "event": "y < 1", "rising": 1}, InvalidValueError, "true or false"),

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib import patheffects
-from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
 
 from lawsweep.analysis.figures import labels
-from lawsweep.analysis.figures.look import LINE_STYLES, axis_labels, log_x, log_y, scales
+from lawsweep.analysis.figures.base import FigureKind
+from lawsweep.analysis.figures.look import (
+    LINE_STYLES,
+    axis_labels,
+    log_x,
+    log_y,
+    scales,
+    whole_figure,
+)
 from lawsweep.analysis.figures.points import read_points
-from lawsweep.analysis.figures.specs import GUIDE_VARIABLE, FigureSpec
-from lawsweep.analysis.frames import Array, Columns, centres, distinct
+from lawsweep.analysis.figures.specs import GUIDE_VARIABLE
+from lawsweep.analysis.frames import centres, distinct
 from lawsweep.analysis.laws.threshold_fits import answers_of, edge_of_rows, rises
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.expressions.expression import Expression
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from lawsweep.analysis.figures.arrays_of import ArraySource
+    from lawsweep.analysis.figures.specs import FigureSpec
+    from lawsweep.analysis.frames import Array, Columns
 
 # Cells per planned point beyond which x and y are no axes of a grid: a triangle that ``where``
 # leaves of a square has two, a full derived axis (n_samples = ratio * input_dim**2) has n.
@@ -27,49 +37,61 @@ THRESHOLD_CONFIDENCE = 0.9
 MISSING: Any = {"facecolor": "0.93", "edgecolor": "0.72", "hatch": "////", "linewidth": 0.0}
 
 
-def paint(axes: Axes, columns: Columns, spec: FigureSpec) -> list[str]:
-    """Mean of z over the rows of each cell, missing cells hatched, lines above; footer notes."""
-    points = read_points(columns, spec)
-    assert points.z is not None
-    logx, logy = log_x(spec), log_y(spec)
-    on_axes = ((points.planned_x > 0) | (not logx)) & ((points.planned_y > 0) | (not logy))
-    xs, x_at = distinct(np.concatenate([points.x, points.planned_x[on_axes]]))
-    ys, y_at = distinct(np.concatenate([points.y, points.planned_y[on_axes]]))
-    n_cells = len(xs) * len(ys)
-    planned_cell = y_at * len(xs) + x_at
-    n_distinct = len(np.unique(planned_cell))
-    if n_cells > MOST_CELLS * n_distinct:
-        raise InvalidValueError(
-            f"Figure {spec.name}: {spec.x} and {spec.y} form no grid, expected at most "
-            f"{MOST_CELLS} cells a point, got {n_distinct} points on {len(xs)} × {len(ys)} cells. "
-            "Choose axes of the sweep, or kind: scatter."
-        )
-    cell = planned_cell[: len(points.rows)]
-    filled, inverse = np.unique(cell, return_inverse=True)
-    grid = np.full(n_cells, np.nan)
-    grid[filled] = centres(points.z, inverse, geometric=bool(spec.logz))
-    handles: list[Any] = []
-    if len(filled) < n_cells:
-        axes.add_patch(Rectangle((0, 0), 1, 1, transform=axes.transAxes, zorder=0, **MISSING))
-        handles.append(Patch(label="no result", **MISSING))
-    _mesh(axes, spec, edges(xs, logx), edges(ys, logy), grid.reshape(len(ys), -1))
-    handles = [*_lines(axes, spec), *_threshold(axes, columns, spec), *handles]
-    if handles and isinstance(axes.figure, Figure):
-        # Above the map: a legend within would lie on cells.
-        axes.figure.legend(
-            handles=handles,
-            loc="outside upper center",
-            ncols=2 if len(handles) == 4 else 3,
-            frameon=False,
-            handlelength=2.2,
-        )
-    axis_labels(axes, spec)
-    notes = list(points.notes)
-    if columns.mixes_settings(points.rows, cell):
-        notes.append("some cells average different settings: split them with where")
-    elif len(points.rows) > len(filled):
-        notes.append(f"cells: {'geometric mean' if spec.logz else 'mean'} over seeds")
-    return notes
+class Heatmap(FigureKind):
+    """Means of z over a grid of x and y, and the edge of an event above them."""
+
+    keys = ("x", "y", "z", "lines", "threshold", "logx", "logy", "logz", "zlabel")
+    needs = ("x", "y", "z")
+    subject = "z"
+    guides = True
+
+    def paint(
+        self, axes: Axes, columns: Columns, spec: FigureSpec, arrays: ArraySource | None
+    ) -> list[str]:
+        """Mean of z over the rows of each cell, missing cells hatched, lines above; notes."""
+        from matplotlib.patches import Patch, Rectangle
+
+        points = read_points(columns, spec)
+        assert points.z is not None
+        logx, logy = log_x(spec), log_y(spec)
+        on_axes = ((points.planned_x > 0) | (not logx)) & ((points.planned_y > 0) | (not logy))
+        xs, x_at = distinct(np.concatenate([points.x, points.planned_x[on_axes]]))
+        ys, y_at = distinct(np.concatenate([points.y, points.planned_y[on_axes]]))
+        n_cells = len(xs) * len(ys)
+        planned_cell = y_at * len(xs) + x_at
+        n_distinct = len(np.unique(planned_cell))
+        if n_cells > MOST_CELLS * n_distinct:
+            raise InvalidValueError(
+                f"Figure {spec.name}: {spec.x} and {spec.y} form no grid, expected at most "
+                f"{MOST_CELLS} cells a point, got {n_distinct} points on {len(xs)} × {len(ys)} "
+                "cells. Choose axes of the sweep, or kind: scatter."
+            )
+        cell = planned_cell[: len(points.rows)]
+        filled, inverse = np.unique(cell, return_inverse=True)
+        grid = np.full(n_cells, np.nan)
+        grid[filled] = centres(points.z, inverse, geometric=bool(spec.logz))
+        handles: list[Any] = []
+        if len(filled) < n_cells:
+            axes.add_patch(Rectangle((0, 0), 1, 1, transform=axes.transAxes, zorder=0, **MISSING))
+            handles.append(Patch(label="no result", **MISSING))
+        _mesh(axes, spec, edges(xs, logx), edges(ys, logy), grid.reshape(len(ys), -1))
+        handles = [*_lines(axes, spec), *_threshold(axes, columns, spec), *handles]
+        if handles:
+            # Above the map: a legend within would lie on cells.
+            whole_figure(axes).legend(
+                handles=handles,
+                loc="outside upper center",
+                ncols=2 if len(handles) == 4 else 3,
+                frameon=False,
+                handlelength=2.2,
+            )
+        axis_labels(axes, spec)
+        notes = list(points.notes)
+        if columns.mixes_settings(points.rows, cell):
+            notes.append("some cells average different settings: split them with where")
+        elif len(points.rows) > len(filled):
+            notes.append(f"cells: {'geometric mean' if spec.logz else 'mean'} over seeds")
+        return notes
 
 
 def edges(centres: Array, log: bool) -> Array:
@@ -88,6 +110,8 @@ def edges(centres: Array, log: bool) -> Array:
 
 
 def _mesh(axes: Axes, spec: FigureSpec, x: Array, y: Array, grid: Array) -> None:
+    from matplotlib.colors import LogNorm
+
     scales(axes, logx=log_x(spec), logy=log_y(spec), grid=False)
     for side in ("top", "right"):
         axes.spines[side].set_visible(True)
@@ -104,10 +128,8 @@ def _mesh(axes: Axes, spec: FigureSpec, x: Array, y: Array, grid: Array) -> None
     )
     axes.set_xlim(x[0], x[-1])
     axes.set_ylim(y[0], y[-1])
-    figure = axes.figure
-    assert isinstance(figure, Figure)
     assert spec.z is not None
-    bar = figure.colorbar(mesh, ax=axes, pad=0.02, aspect=25)
+    bar = whole_figure(axes).colorbar(mesh, ax=axes, pad=0.02, aspect=25)
     bar.set_label(spec.zlabel or labels.pretty(spec.z))
     bar.outline.set_visible(False)
 
@@ -154,6 +176,8 @@ def _threshold(axes: Axes, columns: Columns, spec: FigureSpec) -> list[Any]:
 
 def _lines(axes: Axes, spec: FigureSpec) -> list[Any]:
     """Reference lines y(x), cut at the map's frame; readable on dark and light alike."""
+    from matplotlib import patheffects
+
     left, right = axes.get_xlim()
     space = np.geomspace if log_x(spec) else np.linspace
     x = space(left, right, 400)

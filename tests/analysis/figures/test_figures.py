@@ -10,9 +10,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from lawsweep.analysis.figures import heatmaps
+from lawsweep.analysis.figures import heatmap
 from lawsweep.analysis.figures.draw import draw, plain_log_ticks
-from lawsweep.analysis.figures.kinds import KINDS, parse_figures
+from lawsweep.analysis.figures.kinds import find_kind, parse_figures
 from lawsweep.analysis.frames import Columns
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
 
@@ -49,7 +49,7 @@ def painted(frame, **entry):
     """The axes after painting, and the notes for the footer."""
     spec = spec_of(frame, **entry)
     axes = Figure().add_subplot()
-    return axes, KINDS[spec.kind].paint(axes, Columns(frame), spec, None)
+    return axes, find_kind(spec.kind).paint(axes, Columns(frame), spec, None)
 
 
 def legend_of(axes):
@@ -120,12 +120,16 @@ def test_a_fit_and_its_figure_take_the_same_mean():
     frame["edge"] = frame.width * np.exp(3.0 * (frame.seed == 0))
     for more in ({}, {"logy": False}):
         axes, _ = painted(frame, **CURVE, fit=True, **more)
-        marks, law = axes.lines[0], next(v for v in axes.lines if len(v.get_xdata()) == 2)
+        marks = axes.lines[0]
+        law = next(v for v in axes.lines if v.get_linestyle() == "-")  # by the power law alone
         # The law is exact for geometric means: e^(3/4) width.
         np.testing.assert_allclose(
             marks.get_ydata(), np.exp(0.75) * np.array([10, 20, 50, 100]), rtol=1e-12
         )
-        np.testing.assert_allclose(law.get_ydata(), marks.get_ydata()[[0, -1]], rtol=1e-12)
+        np.testing.assert_allclose(law.get_ydata()[[0, -1]], marks.get_ydata()[[0, -1]], rtol=1e-12)
+        np.testing.assert_allclose(
+            law.get_ydata() / np.sqrt(law.get_xdata()), np.exp(0.75), rtol=1e-12
+        )
 
 
 def test_rows_that_cannot_be_drawn_are_left_out_and_counted():
@@ -240,12 +244,12 @@ def test_a_legend_beside_the_axes_widens_the_figure():
 
 
 def test_heatmap_edges_lie_half_way_and_outer_cells_are_symmetric():
-    np.testing.assert_allclose(heatmaps.edges(np.array([1.0, 2.0, 6.0]), False), [0.5, 1.5, 4, 8])
+    np.testing.assert_allclose(heatmap.edges(np.array([1.0, 2.0, 6.0]), False), [0.5, 1.5, 4, 8])
     np.testing.assert_allclose(
-        heatmaps.edges(np.array([1.0, 4.0, 64.0]), True), [0.5, 2, 16, 256], rtol=1e-14
+        heatmap.edges(np.array([1.0, 4.0, 64.0]), True), [0.5, 2, 16, 256], rtol=1e-14
     )
-    np.testing.assert_allclose(heatmaps.edges(np.array([10.0]), False), [9, 11])
-    np.testing.assert_allclose(heatmaps.edges(np.array([0.0]), False), [-0.5, 0.5])
+    np.testing.assert_allclose(heatmap.edges(np.array([10.0]), False), [9, 11])
+    np.testing.assert_allclose(heatmap.edges(np.array([0.0]), False), [-0.5, 0.5])
 
 
 def test_a_heatmap_shows_means_and_leaves_missing_cells_open():

@@ -1,0 +1,144 @@
+"""A kind of figure is one class: the keys its entry takes, what it checks, how it is drawn.
+
+A new one is a subclass of ``FigureKind`` and its line in ``kinds.KINDS``; in another package an
+entry point of the group ``lawsweep.figures`` that names the class.
+
+Checking an entry needs the names of the columns only, and neither pandas nor matplotlib: what
+draws is imported when a figure is drawn.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+from lawsweep.analysis.entries import Entry, entries
+from lawsweep.analysis.figures.specs import GUIDE_VARIABLE, FigureSpec, LineSpec
+from lawsweep.analysis.laws.fit_specs import FitSpec, read_fit
+from lawsweep.core.errors import InvalidValueError, unknown_name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from lawsweep.analysis.figures.arrays_of import ArraySource
+    from lawsweep.analysis.frames import Columns
+
+BANDS = ("sd", "sem", "minmax", "none")
+COMMON = ("where", "title", "xlabel", "ylabel")  # what every kind takes, beside name and kind
+
+
+class Known(NamedTuple):
+    """The names an entry may use.
+
+    ``arrays``: of the experiment's arrays; None: not known here, so not checked.  ``cells``: of
+    the columns of the thresholds that a search finds; none of an ordinary sweep.
+    """
+
+    columns: Sequence[str]
+    arrays: Sequence[str] | None = None
+    cells: Sequence[str] = ()
+
+
+class FigureKind(ABC):
+    """One kind of figure."""
+
+    keys: ClassVar[tuple[str, ...]]  # beside COMMON
+    needs: ClassVar[tuple[str, ...]] = ()
+    own: ClassVar[tuple[str, ...]] = ()  # keys that it alone has
+    subject: ClassVar[str] = "y"  # the key that the figure's name speaks of
+    otherwise: ClassVar[dict[str, str]] = {}  # what stands for a key that is left out
+    of_cells: ClassVar[bool] = False  # drawn from a search's thresholds in place of rows
+    guides: ClassVar[bool] = False  # whether its lines are functions of x, not of the columns
+
+    def check(self, entry: Entry, known: Known) -> None:  # noqa: B027  (most have none)
+        """Refuse what is wrong beyond keys and the names of columns."""
+
+    def read_own(self, entry: Entry, known: Known) -> Mapping[str, Any]:
+        """The checked values of its own keys, plain ones."""
+        return {key: entry.values[key] for key in self.own if key in entry.values}
+
+    @abstractmethod
+    def paint(
+        self, axes: Axes, columns: Columns, spec: FigureSpec, arrays: ArraySource | None
+    ) -> list[str]:
+        """Draw on ``axes`` and label them; notes for the footer."""
+
+    def read(self, entry: Entry, name: str, known: Known) -> FigureSpec:
+        """The figure that an entry of this kind, called ``name``, asks for."""
+        taken = (*self.keys, *COMMON)
+        for key in entry.values:
+            if key not in ("name", "kind", *taken, *self.own):
+                entry.refuse(key, f"kind {name}")
+        entry.require(*self.needs)
+        self.check(entry, known)
+        left_out = {k: v for k, v in self.otherwise.items() if entry.values.get(k) is None}
+        entry = replace(entry, values={**entry.values, **left_out})
+        names = known.cells if self.of_cells else known.columns
+        over = {"lines": (GUIDE_VARIABLE,)} if self.guides else {}
+        values = {key: _value(entry, key, over.get(key, names)) for key in taken}
+        stem = entry.stem(name, str(values.get(self.subject) or name))
+        return FigureSpec(name=stem, kind=name, own=self.read_own(entry, known), **values)
+
+    def expressions(self, spec: FigureSpec) -> Iterator[tuple[str, str]]:
+        """The expressions over the columns that a figure reads, each with its key."""
+        yield from ((key, text) for key in ("x", "y", "z") if (text := getattr(spec, key)))
+        if not self.guides:
+            yield from ((f"lines[{j}].y", line.y) for j, line in enumerate(spec.lines))
+
+
+def check_array(entry: Entry, known: Known) -> None:
+    """Refuse an array that the experiment has not."""
+    name = entry.text("array")
+    if name is not None and known.arrays is not None and name not in known.arrays:
+        raise unknown_name("array", name, known.arrays, entry.place)
+
+
+def _value(entry: Entry, key: str, names: Sequence[str]) -> Any:
+    """The checked value of a key; ``names`` are those its expressions may use."""
+    match key:
+        case "x" | "y" | "z":
+            return entry.expression(key, names)
+        case "where" | "threshold":
+            return entry.condition(key, names)
+        case "by":
+            return entry.columns(key, names)
+        case "lines":
+            return _lines(entry, names)
+        case "band":
+            return entry.choice(key, BANDS, "sd")
+        case "fit":
+            return _law(entry, names)
+        case "logx" | "logy" | "logz":
+            return entry.flag(key)
+    return entry.text(key)
+
+
+def _lines(entry: Entry, names: Sequence[str]) -> tuple[LineSpec, ...]:
+    found = []
+    place = f"{entry.place}.lines"
+    for line in entries(entry.values.get("lines"), place, ("y", "label"), entry.kinds):
+        line.check_keys(("y", "label"))
+        line.require("y")
+        found.append(LineSpec(y=line.expression("y", names), label=line.text("label")))
+    return tuple(found)
+
+
+def _law(entry: Entry, names: Sequence[str]) -> FitSpec | None:
+    """What ``fit`` asks for: a law by its name, or with its keys, or a power law (true)."""
+    value = entry.values.get("fit")
+    if value in (None, False):
+        return None
+    given = value if isinstance(value, Mapping) else {"law": "power" if value is True else value}
+    about = {k: entry.values[k] for k in ("x", "y", "by", "where") if k in entry.values}
+    for key in given:
+        if key in about or key == "name":
+            raise InvalidValueError(f"{entry.place}.fit takes no {key}: it is the figure's.")
+    law = Entry(f"{entry.place}.fit", {**about, **given}, entry.kinds)
+    spec = read_fit(law, names)
+    if {key for key, _ in spec.expressions()} != {"x", "y"}:
+        raise InvalidValueError(
+            f"{law.place} must be a law of x alone, got {spec.law!r}. Put that one under fits."
+        )
+    return spec

@@ -1,0 +1,144 @@
+"""A law is one class: the keys its entry takes, how it is fitted, what it says and predicts.
+
+A new one is a subclass of ``Law`` and its line in ``fit_specs.LAWS``; in another package an entry
+point of the group ``lawsweep.laws`` that names the class.  Nothing else asks which law it is.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from lawsweep.analysis.entries import Entry
+from lawsweep.analysis.laws.local_slopes import LocalSlope
+from lawsweep.analysis.laws.regress import Curvature
+
+if TYPE_CHECKING:
+    from lawsweep.analysis.frames import Array, Columns
+    from lawsweep.analysis.laws.fit_specs import FitSpec
+    from lawsweep.analysis.laws.results import FitResult, Parameter
+
+SOME = ("x", "terms", "local")  # keys that some laws take; all take the others of FitSpec
+
+
+@dataclass(frozen=True)
+class Points:
+    """What a law is fitted to: distinct design points, each with the mean of its replicates.
+
+    ``inputs`` has the values of each expression that the law is a function of, (n_points,), by its
+    text.  ``y`` (n_points,) are means of ``replicates`` (n_rows,), which are log y where the law
+    is one of logarithms; ``point_of`` (n_rows,) is the point of each row and ``seeds`` its seed,
+    None where rows have none.
+    """
+
+    inputs: Mapping[str, Array]
+    y: Array
+    replicates: Array
+    point_of: Array
+    seeds: Array | None
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a law made of its points; without ``parameters``, and with a ``reason``, nothing.
+
+    The fields are those of FitResult.  ``evidence`` is what a law of another kind has to show:
+    plain values, which scripts are given as they are.
+    """
+
+    parameters: tuple[Parameter, ...] = ()
+    reason: str | None = None
+    rms: float | None = None
+    r2: float | None = None
+    condition: float | None = None
+    curvature: Curvature | None = None
+    n_seeds: int | None = None
+    local: tuple[LocalSlope, ...] = ()
+    warnings: tuple[str, ...] = ()
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Law(ABC):
+    """A model of a metric over the design."""
+
+    takes: ClassVar[tuple[str, ...]] = ("x",)  # of SOME
+    needs: ClassVar[tuple[str, ...]] = ("x",)  # beside y
+    own: ClassVar[tuple[str, ...]] = ()  # keys that it alone has
+    log_x: ClassVar[bool] = False  # it takes log x: rows with x ≤ 0 are left out
+    log_y: ClassVar[bool] = False  # it is about the means of log y: rows with y ≤ 0 are left out
+    straight: ClassVar[bool] = False  # a straight line where the axes have the logarithms it takes
+
+    def read(self, entry: Entry, name: str, columns: Sequence[str]) -> FitSpec:
+        """The fit that an entry of this law, called ``name``, asks for."""
+        from lawsweep.analysis.laws.fit_specs import FitSpec
+
+        entry.require("y", *self.needs)
+        for key in SOME:
+            if key not in self.takes:
+                entry.refuse(key, f"law {name}")
+        y = entry.expression("y", columns)
+        has = {key for key in self.takes if entry.values.get(key) is not None}
+        return FitSpec(
+            name=entry.stem(name, y),
+            law=name,
+            y=y,
+            x=entry.expression("x", columns) if "x" in has else None,
+            by=entry.columns("by", columns),
+            terms=entry.expressions("terms", columns) if "terms" in has else (),
+            where=entry.condition("where", columns),
+            level=entry.share("level", 0.95),
+            local=entry.flag("local") or False,
+            own=self.read_own(entry, columns),
+        )
+
+    def read_own(self, entry: Entry, columns: Sequence[str]) -> Mapping[str, Any]:
+        """The checked values of its own keys, plain ones."""
+        return {key: entry.values[key] for key in self.own if key in entry.values}
+
+    def inputs(self, spec: FitSpec) -> Iterator[tuple[str, str]]:
+        """The expressions that it is a function of, each with its key."""
+        if spec.x is not None:
+            yield "x", spec.x
+        yield from ((f"terms[{j}]", term) for j, term in enumerate(spec.terms))
+
+    @abstractmethod
+    def solve(self, spec: FitSpec, points: Points) -> Found:
+        """Fit it; a ``reason`` where these points do not determine it."""
+
+    @abstractmethod
+    def formula(self, found: FitResult) -> str:
+        """The law with its intervals, on a line."""
+
+    @abstractmethod
+    def predict(self, found: FitResult, inputs: Mapping[str, Array]) -> Array:
+        """y where the inputs have these values, by the text of each: (n,)."""
+
+    def short(self, found: FitResult) -> str:
+        """What a legend says of it: the last parameter."""
+        last = found.parameters[-1]
+        return f"{last.name} {last.interval()}"
+
+    def said(self, found: FitResult) -> Sequence[str]:
+        """What its line says beyond counts and warnings: its evidence."""
+        return ()
+
+    def fit_cells(self, columns: Columns, spec: FitSpec) -> list[FitResult]:
+        """A fit of the table of thresholds that a search found, one result a group."""
+        from lawsweep.analysis.laws.fits import fit_columns
+
+        return fit_columns(columns, spec)
+
+    def unusable(self, inputs: Sequence[Array], y: Array) -> Iterator[tuple[Array, str]]:
+        """Where a row cannot count besides numbers that are not finite, and why."""
+        if self.log_y:
+            yield np.asarray(y <= 0), "with y ≤ 0"
+        if self.log_x:
+            for x in inputs:
+                yield np.asarray(x <= 0), "with x ≤ 0"

@@ -1,0 +1,100 @@
+"""Laws that are linear in their coefficients: what they share, and the straight lines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from lawsweep.analysis.frames import Array, means
+from lawsweep.analysis.laws.law import Found, Law, Points
+from lawsweep.analysis.laws.local_slopes import LocalSlope, local_slopes
+from lawsweep.analysis.laws.regress import ROUNDING_ULPS, Regression, curvature, least_squares
+from lawsweep.analysis.laws.results import Parameter
+from lawsweep.analysis.laws.seed_spread import seed_spread
+
+if TYPE_CHECKING:
+    from lawsweep.analysis.laws.fit_specs import FitSpec
+    from lawsweep.analysis.laws.results import FitResult
+
+
+class Straight(Law):
+    """A straight line in x (or log x) and y (or log y): intercept and slope, and how it bends."""
+
+    takes = ("x", "local")
+    straight = True
+    names: ClassVar[tuple[str, str]]  # of intercept and slope; C is the exponential of one
+
+    def solve(self, spec: FitSpec, points: Points) -> Found:
+        """Least squares over the points, the test for curvature, and the local slopes."""
+        assert spec.x is not None
+        x = points.inputs[spec.x]
+        v = np.log(x) if self.log_x else x
+        found, line = solve_coefficients(
+            np.stack([np.ones_like(v), v], axis=1), self.names, points, spec.level
+        )
+        local: tuple[LocalSlope, ...] = ()
+        if spec.local and len(x) > 1:
+            local = local_slopes(x, v, points.replicates, points.point_of, spec.level)
+        bend = curvature(v, points.y, line) if found.parameters and line else None
+        return replace(found, curvature=bend, local=local)
+
+    def predict(self, found: FitResult, inputs: Mapping[str, Array]) -> Array:
+        """The line, back in units of y."""
+        assert found.spec.x is not None
+        x = np.asarray(inputs[found.spec.x], dtype=np.float64)
+        intercept, slope = (found[name].estimate for name in self.names)
+        if not self.log_y:
+            return np.asarray(intercept + slope * (np.log(x) if self.log_x else x))
+        return np.asarray(intercept * (x**slope if self.log_x else np.exp(slope * x)))
+
+
+def solve_coefficients(
+    design: Array, names: Sequence[str], points: Points, level: float
+) -> tuple[Found, Regression | None]:
+    """Coefficients of ``design`` (n_points, p) with intervals; the regression, where there is one.
+
+    A parameter ``C`` is the exponential of its coefficient, and so are its bounds.
+    """
+    need = len(names) + 1  # one more than parameters: without a residual there is no interval
+    if len(points) < need:
+        reason = f"{len(points)} distinct points, {need} needed for an interval"
+        return Found(reason=reason), None
+    solution = least_squares(design, points.y, level)
+    if solution.rank < len(names):
+        reason = (
+            f"the terms depend on each other at these points (rank {solution.rank} of "
+            f"{len(names)}); drop a term or spread the points"
+        )
+        return Found(reason=reason, condition=solution.condition), solution
+    spread = seed_spread(design, points.replicates, points.point_of, points.seeds, level)
+    scatter = solution.high - solution.coefficients
+    half, n_seeds = scatter, None
+    if spread is not None and spread.half is not None:
+        half = np.maximum(scatter, spread.half)
+        # Of data that the law fits to rounding, and every seed alike, both are rounding.
+        n_seeds = spread.n_seeds if np.any(spread.half > scatter) and not _alike(points) else None
+    rows = np.stack([solution.coefficients, solution.coefficients - half,
+                     solution.coefficients + half], axis=1)  # fmt: skip
+    parameters = tuple(
+        Parameter(name, *(float(np.exp(v) if name == "C" else v) for v in row))
+        for name, row in zip(names, rows, strict=True)
+    )
+    found = Found(
+        parameters=parameters,
+        rms=solution.rms,
+        r2=solution.r2,
+        condition=solution.condition,
+        n_seeds=n_seeds,
+        warnings=() if spread is None or not spread.unknown else (spread.unknown,),
+    )
+    return found, solution
+
+
+def _alike(points: Points) -> bool:
+    """Whether the replicates of each point are one number, up to rounding."""
+    rows = points.replicates
+    apart = np.abs(rows - means(rows, points.point_of)[points.point_of])
+    return bool(np.all(apart <= ROUNDING_ULPS * np.finfo(float).eps * np.max(np.abs(rows))))

@@ -1,0 +1,39 @@
+"""y = Σ c_k terms_k."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lawsweep.analysis.frames import Array
+from lawsweep.analysis.laws.law import Found, Law, Points
+from lawsweep.analysis.laws.straight import solve_coefficients
+
+if TYPE_CHECKING:
+    from lawsweep.analysis.laws.fit_specs import FitSpec
+    from lawsweep.analysis.laws.results import FitResult
+
+
+class Terms(Law):
+    """y = Σ c_k terms_k, without an intercept unless a term is ``1``."""
+
+    takes = needs = ("terms",)
+
+    def solve(self, spec: FitSpec, points: Points) -> Found:
+        """Least squares over the points."""
+        design = np.stack([points.inputs[t] for t in spec.terms], axis=1)
+        return solve_coefficients(design, spec.terms, points, spec.level)[0]
+
+    def formula(self, found: FitResult) -> str:
+        """``y = 0.3 [0.2, 0.4] * 1/n + 2.0 [1.9, 2.1]``."""
+        terms = (
+            p.interval() if p.name == "1" else f"{p.interval()} * {p.name}"
+            for p in found.parameters
+        )
+        return f"{found.spec.y} = {' + '.join(terms)}"
+
+    def predict(self, found: FitResult, inputs: Mapping[str, Array]) -> Array:
+        """The sum."""
+        return np.asarray(sum(found[t].estimate * inputs[t] for t in found.spec.terms))
