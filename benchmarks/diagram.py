@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 from environment import environment, save, show
 
-from lawsweep import api, load_sweep
+import lawsweep
+from lawsweep import load_sweep
 from lawsweep.grid.sweep import Sweep
-from lawsweep.study.planning import PlanView, view_plan
+from lawsweep.study.planning import PlanView
 
 DIAGRAM = ("memorization_phase", "preset=paper", "figures=[]")
 
@@ -46,11 +47,11 @@ def sample(view: PlanView, one_in: int, draws: int, folder: str) -> Sweep:
 def main(one_in: int, draws: int, folder: str) -> None:
     where = environment()
     with tempfile.TemporaryDirectory() as empty:
-        whole = view_plan(load_sweep(*DIAGRAM, f"results_dir={empty}"))
-        guessed = view_plan(sample(whole, one_in, draws, empty))
+        whole = lawsweep.open(DIAGRAM[0], *DIAGRAM[1:], f"results_dir={empty}").preview()
+        guessed = lawsweep.open(sample(whole, one_in, draws, empty)).preview()
     sweep = sample(whole, one_in, draws, folder)
-    report = api.run(sweep)
-    rows = api.load(sweep)
+    report = lawsweep.run(sweep)
+    rows = lawsweep.load(sweep)
     if set(rows["status"]) != {"ok"}:
         raise RuntimeError(f"expected rows that are ok, got {rows['status'].value_counts()}")
     cells = rows.groupby(["n_samples", "input_dim"], sort=False)["wall_s"].sum()

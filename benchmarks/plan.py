@@ -75,10 +75,10 @@ def planning(n_points: int) -> dict[str, Any]:
 def diff(n_rows: int, n_parts: int) -> dict[str, Any]:
     """Write a table of all but ten rows of a plan, then find the ten."""
     from lawsweep.sampling.grid import to_do
-    from lawsweep.study import study
+    from lawsweep.study.study import Study
 
     with tempfile.TemporaryDirectory() as folder:
-        opened = study(sweep(n_rows, folder))
+        opened = Study(sweep(n_rows, folder))
         plan, table = opened.plan, opened.table
         present = len(plan) - 10
         size = -(-present // n_parts)

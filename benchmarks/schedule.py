@@ -32,7 +32,8 @@ from typing import Any
 import numpy as np
 from environment import environment, save
 
-from lawsweep import Cost, Sweep, api, experiment, stream
+import lawsweep
+from lawsweep import Cost, Sweep, experiment, stream
 from lawsweep.launch.costs.simulate import simulate
 
 
@@ -72,8 +73,8 @@ def main() -> None:
             seeds=4,
             results_dir=folder,
         )
-        report = api.run(sweep, watcher=seen.append)
-        view = api.view_plan(sweep)
+        report = lawsweep.run(sweep, watcher=seen.append)
+        view = lawsweep.open(sweep).preview()
         truth = np.array(
             [duration_s(view.plan.params_of(i)["size"], view.plan.seed_of(i)) for i in range(200)]
         )
@@ -129,10 +130,10 @@ def ntk_sweep(way: str, axes: dict[str, Any], n_seeds: int, folder: str) -> Swee
 def one_way(way: str, n_seeds: int, folder: str) -> None:
     """In a process of its own: the sweep, and what its rows say."""
     if way == "solo":  # libraries are loaded outside of what is timed; on Ray within
-        api.run(ntk_sweep(way, WARM_UP, 1, f"{folder}/warm"))
+        lawsweep.run(ntk_sweep(way, WARM_UP, 1, f"{folder}/warm"))
     sweep = ntk_sweep(way, GRID, n_seeds, folder)
-    report = api.run(sweep)
-    rows = api.load(sweep)
+    report = lawsweep.run(sweep)
+    rows = lawsweep.load(sweep)
     if set(rows["status"]) != {"ok"} or set(rows["n_threads"]) != {1}:
         raise RuntimeError(f"expected rows that are ok, of one thread, got {report}")
     seconds = rows["wall_s"].astype(float)

@@ -1,6 +1,6 @@
 """A million runs on a simulated cluster of 100 nodes that loses one every minute.
 
-The scheduler is the one of ``lawsweep run`` (runner.run_plan.Launch); the clock and the workers are
+The scheduler is the one of ``lawsweep run`` (runner.run_plan.Loop); the clock and the workers are
 simulated.  Seconds of a run: its stated flops to the power 0.9, a lognormal factor (sd 0.4 in the
 logarithm), and in one run of a hundred a factor of up to 20 that nothing announces.
 
@@ -24,7 +24,7 @@ from lawsweep import Cost, experiment
 from lawsweep.grid.plan import make_plan
 from lawsweep.grid.sweep import OnFailure
 from lawsweep.launch.costs.simulated import Cluster, SimulatedExecutor
-from lawsweep.launch.loop import Launch
+from lawsweep.launch.loop import Loop
 
 SLOTS_PER_NODE = 8
 MEAN_S = 5.0
@@ -84,7 +84,7 @@ def simulate(n_runs: int, n_nodes: int) -> dict[str, Any]:
     cluster = Cluster(n_nodes=n_nodes, slots_per_node=SLOTS_PER_NODE, loss_every_s=60.0)
     table, executor = CountingTable(plan.run_ids), SimulatedExecutor(cluster, seconds)
     before, start = mib(), time.process_time()
-    launch = Launch(
+    launch = Loop(
         plan, table, executor, launch_id="L", on_failure=OnFailure(), clock=executor.clock
     )
     report = launch.run()

@@ -29,7 +29,7 @@ def loaded_by(statement):
         ("import lawsweep.store.table.parquet", ("pyarrow", "pandas")),
         ("import lawsweep.executors.make", ()),
         (
-            "import lawsweep as x, lawsweep.api; x.api.view_plan(x.load_sweep('ntk_width'))",
+            "import lawsweep; lawsweep.open('ntk_width').preview()",
             ("hydra", "omegaconf", "pyarrow", "pandas"),
         ),
     ],

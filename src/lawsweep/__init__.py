@@ -23,17 +23,19 @@ if TYPE_CHECKING:
     from lawsweep.remote.end import cancel as cancel
     from lawsweep.remote.states import jobs as jobs
     from lawsweep.remote.submitting import submit as submit
-    from lawsweep.study.arrays import load_arrays as load_arrays
-    from lawsweep.study.progress import status as status
-    from lawsweep.study.reading import export as export
-    from lawsweep.study.reading import fit as fit
-    from lawsweep.study.reading import load as load
-    from lawsweep.study.reading import plot as plot
-    from lawsweep.study.reading import report as report
     from lawsweep.study.reading import show as show
-    from lawsweep.study.running import run as run
-    from lawsweep.study.searching import thresholds as thresholds
-    from lawsweep.study.study import plan as plan
+    from lawsweep.study.study import Study as Study
+    from lawsweep.study.verbs import export as export
+    from lawsweep.study.verbs import fit as fit
+    from lawsweep.study.verbs import load as load
+    from lawsweep.study.verbs import load_arrays as load_arrays
+    from lawsweep.study.verbs import open as open
+    from lawsweep.study.verbs import plan as plan
+    from lawsweep.study.verbs import plot as plot
+    from lawsweep.study.verbs import report as report
+    from lawsweep.study.verbs import run as run
+    from lawsweep.study.verbs import status as status
+    from lawsweep.study.verbs import thresholds as thresholds
     from lawsweep.tools.archive import archive as archive
     from lawsweep.tools.audit import audit as audit
     from lawsweep.tools.comparing import compare as compare
@@ -46,32 +48,19 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 
-_API = (
-    "archive",
-    "audit",
-    "cancel",
-    "compact",
-    "compare",
+_VERBS = (
     "export",
     "fit",
-    "gc",
-    "import_rows",
-    "jobs",
     "load",
     "load_arrays",
     "plan",
     "plot",
-    "replay",
     "report",
     "run",
-    "show",
-    "sql",
     "status",
-    "submit",
     "thresholds",
-    "verify",
 )
-_HOME = dict.fromkeys(_API, "lawsweep.api") | {
+_HOME = dict.fromkeys(_VERBS, "lawsweep.study.verbs") | {
     "Array": "lawsweep.core.schema",
     "Carry": "lawsweep.core.carry",
     "Cost": "lawsweep.core.cost",
@@ -79,12 +68,30 @@ _HOME = dict.fromkeys(_API, "lawsweep.api") | {
     "Field": "lawsweep.core.schema",
     "Infeasible": "lawsweep.core.errors",
     "LawsweepError": "lawsweep.core.errors",
+    "Study": "lawsweep.study.study",
     "Sweep": "lawsweep.grid.sweep",
+    "archive": "lawsweep.tools.archive",
+    "audit": "lawsweep.tools.audit",
+    "cancel": "lawsweep.remote.end",
+    "compact": "lawsweep.tools.keeping",
+    "compare": "lawsweep.tools.comparing",
     "experiment": "lawsweep.core.experiment",
+    "gc": "lawsweep.tools.keeping",
+    "import_rows": "lawsweep.tools.importing",
+    "jobs": "lawsweep.remote.states",
     "load_sweep": "lawsweep.config.compose",
+    "replay": "lawsweep.tools.replay",
+    "show": "lawsweep.study.reading",
+    "sql": "lawsweep.tools.sql",
     "stream": "lawsweep.core.randomness.streams",
+    "submit": "lawsweep.remote.submitting",
+    "verify": "lawsweep.tools.keeping",
 }
 __all__ = ["__version__", *_HOME]  # noqa: PLE0604  (the keys are strings)
+
+
+# Not one of ``import *``: there it would take the place of Python's own.
+_HOME["open"] = "lawsweep.study.verbs"
 
 
 def __getattr__(name: str) -> Any:

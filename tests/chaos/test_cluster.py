@@ -13,7 +13,7 @@ from lawsweep.core.errors import ExecutorError
 from lawsweep.executors.make import make_executor
 from lawsweep.grid.plan import make_plan
 from lawsweep.grid.sweep import OnFailure
-from lawsweep.launch.loop import Launch
+from lawsweep.launch.loop import Loop
 from lawsweep.store.table.parquet import ParquetTable
 
 pytestmark = pytest.mark.slow
@@ -57,7 +57,7 @@ def test_a_lost_node_costs_no_run(cluster, tmp_path):
                 cluster.remove_node(lost, allow_graceful=False)
                 removed.append(cluster.add_node(num_cpus=1))
 
-        report = Launch(
+        report = Loop(
             plan, table, made, launch_id="L", on_failure=OnFailure(max_attempts=2), watcher=watch
         ).run()
     assert removed

@@ -10,7 +10,7 @@ from engine_toys import hungry
 from lawsweep.executors.make import make_executor
 from lawsweep.grid.plan import make_plan
 from lawsweep.grid.sweep import OnFailure
-from lawsweep.launch.loop import Launch
+from lawsweep.launch.loop import Loop
 from lawsweep.store.table.parquet import ParquetTable
 
 pytestmark = pytest.mark.slow
@@ -22,7 +22,7 @@ def launch(folder, plan):
     with contextlib.closing(make_executor({"kind": "ray_local", "n_cpus": 2})) as executor:
         executor.start(plan.experiment)
         policy = OnFailure(stop_after=0)
-        report = Launch(plan, table, executor, launch_id="L", on_failure=policy).run()
+        report = Loop(plan, table, executor, launch_id="L", on_failure=policy).run()
     return report, table
 
 

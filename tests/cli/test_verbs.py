@@ -339,12 +339,12 @@ def test_a_table_of_another_version(lawsweep, toy_sweep, folder):
 
 
 def test_an_internal_error_is_no_stack_either(lawsweep, toy_sweep, monkeypatch):
-    from lawsweep import api
+    from lawsweep.study.study import Study
 
     def broken(*_, **__):
         raise AssertionError("unthinkable")
 
-    monkeypatch.setattr(api, "view_plan", broken)
+    monkeypatch.setattr(Study, "preview", broken)
     code, _, err = lawsweep("plan", "toys")
     assert code == 1
     assert "a bug: AssertionError: unthinkable" in err

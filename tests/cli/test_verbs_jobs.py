@@ -594,7 +594,7 @@ def test_ctrl_c_detaches_and_the_job_goes_on(lawsweep, study_folder, monkeypatch
 
     talker = Talker(Look("RUNNING"), "one\n", 4)
     monkeypatch.setattr(job_states, "JobServer", lambda address: talker)
-    monkeypatch.setattr("lawsweep.api.follow", interrupted)
+    monkeypatch.setattr("lawsweep.remote.follow.follow", interrupted)
     code, out, err = lawsweep("attach", "mine")
     assert (code, out) == (130, "one\n")
     assert "detached: the job mine-1 goes on" in err

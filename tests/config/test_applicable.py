@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from lawsweep import api
+import lawsweep
 from lawsweep.config import compose
 from lawsweep.config.applicable import applicable
 from lawsweep.config.axes_of import axes_of, names_of
@@ -34,7 +34,7 @@ def shipped():
 @pytest.mark.parametrize("name", shipped())
 def test_every_param_of_every_shipped_sweep_can_be_pinned_and_every_axis_removed(folder, name):
     sweep = load_sweep(name)
-    plan = api.study(sweep).plan
+    plan = lawsweep.open(sweep).plan
     for spec in plan.experiment.params:
         if spec.name not in plan.params and not spec.has_default:
             continue
@@ -43,7 +43,7 @@ def test_every_param_of_every_shipped_sweep_can_be_pinned_and_every_axis_removed
         pinned, _ = overridden(
             sweep, Override(f"params.{spec.name}=...", ("params", spec.name), value)
         )
-        again = api.study(pinned).plan
+        again = lawsweep.open(pinned).plan
         assert set(again.over_points()[spec.name].ravel().tolist()) == {value}
         n_before, n_after = len(sweep.fits + sweep.figures), len(pinned.fits + pinned.figures)
         search_gone = sweep.search is not None and pinned.search is None
@@ -55,9 +55,9 @@ def test_every_param_of_every_shipped_sweep_can_be_pinned_and_every_axis_removed
         removal = Override(f"~axes.{axis}", ("axes", axis), None, is_delete=True)
         if axis in needed:
             with pytest.raises(InvalidValueError, match=f"needs a value for {axis}"):
-                api.study(overridden(sweep, removal)[0])
+                lawsweep.open(overridden(sweep, removal)[0])
         else:
-            api.study(overridden(sweep, removal)[0])
+            lawsweep.open(overridden(sweep, removal)[0])
 
 
 def presets():
@@ -73,10 +73,10 @@ def presets():
 @pytest.mark.parametrize(("name", "preset"), presets())
 def test_every_axis_of_every_preset_can_be_pinned(folder, name, preset):
     sweep = load_sweep(name, f"preset={preset}")
-    plan = api.study(sweep).plan
+    plan = lawsweep.open(sweep).plan
     for given in (*axes_of(sweep.config).names, *sweep.derive):
         value = {**plan.params, **plan.extra}[given][:1].tolist()[0]
-        api.study(overridden(sweep, Override("...", ("params", given), value))[0])
+        lawsweep.open(overridden(sweep, Override("...", ("params", given), value))[0])
 
 
 def test_a_fit_about_an_axis_that_is_gone_is_left_out_for_every_verb(folder, lawsweep):
@@ -136,7 +136,7 @@ def test_what_does_not_apply_any_more_is_left_out(write, overrides, fits, figure
     assert [f["name"] for f in sweep.figures] == figures
     assert said in " ".join(sweep.notes)
     assert bool(sweep.notes) == bool(said)
-    api.study(sweep)
+    lawsweep.open(sweep)
 
 
 def test_a_preset_may_take_an_axis_away(write):
@@ -160,7 +160,7 @@ def test_a_slip_in_the_file_is_refused_under_overrides_too(write, old, new, erro
     write("toyed", TOYS.replace(old, new))
     for overrides in ([], ["params.n=5"], ["params.scale=1"]):
         with pytest.raises(error, match=message):
-            api.study(load_sweep("toyed", *overrides))
+            lawsweep.open(load_sweep("toyed", *overrides))
 
 
 @pytest.mark.parametrize(
@@ -175,11 +175,11 @@ def test_a_slip_in_the_file_is_refused_under_overrides_too(write, old, new, erro
 def test_a_fit_that_no_point_can_give_is_refused_while_planning(write, change, message):
     write("toyed", TOYS.replace("where: scale > 1", change))
     with pytest.raises(InvalidValueError, match=message):
-        api.study(load_sweep("toyed"))
+        lawsweep.open(load_sweep("toyed"))
     for x in ("scale // (ratio - 1)", "n**30", "scale / (0 * scale)"):
         write("toyed", TOYS.replace("x: ratio", f"x: {x}"))
         with pytest.raises(InvalidValueError, match=r"by_ratio\.x"):
-            api.study(load_sweep("toyed"))
+            lawsweep.open(load_sweep("toyed"))
 
 
 def test_one_fit_or_figure_that_cannot_be_computed_costs_the_others_nothing(
@@ -211,8 +211,8 @@ def test_one_fit_or_figure_that_cannot_be_computed_costs_the_others_nothing(
 def test_a_group_that_cannot_be_computed_costs_the_others_nothing(write):
     write("toyed", TOYS.replace("y: y, by: ratio", "y: y * (40 // (draws - 10)), by: ratio"))
     sweep = load_sweep("toyed")
-    api.run(sweep)
-    first, second = [f for f in api.fit(sweep) if f.spec.name == "by_ratio"]
+    lawsweep.run(sweep)
+    first, second = [f for f in lawsweep.fit(sweep) if f.spec.name == "by_ratio"]
     assert "division by zero" in first.reason
     assert second.parameters
 
@@ -232,12 +232,12 @@ def test_a_search_along_an_axis_that_is_gone_is_left_out(write):
     sweep = load_sweep("sought", "params.n=3")
     assert (sweep.search, sweep.fits, len(sweep.figures)) == (None, (), 1)
     assert sweep.notes[0].startswith("the search is left out, and the whole grid is meant: ")
-    assert len(api.study(sweep).plan) == 2
+    assert len(lawsweep.open(sweep).plan) == 2
     assert sweep.config["search"] is None
     for event in ("yy < 2", "y", "n < 2"):
         write("sought", SEARCH.replace("event: y < 2", f"event: {event}"))
         with pytest.raises(LawsweepError):
-            api.study(load_sweep("sought", "params.n=3"))
+            lawsweep.open(load_sweep("sought", "params.n=3"))
 
 
 def test_an_axis_taken_out_of_a_zip_is_told(write):

@@ -259,9 +259,9 @@ def test_the_shipped_sweeps_plan(folder):
     ],
 )
 def test_every_preset_of_the_shipped_sweeps_plans(folder, name, preset):
-    from lawsweep.study.study import study
+    from lawsweep.study.study import Study
 
     chosen = load_sweep(name, *([f"preset={preset}"] if preset else []))
-    assert len(study(chosen).plan) > 10
+    assert len(Study(chosen).plan) > 10
     assert chosen.figures
     assert yaml.safe_dump(dict(chosen.config))

@@ -15,7 +15,7 @@ from messy import THINGS, messy
 from lawsweep.executors.make import make_executor
 from lawsweep.grid.plan import make_plan
 from lawsweep.grid.sweep import OnFailure
-from lawsweep.launch.loop import Launch
+from lawsweep.launch.loop import Loop
 from lawsweep.store.table.parquet import ParquetTable
 from lawsweep.worker import process_state
 from lawsweep.worker.process_state import borrowed
@@ -53,7 +53,7 @@ def test_every_run_finds_what_the_first_found(kind, fuse, tmp_path, as_it_was):
     options = {"kind": kind, "fuse": fuse, "max_fused": 2}
     with contextlib.closing(make_executor(options)) as executor:
         executor.start(messy)
-        launch = Launch(plan, table, executor, launch_id="L", on_failure=OnFailure())
+        launch = Loop(plan, table, executor, launch_id="L", on_failure=OnFailure())
         report = launch.run()
     assert dict(report.statuses) == {"ok": 4 * len(THINGS)}
     assert report.notes == ()
@@ -94,7 +94,7 @@ def test_the_caller_of_serial_has_its_own_random_states_back(tmp_path, as_it_was
     with contextlib.closing(make_executor("serial")) as executor:
         executor.start(messy)
         table = ParquetTable(tmp_path, messy)
-        Launch(plan, table, executor, launch_id="L", on_failure=OnFailure()).run()
+        Loop(plan, table, executor, launch_id="L", on_failure=OnFailure()).run()
     assert draws() == expected
 
 
@@ -105,6 +105,6 @@ def test_what_the_caller_set_is_what_runs_find(tmp_path, as_it_was):
     with contextlib.closing(make_executor("serial")) as executor:
         executor.start(messy)
         table = ParquetTable(tmp_path, messy)
-        Launch(plan, table, executor, launch_id="L", on_failure=OnFailure()).run()
+        Loop(plan, table, executor, launch_id="L", on_failure=OnFailure()).run()
     assert set(table.read(plan.run_ids)["found"].to_pylist()) == {str(1 / 3)}
     assert torch.get_default_dtype() == torch.float64

@@ -22,7 +22,7 @@ from lawsweep.executors.make import make_executor
 from lawsweep.executors.ray.manners import inherited
 from lawsweep.grid.plan import make_plan
 from lawsweep.grid.sweep import OnFailure
-from lawsweep.launch.loop import Launch
+from lawsweep.launch.loop import Loop
 from lawsweep.store.table.parquet import ParquetTable
 
 GIB = 2**30
@@ -88,7 +88,7 @@ def rows_of(folder, cluster, n, pause_s=0.3, **options):
     table = ParquetTable(folder, placed)
     with contextlib.closing(executor(cluster, **options)) as made:
         made.start(placed)
-        report = Launch(plan, table, made, launch_id="L", on_failure=OnFailure()).run()
+        report = Loop(plan, table, made, launch_id="L", on_failure=OnFailure()).run()
         slots = made.n_slots
     assert dict(report.statuses) == {"ok": n}
     return table.read(plan.run_ids).to_pylist(), slots
@@ -115,7 +115,7 @@ def test_workers_that_were_there_before_get_path_and_threads(cluster, tmp_path, 
         table = ParquetTable(tmp_path / f"{by_ray}", at_home)
         with contextlib.closing(executor(cluster, **options)) as made:
             made.start(at_home)
-            report = Launch(plan, table, made, launch_id="L", on_failure=OnFailure()).run()
+            report = Loop(plan, table, made, launch_id="L", on_failure=OnFailure()).run()
             assert made._by_ray == by_ray
         assert dict(report.statuses) == {"ok": 8}
         assert {r["threads"] for r in table.read(plan.run_ids).to_pylist()} == {1}
@@ -204,7 +204,7 @@ def test_points_that_need_memory_are_spread_by_it(cluster, tmp_path):
     table = ParquetTable(tmp_path, priced)
     with contextlib.closing(executor(cluster)) as made:
         made.start(priced)
-        report = Launch(plan, table, made, launch_id="L", on_failure=OnFailure()).run()
+        report = Loop(plan, table, made, launch_id="L", on_failure=OnFailure()).run()
     assert dict(report.statuses) == {"ok": 12}
     rows = table.read(plan.run_ids).to_pylist()
     large = most_at_once([r for r in rows if r["i"] < 8], lambda m: m["node"])
@@ -226,9 +226,7 @@ def test_a_node_that_joins_is_used(cluster, tmp_path, monkeypatch):
             if snapshot.finished >= 8 and not joined:
                 joined.append(cluster.add_node(num_cpus=4, num_gpus=2, memory=2 * GIB))
 
-        report = Launch(
-            plan, table, made, launch_id="L", on_failure=OnFailure(), watcher=watch
-        ).run()
+        report = Loop(plan, table, made, launch_id="L", on_failure=OnFailure(), watcher=watch).run()
         assert made.n_slots == 6
     assert dict(report.statuses) == {"ok": 120}
     rows = table.read(plan.run_ids).to_pylist()

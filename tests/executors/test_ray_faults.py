@@ -16,7 +16,7 @@ from lawsweep.executors.make import make_executor
 from lawsweep.executors.ray.manners import inherited
 from lawsweep.grid.plan import make_plan
 from lawsweep.grid.sweep import OnFailure
-from lawsweep.launch.loop import Launch
+from lawsweep.launch.loop import Loop
 from lawsweep.store.table.parquet import ParquetTable
 
 
@@ -33,7 +33,7 @@ def launch(folder, plan, **policy):
     table = ParquetTable(folder, plan.experiment)
     with contextlib.closing(make_executor({"kind": "ray_local", "n_cpus": 2})) as executor:
         executor.start(plan.experiment)
-        report = Launch(plan, table, executor, launch_id="L", on_failure=OnFailure(**policy)).run()
+        report = Loop(plan, table, executor, launch_id="L", on_failure=OnFailure(**policy)).run()
     return report, table
 
 

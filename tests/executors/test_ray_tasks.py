@@ -12,7 +12,7 @@ from lawsweep.core.outcome import Task
 from lawsweep.executors.make import make_executor
 from lawsweep.grid.plan import make_plan
 from lawsweep.grid.sweep import OnFailure
-from lawsweep.launch.loop import Launch
+from lawsweep.launch.loop import Loop
 from lawsweep.store.table.parquet import ParquetTable
 
 SLOW_IMPORT = """
@@ -52,7 +52,7 @@ def test_an_import_that_a_deadline_cuts_off_spoils_no_other_run(
         made.start(slowly_importing)
         table = ParquetTable(tmp_path / "tables", slowly_importing)
         policy = OnFailure(timeout_s=1.0, max_attempts=1)
-        report = Launch(plan, table, made, launch_id="L", on_failure=policy).run()
+        report = Loop(plan, table, made, launch_id="L", on_failure=policy).run()
     # As often as the module says it is slow, once for each import that is cut off.
     assert dict(report.statuses) == {"ok": 11, "timeout": 1}
 

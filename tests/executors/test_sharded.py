@@ -15,7 +15,7 @@ from lawsweep.executors.ray.options import ShardOptions, read_shards
 from lawsweep.executors.ray.sharded import RayPool, installed
 from lawsweep.grid.plan import make_plan
 from lawsweep.grid.sweep import OnFailure
-from lawsweep.launch.loop import Launch
+from lawsweep.launch.loop import Loop
 from lawsweep.store.table.parquet import ParquetTable
 from lawsweep.worker import shards as seam
 
@@ -166,9 +166,7 @@ def test_a_lost_shard_fails_the_attempt_and_the_next_one_succeeds(n_cpus, tmp_pa
         table = ParquetTable(tmp_path / "table", spread)
         fixed = {"n_shards": n_cpus, "fault": "exit", "marker": str(tmp_path / "died")}
         plan = make_plan(spread, axes={"i": [0]}, params=fixed)
-        report = Launch(
-            plan, table, made, launch_id="L", on_failure=OnFailure(max_attempts=3)
-        ).run()
+        report = Loop(plan, table, made, launch_id="L", on_failure=OnFailure(max_attempts=3)).run()
     assert (tmp_path / "died").exists()
     assert dict(report.statuses) == {"ok": 1}
     assert table.read(plan.run_ids)["attempt"].to_pylist() == [2]

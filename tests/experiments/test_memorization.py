@@ -303,10 +303,10 @@ def test_sweep_file_spans_the_papers_grid():
 )
 def test_each_sweep_plans_and_its_figures_name_what_exists(name, n_runs, tmp_path, monkeypatch):
     compose = pytest.importorskip("lawsweep.config.compose")
-    from lawsweep.study.study import study
+    from lawsweep.study.study import Study
 
     monkeypatch.setenv("LAWSWEEP_RESULTS_DIR", str(tmp_path))
-    opened = study(compose.load_sweep(*name.split()))  # checks figures against the columns
+    opened = Study(compose.load_sweep(*name.split()))  # checks figures against the columns
     assert opened.plan.n_points * len(opened.plan.seeds) == n_runs
     assert opened.plan.experiment.cost(SimpleNamespace(**columns_of(opened.plan))).flops.min() > 0
 

@@ -16,7 +16,7 @@ from lawsweep.grid.plan import make_plan
 from lawsweep.grid.sweep import OnFailure
 from lawsweep.launch import loop as run_plan
 from lawsweep.launch.interrupts import Interrupts
-from lawsweep.launch.loop import Launch
+from lawsweep.launch.loop import Loop
 from lawsweep.store.table.parquet import ParquetTable
 
 
@@ -58,7 +58,7 @@ def plan():
 def launch(plan, table, executor=None, commit_every_s=0.0):
     executor = executor or SerialExecutor()
     executor.start(plan.experiment)
-    return Launch(
+    return Loop(
         plan, table, executor, launch_id="L", on_failure=OnFailure(), commit_every_s=commit_every_s
     ).run()
 
@@ -198,7 +198,7 @@ def test_runs_under_way_are_finished_and_no_more_are_begun(tmp_path):
     plan = make_plan(faulty, axes={"i": "range(3, 43)"})
     table, executor, seen = ParquetTable(tmp_path, faulty), Elsewhere(), []
     executor.start(faulty)
-    report = Launch(
+    report = Loop(
         plan, table, executor, launch_id="L", on_failure=OnFailure(), watcher=seen.append
     ).run()
     assert report.stopped == "interrupted"
@@ -216,7 +216,7 @@ def test_a_second_interrupt_does_not_wait_for_them(tmp_path):
     executor.n_interrupts = 2
     executor.start(faulty)
     with pytest.raises(KeyboardInterrupt):
-        Launch(plan, table, executor, launch_id="L", on_failure=OnFailure()).run()
+        Loop(plan, table, executor, launch_id="L", on_failure=OnFailure()).run()
     assert executor.polls == 3
 
 
@@ -231,5 +231,5 @@ def test_what_does_not_finish_in_time_is_left(tmp_path, monkeypatch):
     plan = make_plan(faulty, axes={"i": "range(3, 43)"})
     table, executor = ParquetTable(tmp_path, faulty), Slow()
     executor.start(faulty)
-    report = Launch(plan, table, executor, launch_id="L", on_failure=OnFailure()).run()
+    report = Loop(plan, table, executor, launch_id="L", on_failure=OnFailure()).run()
     assert (report.stopped, dict(report.statuses)) == ("interrupted", {})

@@ -20,7 +20,7 @@ from lawsweep.launch.backlog import ALONE_AT
 from lawsweep.launch.costs.costs import CostModel
 from lawsweep.launch.costs.memory_model import GROWTH, MEMORY_MARGIN
 from lawsweep.launch.ladder import NODE_LOSSES, Ladder
-from lawsweep.launch.loop import Launch
+from lawsweep.launch.loop import Loop
 from lawsweep.store.table.parquet import ParquetTable
 from lawsweep.worker.execute import Batch
 from lawsweep.worker.memory import memory_share, planned_share, release_memory
@@ -67,7 +67,7 @@ class OneNode(Cramped):
 def launch(folder, plan, executor, **policy):
     executor.start(plan.experiment)
     table = ParquetTable(folder, plan.experiment)
-    report = Launch(plan, table, executor, launch_id="L", on_failure=OnFailure(**policy)).run()
+    report = Loop(plan, table, executor, launch_id="L", on_failure=OnFailure(**policy)).run()
     rows = table.read(plan.run_ids).to_pylist()
     assert len(rows) == table.attempts().num_rows  # once each
     return report, rows

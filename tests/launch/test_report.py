@@ -12,7 +12,7 @@ from lawsweep.core.protocols import Executor
 from lawsweep.grid.plan import make_plan
 from lawsweep.grid.sweep import OnFailure
 from lawsweep.launch import telling
-from lawsweep.launch.loop import Launch
+from lawsweep.launch.loop import Loop
 from lawsweep.launch.report import describe_snapshot, slot_name
 from lawsweep.store.table.parquet import ParquetTable
 
@@ -75,7 +75,7 @@ class Stepped(Executor):
 def test_busy_slots_and_the_slowest_runs_are_told(tmp_path):
     plan = make_plan(toy, axes={"n": [1, 2, 3, 4, 5, 6]})
     executor, seen = Stepped(), []
-    Launch(
+    Loop(
         plan, ParquetTable(tmp_path, toy), executor, launch_id="L", on_failure=OnFailure(),
         watcher=seen.append, clock=lambda: executor.now,
     ).run()  # fmt: skip

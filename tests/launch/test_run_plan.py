@@ -13,7 +13,7 @@ from lawsweep.executors.serial import SerialExecutor
 from lawsweep.grid.plan import make_plan
 from lawsweep.grid.sweep import OnFailure
 from lawsweep.launch import loop as run_plan
-from lawsweep.launch.loop import Launch
+from lawsweep.launch.loop import Loop
 from lawsweep.store.table.parquet import ParquetTable
 from lawsweep.worker.execute import execute_run
 
@@ -22,7 +22,7 @@ def launch(plan, table, executor=None, **options):
     executor = executor or SerialExecutor()
     executor.start(plan.experiment)
     policy = options.pop("on_failure", OnFailure())
-    return Launch(plan, table, executor, launch_id="L", on_failure=policy, **options).run()
+    return Loop(plan, table, executor, launch_id="L", on_failure=policy, **options).run()
 
 
 @pytest.fixture
@@ -261,7 +261,7 @@ def test_tasks_may_be_handed_out_before_the_launch_is_written_down(tmp_path):
     table, executor = ParquetTable(tmp_path, toy), SerialExecutor()
     plan = make_plan(toy, axes={"n": [1, 2, 3]}, seeds=2)
     executor.start(toy)
-    launch = Launch(
+    launch = Loop(
         plan, table, executor, launch_id="L", on_failure=OnFailure(), clock=lambda: now[0]
     )
     launch.begin()

@@ -24,7 +24,7 @@ from lawsweep.grid.plan import make_plan
 from lawsweep.grid.sweep import OnFailure
 from lawsweep.launch.backlog import Backlog, Cut
 from lawsweep.launch.costs.costs import CostModel
-from lawsweep.launch.loop import Launch
+from lawsweep.launch.loop import Loop
 from lawsweep.launch.sharing import own_order
 from lawsweep.remote import submitting
 from lawsweep.store.sweeps.sweep_folder import SweepFolder
@@ -123,7 +123,7 @@ class Meddling(SerialExecutor):
 def launch(plan, table, meddle, **more):
     worker = Meddling(meddle)
     worker.start(faulty)
-    made = Launch(plan, table, worker, launch_id="ours", on_failure=OnFailure(),
+    made = Loop(plan, table, worker, launch_id="ours", on_failure=OnFailure(),
                   look_every_s=0.0, **more)  # fmt: skip
     return made.run(), worker.did
 

@@ -16,7 +16,7 @@ from lawsweep.grid.sweep import OnFailure
 from lawsweep.launch import loop as run_plan
 from lawsweep.launch.costs.simulate import simulate
 from lawsweep.launch.costs.simulated import Cluster, SimulatedExecutor
-from lawsweep.launch.loop import Launch
+from lawsweep.launch.loop import Loop
 
 SEEDS = 10
 sized = dataclasses.replace(toy, cost=lambda p: Cost(flops=1e10 * p.n))
@@ -55,7 +55,7 @@ def planned(n_runs):
 
 def launched(plan, seconds, cluster):
     table, executor = Counting(), SimulatedExecutor(cluster, seconds)
-    launch = Launch(
+    launch = Loop(
         plan, table, executor, launch_id="L", on_failure=OnFailure(), clock=executor.clock
     )
     report = launch.run()
@@ -99,7 +99,7 @@ def test_what_the_driver_holds_grows_by_some_bytes_a_run():
         table = Counting()
         table.n_rows = dict.fromkeys(plan.run_ids, 0)
         tracemalloc.start()
-        Launch(
+        Loop(
             plan,
             table,
             executor,

@@ -13,7 +13,7 @@ from lawsweep.executors.serial import SerialExecutor
 from lawsweep.grid.plan import make_plan
 from lawsweep.grid.search_spec import SearchSpec
 from lawsweep.grid.sweep import OnFailure
-from lawsweep.launch.loop import Launch
+from lawsweep.launch.loop import Loop
 from lawsweep.sampling.threshold.cells import find_cells
 from lawsweep.sampling.threshold.event import Event
 from lawsweep.sampling.threshold.sampler import ThresholdSearch
@@ -47,7 +47,7 @@ def launch(plan, table, search, executor=None, **options):
     executor = executor or SerialExecutor()
     executor.start(plan.experiment)
     policy = options.pop("on_failure", OnFailure())
-    return Launch(
+    return Loop(
         plan, table, executor, launch_id="L", on_failure=policy, sampler=search, **options
     ).run()
 

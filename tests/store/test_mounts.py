@@ -108,7 +108,8 @@ import numpy as np
 from rows import row
 from toys import spectrum, toy
 import lawsweep
-from lawsweep.study.reading import _Shelf
+from lawsweep.study.drawing import Shelf
+from lawsweep.study.study import Study
 from lawsweep.core.errors import StoreError
 from lawsweep.store.arrays.arrays import ArrayStore
 from lawsweep.store.table.parquet import ParquetTable
@@ -117,7 +118,7 @@ from lawsweep.store.sweeps.sweep_folder import SweepFolder
 sweep = lawsweep.Sweep('s', toy, params={'n': 3}, results_dir='store/results')
 table = ParquetTable(sweep.tables, toy)
 arrays = ArrayStore('store/results/arrays', spectrum)
-folder, shelf = SweepFolder(sweep.folder), _Shelf(sweep)
+folder, shelf = SweepFolder(sweep.folder), Shelf(Study(sweep))
 Path('figure.png').write_bytes(b'x')
 writes = {
     'rows': lambda: table.append([row('a')]),

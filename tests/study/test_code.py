@@ -19,7 +19,6 @@ from lawsweep.core.registry import find_experiment
 from lawsweep.store.sweeps.skipping import OtherCodeWarning
 from lawsweep.store.sweeps.sweep_folder import SweepFolder, find_launch
 from lawsweep.study.code import other_rows
-from lawsweep.study.study import study
 from lawsweep.tools.keeping import verify
 
 OWN = '''
@@ -77,12 +76,12 @@ def sweep(n_seeds=2):
 )
 def test_an_edit_is_told_by_plan_run_load_and_verify(edit, texts, changed):
     lawsweep.run(sweep())
-    assert other_rows(study(sweep())) is None
+    assert other_rows(lawsweep.open(sweep())) is None
     edit(**texts)
-    found = other_rows(study(sweep(3)))
+    found = other_rows(lawsweep.open(sweep(3)))
     assert (found.n_rows, found.n_of, found.files) == (4, 4, changed)
     words = f"4 of 4 rows were made by other code of own than today's .changed since: {changed[0]}"
-    assert str(found) in lawsweep.api.view_plan(sweep(3)).plan.notes
+    assert str(found) in lawsweep.open(sweep(3)).preview().plan.notes
     with pytest.warns(OtherCodeWarning, match=words):
         lawsweep.run(sweep(3))
     with pytest.warns(OtherCodeWarning, match="4 of 6 rows"):
@@ -105,9 +104,9 @@ def test_comments_blanks_and_docstrings_are_no_edit_and_a_change_taken_back_is_n
         warnings.simplefilter("error")
         lawsweep.load(sweep())
     edit(own=OWN.replace("FACTOR = 2", "FACTOR = 3"))
-    assert other_rows(study(sweep())).files == ("own.py",)
+    assert other_rows(lawsweep.open(sweep())).files == ("own.py",)
     edit(own=OWN)
-    assert other_rows(study(sweep())) is None
+    assert other_rows(lawsweep.open(sweep())) is None
 
 
 def test_rows_whose_launch_does_not_say_are_unknown_and_not_other(edit):
@@ -117,7 +116,7 @@ def test_rows_whose_launch_does_not_say_are_unknown_and_not_other(edit):
     for record in folder.launch_records():
         for code in (None, "?", {"digest": 3}, {"digest": "x"}):
             folder.write_launch(record["launch_id"], {**record, "code": code})
-            assert other_rows(study(sweep())) is None
+            assert other_rows(lawsweep.open(sweep())) is None
         del record["code"]
         folder.write_launch(record["launch_id"], record)
     (told,) = [f for f in verify(sweep())[0]["own"] if f.check == "code"]

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from toys import toy
 
-from lawsweep import Sweep, api
+import lawsweep
+from lawsweep import Sweep
 
 
 def test_a_plan_says_that_it_takes_one_cpu_where_an_expression_gives_more(tmp_path):
@@ -12,7 +13,7 @@ def test_a_plan_says_that_it_takes_one_cpu_where_an_expression_gives_more(tmp_pa
             name="s", experiment=toy, axes={"n": [1, 2, 3]}, results_dir=str(tmp_path),
             executor={"kind": "ray_local", "n_cpus": 8, "cpus_per_task": cpus},
         )  # fmt: skip
-        return api.view_plan(sweep, on)
+        return lawsweep.open(sweep).preview(on)
 
     (note,) = view("4 if n > 2 else 1").plan.notes
     assert "executor.cpus_per_task is an expression; the times here take 1 CPU for every" in note
@@ -28,7 +29,7 @@ def test_a_plan_of_a_search_waits_for_its_rounds(tmp_path):
         axes={"d": [20, 40], "n": "range(100, 2000, 50)"}, seeds=40, executor={"kind": "serial"},
         search={"axis": "n", "event": "loss < 1"},
     )  # fmt: skip
-    few, many = (api.view_plan(sweep, f"cpus={n}") for n in (2, 64))
+    few, many = (lawsweep.open(sweep).preview(f"cpus={n}") for n in (2, 64))
     assert few.plan.notes == ()
     assert many.plan.notes == (
         "a search asks for its runs round by round: at most 8 at once, fewer than the 64 slots",

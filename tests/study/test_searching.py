@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 import lawsweep
-from lawsweep import Sweep, api
+from lawsweep import Sweep
 from lawsweep.analysis.figures.kinds import parse_figures
 from lawsweep.analysis.frames import Columns
 from lawsweep.analysis.laws.fit_specs import parse_fits
@@ -23,7 +23,7 @@ from lawsweep.cli.main import run_command
 from lawsweep.cli.search_lines import counts_as_json
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
 from lawsweep.grid.search_spec import SearchSpec
-from lawsweep.study.searching import found
+from lawsweep.study.searching import found_lines
 
 SEARCH = {"axis": "n", "event": "loss < 1", "tolerance": 0.1, "max_runs": 40}
 
@@ -49,7 +49,7 @@ def edges(folder):
 
 def test_a_search_finds_its_thresholds_and_reads_them_as_asked(edges):
     report = lawsweep.run(edges)
-    frame = api.thresholds(edges)
+    frame = lawsweep.thresholds(edges)
     assert frame["d"].tolist() == [20, 40, 80]
     assert set(frame["state"]) == {"resolved"}
     assert not {"n", "ratio"} & set(frame.columns)
@@ -57,28 +57,28 @@ def test_a_search_finds_its_thresholds_and_reads_them_as_asked(edges):
     assert inside.sum() >= 2  # each holds with 90 %
     assert int(frame["n_runs"].sum()) == report.statuses["ok"]
     stored = pd.read_parquet(edges.folder / "thresholds.parquet")
-    pd.testing.assert_frame_equal(stored, api.thresholds(edges).astype(stored.dtypes))
-    (law,) = api.fit(edges)
+    pd.testing.assert_frame_equal(stored, lawsweep.thresholds(edges).astype(stored.dtypes))
+    (law,) = lawsweep.fit(edges)
     assert law["exponent"].low <= 2 <= law["exponent"].high
-    names = {p.name for p in api.plot(edges)}
+    names = {p.name for p in lawsweep.plot(edges)}
     assert {"threshold_n_star.png", "threshold_n_star_d_2.pdf", "scatter_loss.png"} <= names
 
 
 def test_what_was_never_asked_for_is_not_missing(edges):
     lawsweep.run(edges)
-    found = api.status(edges)
+    found = lawsweep.status(edges)
     assert (found.missing, found.gaps("edges")) == (0, [])
-    assert found.planned == len(api.load(edges)) < len(api.plan(edges)) / 10
+    assert found.planned == len(lawsweep.load(edges)) < len(lawsweep.plan(edges)) / 10
     assert found.search.startswith("3 cells: 3 resolved; ")
-    view = api.view_plan(edges)
+    view = lawsweep.open(edges).preview()
     assert view.todo == ()
-    findings, _ = api.verify(edges)
+    findings, _ = lawsweep.verify(edges)
     (said,) = (f.message for f in findings["memory"] if f.check == "plan")
     assert said == f"{found.planned} of {found.planned} planned runs have a row"
-    page = api.report(edges).read_text()
+    page = lawsweep.report(edges).read_text()
     assert "3 cells: 3 resolved" in page
     assert "d=80: n* = " in page
-    with zipfile.ZipFile(api.archive(edges, "edges.zip").path) as packed:
+    with zipfile.ZipFile(lawsweep.archive(edges, "edges.zip").path) as packed:
         names = packed.namelist()
     assert any(n.endswith("edges/thresholds.parquet") for n in names)
     assert any(n.endswith("figures/threshold_n_star.png") for n in names)
@@ -86,17 +86,17 @@ def test_what_was_never_asked_for_is_not_missing(edges):
 
 def test_a_tighter_tolerance_goes_on_from_what_is_there(edges):
     lawsweep.run(edges)
-    first = len(api.load(edges))
+    first = len(lawsweep.load(edges))
     tighter = dataclasses.replace(edges, search={**SEARCH, "tolerance": 0.04, "max_runs": 120})
-    view = api.view_plan(tighter)
+    view = lawsweep.open(tighter).preview()
     assert (
         0 < len(view.todo) <= view.search.n_most - view.search.n_asked + len(view.search.wanted())
     )
     report = lawsweep.run(tighter)
     assert report.done_before >= first  # the pending round may have been there in part
-    assert len(api.load(tighter)) == first + report.statuses["ok"]
-    wide = api.thresholds(edges)
-    narrow = api.thresholds(tighter)
+    assert len(lawsweep.load(tighter)) == first + report.statuses["ok"]
+    wide = lawsweep.thresholds(edges)
+    narrow = lawsweep.thresholds(tighter)
     assert ((narrow["high"] - narrow["low"]) < (wide["high"] - wide["low"])).all()
 
 
@@ -154,11 +154,11 @@ def test_the_command_says_what_it_searches_for_and_what_it_found(folder, capsys)
 def test_a_threshold_beyond_the_grid_is_told(edges):
     low = dataclasses.replace(edges, params={"edge": 0.1})
     lawsweep.run(low)
-    frame = api.thresholds(low)
+    frame = lawsweep.thresholds(low)
     assert set(frame["state"]) == {"below_grid"}
     assert frame["n_star"].isna().all()
-    assert api.fit(low)[0].reason == "0 thresholds, 2 needed"
-    assert {p.suffix for p in api.plot(low)} == {".png", ".pdf"}  # open triangles
+    assert lawsweep.fit(low)[0].reason == "0 thresholds, 2 needed"
+    assert {p.suffix for p in lawsweep.plot(low)} == {".png", ".pdf"}  # open triangles
 
 
 @pytest.fixture
@@ -176,12 +176,12 @@ def line(folder):
 
 def test_a_sweep_of_the_axis_alone_has_one_cell_and_a_table(line):
     lawsweep.run(line)
-    (cell,) = api.thresholds(line).to_dict("records")
+    (cell,) = lawsweep.thresholds(line).to_dict("records")
     assert (cell["state"], cell["high"]) == ("resolved", pytest.approx(50, abs=5))
     assert "n" not in cell
     swept = dataclasses.replace(line, axes={**line.axes, "high": [40.0, 60.0]})
     with pytest.raises(InvalidValueError, match="'high' is a column of the table of thresholds"):
-        api.plan(swept)
+        lawsweep.plan(swept)
 
 
 def test_a_param_that_moves_with_the_axis_is_told_of_the_cells_where_it_does_not(line):
@@ -191,10 +191,10 @@ def test_a_param_that_moves_with_the_axis_is_told_of_the_cells_where_it_does_not
     ]
     mixed = dataclasses.replace(line, experiment="search_toys:memory", axes={"union": grids},
                                 search={"axis": "n", "event": "loss < 1"})  # fmt: skip
-    frame = api.thresholds(mixed)
+    frame = lawsweep.thresholds(mixed)
     assert frame["d"].fillna(-1).tolist() == [8, 9, -1]
     assert "n" not in frame
-    assert ["d=" in told for told in found(mixed)[1:]] == [True, True, False]
+    assert ["d=" in told for told in found_lines(lawsweep.open(mixed))[1:]] == [True, True, False]
 
 
 def test_failed_runs_of_a_search_are_closed_by_one_rerun(line):
@@ -204,7 +204,7 @@ def test_failed_runs_of_a_search_are_closed_by_one_rerun(line):
     ends = []
     report = lawsweep.run(line, retry=True, watcher=ends.append)
     assert ends[-1].done_before + sum(ends[-1].statuses.values()) == report.planned
-    found = api.status(line)
+    found = lawsweep.status(line)
     assert (found.statuses["failed"], found.missing, found.gaps("line")) == (0, 0, [])
     assert lawsweep.run(line, retry=True).statuses == {}
 
@@ -213,10 +213,10 @@ def test_a_metric_named_as_a_column_of_thresholds_is_fitted_as_the_metric(line):
     law = {"law": "power", "x": "n", "y": "low"}
     plain = dataclasses.replace(line, search=None, seeds=1, fits=(law,))
     lawsweep.run(plain)
-    (found,) = api.fit(plain)
+    (found,) = lawsweep.fit(plain)
     assert found["exponent"].estimate == pytest.approx(2, abs=1e-9)  # rounding of 33 logarithms
     assert found.n_points == 33
-    assert api.fit(dataclasses.replace(plain, search=line.search))[0].n_points == 33
+    assert lawsweep.fit(dataclasses.replace(plain, search=line.search))[0].n_points == 33
 
 
 def test_a_search_given_in_python_is_recorded_as_a_sweep_file_has_it(edges):
@@ -228,25 +228,27 @@ def test_a_search_given_in_python_is_recorded_as_a_sweep_file_has_it(edges):
 
 def test_a_search_with_few_seeds_is_told_what_that_means(edges):
     few = dataclasses.replace(edges, seeds=5)
-    assert any("Give seeds=40" in note for note in api.iterate_notes(api.study(few)))
-    assert not list(api.iterate_notes(api.study(edges)))
+    assert any("Give seeds=40" in note for note in lawsweep.open(few).notes())
+    assert not list(lawsweep.open(edges).notes())
 
 
 def test_thresholds_need_a_search(edges):
     plain = dataclasses.replace(edges, search=None, fits=(), figures=())
     with pytest.raises(InvalidValueError, match="searches for no threshold"):
-        api.thresholds(plain)
+        lawsweep.thresholds(plain)
     with pytest.raises(InvalidValueError, match="no search block"):
-        api.plan(dataclasses.replace(plain, figures=edges.figures))
+        lawsweep.plan(dataclasses.replace(plain, figures=edges.figures))
     with pytest.raises(UnknownNameError, match="n_star"):
-        api.plan(dataclasses.replace(plain, fits=edges.fits))
+        lawsweep.plan(dataclasses.replace(plain, fits=edges.fits))
     with pytest.raises(UnknownNameError, match="tolerance"):
         dataclasses.replace(edges, search={**SEARCH, "tolerence": 0.1})
 
 
 def test_a_fit_of_thresholds_and_of_runs_at_once_is_refused_before_anything_runs(edges):
     def planned(**fit):
-        return api.plan(dataclasses.replace(edges, fits=({"law": "power", **fit},), figures=()))
+        return lawsweep.plan(
+            dataclasses.replace(edges, fits=({"law": "power", **fit},), figures=())
+        )
 
     with pytest.raises(InvalidValueError, match=r"is one of thresholds, and 'loss' is a column of"):
         planned(x="d", y="n_star", where="loss < 1")
@@ -261,7 +263,7 @@ def test_a_search_that_stopped_early_counts_its_runs_as_status_does(edges):
                                  fits=(), figures=())  # fmt: skip
     report = lawsweep.run(faulty)
     assert report.stopped == "same_failure"
-    found = api.status(faulty)
+    found = lawsweep.status(faulty)
     ran = sum(report.statuses.values())
     assert report.planned > found.planned >= 12  # a round of 4 at least in each of 3 cells
     told = counts_as_json(faulty, report, found)
@@ -333,5 +335,5 @@ def test_workers_that_answer_in_any_order_give_the_thresholds_of_a_serial_search
     lawsweep.run(plain)
     apart = dataclasses.replace(plain, results_dir="apart")
     report = lawsweep.run(apart, executor={"kind": "ray_local", "n_cpus": 2})
-    pd.testing.assert_frame_equal(api.thresholds(apart), api.thresholds(plain))
-    assert report.statuses["ok"] == len(api.load(plain))
+    pd.testing.assert_frame_equal(lawsweep.thresholds(apart), lawsweep.thresholds(plain))
+    assert report.statuses["ok"] == len(lawsweep.load(plain))

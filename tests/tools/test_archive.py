@@ -21,7 +21,6 @@ from lawsweep import Sweep
 from lawsweep.core.errors import InvalidValueError, StoreError
 from lawsweep.core.registry import find_experiment
 from lawsweep.store.table.parquet import ParquetTable
-from lawsweep.study.reading import load_arrow
 from lawsweep.tools.archive import archive
 from lawsweep.tools.archive_check import MANIFEST, is_archive, verify_archive
 from lawsweep.tools.packing import scrub, scrub_launch, scrub_rows, sources
@@ -46,7 +45,7 @@ def test_an_archive_stands_for_itself_elsewhere(spectra, folder, tmp_path_factor
     place = tmp_path_factory.mktemp("elsewhere")
     top = unzip(folder / done.path, place)
     assert len(files_of(top)) == done.n_files
-    before = load_arrow(spectra)
+    before = lawsweep.open(spectra).rows()
     arrays = {k: v.copy() for k, v in lawsweep.load_arrays(spectra, "eigenvalues").items()}
     run_ids = lawsweep.load(spectra)["run_id"].to_list()
     (folder / "results").rename(folder / "gone")
@@ -55,7 +54,7 @@ def test_an_archive_stands_for_itself_elsewhere(spectra, folder, tmp_path_factor
     loaded = lawsweep.load_sweep("spectra")
     report = lawsweep.run(loaded)
     assert (report.planned, report.done_before, dict(report.statuses)) == (4, 4, {})
-    assert load_arrow(loaded).equals(before)
+    assert lawsweep.open(loaded).rows().equals(before)
     for run_id, values in lawsweep.load_arrays(loaded, "eigenvalues").items():
         np.testing.assert_array_equal(values, arrays[run_id])
     assert replay(run_ids[0]).exact

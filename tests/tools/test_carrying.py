@@ -14,7 +14,6 @@ from lawsweep.core.errors import InvalidValueError, UnknownNameError
 from lawsweep.core.registry import find_experiment
 from lawsweep.store.table.parquet import ParquetTable
 from lawsweep.store.upkeep.verify import verify
-from lawsweep.study.planning import view_plan
 from lawsweep.tools.carrying import carry_rows
 
 
@@ -30,15 +29,15 @@ def newer(sweep, carries, version=2):
 def test_rows_that_mean_the_same_come_along_and_the_others_are_computed_again(toys, folder):
     before = lawsweep.load(toys)
     sweep = newer(toys, {1: "n > 15 and y > 0"})
-    view = view_plan(sweep)
+    view = lawsweep.open(sweep).preview()
     assert (view.count("changed"), view.count("new")) == (8, 0)
     assert any("lawsweep import toys --from-version 1 carries over" in n for n in view.plan.notes)
     dry = carry_rows(sweep, 1, dry=True)
     assert (len(dry.run_ids), dry.n_affected, dry.launch_id) == (6, 2, None)
-    assert view_plan(sweep).count("done") == 0
+    assert lawsweep.open(sweep).preview().count("done") == 0
     done = carry_rows(sweep, 1, command="lawsweep import toys --from-version 1")
     assert done.run_ids == dry.run_ids
-    view = view_plan(sweep)
+    view = lawsweep.open(sweep).preview()
     assert (view.count("done"), view.count("changed")) == (6, 2)
     report = lawsweep.run(sweep)
     assert (report.done_before, dict(report.statuses)) == (6, {"ok": 2})
@@ -149,7 +148,7 @@ def test_a_row_of_a_default_that_changed_is_one_of_todays_default(toys, folder):
     carry = Carry("n <= 20", defaults={"scale": 1.0})
     today = dataclasses.replace(raised(chosen, {1: carry}), params=params)
     sweep = dataclasses.replace(toys, experiment=today)
-    assert view_plan(sweep).count("changed") == 8
+    assert lawsweep.open(sweep).preview().count("changed") == 8
     assert len(carry_rows(sweep, 1).run_ids) == 4
     found = lawsweep.load(sweep)
     done = found[found["status"] == "ok"]
@@ -161,9 +160,9 @@ def test_a_row_of_a_default_that_changed_is_one_of_todays_default(toys, folder):
     rest = carry_rows(today, 1, results_dir="results")
     assert (len(rest.run_ids), len(rest.kept)) == (2, 4)
     asked = dataclasses.replace(sweep, params={"scale": 2.0}, axes={"n": [10]})
-    assert view_plan(asked).count("done") == 2
+    assert lawsweep.open(asked).preview().count("done") == 2
     # What was the default of then is an explicit value today.
     asked = dataclasses.replace(sweep, params={"scale": 1.0}, axes={"n": [10]})
-    assert view_plan(asked).count("changed") == 2
+    assert lawsweep.open(asked).preview().count("changed") == 2
     assert len(carry_rows(asked, 1).run_ids) == 2
-    assert view_plan(asked).count("done") == 2
+    assert lawsweep.open(asked).preview().count("done") == 2

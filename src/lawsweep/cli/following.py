@@ -19,14 +19,15 @@ _PROGRESS = re.compile(r"[\d,]+/[\d,]+ done, |slowest under way: ")
 
 def follow(job: Job, results: str) -> int:
     """Show the log until the job ends; the exit code of its driver."""
-    from lawsweep import api
     from lawsweep.cli.progress import display
+    from lawsweep.remote.end import exit_code
+    from lawsweep.remote.follow import follow as news_of
 
     click.echo(f"job {job.id} at {job.address}; Ctrl-C detaches", err=True)
     with contextlib.ExitStack() as stack:
         live = stack.enter_context(display()) if sys.stderr.isatty() else None
         ended, begun = job, ""
-        for news in api.follow(job, results, signs=live is not None):
+        for news in news_of(job, results, signs=live is not None):
             if isinstance(news, str):
                 begun = _print(begun + news, live)
             elif isinstance(news, dict):
@@ -36,7 +37,7 @@ def follow(job: Job, results: str) -> int:
                 ended = news
         _print(begun + "\n" if begun else "", live)
     click.echo(f"job {ended.id}: {ended.state}", err=True)
-    return api.job_exit_code(ended)
+    return exit_code(ended)
 
 
 def _print(text: str, live: Display | None) -> str:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
@@ -64,17 +65,11 @@ def load(name: str, overrides: Iterable[str]) -> Sweep:
 
 def say(value: Any) -> None:
     """Give ``value`` as the answer of ``--json``."""
-    from lawsweep.study.reading import to_json
-
     _ANSWER.append(to_json(value))
 
 
 def say_line(value: Any) -> None:
     """Give ``value`` at once, on a line of its own: an answer of ``--json`` that is one of many."""
-    import json
-
-    from lawsweep.study.reading import to_json
-
     click.echo(json.dumps(json.loads(hide(to_json(value)))), file=_STDOUT[-1])  # flushed
 
 
@@ -125,3 +120,18 @@ def results_dir(overrides: Iterable[str]) -> str:
             raise unknown_name("key", ".".join(override.path), ["results_dir"], f"{text!r}")
         found = str(override.value or "results")
     return found
+
+
+def to_json(value: Any) -> str:
+    """JSON for scripts: NaN and infinities become null, as JSON has none."""
+    return json.dumps(_finite(value), indent=1, default=str)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return value

@@ -27,7 +27,7 @@ _UNITS = ((90.0, "s", 1.0), (5400.0, "min", 60.0), (172_800.0, "h", 3600.0))
 
 @contextmanager
 def progress(plan: Plan, *, quiet: bool = False) -> Iterator[Watcher | None]:
-    """A watcher for ``api.run`` that shows how far it is, and failures as they come."""
+    """A watcher for ``Study.run`` that shows how far it is, and failures as they come."""
     failures = _Failures(plan)
     if quiet:
         yield None

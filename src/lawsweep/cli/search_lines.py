@@ -11,15 +11,14 @@ if TYPE_CHECKING:
     from lawsweep.launch.loop import RunReport
     from lawsweep.sampling.threshold.sampler import ThresholdSearch
     from lawsweep.study.progress import Status
+    from lawsweep.study.study import Study
 
 
-def print_search(sweep: Sweep) -> None:
+def print_search(study: Study) -> None:
     """A line on a search, and one a cell; nothing of an ordinary sweep."""
-    if sweep.search_spec is None:
-        return
-    from lawsweep.study.searching import found
+    from lawsweep.study.searching import found_lines
 
-    for line in found(sweep):
+    for line in found_lines(study):
         click.echo(f"search: {line}")
 
 
@@ -43,14 +42,13 @@ def search_as_json(search: ThresholdSearch | None) -> dict[str, Any] | None:
     }
 
 
-def thresholds_as_json(sweep: Sweep) -> dict[str, Any]:
+def thresholds_as_json(study: Study) -> dict[str, Any]:
     """The thresholds of a search, under their key; nothing of an ordinary sweep."""
-    if sweep.search_spec is None:
+    if study.sweep.search_spec is None:
         return {}
     from lawsweep.study.searching import threshold_table
-    from lawsweep.study.study import study
 
-    return {"thresholds": threshold_table(study(sweep)).to_pylist()}
+    return {"thresholds": threshold_table(study).to_pylist()}
 
 
 def counts_as_json(sweep: Sweep, report: RunReport, found: Status) -> dict[str, int]:

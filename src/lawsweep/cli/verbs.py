@@ -24,8 +24,8 @@ from lawsweep.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from lawsweep.grid.sweep import Sweep
     from lawsweep.launch.loop import RunReport
+    from lawsweep.study.study import Study
 
 _NOTHING_READ: dict[str, Any] = {"fits": [], "figures": []}
 
@@ -59,35 +59,38 @@ def _run(
     as_json: bool,
     retry: bool = False,
 ) -> int:
-    from lawsweep import api
     from lawsweep.cli.progress import progress
+    from lawsweep.study.progress import certificate
+    from lawsweep.study.study import Study
 
     sweep, typed = load(name, overrides), printing.typed(name, overrides)
     # The command to print again, in years: as typed, without this machine's paths.
     command = f"lawsweep {'rerun' if retry else 'run'} {typed}{' --failed' if retry else ''}"
-    opened = api.study(sweep)
+    study = Study(sweep)
     if not as_json:
-        printing.print_start(sweep, opened.plan)
-        warn(api.iterate_notes(opened))
-    with progress(opened.plan, quiet=as_json) as watcher:
-        report = api.run(sweep, watcher=watcher, command=command, retry=retry)
-    found = api.status(sweep)
+        printing.print_start(sweep, study.plan)
+        warn(study.notes())
+    with progress(study.plan, quiet=as_json) as watcher:
+        report = study.run(watcher=watcher, command=command, retry=retry)
+    if analysis and report.stopped is None and (sweep.fits or sweep.figures):
+        _tried(study.rows)  # first: what the rest asks for then comes of these, in one look
+    found = study.status()
     if not as_json:
-        certificate = api.certificate(found.statuses, found.planned)
-        printing.print_end(report, found, certificate, typed, retry=retry)
-        search_lines.print_search(sweep)
-        click.echo(f"table:  {opened.table.folder}/part-*.parquet")
-    results = _analyse(sweep, report, as_json) if analysis else _NOTHING_READ
+        said = certificate(found.statuses, found.planned)
+        printing.print_end(report, found, said, typed, retry=retry)
+        search_lines.print_search(study)
+        click.echo(f"table:  {study.table.folder}/part-*.parquet")
+    results = _analyse(study, report, as_json) if analysis else _NOTHING_READ
     if as_json:
         from lawsweep.launch.loop import describe_report
 
         answer = {
             **describe_report(report),
             **search_lines.counts_as_json(sweep, report, found),
-            "table": str(opened.table.folder),
+            "table": str(study.table.folder),
             "statuses": dict(found.statuses),
             "missing": found.missing,
-            **search_lines.thresholds_as_json(sweep),
+            **search_lines.thresholds_as_json(study),
             **results,
         }
         say(answer)
@@ -102,17 +105,16 @@ def _exit_code(report: RunReport, statuses: Any) -> int:
     return EXIT_FAILED_ROWS if any(statuses.get(s) for s in ("failed", "oom", "timeout")) else 0
 
 
-def _analyse(sweep: Sweep, report: RunReport, as_json: bool) -> dict[str, Any]:
+def _analyse(study: Study, report: RunReport, as_json: bool) -> dict[str, Any]:
     """Fits and figures at the end of a run: a trouble there never hides that the rows are safe."""
-    from lawsweep import api
-
+    sweep = study.sweep
     if not (sweep.fits or sweep.figures) or report.stopped is not None:
         return _NOTHING_READ
-    frame = _tried(api.load, sweep)
+    frame = _tried(study.frame)
     if frame is None or not (frame["status"] == "ok").any():
         return _NOTHING_READ
-    fits = _tried(api.fit, sweep, frame) or []
-    figures = _tried(_figures, sweep, frame) or []
+    fits = _tried(study.fit, frame) or []
+    figures = _tried(_figures, study, frame) or []
     if not as_json:
         printing.print_fits(fits)
         for path in figures:
@@ -120,13 +122,12 @@ def _analyse(sweep: Sweep, report: RunReport, as_json: bool) -> dict[str, Any]:
     return {"fits": [f.to_dict() for f in fits], "figures": [str(p) for p in figures]}
 
 
-def _figures(sweep: Sweep, frame: Any) -> list[Any]:
+def _figures(study: Study, frame: Any) -> list[Any]:
     """Those that could be drawn, and a note of the others."""
-    from lawsweep import api
     from lawsweep.core.errors import FigureError
 
     try:
-        return list(api.plot(sweep, frame))
+        return list(study.plot(frame))
     except FigureError as error:
         click.echo(f"note: {error}", err=True)
         return error.drawn
@@ -156,10 +157,10 @@ def _tried(read: Callable[..., Any], *given: Any) -> Any:
 @json_option
 def plan(sweep: str, overrides: tuple[str, ...], on: str | None, limit: int, as_json: bool) -> int:
     """List the points, what is done, what is new, and the expected time."""
-    from lawsweep import api
+    from lawsweep.study.study import Study
 
     loaded = load(sweep, overrides)
-    view = api.view_plan(loaded, on)
+    view = Study(loaded).preview(on)
     counts = {s: view.count(s) for s in ("done", "failed", "changed", "new")}
     schedule, large = view.schedule, view.too_large()
     if as_json:
@@ -219,15 +220,18 @@ def plan(sweep: str, overrides: tuple[str, ...], on: str | None, limit: int, as_
 @json_option
 def status(sweep: str, overrides: tuple[str, ...], watch: bool, as_json: bool) -> int:
     """Done, running, failed, missing, and jobs: from the store."""
-    from lawsweep import api
     from lawsweep.cli.verbs_jobs import job_as_json, print_jobs
+    from lawsweep.remote.states import jobs as find_jobs
+    from lawsweep.study.progress import certificate
+    from lawsweep.study.study import Study
 
     loaded = load(sweep, overrides)
+    study = Study(loaded)
     while True:
-        found = api.status(loaded)
+        found = study.status()
         # A watch reads the store alone; a single look asks the heads of unfinished jobs too.
-        jobs = api.jobs(loaded.results_dir, loaded.folder_name, ask=not watch)
-        others = api.variants(loaded)
+        jobs = find_jobs(loaded.results_dir, loaded.folder_name, ask=not watch)
+        others = study.variants()
         if as_json:
             (say_line if watch else say)(
                 {
@@ -245,7 +249,7 @@ def status(sweep: str, overrides: tuple[str, ...], watch: bool, as_json: bool) -
             )
         else:
             warn(f"skipped {name}: {reason}" for name, reason in found.skipped.items())
-            click.echo(api.certificate(found.statuses, found.planned))
+            click.echo(certificate(found.statuses, found.planned))
             if found.search is not None:
                 click.echo(f"search: {found.search}")
             for launch in found.launches:
@@ -258,6 +262,7 @@ def status(sweep: str, overrides: tuple[str, ...], watch: bool, as_json: bool) -
         if not watch or not found.missing:
             return 0
         time.sleep(2.0)
+        study.refresh()
 
 
 @click.command(short_help="What is installed; can Ray start; is the store writable.")

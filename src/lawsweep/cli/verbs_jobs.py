@@ -70,20 +70,18 @@ def submit(
     files, virtual environments, results (of any name) and links to folders.  Results go where both
     see them.
     """
-    from lawsweep import api
+    from lawsweep.remote.states import find_job
+    from lawsweep.remote.submitting import submit as send
 
     loaded, target = _for_the_cluster(sweep, overrides), _target(sweep)
-    sent = api.submit(
-        loaded, target, address=address, ship=not no_ship, exclude=exclude, again=again
-    )
+    sent = send(loaded, target, address=address, ship=not no_ship, exclude=exclude, again=again)
     if as_json:
         say(_as_json(sent))
     else:
         _print_sent(sent)
     if follow and sent.job is not None:
-        return _follow(
-            api.find_job(sent.results_dir, loaded.folder_name, sent.job), sent.results_dir
-        )
+        found = find_job(sent.results_dir, loaded.folder_name, sent.job)
+        return _follow(found, sent.results_dir)
     return 0
 
 
@@ -156,13 +154,14 @@ def logs(
     sweep: str, overrides: tuple[str, ...], job: str | None, address: str | None, follow: bool
 ) -> int:
     """What a job of the sweep has printed."""
-    from lawsweep import api
+    from lawsweep.remote.follow import job_log
+    from lawsweep.remote.states import find_job
 
     results, name = _place(sweep, overrides)
-    found = api.find_job(results, name, job, address=address)
+    found = find_job(results, name, job, address=address)
     if follow:
         return _follow(found, results)
-    click.echo(api.job_log(found), nl=False)
+    click.echo(job_log(found), nl=False)
     return 0
 
 
@@ -174,12 +173,12 @@ def cancel(
     sweep: str, overrides: tuple[str, ...], job: str | None, address: str | None, as_json: bool
 ) -> int:
     """Stop a job of the sweep; what had finished is in the table."""
-    from lawsweep import api
+    from lawsweep.remote.end import cancel as end_job
     from lawsweep.remote.end import job_to_cancel
 
     results, name = _place(sweep, overrides)
     before = job_to_cancel(results, name, job, address=address)
-    found = before if before.ended else api.cancel(results, name, before.id, address=address)
+    found = before if before.ended else end_job(results, name, before.id, address=address)
     if as_json:
         say(job_as_json(found))
     elif found.state == "STOPPED" and not before.ended:
@@ -194,10 +193,10 @@ def cancel(
 @job_options("the latest")
 def attach(sweep: str, overrides: tuple[str, ...], job: str | None, address: str | None) -> int:
     """Follow a job until it ends; Ctrl-C detaches, and the job goes on."""
-    from lawsweep import api
+    from lawsweep.remote.states import find_job
 
     results, name = _place(sweep, overrides)
-    return _follow(api.find_job(results, name, job, address=address), results)
+    return _follow(find_job(results, name, job, address=address), results)
 
 
 def _place(text: str, overrides: tuple[str, ...]) -> tuple[str, str]:

@@ -19,11 +19,11 @@ def show(run_id: str, overrides: tuple[str, ...], with_meanings: bool, as_json: 
 
     RUN_ID may be shortened to a unique beginning.
     """
-    from lawsweep import api
     from lawsweep.store.table.tables import arrays_of_row, meanings
+    from lawsweep.study.reading import show as find_row
 
     place = results_dir(overrides)
-    row = api.show(run_id, place)
+    row = find_row(run_id, place)
     launch = row.pop("launch")
     told = meanings(place, row["experiment"])
     arrays = {
@@ -59,16 +59,17 @@ def export(
 
     Beside it goes NAME.dictionary.csv: type, unit, meaning and range of every column.
     """
-    from lawsweep import api
-    from lawsweep.study.exporting import export_dictionary
-    from lawsweep.study.searching import export_thresholds
+    from lawsweep.study.exporting import export_dictionary, export_thresholds
+    from lawsweep.study.progress import certificate
+    from lawsweep.study.study import Study
 
     loaded = load(sweep, overrides)
+    study = Study(loaded)
     path = output or str(loaded.folder / f"{loaded.name}.parquet")
-    n_rows = api.export(loaded, path)
-    dictionary = None if no_dictionary else export_dictionary(loaded, path)
-    cells = export_thresholds(loaded, path)
-    found = api.status(loaded)
+    n_rows = study.export(path)
+    dictionary = None if no_dictionary else export_dictionary(study, path)
+    cells = export_thresholds(study, path)
+    found = study.status()
     if as_json:
         say(
             {
@@ -81,7 +82,7 @@ def export(
             }
         )
         return 0
-    click.echo(f"{path}: {n_rows:,} rows ({api.certificate(found.statuses, found.planned)})")
+    click.echo(f"{path}: {n_rows:,} rows ({certificate(found.statuses, found.planned)})")
     if cells is not None:
         click.echo(f"{cells}: the thresholds")
     if dictionary is not None:
@@ -96,12 +97,12 @@ def export(
 @json_option
 def fit(sweep: str, overrides: tuple[str, ...], as_json: bool) -> int:
     """Fit the laws the sweep names: exponents with intervals."""
-    from lawsweep import api
+    from lawsweep.study.study import Study
 
     loaded = load(sweep, overrides)
     if not loaded.fits:
         raise InvalidValueError(f"Sweep {loaded.name} names no fits; add some under fits.")
-    fits = api.fit(loaded)
+    fits = Study(loaded).fit()
     if as_json:
         say([f.to_dict() for f in fits])
     else:
@@ -114,14 +115,14 @@ def fit(sweep: str, overrides: tuple[str, ...], as_json: bool) -> int:
 @json_option
 def plot(sweep: str, overrides: tuple[str, ...], as_json: bool) -> int:
     """Draw the sweep's figures: PNG and PDF."""
-    from lawsweep import api
+    from lawsweep.study.study import Study
 
     loaded = load(sweep, overrides)
     if not loaded.figures:
         raise InvalidValueError(f"Sweep {loaded.name} names no figures; add some under figures.")
     trouble: FigureError | None = None
     try:
-        paths = api.plot(loaded)
+        paths = Study(loaded).plot()
     except FigureError as error:
         trouble, paths = error, error.drawn
     if as_json:
@@ -139,9 +140,9 @@ def plot(sweep: str, overrides: tuple[str, ...], as_json: bool) -> int:
 @json_option
 def report(sweep: str, overrides: tuple[str, ...], as_json: bool) -> int:
     """One HTML page: completeness, fits, figures, provenance."""
-    from lawsweep import api
+    from lawsweep.study.study import Study
 
-    path = api.report(load(sweep, overrides), printing.typed(sweep, overrides))
+    path = Study(load(sweep, overrides)).report(printing.typed(sweep, overrides))
     if as_json:
         say({"path": str(path)})
     else:

@@ -49,11 +49,11 @@ def replay(
     """
     if sample is not None:
         return _audit(load(target, overrides), sample, seed, tolerance, device, as_json)
-    from lawsweep import api
+    from lawsweep.study.reading import show
     from lawsweep.tools.replay import replay_row
 
     place = results_dir(overrides)
-    row = api.show(target, place)
+    row = show(target, place)
     _restart_with(row["n_threads"])
     done = replay_row(row, place, tolerance=tolerance, device=device, experiment=experiment)
     if as_json:
@@ -66,16 +66,18 @@ def replay(
 def _audit(
     sweep: Sweep, n: int, seed: int, tolerance: float | None, device: str | None, as_json: bool
 ) -> int:
+    from lawsweep.study.study import Study
     from lawsweep.tools.audit import audit, sample_rows
 
-    rows, n_ok = sample_rows(sweep, n, seed)
+    study = Study(sweep)
+    rows, n_ok = sample_rows(study, n, seed)
     _restart_with(Counter(row["n_threads"] for row in rows).most_common(1)[0][0])
 
     def tell(done: Any) -> None:
         if not as_json and not done.reproduced:
             printing_replay.print_replay(done)
 
-    found = audit(sweep, rows, tolerance=tolerance, device=device, watcher=tell)
+    found = audit(study, rows, tolerance=tolerance, device=device, watcher=tell)
     if as_json:
         replays = [_answer(r) for r in found.replays]
         say(

@@ -57,7 +57,7 @@ class ExecutorContract:
         with contextlib.closing(self.make(**options)) as made:
             made.start(plan.experiment)
             policy = policy or OnFailure(stop_after=0)
-            report = loop.Launch(plan, table, made, launch_id="L", on_failure=policy).run()
+            report = loop.Loop(plan, table, made, launch_id="L", on_failure=policy).run()
         rows = table.read(plan.run_ids).to_pylist()
         assert [r["run_id"] for r in rows] == plan.run_ids
         return rows, report

@@ -138,7 +138,7 @@ class PlaceContract:
         for done_before in (0, 4):
             table = ParquetTable(results_place(url) / "tables", spectrum)
             policy = OnFailure()
-            report = loop.Launch(plan, table, executor, launch_id="L", on_failure=policy).run()
+            report = loop.Loop(plan, table, executor, launch_id="L", on_failure=policy).run()
             assert report.done_before == done_before
         table = ParquetTable(results_place(url) / "tables", spectrum)
         assert table.read(plan.run_ids)["status"].to_pylist() == ["ok"] * 4

@@ -16,8 +16,7 @@ from lawsweep.core.experiment import Experiment
 from lawsweep.core.options import check_options, read_options
 from lawsweep.core.registry import find_experiment
 from lawsweep.core.schema import Field
-from lawsweep.grid.plan import Plan
-from lawsweep.grid.plan_once import plan_once
+from lawsweep.grid.plan import Plan, make_plan
 from lawsweep.grid.points import MAX_POINTS
 from lawsweep.grid.search_spec import SearchSpec, read_search
 
@@ -162,7 +161,7 @@ class Sweep:
     def plan(self) -> Plan:
         """All runs, checked.  Raises a LawsweepError before anything is built or written."""
         secrets.refuse_in((self.params, self.axes, self.derive), f"A param of sweep {self.name}")
-        return plan_once(
+        return make_plan(
             self.find_experiment(),
             params=self.params,
             axes=self.axes,

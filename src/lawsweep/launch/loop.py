@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from lawsweep.core.errors import refuse_deadline
 from lawsweep.core.outcome import FAILURES, Event, Loss, Lost, Outcome, RunSpec, Task
-from lawsweep.core.protocols import Executor, Sampler, Table
+from lawsweep.core.protocols import Done, Executor, Sampler, Table
 from lawsweep.core.secrets import hide
 from lawsweep.grid.plan import Plan
 from lawsweep.grid.sweep import OnFailure
@@ -34,11 +34,12 @@ FINISH_S = GROUP_S
 KILL_GRACE_S = 10.0  # after its own deadline a worker has this long before it is killed
 
 
-class Launch:
-    """One launch of a plan.  ``run`` blocks until everything is done, or stops with a reason.
+class Loop:
+    """The loop of one launch: ``run`` blocks until all is done, or stops with a reason.
 
     ``sampler`` says which runs are wanted, and is told of each that ends; without one they are all
-    that the table lacks (``retry``: all that failed).
+    that the table lacks (``retry``: all that failed).  ``known``: what the table has of the plan's
+    runs, where that has been read.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Launch:
         *,
         launch_id: str,
         on_failure: OnFailure,
+        known: Mapping[str, Done] | None = None,
         retry: bool = False,
         sampler: Sampler | None = None,
         watcher: Watcher | None = None,
@@ -60,7 +62,7 @@ class Launch:
             raise refuse_deadline(executor.name, on_failure.timeout_s)
         self._clock = clock
         self.plan, self.executor, self.policy = plan, executor, on_failure
-        known = table.done(plan.run_ids)
+        known = table.done(plan.run_ids) if known is None else known
         self.sampler = sampler or Grid.over(plan, known, retry=retry)
         reach = self.sampler.reach()
         attempts = {

@@ -25,8 +25,8 @@ from lawsweep.remote.server import JobServer, job_server_address
 from lawsweep.remote.shipping import Shipment, job_results_dir, survey
 from lawsweep.remote.states import Job, jobs_of
 from lawsweep.study.questions import claim, open_own_folder
-from lawsweep.study.searching import forecast, open_search
-from lawsweep.study.study import Study, study
+from lawsweep.study.searching import forecast
+from lawsweep.study.study import Study, open_study
 from lawsweep.worker.presence import who
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Submitted:
 
 
 def submit(
-    sweep: Sweep,
+    sweep: Sweep | Study | str,
     target: str | None = None,
     *,
     address: str | None = None,
@@ -78,8 +78,9 @@ def submit(
     Raises a LawsweepError; AlreadyRunsError when a job with the same runs is under way, unless
     ``again``.
     """
+    study = open_study(sweep)  # what can be wrong here is said before the head is asked
+    sweep = study.sweep
     job_request.check_sendable(sweep)
-    opened = study(sweep)  # what can be wrong here is said before the head is asked
     place = job_server_address(address, os.environ)
     target = target or sweep.name
     shipment = None
@@ -95,34 +96,33 @@ def submit(
     )
     words = job_request.words(sweep, target)
     shown = [*words[:3], *hide_overrides(words[3:])]
-    n_planned, n_missing, search = _left(opened)
+    n_planned, n_missing, search = _left(study)
     found = Submitted(
         None, place, " ".join(shown), results, n_planned, n_missing, shipment, notes, search, called
     )
     if not found.n_missing and not again:
         return found
-    opened.table.check_writable()
-    folder = open_own_folder(sweep, opened.plan)
-    digest = digest_of(opened.plan, sweep.search_spec)
+    study.table.check_writable()
+    folder = open_own_folder(sweep, study.plan)
+    digest = digest_of(study.plan, sweep.search_spec)
     if not again:
         _refuse_twice(called, jobs_of(folder), digest)
         _refuse_beside(folder)
     job = _new_id(sweep.name, digest, folder.jobs.names())
     request = job_request.make(job, sweep.name, words, Path.cwd(), shipment)
-    claim(folder, sweep, opened.plan, anew=True)
-    folder.freeze(opened.plan, sweep.record())
+    claim(folder, sweep, study.plan, anew=True)
+    folder.freeze(study.plan, sweep.record())
     told = job_request.make(job, sweep.name, shown, Path.cwd(), shipment)
     found = dataclasses.replace(found, job=job, command=told["entrypoint"])
     _send(folder, server, request, _record(found, sweep, digest), shipment)
     return found
 
 
-def _left(opened: Study) -> tuple[int, int, str | None]:
+def _left(study: Study) -> tuple[int, int, str | None]:
     """Runs in all, runs that are missing now, and of a search what it expects, in words."""
-    search = open_search(opened)
+    search = study.search
     if search is None:
-        n_done = len(opened.table.done(opened.plan.run_ids))
-        return len(opened.plan), len(opened.plan) - n_done, None
+        return len(study.plan), len(study.plan) - len(study.done), None
     return search.n_expected, len(search.wanted()), forecast(search)
 
 

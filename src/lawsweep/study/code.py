@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lawsweep.core.code.source import OtherCode
-from lawsweep.study.study import Study
 
 if TYPE_CHECKING:
-    import pyarrow as pa
+    from lawsweep.study.study import Study
 
 SHOWN = 4  # files that a sentence names
 
@@ -37,31 +36,27 @@ class OtherRows:
         )
 
 
-def other_rows(opened: Study, rows: pa.Table | None = None) -> OtherRows | None:
+def other_rows(study: Study) -> OtherRows | None:
     """Rows of the sweep that code other than today's made; None where there are none.
 
-    ``rows`` are the sweep's, where they have been read.  Rows whose launch does not say which code
-    it ran (older ones, imports) are not counted.
+    Rows whose launch does not say which code it ran (older ones, imports) are not counted.
     """
-    ids = None if rows is None else rows["launch_id"].to_pylist()
-    changed = _changed(opened, opened.table.launches() if ids is None else set(ids) - {None})
-    if not changed:
-        return None
-    made = list(opened.table.launch_ids(opened.plan.run_ids).values()) if ids is None else ids
-    counts = Counter(i for i in made if i in changed)
+    ids = study.known.keys["launch_id"].to_pylist()
+    changed = _changed(study, set(ids) - {None})
+    counts = Counter(i for i in ids if i in changed)
     if not counts:
         return None
     files = tuple(sorted({f for i in counts for f in changed[str(i)]}))
-    experiment = opened.plan.experiment
-    return OtherRows(experiment.name, experiment.version, counts.total(), len(made), files)
+    experiment = study.plan.experiment
+    return OtherRows(experiment.name, experiment.version, counts.total(), len(ids), files)
 
 
-def _changed(opened: Study, launches: set[str]) -> dict[str, tuple[str, ...]]:
+def _changed(study: Study, launches: set[str]) -> dict[str, tuple[str, ...]]:
     """Those of the launches that ran other code, and the files that differ."""
     from lawsweep.store.sweeps.sweep_folder import find_launches
 
-    compare = OtherCode(opened.plan.experiment)
-    records = find_launches(opened.sweep.results, launches)
+    compare = OtherCode(study.plan.experiment)
+    records = find_launches(study.sweep.results, launches)
     found = {i: compare.changed(_code(record)) for i, record in records.items()}
     return {i: files for i, files in found.items() if files}
 
@@ -71,9 +66,9 @@ def _code(record: Mapping[str, Any]) -> Mapping[str, Any]:
     return code if isinstance(code, Mapping) else {}
 
 
-def tell_other_rows(opened: Study, rows: pa.Table | None = None) -> None:
+def tell_other_rows(study: Study) -> None:
     """Warn of rows that other code made."""
     from lawsweep.store.sweeps.skipping import OtherCodeWarning
 
-    if (found := other_rows(opened, rows)) is not None:
+    if (found := other_rows(study)) is not None:
         warnings.warn(str(found), OtherCodeWarning, stacklevel=3)

@@ -1,26 +1,47 @@
-"""The data dictionary that goes beside an exported table."""
+"""Export a sweep's rows, with what the columns are and the thresholds of a search beside them."""
 
 from __future__ import annotations
 
-from pathlib import PurePath
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
-from lawsweep.grid.sweep import Sweep
-from lawsweep.study.reading import load_arrow
+from lawsweep.study.searching import threshold_table
+
+if TYPE_CHECKING:
+    from lawsweep.study.study import Study
 
 
-def dictionary_path(path: str) -> str:
-    """``out/ntk.dictionary.csv`` for ``out/ntk.parquet``; a URL keeps its options."""
+def export(study: Study, path: str | Path) -> int:
+    """See ``Study.export``."""
+    from lawsweep.store.exchange.export import write_table
+
+    table = study.rows()
+    write_table(table, path)
+    return int(table.num_rows)
+
+
+def beside(path: str, what: str) -> str:
+    """``out/ntk.<what>.csv`` for ``out/ntk.parquet``; a URL keeps its options."""
     place, mark, options = path.partition("?")
-    ending = PurePath(place).suffix
-    return f"{place.removesuffix(ending)}.dictionary.csv{mark}{options}"
+    return f"{place.removesuffix(PurePath(place).suffix)}.{what}.csv{mark}{options}"
 
 
-def export_dictionary(sweep: Sweep, path: str) -> str:
+def export_dictionary(study: Study, path: str) -> str:
     """Write the data dictionary of what ``export`` wrote to ``path``; returns where it is."""
     from lawsweep.store.exchange.dictionary import data_dictionary, dictionary_table
     from lawsweep.store.exchange.export import write_table
 
-    rows = data_dictionary(load_arrow(sweep), sweep.find_experiment())
-    place = dictionary_path(path)
-    write_table(dictionary_table(rows), place)
+    place = beside(path, "dictionary")
+    write_table(dictionary_table(data_dictionary(study.rows(), study.plan.experiment)), place)
+    return place
+
+
+def export_thresholds(study: Study, path: str) -> str | None:
+    """Write the thresholds of a search beside what ``export`` wrote; None where there are none."""
+    from lawsweep.store.exchange.export import write_table
+
+    if study.sweep.search_spec is None:
+        return None
+    place = beside(path, "thresholds")
+    write_table(threshold_table(study), place)
     return place

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lawsweep.core.outcome import FAILURES
 from lawsweep.core.protocols import Done
-from lawsweep.grid.older import older_rows, told_of_older
+from lawsweep.grid.older import told_of_older
 from lawsweep.grid.plan import Plan
 from lawsweep.grid.sweep import Sweep
 from lawsweep.launch.costs.calibrate import core_flops_per_s
@@ -27,12 +27,12 @@ from lawsweep.sampling.grid import to_do
 from lawsweep.sampling.threshold.sampler import ThresholdSearch
 from lawsweep.study.code import other_rows
 from lawsweep.study.questions import open_own_folder
-from lawsweep.study.searching import open_search
-from lawsweep.study.study import study
 from lawsweep.worker.hardware import hardware
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from lawsweep.study.study import Study
 
 
 @dataclass(frozen=True)
@@ -81,17 +81,12 @@ class PlanView:
         return [run for run, is_large in zip(self.todo, large.tolist(), strict=True) if is_large]
 
 
-def view_plan(sweep: Sweep, on: str | None = None) -> PlanView:
-    """The plan against the table, with expected seconds learnt from finished rows.
-
-    ``on`` asks about other hardware: ``cpus=64`` or ``gpus=8:H100``.
-    """
+def preview(study: Study, on: str | None = None) -> PlanView:
+    """See ``Study.preview``."""
     from lawsweep.store.sweeps.skipping import tell_skipped
 
-    opened = study(sweep)
-    made = opened.plan
-    known = opened.table.done()
-    tell_skipped(opened.table.folder, opened.table.skipped)
+    sweep, made, known, search = study.sweep, study.plan, study.done, study.search
+    tell_skipped(study.table.folder, study.table.skipped)
     facts = hardware()
     machine = read_machine(on) if on else _here(sweep, facts["n_cpus"])
     rate = GPU_FLOPS_PER_S[machine.model] if machine.model else core_flops_per_s()
@@ -99,21 +94,18 @@ def view_plan(sweep: Sweep, on: str | None = None) -> PlanView:
     by_point = _by_point(sweep)
     threads = None if "cpus_per_task" in by_point else max(1, int(_per_task(sweep, "cpus")))
     costs.learn_table(made, known, machine.device, threads)
-    search = open_search(opened)
     todo = tuple(to_do(made, known)) if search is None else tuple(search.outlook())
-    frozen = open_own_folder(sweep, made).frozen_run_ids()
-    planned = set(made.run_ids)
     per_task = _per_task(sweep, machine.kind)
-    older = older_rows(made, known, todo)
-    notes = tuple(opened.table.differences()) + tuple(told_of_older(sweep, made, older))
-    notes += (str(other),) if (other := other_rows(opened)) is not None else ()
+    older = study.older(todo)
+    notes = tuple(study.table.differences()) + tuple(told_of_older(sweep, made, older))
+    notes += (str(other),) if (other := other_rows(study)) is not None else ()
     notes += tuple(_one_slot_each(option) for option in by_point if option.startswith(machine.kind))
     n_slots = max(1, int(machine.n / per_task))
     notes += _in_rounds(search, n_slots)
     return PlanView(
         plan=dataclasses.replace(made, notes=(*made.notes, *notes)) if notes else made,
         states=_states(made, known, older),
-        orphaned=tuple(r for r in frozen if r in known and r not in planned),
+        orphaned=_orphaned(study),
         todo=todo,
         costs=costs,
         device=machine.device,
@@ -121,6 +113,15 @@ def view_plan(sweep: Sweep, on: str | None = None) -> PlanView:
         memory_bytes=facts["memory_bytes"],
         search=search,
     )
+
+
+def _orphaned(study: Study) -> tuple[str, ...]:
+    """Runs of the plan that was frozen last that have rows and are no longer planned."""
+    frozen = open_own_folder(study.sweep, study.plan).frozen_run_ids()
+    planned = set(study.plan.run_ids)
+    gone = [r for r in frozen if r not in planned]
+    there = study.table.done(gone) if gone else {}
+    return tuple(r for r in gone if r in there)
 
 
 def _here(sweep: Sweep, n_cpus: int) -> Machine:

@@ -6,13 +6,14 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lawsweep.core.outcome import FAILURES
-from lawsweep.grid.sweep import Sweep
 from lawsweep.study.questions import open_own_folder
-from lawsweep.study.searching import open_search, summary
-from lawsweep.study.study import study
+from lawsweep.study.searching import summary
+
+if TYPE_CHECKING:
+    from lawsweep.study.study import Study
 
 
 @dataclass(frozen=True)
@@ -54,21 +55,19 @@ class Status:
         return lines
 
 
-def status(sweep: Sweep) -> Status:
-    """Done, running, failed, missing: from the store alone."""
-    opened = study(sweep)
-    known = opened.table.done(opened.plan.run_ids)
-    search = open_search(opened)
-    planned = len(opened.plan)
+def status(study: Study) -> Status:
+    """See ``Study.status``."""
+    known, search = study.done, study.search
+    planned = len(study.plan)
     if search is not None:
-        planned = len({opened.plan.run_ids[i] for i in search.asked()} | set(known))
-    live = open_own_folder(sweep, opened.plan).live()
+        planned = len({study.plan.run_ids[i] for i in search.asked()} | set(known))
+    live = open_own_folder(study.sweep, study.plan).live()
     return Status(
         planned=planned,
         statuses=Counter(d.status for d in known.values()),
         launches=tuple(sign.state for sign in live),
-        skipped=dict(opened.table.skipped),
-        infeasible=opened.table.reasons(known, "infeasible"),
+        skipped=dict(study.table.skipped),
+        infeasible=study.table.reasons(known, "infeasible"),
         search=None if search is None else summary(search),
     )
 

@@ -11,59 +11,57 @@ from typing import TYPE_CHECKING, Any
 from lawsweep.core.code.source import source_of
 from lawsweep.core.errors import LawsweepError
 from lawsweep.core.secrets import hide
-from lawsweep.grid.sweep import Sweep
-from lawsweep.launch.loop import Launch, RunReport, Watcher, describe_report
+from lawsweep.launch.loop import Loop, RunReport, Watcher, describe_report
 from lawsweep.launch.record.heart import Heart
 from lawsweep.launch.record.provenance import launch_record, new_launch_id
 from lawsweep.launch.sharing import LOOK_S, own_order
 from lawsweep.store.table.collection import set_aside
 from lawsweep.study.code import tell_other_rows
+from lawsweep.study.opening import commit_every_s, patience_s
 from lawsweep.study.questions import claim, open_own_folder
-from lawsweep.study.searching import open_search, write_thresholds
-from lawsweep.study.study import commit_every_s, patience_s, study
+from lawsweep.study.searching import make_search, write_thresholds
 
 if TYPE_CHECKING:
     from lawsweep.store.sweeps.signs import Sign
     from lawsweep.store.sweeps.sweep_folder import SweepFolder
+    from lawsweep.study.study import Study
 
 
 def run(
-    sweep: Sweep,
+    study: Study,
     *,
     executor: str | Mapping[str, Any] | None = None,
     watcher: Watcher | None = None,
     command: str = "",
     retry: bool = False,
 ) -> RunReport:
-    """Run what the table lacks (``retry``: what it has as failed, oom or timeout).
-
-    ``executor`` overrides the sweep's (``"serial"``, ``"ray_local"``, ``"ray_cluster"`` or a
-    mapping with ``kind``).  ``watcher`` is called with a Snapshot a few times a second.  Where
-    the sweep is being run already, this is said on stderr, and the launches share its work.
-    Returns a RunReport; raises a LawsweepError before anything is written when the input is bad.
-    """
+    """See ``Study.run``."""
     from lawsweep.executors.make import make_executor
     from lawsweep.launch.record.driver_job import driver_job
     from lawsweep.store.sweeps.skipping import tell_skipped
     from lawsweep.store.table.patient import PatientTable
 
-    opened = study(sweep)
-    made, table = opened.plan, PatientTable(opened.table, patience_s(sweep), say=_say)
+    sweep, made = study.sweep, study.plan
     worker = make_executor(executor if executor is not None else sweep.executor)
     every_s = commit_every_s(sweep)
+    if not study.known.is_current():
+        study.refresh()
+    # A hand of its own: whoever looks at the table meanwhile takes no news from the launch.
+    table = PatientTable(study.table.since(study.known.parts), patience_s(sweep), say=_say)
     table.check_writable()
     folder = open_own_folder(sweep, made)
     job = driver_job(folder, sweep.name)
     launch_id = new_launch_id()
-    search = open_search(opened, retry=retry)
+    search = make_search(study.known, retry=retry)
     facts = {"job": job, "experiment": made.experiment.name, "patience_s": table.patience_s}
     heart = Heart(folder, launch_id, facts, watcher)
     is_local = folder.folder.is_local  # in an object store each look is a request
     # Built before anything is started or written: a cost function that fails says so here.
-    launch = Launch(
+    loop = Loop(
         made,
         table,
         worker,
+        known=study.done,
         launch_id=launch_id,
         on_failure=sweep.on_failure,
         retry=retry,
@@ -73,14 +71,14 @@ def run(
         look_every_s=LOOK_S if is_local else 10 * LOOK_S,
     )
     # Only now: a part may be whole at its end, which the first look reads, and torn before it.
-    tell_skipped(opened.table.folder, opened.table.skipped)
-    tell_other_rows(opened)
-    if not launch.backlog:
+    tell_skipped(study.table.folder, study.table.skipped)
+    tell_other_rows(study)
+    if not loop.backlog:
         claim(folder, sweep, made, anew=job is None)
         folder.freeze(made, sweep.record())
         if search is not None:
-            write_thresholds(opened, search, folder.folder)
-        return launch.report
+            write_thresholds(study, search, folder.folder)
+        return loop.report
     folder.drop_dead()
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.closing(worker))
@@ -89,9 +87,9 @@ def run(
         # Only now: of two that start at the same time one at least sees the other.
         if others := [s for s in folder.live() if s.launch_id != launch_id]:
             _say(beside(others))
-            launch.backlog.shuffle(own_order(launch_id))
+            loop.backlog.shuffle(own_order(launch_id))
         stack.enter_context(set_aside())
-        launch.begin()  # workers take half a second to start: the records are written meanwhile
+        loop.begin()  # workers take half a second to start: the records are written meanwhile
         # A job's folder is claimed by who sent it, whose file goes on changing.
         claim(folder, sweep, made, anew=job is None)
         folder.freeze(made, sweep.record(), launch_id)
@@ -100,21 +98,21 @@ def run(
         record = launch_record(launch_id, sweep, made, command, worker.describe(), source)
         record |= {"job": job} if job else {}
         folder.write_launch(launch_id, record)
-        launch.committer.tell_machines = _Hosts(folder, record)
+        loop.committer.tell_machines = _Hosts(folder, record)
         try:
-            report = launch.run()
+            report = loop.run()
         except BaseException as end:
             kind = "interrupted" if isinstance(end, KeyboardInterrupt) else "error"
-            launch.report.stopped, launch.report.message = (
+            loop.report.stopped, loop.report.message = (
                 kind,
                 hide(f"{end}") or type(end).__name__,
             )
             with contextlib.suppress(LawsweepError):  # it may be the store that ended it
-                _close(folder, record, launch.report)
+                _close(folder, record, loop.report)
             raise
     _close(folder, record, report)
     if search is not None:
-        write_thresholds(opened, search, folder.folder)
+        write_thresholds(study, search, folder.folder)
     return report
 
 

@@ -3,91 +3,73 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from lawsweep.analysis.laws.threshold import STATES
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.outcome import FAILURES
-from lawsweep.grid.sweep import Sweep
 from lawsweep.sampling.threshold.findings import COLUMNS, cell_columns
 from lawsweep.sampling.threshold.sampler import ThresholdSearch
-from lawsweep.study.study import Study, study
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pyarrow as pa
 
     from lawsweep.store.places.folder import Folder
+    from lawsweep.study.known import Known
+    from lawsweep.study.study import Study
 
 
-def open_search(opened: Study, *, retry: bool = False) -> ThresholdSearch | None:
-    """The search of a sweep at where its table has brought it; None for an ordinary sweep.
+def make_search(known: Known, *, retry: bool = False) -> ThresholdSearch | None:
+    """The search of a sweep at where its rows have brought it; None for an ordinary sweep.
 
     ``retry``: rows that failed count as not there, and are wanted, asked for or not.
     """
-    spec = opened.sweep.search_spec
-    if spec is None:
+    if known.spec is None:
         return None
-    plan = opened.plan
+    plan, rows = known.plan, known.keys
     metrics = [m.name for m in plan.experiment.metrics]
-    rows = opened.table.read(plan.run_ids)
     rows = rows.select([n for n in ("run_id", "status", *metrics) if n in rows.column_names])
     place = {run_id: i for i, run_id in enumerate(plan.run_ids)}
-    known, again = {}, []
+    there, again = {}, []
     for row in rows.to_pylist():
         status = row.pop("status")
         run = place[row.pop("run_id")]
         if retry and status in FAILURES:
             again.append(run)
         else:
-            known[run] = (status, row)
-    return ThresholdSearch(plan, spec, known, again)
+            there[run] = (status, row)
+    return ThresholdSearch(plan, known.spec, there, again)
 
 
-def seen(opened: Study, known: Mapping[str, Any]) -> list[int] | None:
+def seen(known: Known) -> list[int] | None:
     """Runs that a search has asked for or that have a row; None for an ordinary sweep.
 
     The other runs of its plan are candidates that nothing is missing without.
     """
-    search = open_search(opened)
-    if search is None:
+    if known.search is None:
         return None
-    have = {i for i, r in enumerate(opened.plan.run_ids) if r in known}
-    return sorted(have | set(search.asked()))
+    have = {i for i, r in enumerate(known.plan.run_ids) if r in known.done}
+    return sorted(have | set(known.search.asked()))
 
 
-def thresholds(sweep: Sweep) -> pd.DataFrame:
-    """The table of thresholds: one row a cell of a sweep with a ``search`` block.
-
-    Columns: the cell's params, then ``COLUMNS``.  Raises InvalidValueError for another sweep.
-    """
-    import pandas as pd
-
-    opened = study(sweep)
-    frame: pd.DataFrame = threshold_table(opened).to_pandas(types_mapper=pd.ArrowDtype)
-    return frame
-
-
-def threshold_table(opened: Study, search: ThresholdSearch | None = None) -> pa.Table:
-    """``thresholds`` as Arrow, of a search that is open already if given."""
+def threshold_table(study: Study, search: ThresholdSearch | None = None) -> pa.Table:
+    """``Study.thresholds`` as Arrow, of a search under way if one is given."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     from lawsweep.store.sweeps.sweep_folder import plan_table
 
-    search = search or open_search(opened)
+    search = search or study.search
     if search is None:
         raise InvalidValueError(
-            f"Sweep {opened.sweep.name} searches for no threshold; give it a search block with "
+            f"Sweep {study.sweep.name} searches for no threshold; give it a search block with "
             "axis and event."
         )
-    firsts = [cell.points[0] * len(opened.plan.seeds) for cell in search.cells]
-    rows = plan_table(opened.plan).take(pa.array(firsts, type=pa.int64()))
+    firsts = [cell.points[0] * len(study.plan.seeds) for cell in search.cells]
+    rows = plan_table(study.plan).take(pa.array(firsts, type=pa.int64()))
     # By name: a table without columns would have no rows either.
     fields, values = [], []
-    for name in cell_columns(opened.plan, search.options.axis):
+    for name in cell_columns(study.plan, search.options.axis):
         fields.append(rows.schema.field(name))
         moves = pa.array([name in cell.moving for cell in search.cells])
         values.append(pc.if_else(moves, pa.scalar(None, rows[name].type), rows[name]))
@@ -115,23 +97,11 @@ def threshold_table(opened: Study, search: ThresholdSearch | None = None) -> pa.
     return pa.table(values, schema=pa.schema(fields, metadata=rows.schema.metadata))
 
 
-def write_thresholds(opened: Study, search: ThresholdSearch, folder: Folder) -> None:
+def write_thresholds(study: Study, search: ThresholdSearch, folder: Folder) -> None:
     """Write ``thresholds.parquet`` into the folder of the sweep."""
     from lawsweep.store.table.parts import encode
 
-    folder.write("thresholds.parquet", encode(threshold_table(opened, search)))
-
-
-def export_thresholds(sweep: Sweep, path: str) -> str | None:
-    """Write the thresholds of a search beside an exported table, as NAME.thresholds.csv."""
-    from lawsweep.store.exchange.export import write_table
-
-    if sweep.search_spec is None:
-        return None
-    place, mark, options = path.partition("?")  # a URL keeps its options
-    beside = f"{place.removesuffix(PurePath(place).suffix)}.thresholds.csv{mark}{options}"
-    write_table(threshold_table(study(sweep)), beside)
-    return beside
+    folder.write("thresholds.parquet", encode(threshold_table(study, search)))
 
 
 def summary(search: ThresholdSearch) -> str:
@@ -141,14 +111,14 @@ def summary(search: ThresholdSearch) -> str:
     return f"{len(search.cells):,} cells: {parts}; {search.n_asked:,} runs asked for"
 
 
-def lines(opened: Study, search: ThresholdSearch, limit: int = 20) -> list[str]:
+def lines(study: Study, search: ThresholdSearch, limit: int = 20) -> list[str]:
     """A line a cell, the first few of many."""
-    plan, axis = opened.plan, search.options.axis
+    plan, axis = study.plan, search.options.axis
     columns = {**plan.params, **plan.extra}
     derived = set.intersection(*(set(derive) for derive in plan.derives))
     told = [
         n
-        for n in cell_columns(opened.plan, search.options.axis)
+        for n in cell_columns(study.plan, search.options.axis)
         if n in columns and n not in derived and len(set(columns[n].tolist())) > 1
     ]
     found = []
@@ -181,11 +151,10 @@ def lines(opened: Study, search: ThresholdSearch, limit: int = 20) -> list[str]:
     return found
 
 
-def found(sweep: Sweep, limit: int = 20) -> list[str]:
+def found_lines(study: Study, limit: int = 20) -> list[str]:
     """What a search found so far, as lines: a count, then a cell each; none of another sweep."""
-    opened = study(sweep)
-    search = open_search(opened)
-    return [] if search is None else [summary(search), *lines(opened, search, limit)]
+    search = study.search
+    return [] if search is None else [summary(search), *lines(study, search, limit)]
 
 
 def forecast(search: ThresholdSearch) -> str:

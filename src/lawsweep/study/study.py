@@ -1,29 +1,71 @@
-"""A sweep opened: its plan, its table, and every check that comes before anything runs."""
+"""A sweep opened on its table: the plan, what is done, and the verbs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from lawsweep.analysis.columns import columns_of, kinds_of
-from lawsweep.analysis.values import check_values
-from lawsweep.core.errors import InvalidValueError, unknown_name
-from lawsweep.grid.plan import Plan
-from lawsweep.grid.sweep import Sweep
+from lawsweep.analysis.columns import columns_of
+from lawsweep.core.errors import InvalidValueError
+from lawsweep.core.protocols import Done
+from lawsweep.grid.sweep import Sweep, Url
 from lawsweep.sampling.threshold.findings import cells_of
+from lawsweep.study.known import Known
+from lawsweep.study.opening import check_sweep, iterate_notes
 
 if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+
+    from lawsweep.analysis.laws.results import FitResult
+    from lawsweep.launch.report import RunReport, Watcher
+    from lawsweep.sampling.threshold.sampler import ThresholdSearch
     from lawsweep.store.table.parquet import ParquetTable
+    from lawsweep.study.planning import PlanView
+    from lawsweep.study.progress import Status
+    from lawsweep.study.questions import Variant
 
 
-@dataclass(frozen=True)
 class Study:
-    """A sweep with its plan and its table: what every verb works on."""
+    """A sweep with its plan and its table.
 
-    sweep: Sweep
-    plan: Plan
-    table: ParquetTable
+    The plan is made and checked once, and what the table knows of its runs is read once, when a
+    verb first asks; ``refresh`` looks again, and so does a launch, before it begins and at its end.
+    Opening writes nothing, and raises a LawsweepError where anything that the sweep says is wrong.
+    """
+
+    def __init__(self, sweep: Sweep):
+        from lawsweep.store.table.parquet import ParquetTable
+
+        self.sweep = sweep
+        self.plan = check_sweep(sweep)
+        table = ParquetTable(sweep.tables, self.plan.experiment)
+        self.known = Known(self.plan, sweep.search_spec, table)
+
+    def __repr__(self) -> str:
+        return f"Study({self.sweep.name!r}: {len(self.plan):,} runs of {self.plan.experiment.name})"
+
+    def refresh(self) -> Study:
+        """Look at the table anew: the verbs then see what others have added.  Returns itself."""
+        self.known = Known(self.plan, self.sweep.search_spec, self.table.since(()))
+        return self
+
+    @property
+    def table(self) -> ParquetTable:
+        """The table of the sweep's experiment."""
+        return self.known.table
+
+    @property
+    def done(self) -> Mapping[str, Done]:
+        """What the table knows of each planned run that has a row, by run id."""
+        return self.known.done
+
+    @property
+    def search(self) -> ThresholdSearch | None:
+        """The search as its rows have it; None for an ordinary sweep."""
+        return self.known.search
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -35,87 +77,171 @@ class Study:
         """Columns of the table of thresholds, of a sweep with a search; else none."""
         return cells_of(self.plan, self.sweep.search_spec)
 
+    def older(self, todo: Sequence[int]) -> dict[int, list[int]]:
+        """Runs of ``todo`` that have a row of an older version: version to places in the plan."""
+        from lawsweep.grid.older import older_rows
 
-def study(sweep: Sweep) -> Study:
-    """Plan a sweep and open its table.  Checks everything, writes nothing."""
-    from lawsweep.analysis.figures.kinds import parse_figures
-    from lawsweep.analysis.laws.fit_specs import check_sources, parse_fits
-    from lawsweep.executors.make import make_executor
-    from lawsweep.store.table.parquet import ParquetTable
+        if not todo or not self.table.older_versions():
+            return {}
+        return older_rows(self.plan, self.table.done(), todo)
 
+    def notes(self) -> Iterator[str]:
+        """What a person should be told about the plan and the table."""
+        return iterate_notes(self)
+
+    def variants(self) -> list[Variant]:
+        """The other folders of the sweep: under other overrides, or as its file stands."""
+        from lawsweep.study.questions import variants
+
+        return variants(self.sweep)
+
+    def preview(self, on: str | None = None) -> PlanView:
+        """What a launch would do: the state of every run, and the expected time.
+
+        Seconds are learnt from finished rows.  ``on`` asks about other hardware: ``cpus=64`` or
+        ``gpus=8:H100``.
+        """
+        from lawsweep.study.planning import preview
+
+        return preview(self, on)
+
+    def status(self) -> Status:
+        """Done, running, failed, missing: from the store alone."""
+        from lawsweep.study.progress import status
+
+        return status(self)
+
+    def run(
+        self,
+        *,
+        executor: str | Mapping[str, Any] | None = None,
+        watcher: Watcher | None = None,
+        command: str = "",
+        retry: bool = False,
+    ) -> RunReport:
+        """Run what the table lacks (``retry``: what it has as failed, oom or timeout).
+
+        ``executor`` overrides the sweep's (``"serial"``, ``"ray_local"``, ``"ray_cluster"`` or a
+        mapping with ``kind``).  ``watcher`` is called with a Snapshot a few times a second.  Where
+        the sweep is being run already, this is said on stderr, and the launches share its work.
+        Returns a RunReport; raises a LawsweepError before anything is written when the input is
+        bad.
+        """
+        from lawsweep.study.running import run
+
+        try:
+            return run(self, executor=executor, watcher=watcher, command=command, retry=retry)
+        finally:
+            self.refresh()
+
+    def rows(self) -> pa.Table:
+        """The tidy table: one row a planned run in plan order, ``missing`` where there is none.
+
+        Of a search: the runs that it has asked for, and others of its plan that have a row.  Warns
+        of each file of the table that could not be read, when it reads them.
+        """
+        from lawsweep.study.reading import rows
+
+        return rows(self)
+
+    def frame(self) -> pd.DataFrame:
+        """``rows`` as pandas (Arrow-backed: a missing value is ``<NA>``, NaN stays NaN)."""
+        import pandas as pd
+
+        frame: pd.DataFrame = self.rows().to_pandas(types_mapper=pd.ArrowDtype)
+        return frame
+
+    def show(self, run_id: str) -> dict[str, Any]:
+        """One row of the results folder, whole, with its launch; a unique beginning will do."""
+        from lawsweep.study.reading import show
+
+        return show(run_id, self.sweep.results_dir)
+
+    def arrays(self, name: str) -> Mapping[str, np.ndarray]:
+        """Run id to array, for each run whose row came with the array ``name``.
+
+        Lazy: run ids are read now, values when they are asked for.  Arrays are float64 of any
+        shape; a run that failed, or whose array was None, is not in the mapping.  Iterates in the
+        order in which the values are stored.  Raises UnknownNameError for an array that the
+        experiment has not.
+        """
+        from lawsweep.study.arrays import arrays
+
+        return arrays(self, name)
+
+    def fit(self, frame: pd.DataFrame | None = None) -> list[FitResult]:
+        """The sweep's fits, one result a group.  Rows that did not converge are left out, counted.
+
+        A fit of ``n_star`` is one of the thresholds that a search found.  One that cannot be made
+        is a result without parameters, and with the reason.
+        """
+        from lawsweep.study.reading import fit
+
+        return fit(self, frame)
+
+    def thresholds(self) -> pd.DataFrame:
+        """The table of thresholds: one row a cell of a sweep with a ``search`` block.
+
+        Columns: the cell's params, then those of ``sampling.threshold.findings.COLUMNS``.  Raises
+        InvalidValueError for another sweep.
+        """
+        import pandas as pd
+
+        from lawsweep.study.searching import threshold_table
+
+        frame: pd.DataFrame = threshold_table(self).to_pandas(types_mapper=pd.ArrowDtype)
+        return frame
+
+    def plot(self, frame: pd.DataFrame | None = None) -> list[Path | Url]:
+        """Draw the sweep's figures, PNG and PDF, into its ``figures`` folder; where they are.
+
+        Raises FigureError, which has the files of the others, where some cannot be drawn.
+        """
+        from lawsweep.study.drawing import plot
+
+        return plot(self, frame)
+
+    def report(self, typed: str | None = None) -> Path | Url:
+        """Write ``report.html`` into the sweep's folder: certificate, fits, figures, provenance.
+
+        ``typed`` is the sweep as it was asked for, with its overrides; suggested commands end in
+        it.  What cannot be fitted is said there.  Raises FigureError, when all else is written,
+        where some figures cannot be drawn.
+        """
+        from lawsweep.study.reporting import report
+
+        return report(self, typed)
+
+    def export(self, path: str | Path) -> int:
+        """Write the tidy table to ``path`` (``.parquet``, ``.csv``, ``.tsv``, ``.json``).
+
+        Returns the number of rows.  ``path`` may be a URL of an object store.
+        """
+        from lawsweep.study.exporting import export
+
+        return export(self, path)
+
+
+def open_study(sweep: Sweep | Study | str | Path, *overrides: str) -> Study:
+    """A sweep, or the name or path of one with overrides in Hydra's grammar, as a Study.
+
+    A Study is returned as it is.  Raises a LawsweepError with one clear sentence for anything
+    misspelt or malformed; writes nothing.
+    """
+    if isinstance(sweep, str | Path):
+        from lawsweep.config.compose import load_sweep
+
+        return Study(load_sweep(sweep, *overrides))
+    if overrides:
+        raise InvalidValueError(
+            "Overrides are for the name of a sweep, got a "
+            f"{type(sweep).__name__} and {', '.join(overrides)}. Give them to lawsweep.load_sweep."
+        )
+    if isinstance(sweep, Study):
+        return sweep
     if not isinstance(sweep, Sweep):
         raise InvalidValueError(
-            f"Expected a Sweep, got {sweep!r}; lawsweep.load_sweep(name) makes one."
+            f"Expected a Sweep or the name of one, got {sweep!r}; lawsweep.load_sweep(name) makes "
+            "one."
         )
-    make_executor(sweep.executor)
-    commit_every_s(sweep), patience_s(sweep)
-    made = sweep.plan()
-    opened = Study(sweep, made, ParquetTable(sweep.tables, made.experiment))
-    if sweep.search_spec is not None:
-        from lawsweep.sampling.threshold.findings import check
-
-        check(made, sweep.search_spec)
-    columns, kinds = (
-        tuple(dict.fromkeys((*opened.columns, *opened.cells))),
-        kinds_of(made, opened.cells),
-    )
-    fits = parse_fits(list(sweep.fits), columns, kinds)
-    if fits and opened.cells:
-        check_sources(fits, opened.columns, opened.cells)
-    arrays = [s.name for s in made.experiment.arrays]
-    figures = parse_figures(list(sweep.figures), opened.columns, arrays, opened.cells, kinds)
-    for fit in fits:
-        check_values(made, fit)
-    for figure in figures:
-        check_values(made, figure)
-    return opened
-
-
-def plan(sweep: Sweep) -> Plan:
-    """All runs of a sweep, checked; nothing is written."""
-    return study(sweep).plan
-
-
-def commit_every_s(sweep: Sweep) -> float:
-    """``store.commit_every_s``: the longest that finished work stays unwritten."""
-    return _store_seconds(sweep, "commit_every_s")
-
-
-def patience_s(sweep: Sweep) -> float:
-    """``store.patience_s``: how long a launch waits for a store that cannot be written."""
-    return _store_seconds(sweep, "patience_s")
-
-
-# Defaults and largest values of the options of ``store``, in seconds.
-_STORE = {"commit_every_s": (2.0, 3600.0), "patience_s": (60.0, 86_400.0)}
-
-
-def _store_seconds(sweep: Sweep, name: str) -> float:
-    for key in sweep.store:
-        if key not in ("kind", *_STORE):
-            raise unknown_name("option", key, ("kind", *_STORE), "store")
-    default, most = _STORE[name]
-    value = sweep.store.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < most:
-        raise InvalidValueError(f"store.{name} must be seconds from 0 to {most:g}, got {value!r}.")
-    return float(value)
-
-
-def iterate_notes(opened: Study) -> Iterator[str]:
-    """What a person should be told about a plan and its table."""
-    yield from opened.plan.notes
-    spec = opened.sweep.search_spec
-    if spec is not None and len(opened.plan.seeds) < spec.max_runs:
-        yield (
-            f"a cell of the search may take {spec.max_runs} runs, and there are "
-            f"{len(opened.plan.seeds)} seeds: runs that share a seed share their draws, so an "
-            f"interval may be too narrow. Give seeds={spec.max_runs} or more."
-        )
-    if opened.table.older_versions():
-        from lawsweep.grid.older import older_rows, told_of_older
-
-        known = opened.table.done()
-        todo = [i for i, r in enumerate(opened.plan.run_ids) if r not in known]
-        older = older_rows(opened.plan, known, todo)
-        yield from told_of_older(opened.sweep, opened.plan, older)
-    yield from opened.table.notes()
+    return Study(sweep)

@@ -27,9 +27,9 @@ from typing import TYPE_CHECKING
 
 from lawsweep.core.errors import FigureError, InvalidValueError, LawsweepError, StoreError
 from lawsweep.grid.sweep import Sweep
-from lawsweep.study.progress import certificate, status
+from lawsweep.study.progress import certificate
 from lawsweep.study.questions import describe_question
-from lawsweep.study.study import Study, study
+from lawsweep.study.study import Study, open_study
 from lawsweep.tools.archive_check import MANIFEST
 from lawsweep.tools.packing import (
     environment,
@@ -61,14 +61,15 @@ class Archive:
     notes: tuple[str, ...]
 
 
-def archive(sweep: Sweep, output: str | Path | None = None) -> Archive:
+def archive(sweep: Sweep | Study | str, output: str | Path | None = None) -> Archive:
     """Write the archive of a sweep to a folder, or to a file that ends in ``.zip``.
 
     Every attempt of every planned run is in it, with its arrays and launches.  Paths of this
     machine are not.  Raises InvalidValueError when that is there already (an empty folder may be).
     """
-    opened = study(sweep)
-    path = Path(output) if output is not None else Path(f"{sweep.name}.zip")
+    study = open_study(sweep)
+    name = study.sweep.name
+    path = Path(output) if output is not None else Path(f"{name}.zip")
     if path.suffix in (".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".7z", ".rar"):
         raise InvalidValueError(
             f"An archive is a folder or a .zip, got {path}; name a .zip, or a folder to pack."
@@ -80,13 +81,11 @@ def archive(sweep: Sweep, output: str | Path | None = None) -> Archive:
             f"The {kind} {path} is there already; name another with -o, or remove it."
         )
     notes: list[str] = []
-    found = status(sweep)
+    found = study.status()
     said = certificate(found.statuses, found.planned)
-    entries = _entries(opened, said, notes)
+    entries = _entries(study, said, notes)
     n_files = (
-        _write_zip(path, sweep.name, entries)
-        if path.suffix == ".zip"
-        else _write_folder(path, entries)
+        _write_zip(path, name, entries) if path.suffix == ".zip" else _write_folder(path, entries)
     )
     n_rows = sum(found.statuses.values())
     return Archive(path=path, n_files=n_files, n_rows=n_rows, certificate=said, notes=tuple(notes))
@@ -159,7 +158,7 @@ def _manifest(hashes: dict[str, str]) -> bytes:
     return "".join(f"{hashes[name]}  {name}\n" for name in sorted(hashes)).encode()
 
 
-def _entries(opened: Study, said: str, notes: list[str]) -> Iterator[Entry]:
+def _entries(study: Study, said: str, notes: list[str]) -> Iterator[Entry]:
     """Every file but the manifest, one at a time, always in the same order."""
     from lawsweep.store.exchange.yaml_text import write_yaml
     from lawsweep.store.places.find import open_folder
@@ -168,10 +167,10 @@ def _entries(opened: Study, said: str, notes: list[str]) -> Iterator[Entry]:
     from lawsweep.store.table.tables import array_names
     from lawsweep.study.searching import threshold_table
 
-    sweep, experiment = opened.sweep, opened.plan.experiment
+    sweep, experiment = study.sweep, study.plan.experiment
     results = open_folder(sweep.results_dir)
     own = f"results/sweeps/{sweep.name}"
-    rows, parts = _row_part(results, experiment.name, opened.plan.run_ids)
+    rows, parts = _row_part(results, experiment.name, study.plan.run_ids)
     launches = _launches(results, sweep, rows)
     own_source, outside = sources(experiment)
     notes.extend(outside)
@@ -182,16 +181,16 @@ def _entries(opened: Study, said: str, notes: list[str]) -> Iterator[Entry]:
     yield f"sweeps/{sweep.name}.yaml", config
     yield from parts
     for name in array_names(results, experiment.name):
-        yield from _array_parts(results, experiment.name, name, opened.plan.run_ids)
-    yield f"{own}/plan.parquet", encode(plan_table(opened.plan))
+        yield from _array_parts(results, experiment.name, name, study.plan.run_ids)
+    yield f"{own}/plan.parquet", encode(plan_table(study.plan))
     yield f"{own}/sweep.yaml", config
     plain = dataclasses.replace(sweep, variant="", file=None)
-    question = describe_question(plain, opened.plan)
+    question = describe_question(plain, study.plan)
     yield f"{own}/{QUESTION}", json.dumps(question, indent=1).encode()
     if sweep.search_spec is not None:
-        yield f"{own}/thresholds.parquet", encode(threshold_table(opened))
+        yield f"{own}/thresholds.parquet", encode(threshold_table(study))
     yield from _launch_files(results, sweep, launches)
-    yield from _pictures(opened, own, notes)
+    yield from _pictures(study, own, notes)
 
 
 def _row_part(
@@ -287,19 +286,18 @@ def _digest_of(record: bytes) -> str | None:
     return digest if isinstance(digest, str) else None
 
 
-def _pictures(opened: Study, own: str, notes: list[str]) -> Iterator[Entry]:
+def _pictures(study: Study, own: str, notes: list[str]) -> Iterator[Entry]:
     """Figures and report, made anew so that they show the rows that are here."""
     from lawsweep.analysis.figures.draw import METADATA
     from lawsweep.analysis.figures.kinds import parse_figures
     from lawsweep.store.places.find import open_folder
-    from lawsweep.study.reading import report
 
-    sweep = opened.sweep
+    sweep = study.sweep
     stems = {
-        spec.name for spec in parse_figures(list(sweep.figures), opened.columns, cells=opened.cells)
+        spec.name for spec in parse_figures(list(sweep.figures), study.columns, cells=study.cells)
     }
     try:
-        report(sweep, sweep.name)
+        study.report(sweep.name)
     except FigureError as error:
         notes.append(str(error))
         stems = {str(path.name).rpartition(".")[0] for path in error.drawn}  # else older ones

@@ -9,7 +9,7 @@ from typing import Any
 
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.grid.sweep import Sweep
-from lawsweep.study.study import study
+from lawsweep.study.study import Study, open_study
 from lawsweep.tools.replay import Replay, replay_row
 
 
@@ -40,7 +40,9 @@ class Audit:
         return sum(not r.reproduced for r in self.replays)
 
 
-def sample_rows(sweep: Sweep, n: int, seed: int = 0) -> tuple[list[dict[str, Any]], int]:
+def sample_rows(
+    sweep: Sweep | Study | str, n: int, seed: int = 0
+) -> tuple[list[dict[str, Any]], int]:
     """``n`` random ok rows of a sweep (all, if there are no more), and how many it has.
 
     Drawn without replacement from the run ids in order, so that a ``seed`` gives the same rows
@@ -54,21 +56,21 @@ def sample_rows(sweep: Sweep, n: int, seed: int = 0) -> tuple[list[dict[str, Any
         raise InvalidValueError(f"The sample must be of at least 1 row, got {n}.")
     if seed < 0:
         raise InvalidValueError(f"The seed of the sample must be at least 0, got {seed}.")
-    opened = study(sweep)
-    known = opened.table.done(opened.plan.run_ids)
-    ok = sorted(r for r, d in known.items() if d.status == "ok")
+    study = open_study(sweep)
+    name = study.sweep.name
+    ok = sorted(r for r, d in study.done.items() if d.status == "ok")
     if not ok:
         raise InvalidValueError(
-            f"Sweep {sweep.name} has no ok row to replay. Run it first: lawsweep run {sweep.name}"
+            f"Sweep {name} has no ok row to replay. Run it first: lawsweep run {name}"
         )
     chosen = np.random.default_rng(seed).choice(len(ok), size=min(n, len(ok)), replace=False)
-    rows: list[dict[str, Any]] = opened.table.read([ok[i] for i in chosen.tolist()]).to_pylist()
-    find = functools.cache(functools.partial(find_launch, sweep.results))
+    rows: list[dict[str, Any]] = study.table.read([ok[i] for i in chosen.tolist()]).to_pylist()
+    find = functools.cache(functools.partial(find_launch, study.sweep.results))
     return [{**row, "launch": find(row["launch_id"])} for row in rows], len(ok)
 
 
 def audit(
-    sweep: Sweep,
+    sweep: Sweep | Study | str,
     rows: Sequence[Mapping[str, Any]],
     *,
     tolerance: float | None = None,
@@ -76,12 +78,11 @@ def audit(
     watcher: Callable[[Replay], None] | None = None,
 ) -> Audit:
     """Run rows of a sweep (from ``sample_rows``) again, and compare each as ``replay`` does."""
-    experiment = sweep.find_experiment()
+    study = open_study(sweep)
+    place, experiment = study.sweep.results_dir, study.plan.experiment
     replays = []
     for row in rows:
-        done = replay_row(
-            row, sweep.results_dir, tolerance=tolerance, device=device, experiment=experiment
-        )
+        done = replay_row(row, place, tolerance=tolerance, device=device, experiment=experiment)
         replays.append(done)
         if watcher is not None:
             watcher(done)

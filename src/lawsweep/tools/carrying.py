@@ -19,6 +19,7 @@ from lawsweep.core.experiment import Experiment
 from lawsweep.core.identity import run_id
 from lawsweep.grid.older import condition_of, ids_as_of
 from lawsweep.grid.sweep import Sweep
+from lawsweep.study.study import Study
 from lawsweep.tools.importing import against_table, write_rows
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Carried:
 
 
 def carry_rows(
-    into: Sweep | Experiment,
+    into: Sweep | Study | Experiment,
     from_version: int,
     *,
     results_dir: str | Path | None = None,
@@ -61,8 +62,9 @@ def carry_rows(
     Of a Sweep those of its plan, of an Experiment all.  Raises InvalidValueError where the
     experiment does not say which rows of that version mean the same.
     """
-    sweep = into if isinstance(into, Sweep) else None
-    experiment = into.find_experiment() if isinstance(into, Sweep) else into
+    given = into.sweep if isinstance(into, Study) else into
+    sweep = given if isinstance(given, Sweep) else None
+    experiment = given.find_experiment() if isinstance(given, Sweep) else given
     condition = condition_of(experiment, from_version)
     place = results_dir if results_dir is not None else sweep.results_dir if sweep else "results"
     table, rows = _rows_of(experiment, from_version, str(place))

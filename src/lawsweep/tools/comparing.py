@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lawsweep.core.errors import InvalidValueError, LawsweepError, unknown_name
 from lawsweep.core.rounding import TOLERANCES
 from lawsweep.grid.sweep import Sweep
-from lawsweep.study.reading import fit, load, load_arrow
-from lawsweep.study.study import Study, study
+from lawsweep.study.study import Study, open_study
 from lawsweep.tools.sameness import relative_difference, same_value
 
 if TYPE_CHECKING:
@@ -77,20 +76,22 @@ class Comparison:
     notes: tuple[str, ...]
 
 
-def compare(a: Sweep, b: Sweep, ignore: Sequence[str] = ()) -> Comparison:
+def compare(
+    a: Sweep | Study | str, b: Sweep | Study | str, ignore: Sequence[str] = ()
+) -> Comparison:
     """Join two sweeps on the params both have and the seed, and compare the metrics both have.
 
     A param that has one value all over A and another all over B is what is being compared, and
     no key; ``ignore`` leaves further params out of the join (one that is derived otherwise, say).
     Raises InvalidValueError when the join is ambiguous.
     """
-    first, second = study(a), study(b)
+    first, second = open_study(a), open_study(b)
     shared, own = _params(first, second, ignore)
     metrics_b = {s.name for s in second.plan.experiment.metrics}
     measured = [s.name for s in first.plan.experiment.metrics if s.name in metrics_b]
     chaotic = {s.name for s in first.plan.experiment.metrics if s.info.chaotic}
     wanted = [*shared, "seed", "status", *measured]
-    rows_a, rows_b = (load_arrow(s).select(wanted).to_pylist() for s in (a, b))
+    rows_a, rows_b = (s.rows().select(wanted).to_pylist() for s in (first, second))
     apart = _apart(rows_a, rows_b, shared)
     keys = tuple(n for n in shared if n not in apart)
     found_a, found_b = _by_key(first, rows_a, keys), _by_key(second, rows_b, keys)
@@ -101,7 +102,7 @@ def compare(a: Sweep, b: Sweep, ignore: Sequence[str] = ()) -> Comparison:
     metrics = [
         _metric(m, m in chaotic, names, [(k, x[m], y[m]) for k, x, y in ok]) for m in measured
     ]
-    fits, notes = _fits(a, b, apart)
+    fits, notes = _fits(first, second, apart)
     return Comparison(
         keys=names,
         apart=apart,
@@ -152,16 +153,16 @@ def _apart(
 
 
 def _by_key(
-    opened: Study, rows: Sequence[Mapping[str, Any]], keys: Sequence[str]
+    study: Study, rows: Sequence[Mapping[str, Any]], keys: Sequence[str]
 ) -> dict[Key, Mapping[str, Any]]:
     found: dict[Key, Mapping[str, Any]] = {}
     for row in rows:
         key = (*(_plain(row[n]) for n in keys), row["seed"])
         if key in found:
             at = ", ".join(f"{n}={v}" for n, v in zip((*keys, "seed"), key, strict=True))
-            others = [n for n in opened.plan.params if n not in keys]
+            others = [n for n in study.plan.params if n not in keys]
             raise InvalidValueError(
-                f"Sweep {opened.sweep.name} has several runs at {at}, so they cannot be paired: "
+                f"Sweep {study.sweep.name} has several runs at {at}, so they cannot be paired: "
                 f"they differ in {', '.join(others)}. Pin that param in an override, or join on it."
             )
         found[key] = row
@@ -212,19 +213,20 @@ def _metric(
 
 
 def _fits(
-    a: Sweep, b: Sweep, apart: Collection[str]
+    a: Study, b: Study, apart: Collection[str]
 ) -> tuple[tuple[FitPair, ...], tuple[str, ...]]:
     """Fits of the same law and group in both; a note where a sweep cannot be fitted."""
     found: list[dict[Any, FitResult]] = []
     notes = []
-    for sweep in (a, b):
+    for study in (a, b):
+        name = study.sweep.name
         try:
-            results = fit(sweep, load(sweep)) if sweep.fits else []
+            results = study.fit() if study.sweep.fits else []
         except LawsweepError as error:
-            notes.append(f"{sweep.name} cannot be fitted: {error}")
+            notes.append(f"{name} cannot be fitted: {error}")
             results = []
         lost = [r for r in results if r.spec.by and not r.group]  # as a whole, before its groups
-        notes += [f"{sweep.name} cannot be fitted: {r.summary()}" for r in lost]
+        notes += [f"{name} cannot be fitted: {r.summary()}" for r in lost]
         found.append({_fit_key(r, apart): r for r in results})
     pairs = [
         FitPair(name=r.spec.name, group=dict(r.group), a=r, b=found[1][k])

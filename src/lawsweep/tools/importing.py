@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lawsweep.core.experiment import Experiment
 from lawsweep.grid.sweep import Sweep
 from lawsweep.launch.record.provenance import circumstances, new_launch_id
+from lawsweep.study.study import Study
 from lawsweep.tools.elsewhere import IMPORTED
 from lawsweep.tools.import_file import FileRows, ImportedFile, read_files
 
@@ -42,7 +43,7 @@ class Imported:
 
 def import_rows(
     file: str | Path | Sequence[str | Path],
-    into: Sweep | Experiment,
+    into: Sweep | Study | Experiment,
     *,
     results_dir: str | Path | None = None,
     columns: Mapping[str, str] | None = None,
@@ -66,15 +67,16 @@ def import_rows(
     row is bad.
     """
     paths = [Path(file)] if isinstance(file, str | Path) else [Path(f) for f in file]
-    sweep = into if isinstance(into, Sweep) else None
-    experiment = into.find_experiment() if isinstance(into, Sweep) else into
+    given = into.sweep if isinstance(into, Study) else into
+    sweep = given if isinstance(given, Sweep) else None
+    experiment = given.find_experiment() if isinstance(given, Sweep) else given
     read = read_files(paths, experiment, sweep, columns or {}, drop, seed)
     place = str(
         results_dir if results_dir is not None else sweep.results_dir if sweep else "results"
     )
     table, new, kept = against_table(experiment, place, read.rows)
     n_worse = len(read.rows) - len(new) - len(kept)
-    given = {to for f in read.files for to in f.columns.values()}
+    named = {to for f in read.files for to in f.columns.values()}
     launch_id = None
     if not dry and new:
         facts = {"command": command, "source": source, **_facts(read)}
@@ -84,7 +86,7 @@ def import_rows(
         files=read.files,
         run_ids=tuple(row["run_id"] for row in new),
         kept=tuple(kept),
-        missing=tuple(s.name for s in experiment.metrics if s.name not in given),
+        missing=tuple(s.name for s in experiment.metrics if s.name not in named),
         first=tuple(new[:SHOWN]),
         dry=dry,
         launch_id=launch_id,

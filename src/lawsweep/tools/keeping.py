@@ -12,7 +12,7 @@ from lawsweep.core.registry import experiment_names, find_experiment
 from lawsweep.grid.sweep import Sweep, results_place
 from lawsweep.study.code import other_rows
 from lawsweep.study.searching import seen
-from lawsweep.study.study import study
+from lawsweep.study.study import Study
 
 if TYPE_CHECKING:
     from lawsweep.store.table.parquet import ParquetTable
@@ -36,7 +36,7 @@ def compact(
 
 
 def verify(
-    target: Sweep | str | None = None, results_dir: str | Path = "results"
+    target: Sweep | Study | str | None = None, results_dir: str | Path = "results"
 ) -> tuple[dict[str, list[Finding]], dict[str, str]]:
     """Check a sweep's table against its plan too, one experiment's table, or all tables.
 
@@ -45,13 +45,12 @@ def verify(
     from lawsweep.store.upkeep.verify import Finding, by_severity
     from lawsweep.store.upkeep.verify import verify as verify_one
 
-    if isinstance(target, Sweep):
-        opened = study(target)
-        asked = seen(opened, opened.table.done(opened.plan.run_ids))
-        found = verify_one(opened.table, plan=opened.plan, asked=asked)
-        if (other := other_rows(opened)) is not None:
+    if isinstance(target, Sweep | Study):
+        study = target if isinstance(target, Study) else Study(target)
+        found = verify_one(study.table, plan=study.plan, asked=seen(study.known))
+        if (other := other_rows(study)) is not None:
             found = by_severity([*found, Finding("note", "code", str(other), other.n_rows)])
-        return {opened.plan.experiment.name: found}, {}
+        return {study.plan.experiment.name: found}, {}
     return _each(verify_one, target, results_dir)
 
 

@@ -1,6 +1,6 @@
 """A cluster that exists on paper: the executor protocol over a simulated clock.
 
-The real Launch drives it (its backlog, cost model, retries and committer), so what a cluster of
+The real Loop drives it (its backlog, cost model, retries and committer), so what a cluster of
 this size would do to them can be seen in minutes: how near the makespan comes to the bound, what
 lost nodes cost, and how much the driver holds and computes.  ``simulate.py`` answers the plainer
 question of ``lawsweep plan --on``: how long, with nothing in the way.
@@ -69,7 +69,7 @@ class _Node:
 class SimulatedExecutor(Executor):
     """Runs take ``seconds[index]`` and answer nothing but that they are done.
 
-    ``clock`` is to be given to the Launch: it tells the simulated time, which passes in ``poll``.
+    ``clock`` is to be given to the Loop: it tells the simulated time, which passes in ``poll``.
     Afterwards ``n_losses`` and ``destroyed_s`` (work that was lost with a node) tell what befell
     it, and ``bound_s`` the least any scheduler could have needed.
     """

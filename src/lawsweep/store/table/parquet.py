@@ -7,6 +7,7 @@ attempt.  A torn, foreign or newer file is named and skipped.
 
 from __future__ import annotations
 
+import copy
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -213,13 +214,7 @@ class ParquetTable:
         """What is known of each run (of all, or of those asked for) that has a row."""
         table = self.rows(run_ids, Done._fields)
         self._looked = self._listed
-        if not table.num_rows:
-            return {}  # before what comes next has pyarrow import pandas
-        facts = [plain(table[name]) for name in Done._fields]
-        with no_collection():
-            return dict(
-                zip(plain(table["run_id"]), map(Done._make, zip(*facts, strict=True)), strict=True)
-            )
+        return done_of(table)
 
     def news(self, columns: Sequence[str] = ()) -> list[dict[str, Any]]:
         """Rows in parts that have come since ``done`` or the last look; not those written here.
@@ -244,6 +239,14 @@ class ParquetTable:
             return {}
         errors = self.rows(wanted, ["error"])["error"].to_pylist()
         return dict(Counter(e or "" for e in errors).most_common())
+
+    def since(self, parts: Collection[str]) -> ParquetTable:
+        """Another hand on this table, for a launch: parts that are not among ``parts`` are news."""
+        other = copy.copy(self)  # on the same ground: a share that went is an error, also here
+        other._writer = PartWriter(other.folder, other._whole, encode, MERGE_BYTES)
+        other._lock, other._arrays, other.skipped = Lock(), None, {}
+        other._listed, other._looked = set[str](), set(parts)
+        return other
 
     def read(
         self, run_ids: Sequence[str] | None = None, columns: Collection[str] | None = None
@@ -307,6 +310,15 @@ class ParquetTable:
             odd = (n for n in self.folder.folders() if PART.match(n))
             self.skipped |= dict.fromkeys(odd, "a folder, not a file")
         return found
+
+
+def done_of(rows: pa.Table) -> dict[str, Done]:
+    """What ``done`` says of rows that have been read, one a run."""
+    if not rows.num_rows:
+        return {}  # before what comes next has pyarrow import pandas
+    ids, *facts = (plain(rows[name]) for name in ("run_id", *Done._fields))
+    with no_collection():
+        return dict(zip(ids, map(Done._make, zip(*facts, strict=True)), strict=True))
 
 
 def _part_or_reason(read: Callable[[Folder, str], T], folder: Folder, name: str) -> T | SkippedPart:

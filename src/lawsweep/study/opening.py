@@ -1,0 +1,85 @@
+"""Every check that comes before anything of a sweep is run or read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from lawsweep.analysis.columns import columns_of, kinds_of
+from lawsweep.analysis.values import check_values
+from lawsweep.core.errors import InvalidValueError, unknown_name
+from lawsweep.grid.plan import Plan
+from lawsweep.grid.sweep import Sweep
+from lawsweep.sampling.threshold.findings import cells_of
+
+if TYPE_CHECKING:
+    from lawsweep.study.study import Study
+
+
+def check_sweep(sweep: Sweep) -> Plan:
+    """The plan of a sweep, once all that it says has been checked.  Writes nothing."""
+    from lawsweep.analysis.figures.kinds import parse_figures
+    from lawsweep.analysis.laws.fit_specs import check_sources, parse_fits
+    from lawsweep.executors.make import make_executor
+
+    make_executor(sweep.executor)
+    commit_every_s(sweep), patience_s(sweep)
+    made = sweep.plan()
+    if sweep.search_spec is not None:
+        from lawsweep.sampling.threshold.findings import check
+
+        check(made, sweep.search_spec)
+    columns, cells = columns_of(made), cells_of(made, sweep.search_spec)
+    kinds = kinds_of(made, cells)
+    fits = parse_fits(list(sweep.fits), tuple(dict.fromkeys((*columns, *cells))), kinds)
+    if fits and cells:
+        check_sources(fits, columns, cells)
+    arrays = [s.name for s in made.experiment.arrays]
+    figures = parse_figures(list(sweep.figures), columns, arrays, cells, kinds)
+    for fit in fits:
+        check_values(made, fit)
+    for figure in figures:
+        check_values(made, figure)
+    return made
+
+
+def commit_every_s(sweep: Sweep) -> float:
+    """``store.commit_every_s``: the longest that finished work stays unwritten."""
+    return _store_seconds(sweep, "commit_every_s")
+
+
+def patience_s(sweep: Sweep) -> float:
+    """``store.patience_s``: how long a launch waits for a store that cannot be written."""
+    return _store_seconds(sweep, "patience_s")
+
+
+# Defaults and largest values of the options of ``store``, in seconds.
+_STORE = {"commit_every_s": (2.0, 3600.0), "patience_s": (60.0, 86_400.0)}
+
+
+def _store_seconds(sweep: Sweep, name: str) -> float:
+    for key in sweep.store:
+        if key not in ("kind", *_STORE):
+            raise unknown_name("option", key, ("kind", *_STORE), "store")
+    default, most = _STORE[name]
+    value = sweep.store.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < most:
+        raise InvalidValueError(f"store.{name} must be seconds from 0 to {most:g}, got {value!r}.")
+    return float(value)
+
+
+def iterate_notes(study: Study) -> Iterator[str]:
+    """What a person should be told about a plan and its table."""
+    from lawsweep.grid.older import told_of_older
+
+    yield from study.plan.notes
+    spec = study.sweep.search_spec
+    if spec is not None and len(study.plan.seeds) < spec.max_runs:
+        yield (
+            f"a cell of the search may take {spec.max_runs} runs, and there are "
+            f"{len(study.plan.seeds)} seeds: runs that share a seed share their draws, so an "
+            f"interval may be too narrow. Give seeds={spec.max_runs} or more."
+        )
+    todo = [i for i, r in enumerate(study.plan.run_ids) if r not in study.done]
+    yield from told_of_older(study.sweep, study.plan, study.older(todo))
+    yield from study.table.notes()

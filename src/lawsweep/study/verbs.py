@@ -1,0 +1,47 @@
+"""The verbs as functions of a sweep: each opens it, and is the Study's method of that name."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar
+
+from lawsweep.grid.plan import Plan
+from lawsweep.grid.sweep import Sweep
+from lawsweep.study.study import Study, open_study
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _of_sweep(
+    method: Callable[Concatenate[Study, P], T],
+) -> Callable[Concatenate[Sweep | Study | str, P], T]:
+    """A method of Study as a function of what can be opened as one."""
+
+    @functools.wraps(method)
+    def verb(sweep: Sweep | Study | str, *args: P.args, **options: P.kwargs) -> T:
+        return method(open_study(sweep), *args, **options)
+
+    first, *others = inspect.signature(method).parameters.values()
+    shown = first.replace(name="sweep", annotation="Sweep | Study | str")
+    verb.__signature__ = inspect.Signature([shown, *others])  # type: ignore[attr-defined]
+    return verb  # type: ignore[return-value]  # ``sweep`` may be given by its name, too
+
+
+def plan(sweep: Sweep | Study | str) -> Plan:
+    """All runs of a sweep, checked; nothing is written."""
+    return open_study(sweep).plan
+
+
+open = open_study
+export = _of_sweep(Study.export)
+fit = _of_sweep(Study.fit)
+load = _of_sweep(Study.frame)
+load_arrays = _of_sweep(Study.arrays)
+plot = _of_sweep(Study.plot)
+report = _of_sweep(Study.report)
+run = _of_sweep(Study.run)
+status = _of_sweep(Study.status)
+thresholds = _of_sweep(Study.thresholds)
