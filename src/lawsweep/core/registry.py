@@ -1,4 +1,7 @@
-"""Experiments are found by name: ours, an installed package's, or ``module:function``."""
+"""Experiments are found by name: ours, an installed package's, or ``module:function``.
+
+So is whatever else of the user's own a param may name, such as an activation.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ import sys
 import traceback
 from contextlib import suppress
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from lawsweep.core import plugins
 from lawsweep.core.code.clashes import refuse_clashes
@@ -45,29 +50,7 @@ def find_experiment(name: str, folder: Path | None = None) -> Experiment:
         except UnknownNameError as error:
             raise UnknownNameError(f"{error} Your own is written module:function.") from None
     module_name, _, attribute = target.partition(":")
-    place = str((folder or Path.cwd()).resolve())
-    own = ":" in name  # an installed one is not looked for in the folder
-    if own or place in (str(Path(p).resolve()) for p in sys.path):
-        refuse_clashes(Path(place))
-    if own and place not in sys.path:
-        sys.path.insert(0, place)  # stays: Ray's workers take over this path
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        its_own = error.name == module_name or module_name.startswith(f"{error.name}.")
-        asked = "of" if its_own else f"that is imported{_line(error, place)} for"
-        raise UnknownNameError(
-            f"Cannot find the module {error.name!r} {asked} experiment {name!r}; "
-            f"looked in {place} and the installed packages."
-        ) from None
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        reason = f"{type(error).__name__}: {error}".rstrip(".: ")
-        raise InvalidValueError(
-            f"Importing {module_name!r} of experiment {name!r} failed{_line(error, place)}: "
-            f"{reason}. Mend the file."
-        ) from error
+    module = _imported("experiment", name, module_name, (folder or Path.cwd()).resolve())
     found = {k: v for k, v in vars(module).items() if isinstance(v, Experiment)}
     if attribute not in found:
         if hasattr(module, attribute):
@@ -82,6 +65,47 @@ def find_experiment(name: str, folder: Path | None = None) -> Experiment:
             "its table. Call it otherwise: @experiment(version=1, name=...)."
         )
     return chosen
+
+
+def find_own(what: str, name: str, folder: Path | None = None) -> Any:
+    """What ``name``, written ``module:attribute``, stands for; looked for as an experiment is.
+
+    Raises UnknownNameError and InvalidValueError, in which it is called a ``what``.
+    """
+    module_name, _, attribute = name.partition(":")
+    if not module_name or not attribute:
+        raise InvalidValueError(f"{what} {name!r} must be written module:function.")
+    module = _imported(what, name, module_name, (folder or Path.cwd()).resolve())
+    if not hasattr(module, attribute):
+        public = [k for k, v in vars(module).items() if callable(v) and not k.startswith("_")]
+        raise unknown_name(what, attribute, public, f"module {module_name}")
+    return getattr(module, attribute)
+
+
+def _imported(what: str, name: str, module_name: str, folder: Path) -> ModuleType:
+    """The module of ``name``; of the user's own the folder is searched, and stays on the path."""
+    place, own = str(folder), ":" in name  # an installed one is not looked for in the folder
+    if own or place in (str(Path(p).resolve()) for p in sys.path):
+        refuse_clashes(Path(place))
+    if own and place not in sys.path:
+        sys.path.insert(0, place)  # stays: Ray's workers take over this path
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        its_own = error.name == module_name or module_name.startswith(f"{error.name}.")
+        asked = "of" if its_own else f"that is imported{_line(error, place)} for"
+        raise UnknownNameError(
+            f"Cannot find the module {error.name!r} {asked} {what} {name!r}; "
+            f"looked in {place} and the installed packages."
+        ) from None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        reason = f"{type(error).__name__}: {error}".rstrip(".: ")
+        raise InvalidValueError(
+            f"Importing {module_name!r} of {what} {name!r} failed{_line(error, place)}: "
+            f"{reason}. Mend the file."
+        ) from error
 
 
 def _line(error: BaseException, place: str) -> str:

@@ -79,6 +79,16 @@ class Field:
 
 
 @dataclass(frozen=True)
+class Own:
+    """Marks a choice that may also be the user's own, ``module:attribute``; ``what`` it is called.
+
+    ``Annotated[Literal["relu", "tanh"], Own("activation")]``
+    """
+
+    what: str
+
+
+@dataclass(frozen=True)
 class FieldSpec:
     """One resolved field: name, kind, whether optional or a tuple, choices, default, Field."""
 
@@ -89,6 +99,7 @@ class FieldSpec:
     choices: tuple[Any, ...] | None
     default: Any
     info: Field
+    own: Own | None = None
 
     @property
     def has_default(self) -> bool:
@@ -99,6 +110,7 @@ class FieldSpec:
     def type_name(self) -> str:
         """The type as a person reads it, for messages: ``int``, ``one of relu, tanh``."""
         base: str = f"one of {', '.join(map(str, self.choices))}" if self.choices else self.kind
+        base = f"{base} or your own module:{self.own.what}" if self.own else base
         base = f"list of {base}" if self.is_tuple else base
         return f"{base} or null" if self.optional else base
 
@@ -207,7 +219,7 @@ class FieldSpec:
         return number + 0.0  # -0.0 + 0.0 is 0.0: one spelling, one run id
 
     def _check(self, value: Any) -> Any:
-        if self.choices is not None and value not in self.choices:
+        if self.choices is not None and value not in self.choices and not self.is_own(value):
             raise self.wrong_type(value)
         limits = (
             ("at least", self.info.ge, operator.ge),
@@ -225,6 +237,10 @@ class FieldSpec:
                 f"{self.name} must be a finite number, got {value!r}. Change its value."
             )
         return value
+
+    def is_own(self, value: Any) -> bool:
+        """Whether a value is written as the user's own, where the field takes that."""
+        return self.own is not None and isinstance(value, str) and ":" in value
 
     def _takes(self, infinity: float) -> bool:
         """Whether the field itself speaks of this infinity."""
@@ -272,10 +288,11 @@ def field_specs(cls: type) -> tuple[FieldSpec, ...]:
 
 def _resolve(f: dataclasses.Field[Any], hint: Any, cls: type) -> FieldSpec:
     where = f"{cls.__qualname__}.{f.name}"
-    info = Field()
+    info, own = Field(), None
     if typing.get_origin(hint) is typing.Annotated:
         hint, *extras = typing.get_args(hint)
         info = next((e for e in extras if isinstance(e, Field)), info)
+        own = next((e for e in extras if isinstance(e, Own)), None)
     optional, hint = _strip_optional(hint)
     is_tuple = typing.get_origin(hint) is tuple
     if is_tuple:
@@ -301,7 +318,7 @@ def _resolve(f: dataclasses.Field[Any], hint: Any, cls: type) -> FieldSpec:
         return FieldSpec(f.name, kind, optional, False, None, default, info)
     if f.default_factory is not dataclasses.MISSING:
         default = f.default_factory()
-    spec = FieldSpec(f.name, kind, optional, is_tuple, choices, default, info)
+    spec = FieldSpec(f.name, kind, optional, is_tuple, choices, default, info, own)
     if default is not MISSING:
         try:
             spec = dataclasses.replace(spec, default=spec.cast(default))

@@ -47,6 +47,17 @@ class Plan:
         """The seed of run ``run``."""
         return self.seeds[run % len(self.seeds)]
 
+    def own_modules(self) -> list[str]:
+        """Modules of the user's own that params name (``activation: module:function``), sorted."""
+        found = {
+            value.partition(":")[0]
+            for spec in self.experiment.params
+            if spec.own is not None and spec.name in self.params
+            for value in np.unique(self.params[spec.name]).tolist()
+            if spec.is_own(value)
+        }
+        return sorted(found)
+
     def over_points(self) -> dict[str, np.ndarray]:
         """A column for every param over the points, defaults filled in (as 0-d arrays)."""
         return {

@@ -4,13 +4,21 @@ Nobody else asks what an activation is called: what it computes, where it has a 
 whether it is homogeneous and which closed forms it has are said here, beside its function.  The
 functions are written with the tensors' own methods, so that a plan may ask for names and traits
 without importing torch.
+
+One from elsewhere is ``module:function``, a function of one tensor (``torch.nn.functional:mish``):
+its slope is autograd's, its expectations are summed or integrated with the error they report, and
+nothing is taken for known of its kinks and symmetries.  So no zero of a kernel is named for it
+that rests on one, and a product so small that a kink at 0 would lose its sign is out of range.
+``module:entry`` of an Activation says its traits itself.
 """
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from lawsweep.kernels.base.names import named
@@ -191,5 +199,103 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 def activation(name: str) -> Activation:
-    """The activation called ``name``; ValueError lists the valid ones."""
+    """The activation called ``name``, or one of the caller's own, ``module:function``.
+
+    Raises ValueError with the valid names, or with what is wrong with the caller's own; whatever
+    importing its module raises.
+    """
+    if ":" in name:
+        return _own(name)
     return named("activation", name, dict(sorted(ACTIVATIONS.items())))
+
+
+@lru_cache(maxsize=64)
+def _own(name: str) -> Activation:
+    module, _, attribute = name.partition(":")
+    found = getattr(importlib.import_module(module), attribute, None)
+    if found is None:
+        raise ValueError(f"module {module!r} has no {attribute!r} to be an activation")
+    return of_function(found, name)
+
+
+def of_function(function: Activation | Callable[[Tensor], Tensor], name: str) -> Activation:
+    """An entry of an elementwise torch function, or of an entry as it is, called ``name``.
+
+    The slope of a function is autograd's.  Either is tried on a few numbers: ValueError unless it
+    maps a tensor to one of its shape and dtype, each number by itself and always alike.
+    """
+    if not isinstance(function, Activation):
+        if not callable(function):
+            raise ValueError(
+                f"activation {name!r} must be a function of a tensor, got {function!r}"
+            )
+        function = Activation(name, function, _by_autograd(function), kinks=None)
+    found = replace(function, name=name)
+    _try(found)
+    return found
+
+
+def _by_autograd(f: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    def df(x: Tensor) -> Tensor:
+        import torch
+
+        with torch.inference_mode(False):
+            _, back = torch.func.vjp(f, x.clone() if x.is_inference() else x)
+            slope: Tensor = back(torch.ones_like(x))[0]
+        return slope
+
+    return df
+
+
+def _try(act: Activation) -> None:
+    """Raise ValueError unless the entry does on a few numbers what it must, and what it says."""
+    import torch
+
+    for dtype in (torch.float64, torch.float32):
+        x = torch.tensor([[-1.7, -0.3, 0.6], [0.3, 1.7, 4.0]], dtype=dtype)
+        values = _tried(act.f, f"activation {act.name!r}", x)
+        slopes = _tried(act.df, f"the slope of activation {act.name!r}", x)
+        sign = {"odd": -1.0, "even": 1.0}.get(act.parity or "")
+        said = [
+            ("its slope", slopes, _by_autograd(act.f)(x)),
+            ("its slope from its value", slopes, act.slope(x, values)),
+            (f"parity {act.parity!r}", values, values if sign is None else sign * act.f(-x)),
+            (f"below {act.below}", values, values if act.below is None else leaky(act.below).f(x)),
+        ]
+        for what, one, other in said:
+            if not torch.allclose(one, other, rtol=1e-4, atol=1e-5):
+                raise ValueError(
+                    f"activation {act.name!r} is not what its entry says: {what} does not fit its "
+                    f"values, {one.flatten().tolist()} for {other.flatten().tolist()}"
+                )
+
+
+def _tried(function: Callable[[Tensor], Tensor], what: str, x: Tensor) -> Tensor:
+    """What ``function`` makes of ``x``; ValueError unless it maps each number by itself."""
+    import torch
+
+    asked = f"{what} must map a tensor of shape {tuple(x.shape)} of {x.dtype} to one like it"
+    given = x.clone()
+    try:
+        value = function(given)
+        alone = torch.cat([function(one) for one in x.clone().flatten().split(1)])
+    except Exception as error:
+        said = (str(error).splitlines() or [""])[0].rstrip(".")
+        raise ValueError(
+            f"{asked}, got {type(error).__name__}: {said}; write it as a torch function"
+        ) from error
+    if not isinstance(value, torch.Tensor):
+        raise ValueError(f"{asked}, got {type(value).__name__}; write it as a torch function")
+    if (value.shape, value.dtype) != (x.shape, x.dtype):
+        raise ValueError(f"{asked}, got one of shape {tuple(value.shape)} of {value.dtype}")
+    if not bool(value.isfinite().all()):
+        raise ValueError(
+            f"{what} is not finite on {x.flatten().tolist()}, got {value.flatten().tolist()}"
+        )
+    error = (value.flatten() - alone).abs().max() / (1.0 + value.abs().max())
+    if not torch.equal(given, x) or float(error) > 64.0 * torch.finfo(x.dtype).eps:
+        raise ValueError(
+            f"{what} must map each number by itself, always alike, and leave its argument as it "
+            "is; it does not"
+        )
+    return value

@@ -93,7 +93,7 @@ def run(
         # A job's folder is claimed by who sent it, whose file goes on changing.
         claim(folder, sweep, made, anew=job is None)
         folder.freeze(made, sweep.record(), launch_id)
-        source = source_of(made.experiment)
+        source = source_of(made.experiment, made.own_modules())
         folder.write_source(source)
         record = launch_record(launch_id, sweep, made, command, worker.describe(), source)
         record |= {"job": job} if job else {}

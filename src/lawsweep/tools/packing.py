@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from lawsweep import __version__
 from lawsweep.core.code.source import source_of
-from lawsweep.core.experiment import Experiment
 from lawsweep.core.secrets import hide, hide_overrides, hide_settings, learn_settings
+from lawsweep.grid.plan import Plan
 from lawsweep.grid.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -107,12 +107,13 @@ def environment() -> bytes:
     return "\n".join([head, *sorted(lines, key=str.lower), ""]).encode()
 
 
-def sources(experiment: Experiment) -> tuple[list[tuple[str, bytes]], list[str]]:
-    """The experiment's own files and the local ones they import, and notes.
+def sources(plan: Plan) -> tuple[list[tuple[str, bytes]], list[str]]:
+    """The experiment's own files, the local ones they import and what params name, and notes.
 
     None for an experiment of an installed package: its version says all.
     """
-    found = source_of(experiment).local()
+    experiment = plan.experiment
+    found = source_of(experiment, plan.own_modules()).local()
     if any(name.startswith("__main__/") for name in found):
         return [], [
             f"the source of {experiment.name} is in no file: its text, as each launch had it, is "

@@ -12,7 +12,7 @@ import hashlib
 import re
 import sys
 import sysconfig
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.machinery import PathFinder
@@ -32,9 +32,11 @@ class Source:
     """The files an experiment is made of, ``pkg/helpers.py`` to content.
 
     What is in no file (a notebook's function) stands under ``__main__`` with its text.
+    ``named``: modules that params name, ``activation: module:function``.
     """
 
     files: Mapping[str, bytes]
+    named: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -45,16 +47,21 @@ class Source:
     def record(self) -> dict[str, Any]:
         """For the launch record: the digest, and of each file the hash and what it says."""
         each = {n: [_hash(data), meaning(data)] for n, data in sorted(self.files.items())}
-        return {"digest": self.digest, "files": each}
+        named = {"named": list(self.named)} if self.named else {}
+        return {"digest": self.digest, "files": each, **named}
 
     def local(self) -> dict[str, bytes]:
         """The files that are not lawsweep's own."""
         return {n: data for n, data in self.files.items() if not n.startswith("lawsweep/")}
 
 
-def source_of(experiment: Experiment) -> Source:
-    """All code that an experiment's function and fused form are made of, as far as it is found."""
-    return _Reader().read(experiment)
+def source_of(experiment: Experiment, modules: Iterable[str] = ()) -> Source:
+    """All code that an experiment's function and fused form are made of, as far as it is found.
+
+    ``modules``: others that its runs compute with, such as those of the user's own that params
+    name (``Plan.own_modules``).
+    """
+    return _Reader().read(experiment, modules)
 
 
 @dataclass
@@ -75,7 +82,9 @@ class OtherCode:
             return None
         if digest not in self._known:
             then = {str(n): v[1] for n, v in files.items() if isinstance(v, list) and len(v) == 2}
-            self._known[digest] = () if self._untouched(files) else self._differing(digest, then)
+            same = self._untouched(files)
+            named = tuple(str(n) for n in record.get("named") or ())
+            self._known[digest] = () if same else self._differing(digest, then, named)
         return self._known[digest]
 
     def _untouched(self, files: Mapping[str, Any]) -> bool:
@@ -93,12 +102,15 @@ class OtherCode:
                 return False
         return bool(files)
 
-    def _differing(self, digest: str, then: Mapping[str, str]) -> tuple[str, ...]:
+    def _differing(
+        self, digest: str, then: Mapping[str, str], named: Sequence[str]
+    ) -> tuple[str, ...]:
         if self._now is None:
             self._now = source_of(self.experiment)
-        if self._now.digest == digest:
+        found = source_of(self.experiment, named) if named else self._now  # as these are today
+        if found.digest == digest:
             return ()
-        now = {n: meaning(data) for n, data in self._now.files.items()}
+        now = {n: meaning(data) for n, data in found.files.items()}
         return tuple(sorted(n for n in {*then, *now} if then.get(n) != now.get(n))) or ("?",)
 
 
@@ -106,10 +118,11 @@ class _Reader:
     def __init__(self) -> None:
         self._folders: dict[str, list[str] | None] = {"": None}  # where a package's modules are
 
-    def read(self, experiment: Experiment) -> Source:
+    def read(self, experiment: Experiment, modules: Iterable[str] = ()) -> Source:
         functions = [f for f in (experiment.function, experiment.fused) if f is not None]
         loose: dict[str, bytes] = {}
-        queue = [*experiment.imports]
+        named = tuple(modules)
+        queue = [*experiment.imports, *named]
         for function in functions:
             module = str(getattr(function, "__module__", ""))
             if module == "__main__" or self.locate(module) is None:
@@ -120,7 +133,7 @@ class _Reader:
                 queue += imported
             else:
                 queue += [module, *_bound(module)]
-        return Source({**self._reached(queue), **loose})
+        return Source({**self._reached(queue), **loose}, named)
 
     def _reached(self, queue: list[str]) -> dict[str, bytes]:
         seen: set[str] = set()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from lawsweep import Field
-from lawsweep.experiments.fields import InputDim, Precision, check_choices
+from lawsweep.experiments.fields import OWN, InputDim, Precision, check_choices
 from lawsweep.kernels.activations import ACTIVATIONS, Activation, activation, leaky
 
 C = "arXiv 2205.08199"
@@ -16,6 +16,10 @@ MEAN_OUTPUT = {"ones": 1.0, "uniform": 1.0, "gaussian": 0.0, "signs": 0.0}
 ISOTROPIC = ("sphere", "gaussian")
 FROM_TARGET = ("simplified_target", "simplified_mean", "reduced")
 AVERAGED = ("simplified", "simplified_target", "simplified_mean")  # no direction of the target
+if TYPE_CHECKING:
+    Name: TypeAlias = str
+else:  # a linear network is one node
+    Name = Annotated[Literal[tuple(a.name for a in ACTIVATIONS.values() if not a.linear)], OWN]
 CLOSED_FORM = tuple(a.name for a in ACTIVATIONS.values() if a.closed is not None)
 # Params that only one choice of another reads.
 _OWNED = (
@@ -36,15 +40,13 @@ class Params:
     ]
     n_compressed: Annotated[int, Field("nodes M of the compressed network", ge=1)]
     activation: Annotated[
-        Literal[
-            "relu", "leaky_relu", "abs", "erf", "softplus", "gelu", "silu", "tanh", "sigmoid", "elu"
-        ],
+        Name,
         Field(
             "activation; relu, leaky_relu, abs (|z|) and erf in closed form, the others by a "
             "Hermite series",
             source=C,
         ),
-    ] = "relu"  # fmt: skip
+    ] = "relu"
     target_rows: Annotated[
         Literal["sphere", "gaussian", "rademacher", "uniform", "sparse"],
         Field("law of the target's rows w_i, of mean 0 and covariance I/d, so |w| is about 1"),

@@ -91,6 +91,8 @@ def _allowed(spec: FieldSpec) -> str:
     words = []
     if spec.choices is not None:
         words.append("one of " + ", ".join(json.dumps(c, ensure_ascii=False) for c in spec.choices))
+    if spec.own is not None:
+        words.append(f"or module:{spec.own.what}")
     info = spec.info
     for sign, bound in ((">=", info.ge), (">", info.gt), ("<=", info.le), ("<", info.lt)):
         if bound is not None:
