@@ -172,7 +172,7 @@ def _entries(study: Study, said: str, notes: list[str]) -> Iterator[Entry]:
     own = f"results/sweeps/{sweep.name}"
     rows, parts = _row_part(results, experiment.name, study.plan.run_ids)
     launches = _launches(results, sweep, rows)
-    own_source, outside = sources(opened.plan)
+    own_source, outside = sources(study.plan)
     notes.extend(outside)
     config = write_yaml(plain_config(sweep)).encode()
     yield "README.txt", readme(sweep, said, list(launches.values()), [n for n, _ in own_source])
