@@ -292,8 +292,8 @@ def _tried(function: Callable[[Tensor], Tensor], what: str, x: Tensor) -> Tensor
         raise ValueError(
             f"{what} is not finite on {x.flatten().tolist()}, got {value.flatten().tolist()}"
         )
-    error = (value.flatten() - alone).abs().max() / (1.0 + value.abs().max())
-    if not torch.equal(given, x) or float(error) > 64.0 * torch.finfo(x.dtype).eps:
+    apart = (value.flatten() - alone).abs().max() / (1.0 + value.abs().max())
+    if not torch.equal(given, x) or float(apart) > 64.0 * torch.finfo(x.dtype).eps:
         raise ValueError(
             f"{what} must map each number by itself, always alike, and leave its argument as it "
             "is; it does not"
