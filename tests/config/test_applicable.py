@@ -11,6 +11,7 @@ from lawsweep.config import compose
 from lawsweep.config.applicable import applicable
 from lawsweep.config.axes_of import axes_of, names_of
 from lawsweep.config.compose import load_sweep
+from lawsweep.config.files import data_folder
 from lawsweep.config.overrides import Override
 from lawsweep.core.errors import InvalidValueError, LawsweepError, UnknownNameError
 from lawsweep.grid.sweep import Sweep
@@ -26,7 +27,7 @@ def overridden(sweep, override):
 
 
 def shipped():
-    names = sorted(p.stem for p in compose.data_folder("sweeps").glob("*.yaml"))
+    names = sorted(p.stem for p in data_folder("sweeps").glob("*.yaml"))
     assert len(names) > 15
     return names
 
@@ -65,7 +66,7 @@ def presets():
 
     found = []
     for name in shipped():
-        text = (compose.data_folder("sweeps") / f"{name}.yaml").read_text(encoding="utf-8")
+        text = (data_folder("sweeps") / f"{name}.yaml").read_text(encoding="utf-8")
         found += [(name, preset) for preset in yaml.safe_load(text).get("presets") or {}]
     return found
 

@@ -6,7 +6,8 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from lawsweep.config.compose import load_sweep, sweep_names
+from lawsweep.config.compose import load_sweep
+from lawsweep.config.files import sweep_names
 from lawsweep.core.errors import InvalidValueError, LawsweepError, UnknownNameError
 
 

@@ -110,6 +110,7 @@ def results_dir(overrides: Iterable[str]) -> str:
     """The results folder, of a verb whose only override is ``results_dir=...``."""
     import os
 
+    from lawsweep.config.interpolations import resolve_text
     from lawsweep.config.overrides import parse_override
     from lawsweep.core.errors import unknown_name
 
@@ -119,6 +120,7 @@ def results_dir(overrides: Iterable[str]) -> str:
         if override.path != ("results_dir",):
             raise unknown_name("key", ".".join(override.path), ["results_dir"], f"{text!r}")
         found = str(override.value or "results")
+        found = str(resolve_text(found, {})) if "${" in found else found
     return found
 
 

@@ -159,7 +159,7 @@ def _import_command(
 
 def _is_experiment(name: str) -> bool:
     """Whether a name is an experiment's and no sweep's: sweeps go first."""
-    from lawsweep.config.compose import sweep_names
+    from lawsweep.config.files import sweep_names
     from lawsweep.core.registry import experiment_names
 
     if name.endswith((".yaml", ".yml")) or name in sweep_names():
@@ -169,7 +169,7 @@ def _is_experiment(name: str) -> bool:
 
 def _is_table(name: str, overrides: tuple[str, ...]) -> bool:
     """Whether a name that is no sweep's is that of a table in the results folder."""
-    from lawsweep.config.compose import sweep_names
+    from lawsweep.config.files import sweep_names
     from lawsweep.store.places.find import open_folder
     from lawsweep.store.table.tables import table_names
 
@@ -186,7 +186,7 @@ def _sweep_or_experiment(
     name: str, overrides: tuple[str, ...]
 ) -> tuple[Sweep | Experiment, str | None]:
     """A sweep of that name, else an experiment and its results folder."""
-    from lawsweep.config.compose import sweep_names
+    from lawsweep.config.files import sweep_names
     from lawsweep.core.registry import experiment_names, find_experiment
 
     if _is_experiment(name):

@@ -15,24 +15,23 @@ DIGITS = 6  # hexadecimal, of a signature
 
 
 def signature(
-    base: Mapping[str, Any],
-    asked: Mapping[str, Any],
-    overrides: Sequence[Override],
-    apply: Callable[[Sequence[Override]], Mapping[str, Any]],
+    overrides: Sequence[Override], asked: Callable[[Sequence[Override]], Mapping[str, Any]]
 ) -> str:
     """Six hexadecimal digits for the overrides that change the question; empty where none does.
 
-    ``base`` is the config of the file as it stands, ``asked`` the one under the overrides, and
-    ``apply`` makes the one under some of them.  The signature is of the overrides and not of the
-    config, so that it stays when the file is edited; of an override that is repeated the last
-    counts, and one that says what the file says does not.
+    ``asked`` makes what is asked under some of them, out of a config.  The signature is of the
+    overrides and not of the config, so that it stays when the file is edited; of an override that
+    is repeated the last counts, and one that says what the file says does not.
     """
     telling = [o for o in overrides if o.path[0] not in NOT_ASKED]
-    if not telling or _question(base) == _question(asked):
+    if not telling:
+        return ""
+    nothing, everything = _question(asked([])), _question(asked(telling))
+    if nothing == everything:
         return ""
     last = {o.path: o for o in telling}
-    needed = [o for o in last.values() if _question(apply([o])) != _question(base)]
-    if _question(apply(needed)) != _question(asked):
+    needed = [o for o in last.values() if _question(asked([o])) != nothing]
+    if _question(asked(needed)) != everything:
         needed = list(last.values())
     said = sorted([[".".join(o.path), o.is_delete, o.is_sweep, o.value] for o in needed], key=str)
     data = json.dumps(said, sort_keys=True, default=str).encode()
@@ -40,7 +39,7 @@ def signature(
 
 
 def _question(config: Mapping[str, Any]) -> str:
-    told = {k: v for k, v in config.items() if k not in NOT_ASKED and v not in (None, {}, [])}
+    told = {k: v for k, v in config.items() if v not in (None, {}, [])}
     return json.dumps(told, sort_keys=True, default=str)
 
 

@@ -30,6 +30,17 @@ def make_executor(config: Mapping[str, Any] | str) -> Executor:
     Raises UnknownNameError for a name or an option that there is not, InvalidValueError for a value
     that does not fit or a package that is broken.
     """
+    found, kind, given = _found(config)
+    return found(read_options(found.Options, given, f"executor {kind}"))
+
+
+def options_of(config: Mapping[str, Any] | str) -> type:
+    """The dataclass of the options that an executor has.  Raises as ``make_executor`` does."""
+    return _found(config)[0].Options
+
+
+def _found(config: Mapping[str, Any] | str) -> tuple[type[Executor], str, dict[str, Any]]:
+    """The class a config asks for, its name, and the options as given."""
     if not isinstance(config, str | Mapping):
         raise InvalidValueError(f"executor must be a name or a mapping, got {config!r}.")
     given: dict[str, Any] = {"kind": config} if isinstance(config, str) else dict(config)
@@ -40,4 +51,4 @@ def make_executor(config: Mapping[str, Any] | str) -> Executor:
             f"The executor {kind!r} must be a subclass of lawsweep.core.protocols.Executor, got "
             f"{found!r}. Mend its package."
         )
-    return found(read_options(found.Options, given, f"executor {kind}"))
+    return found, kind, given

@@ -1,0 +1,72 @@
+"""Where sweep files and groups lie, and how a sweep file is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lawsweep
+from lawsweep.core.errors import InvalidValueError, StoreError, UnknownNameError, unknown_name
+
+_SUFFIXES = (".yaml", ".yml")
+
+
+def data_folder(name: str) -> Path:
+    """``conf`` or ``sweeps`` as shipped: inside the wheel, or at the root of a checkout."""
+    package = Path(lawsweep.__file__).resolve().parent
+    shipped = package / "_data" / name
+    return shipped if shipped.is_dir() else package.parents[1] / name
+
+
+def own_and_shipped(name: str) -> list[Path]:
+    """The folders ``conf`` or ``sweeps`` that there are: the working folder's first."""
+    own, shipped = Path.cwd() / name, data_folder(name)
+    return [p for p in dict.fromkeys((own.resolve(), shipped.resolve())) if p.is_dir()]
+
+
+def sweep_names() -> list[str]:
+    """Names of the sweeps that can be asked for."""
+    folders = own_and_shipped("sweeps")
+    return sorted({p.stem for f in folders for p in f.iterdir() if p.suffix in _SUFFIXES})
+
+
+def find_sweep_file(name: str) -> Path:
+    """The file of a sweep given by name or by path.  Raises UnknownNameError."""
+    if name.endswith(_SUFFIXES) or "/" in name:
+        path = Path(name)
+        if path.is_file():
+            return path
+        raise UnknownNameError(f"There is no sweep file {name}. Check the path.")
+    folders = own_and_shipped("sweeps")
+    for folder in folders:
+        for suffix in _SUFFIXES:
+            if (folder / f"{name}{suffix}").is_file():
+                return folder / f"{name}{suffix}"
+    places = " or ".join(map(str, folders))
+    error = unknown_name("sweep", name, sweep_names())
+    raise UnknownNameError(f"{error} Looked in {places}; a path to a YAML file works too.")
+
+
+def read_sweep_file(path: Path) -> dict[str, Any]:
+    """A YAML file as plain containers, its interpolations as they are written."""
+    import yaml
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from lawsweep.store.exchange.yaml_text import read_yaml
+
+    try:
+        read = read_yaml(path.read_text(encoding="utf-8"))
+        found = OmegaConf.to_container(OmegaConf.create({} if read is None else read))
+    except InvalidValueError as error:
+        raise InvalidValueError(f"{path} {error}") from None
+    except yaml.MarkedYAMLError as error:
+        line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise InvalidValueError(f"{path}{line} is not YAML: {error.problem}.") from None
+    except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        raise InvalidValueError(f"{path} is not YAML: {str(error).splitlines()[0]}.") from None
+    except OSError as error:
+        raise StoreError(f"Cannot read {path}: {error.strerror}.") from None
+    if not isinstance(found, dict):
+        raise InvalidValueError(f"{path} must be a mapping with the key experiment, got {found!r}.")
+    return found  # type: ignore[return-value]
