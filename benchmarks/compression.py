@@ -16,7 +16,8 @@ from environment import compare, environment, one_thread, save, show
 from lawsweep import load_sweep, stream
 from lawsweep.experiments.compression import compression
 from lawsweep.kernels.compression.population import PopulationLoss
-from lawsweep.kernels.compression.solve import random_starts
+from lawsweep.kernels.compression.search import random_starts
+from lawsweep.kernels.compression.target import Target
 from lawsweep.kernels.data.sampling import rows
 from lawsweep.kernels.optimise.minimise import minimise
 
@@ -152,7 +153,7 @@ def against_lbfgs(d: int, n: int, m: int, restarts: int = 3) -> dict[str, Any]:
     def newton() -> None:
         ours[:] = [
             minimise(
-                PopulationLoss(w, alpha, signs),
+                PopulationLoss(Target(w, alpha), signs),
                 x.reshape(1, -1),
                 scale=scale,
                 tol=TOL,

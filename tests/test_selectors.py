@@ -19,6 +19,7 @@ from lawsweep.experiments.ntk_min_eig import ntk_min_eig
 from lawsweep.kernels import activations
 from lawsweep.kernels.base import names
 from lawsweep.kernels.compression import theory as compression_theory
+from lawsweep.kernels.compression.search import How
 from lawsweep.kernels.data import sampling, target_rows
 from lawsweep.kernels.eigmin import smallest as eigmin
 from lawsweep.kernels.eigmin import solvers as eigmin_solvers
@@ -67,6 +68,9 @@ KERNELS = [
      lambda s: eigmin.smallest_eigenvalues_batched(EYE[None][:0], starts=[], solver=s)),
     (infinite_width.infinite_width, "parameterisation", "parameterisation", "ntk",
      lambda s: infinite_width.infinite_width(EYE, (3, 2, 1), RELU, parameterisation=s)),
+    *((How, name, name, valid, lambda s, name=name: How(**{name: s}))
+      for name, valid in (("objective", "reduced"), ("outputs", "trained"), ("signs", "search"),
+                          ("start", "random"))),
     (minimise.minimise, "method", "method", "newton_cg",
      lambda s: minimise.minimise(Bowl(), EYE, method=s)),
     (optimise_methods.method, "name", "method", "lbfgs", optimise_methods.method),

@@ -1,6 +1,7 @@
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -64,28 +65,30 @@ def test_the_solvers_agree():
     assert products.objective_value == pytest.approx(dense.objective_value, rel=1e-12)
 
 
-class Chosen(Exception):  # noqa: N818  (not an error)
-    pass
+@pytest.mark.parametrize(
+    ("fields", "method"),
+    [
+        ({"n_target": 2_000}, "newton_cg"),
+        ({"n_target": 12_000}, "newton"),
+        ({"n_target": 12_000, "solver": "lbfgs"}, "lbfgs"),
+        ({"n_target": 12_000, "objective": "simplified_target"}, "newton_cg"),
+        ({"n_target": 12_000, "objective": "simplified_mean"}, None),
+    ],
+)
+def test_auto_takes_what_costs_least(fields, method):
+    from lawsweep.experiments.compression.runs import how_of
+    from lawsweep.experiments.compression.target import draw
+    from lawsweep.kernels.compression.compress import method_for
 
-
-@pytest.mark.parametrize(("n", "solver"), [(2_000, "newton_cg"), (12_000, "newton")])
-def test_auto_takes_dense_hessians_where_they_cost_less(monkeypatch, n, solver):
-    from lawsweep.experiments.compression import runs
-
-    def told(*_, method, **__):
-        raise Chosen(method)
-
-    monkeypatch.setattr(runs, "minimise_rows", told)
-    params = compression.bind({"input_dim": 81, "n_target": n, "n_compressed": 10})
-    with pytest.raises(Chosen, match=f"^{solver}$"):
-        compression(params, seed=0)
+    params = compression.bind({"input_dim": 81, "n_compressed": 10, **fields})
+    assert method_for(draw(params, 0, "cpu"), 10, how_of(params)) == method
 
 
 def test_rows_of_a_larger_target_extend_a_smaller_one():
     from lawsweep.experiments.compression.target import draw
 
     params = [compression.bind({**POINT, "n_target": n}) for n in (20, 100)]
-    small, large = (draw(p, 7, "cpu")[0] for p in params)
+    small, large = (draw(p, 7, "cpu").rows for p in params)
     assert (small - large[:20]).abs().max() == 0
 
 
@@ -143,12 +146,13 @@ def best_known(d, n, m, seed, n_starts=100):
     """J of a run's target from ``n_starts`` random starts of a stream of their own."""
     from lawsweep.experiments.compression.target import draw
     from lawsweep.kernels.compression.population import PopulationLoss
-    from lawsweep.kernels.compression.solve import random_starts, solve
+    from lawsweep.kernels.compression.search import random_starts
+    from lawsweep.kernels.compression.solve import solve
 
     params = compression.bind({"input_dim": d, "n_target": n, "n_compressed": m})
-    w, alpha = draw(params, seed, "cpu")
+    target = draw(params, seed, "cpu")
     starts = random_starts(np.random.default_rng(12345), n_starts, m, d, 1.0)
-    loss = PopulationLoss(w, alpha, torch.ones(n_starts, m, dtype=torch.float64))
+    loss = PopulationLoss(target, torch.ones(n_starts, m, dtype=torch.float64))
     found = solve(loss, starts, scale=1.0, tol=1e-10, max_iterations=300)
     return float(found.result.loss[found.result.converged].min())
 
@@ -203,7 +207,8 @@ def test_one_node_never_collapses_to_the_zero_network(d, law, outputs):
     for seed in range(4):
         fields = {"input_dim": d, "n_target": 7, "n_compressed": 1, "target_outputs": law}
         got = compression(**fields, student_outputs=outputs, seed=seed)
-        w, alpha = (x.numpy() for x in draw(compression.bind(fields), seed, "cpu"))
+        target = draw(compression.bind(fields), seed, "cpu")
+        w, alpha = target.rows.numpy(), target.weights.numpy()
         assert got.converged
         # The best angle of the grid is off by 1.6e-4 at most, and h by some square of that.
         assert got.objective_value == pytest.approx(exact_one_node(w, alpha, d), rel=1e-6)
@@ -411,8 +416,8 @@ def test_one_infeasible_member_costs_only_itself(monkeypatch):
     draw = runs.draw
 
     def some(params, seed, device):
-        w, alpha = draw(params, seed, device)
-        return w, alpha * (seed != 1)
+        target = draw(params, seed, device)
+        return replace(target, alpha=target.alpha * (seed != 1))
 
     monkeypatch.setattr(runs, "draw", some)
     a, none, b = compression.fused([params] * 3, [0, 1, 2], "cpu")
@@ -437,6 +442,27 @@ def test_the_reduced_prediction_and_frames():
     assert np.linalg.norm(m.rows, axis=1).mean() == pytest.approx(m.norm_mean)
     plain = run()
     assert (plain.reduced_gap, plain.best_frame_gap, plain.cosines) == (None, None, None)
+
+
+@pytest.mark.parametrize("outputs", ["absorbed", "trained"])
+def test_a_row_is_made_of_results(monkeypatch, outputs):
+    """Everything is minimised in the run; the row is the same with no minimiser to call."""
+    from lawsweep.experiments.compression import runs
+    from lawsweep.kernels.compression import frames, solve
+
+    more = {"prediction": "reduced", "compare_frames": True} if outputs == "absorbed" else {}
+    params = compression.bind({**POINT, "student_outputs": outputs, **more})
+    kept, make = [], runs.row
+
+    def keep(params, found):
+        kept.append(found)
+        return make(params, found)
+
+    monkeypatch.setattr(runs, "row", keep)
+    expected = compression(params, seed=0)
+    for module in (solve, frames):
+        monkeypatch.setattr(module, "minimise", None)
+    assert make(params, kept[0]) == expected
 
 
 def test_objectives_without_the_whole_target():
@@ -615,7 +641,7 @@ def cancels(seed):
         {**POINT, "n_target": 2, "n_compressed": 2, "target_outputs": "biased_signs",
          "output_bias": 0.0, "student_outputs": "fixed"}
     )  # fmt: skip
-    return float(draw(params, seed, "cpu")[1].sum()) == 0.0
+    return float(draw(params, seed, "cpu").alpha.sum()) == 0.0
 
 
 def test_the_authors_setting():

@@ -8,8 +8,10 @@ from reference_compression import objective, objective_gradient, value
 from lawsweep.kernels.compression.norm import target_norm
 from lawsweep.kernels.compression.population import PopulationLoss
 from lawsweep.kernels.compression.simplified import SimplifiedLoss
+from lawsweep.kernels.compression.target import Target
 from lawsweep.kernels.compression.theory import simplex_frame
-from lawsweep.kernels.gaussian.arccos import RELU, HomogeneousKernel
+from lawsweep.kernels.gaussian.arccos import HomogeneousKernel
+from lawsweep.kernels.gaussian.pair_profiles import HomogeneousProfile
 
 SIGNS = torch.tensor([[1.0, -1.0, 1.0], [1.0, 1.0, 1.0]], dtype=torch.float64)
 
@@ -19,10 +21,13 @@ def instance(n=12, d=4, m=3, seed=0):
     return rng.standard_normal((n, d)), rng.standard_normal(n), rng.standard_normal((2, m, d))
 
 
+def target(w, alpha, slope=0.0):
+    profile = HomogeneousProfile(HomogeneousKernel(slope))
+    return Target(torch.from_numpy(w), torch.from_numpy(alpha), profile)
+
+
 def loss(w, alpha, signs=SIGNS, slope=0.0, **options):
-    return PopulationLoss(
-        torch.from_numpy(w), torch.from_numpy(alpha), signs, HomogeneousKernel(slope), **options
-    )
+    return PopulationLoss(target(w, alpha, slope), signs, **options)
 
 
 def check_against_reference(w, alpha, v, slope=0.0):
@@ -105,7 +110,11 @@ def test_hessian_and_its_products_against_autograd(slope, simplified):
     w, alpha, v = instance()
     kernel = HomogeneousKernel(slope)
     x = torch.from_numpy(v).flatten(1)
-    tested = SimplifiedLoss(1.3, 4, SIGNS, kernel) if simplified else loss(w, alpha, slope=slope)
+    tested = (
+        SimplifiedLoss(Target.averaged(1.3, 4, kernel), SIGNS)
+        if simplified
+        else loss(w, alpha, slope=slope)
+    )
     cross = 1.3 * kernel.mean_factor(4) if simplified else None
     tw, ta = torch.from_numpy(w), torch.from_numpy(alpha)
     values, gradients = tested.value_gradient(x)
@@ -166,9 +175,7 @@ def test_target_norm_against_the_double_sum(tile, slope):
     w[5] = 0.0
     rows = [i for i in range(len(w)) if i != 5]
     expected = sum(alpha[i] * alpha[j] * value(w[i], w[j], slope) for i in rows for j in rows)
-    got = target_norm(
-        torch.from_numpy(w), torch.from_numpy(alpha), HomogeneousKernel(slope), tile=tile
-    )
+    got = target_norm(target(w, alpha, slope), tile=tile)
     size = (np.abs(alpha) @ np.linalg.norm(w, axis=1)) ** 2
     assert got == pytest.approx(expected, abs=1e-14 * size)
 
@@ -178,7 +185,7 @@ def test_a_perfect_copy_has_loss_zero():
     alpha = np.abs(alpha)
     x = torch.from_numpy(w * alpha[:, None]).reshape(1, -1)
     j, gradient = loss(w, alpha, SIGNS[1:]).value_gradient(x)
-    norm = target_norm(torch.from_numpy(w), torch.from_numpy(alpha))
+    norm = target_norm(target(w, alpha))
     assert norm + float(j) == pytest.approx(0.0, abs=1e-15 * norm * 10)
     assert float(gradient.abs().max()) < 1e-14 * math.sqrt(norm) * 10
 
@@ -221,7 +228,7 @@ def test_retraction_of_a_rotation_turns_without_stretching():
     # An exact simplex frame, so that all of the step is a rotation of its M - 1 dimensions.
     frame = simplex_frame(3, torch.eye(6, dtype=torch.float64))
     step = 0.5 * frame @ torch.from_numpy(a - a.T)
-    tested = SimplifiedLoss(1.0, 6, SIGNS[1:])
+    tested = SimplifiedLoss(Target.averaged(1.0, 6), SIGNS[1:])
     moved = tested.move(frame.reshape(1, -1), step.reshape(1, -1)).point.reshape(3, 6)
     straight = frame + step
     bent = float((moved @ moved.T - frame @ frame.T).abs().max())
@@ -230,7 +237,7 @@ def test_retraction_of_a_rotation_turns_without_stretching():
 
 def test_directions_turn_as_the_rows_do():
     rng = np.random.default_rng(5)
-    tested = SimplifiedLoss(1.0, 6, SIGNS)
+    tested = SimplifiedLoss(Target.averaged(1.0, 6), SIGNS)
     frame = simplex_frame(3, torch.eye(6, dtype=torch.float64))
     a = rng.standard_normal((6, 6))
     x = torch.stack([frame, 2.0 * frame]).flatten(1)
@@ -253,9 +260,9 @@ def test_directions_turn_as_the_rows_do():
 
 def test_bad_shapes_are_refused():
     w, alpha, _ = instance()
-    with pytest.raises(ValueError, match=r"rows \(N, d\) and alpha \(N,\), got \(12, 4\) and \(3,"):
+    with pytest.raises(ValueError, match=r"alpha \(N,\) or \(N, K\), got \(12, 4\) and \(3,"):
         loss(w, alpha[:3])
     with pytest.raises(ValueError, match="one output weight a row"):
-        target_norm(torch.from_numpy(w), torch.zeros(3, dtype=torch.float64))
+        target(w, np.zeros(3))
     with pytest.raises(ValueError, match="made of \\+1 and -1"):
-        SimplifiedLoss(1.0, 4, torch.zeros(1, 3), RELU)
+        SimplifiedLoss(Target.averaged(1.0, 4), torch.zeros(1, 3))

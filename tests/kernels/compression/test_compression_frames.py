@@ -6,9 +6,10 @@ import torch
 from reference_compression import objective
 
 from lawsweep.kernels.compression.frames import OrientedFrames, frame_losses, sphere_error
-from lawsweep.kernels.compression.norm import sampled_target_norm, target_norm
 from lawsweep.kernels.compression.population import PopulationLoss
-from lawsweep.kernels.compression.solve import frame_start, random_starts, solve
+from lawsweep.kernels.compression.search import frame_start, random_starts
+from lawsweep.kernels.compression.solve import solve
+from lawsweep.kernels.compression.target import Target
 from lawsweep.kernels.compression.theory import (
     expected_norm,
     mean_field_objective,
@@ -19,6 +20,7 @@ from lawsweep.kernels.compression.theory import (
 from lawsweep.kernels.data import sampling, target_rows
 from lawsweep.kernels.data.target_rows import target_outputs
 from lawsweep.kernels.gaussian.arccos import RELU, HomogeneousKernel
+from lawsweep.kernels.gaussian.pair_profiles import HomogeneousProfile
 
 
 def sphere(d, n, seed=0):
@@ -31,7 +33,7 @@ def test_oriented_frames_have_the_derivatives_of_their_loss():
     w, alpha = sphere(5, 40)
     simplex = simplex_frame(3, torch.eye(2, dtype=torch.float64))
     frames = OrientedFrames(
-        PopulationLoss(w, alpha, torch.ones(1, 3, dtype=torch.float64)), simplex
+        PopulationLoss(Target(w, alpha), torch.ones(1, 3, dtype=torch.float64)), simplex
     )
     rng = np.random.default_rng(0)
     q = torch.linalg.qr(torch.from_numpy(rng.standard_normal((2, 5, 2)))).Q.mT
@@ -68,12 +70,9 @@ def test_the_best_frame_has_the_first_order_gain_of_the_spectrum():
     signs = torch.ones(2, m, dtype=torch.float64)
     starts = random_starts(np.random.default_rng(0), 2, m, d, 1.0)
     starts[0] = frame_start(m, 1.0, moments.mean, moments.eigenvectors)
-    loss = PopulationLoss(w, alpha, signs)
+    loss = PopulationLoss(Target(w, alpha), signs)
     found = solve(loss, starts, scale=1.0, tol=1e-10, max_iterations=300)
-    got = frame_losses(
-        PopulationLoss(w, alpha, signs[:1]), moments.scale, found.v, moments.eigenvectors,
-        np.random.default_rng(1),
-    )  # fmt: skip
+    got = frame_losses(Target(w, alpha), found.v, np.random.default_rng(1))
     limit = mean_field_objective(moments.scale, d, m)
     p1, _ = predicted_gap(moments, m)
     optimum = float(found.result.loss.min())
@@ -81,9 +80,9 @@ def test_the_best_frame_has_the_first_order_gain_of_the_spectrum():
     # A frame has no way to follow m; second order in E_N is 3 % here.
     assert got.best - limit == pytest.approx(p1, rel=0.04)
     assert abs(got.turned - limit) < 4 * got.turned_sd / math.sqrt(16)
+    row = torch.ones(1, d, dtype=torch.float64)
     with pytest.raises(ValueError, match=r"\(M - 1\) d <= 1000"):
-        frame_losses(loss, 1.0, torch.ones(1, d, dtype=torch.float64), moments.eigenvectors,
-                     np.random.default_rng(1))  # fmt: skip
+        frame_losses(Target(w, alpha), row, np.random.default_rng(1))
 
 
 def test_sphere_error_is_the_largest_over_a_fine_circle():
@@ -97,9 +96,8 @@ def test_sphere_error_is_the_largest_over_a_fine_circle():
 
     h = (alpha * w.norm(dim=1) * k((circle @ w.T / w.norm(dim=1)).clamp(-1, 1))).sum(1)
     expected = float((h - RELU.mean_factor(2)).abs().max())
-    loss = PopulationLoss(w, alpha, torch.ones(1, 1, dtype=torch.float64))
     starts = torch.from_numpy(np.random.default_rng(0).standard_normal((12, 2)))
-    got, agreeing = sphere_error(loss, 1.0, starts)
+    got, agreeing = sphere_error(Target(w, alpha), starts)
     assert got == pytest.approx(expected, rel=1e-6)
     assert got >= expected * (1 - 1e-12)
     assert 1 <= agreeing <= 24
@@ -112,18 +110,19 @@ def test_a_sampled_constant_is_within_its_error(slope):
     w = torch.from_numpy(rng.standard_normal((300, 6)))
     w[5], w[6] = w[4], 0.0
     alpha = torch.from_numpy(rng.uniform(-0.5, 1.5, 300))
-    exact = target_norm(w, alpha, kernel)
+    target = Target(w, alpha, HomogeneousProfile(kernel))
+    exact, _ = target.norm
     off = []
     for seed in range(40):
-        value, error = sampled_target_norm(w, alpha, np.random.default_rng(seed), 2000, kernel)
+        value, error = target.sampled_norm(np.random.default_rng(seed), 2000)
         assert 0 < error < 0.02 * exact
         off.append((value - exact) / error)
     # Forty standard normals: mean within 4/sqrt(40), spread within 4 of its standard errors.
     assert abs(np.mean(off)) < 4 / math.sqrt(40)
     assert abs(np.std(off) - 1) < 4 / math.sqrt(80)
-    assert sampled_target_norm(0 * w, alpha, rng, 10, kernel) == (0.0, 0.0)
+    assert Target(0 * w, alpha).sampled_norm(rng, 10) == (0.0, 0.0)
     with pytest.raises(ValueError, match="at least 2 pairs"):
-        sampled_target_norm(w, alpha, rng, 1, kernel)
+        target.sampled_norm(rng, 1)
 
 
 @pytest.mark.parametrize("law", target_rows.LAWS)

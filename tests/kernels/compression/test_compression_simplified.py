@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from lawsweep.kernels.compression.population import PopulationLoss
+from lawsweep.kernels.compression.search import frame_start, random_starts
 from lawsweep.kernels.compression.simplified import ReducedLoss, SimplifiedLoss
-from lawsweep.kernels.compression.solve import frame_start, random_starts, solve
+from lawsweep.kernels.compression.solve import solve
+from lawsweep.kernels.compression.target import Target
 from lawsweep.kernels.compression.theory import (
     frame_cosine,
     frame_holds,
@@ -37,7 +39,7 @@ def sphere(d, n, seed=0):
 def test_every_slope_reaches_its_frame(slope, m, d):
     kernel = HomogeneousKernel(slope)
     starts = random_starts(np.random.default_rng(0), 4, m, d, 1.0, kernel)
-    found = solve(SimplifiedLoss(1.0, d, ones(4, m), kernel), starts, **OPTIONS)
+    found = solve(SimplifiedLoss(Target.averaged(1.0, d, kernel), ones(4, m)), starts, **OPTIONS)
     loss = kernel.mean_factor(d) + found.result.loss
     assert frame_holds(m, d, kernel)
     assert MinimiseReason.CONVERGED in found.result.reason
@@ -64,10 +66,11 @@ def test_a_linear_mean_term_is_the_minimum_over_one_common_cosine():
     # Equal norms and one common cosine c, the sum of the rows along m:
     # J(t, c) = -2 t [M A D + |m| |sum v^|/4] + t^2 [M/2 + M (M-1) k(c)], least over t and c.
     d, m, size = 9, 4, 0.3
-    mean = torch.zeros(d, dtype=torch.float64)
-    mean[2] = size
+    rows = torch.zeros(2, d, dtype=torch.float64)
+    rows[:, 2] = torch.tensor([1.0, -1.0])  # A = 1 and |m| = size
+    target = Target(rows, torch.tensor([0.5 + 0.5 * size, 0.5 - 0.5 * size], dtype=torch.float64))
     starts = random_starts(np.random.default_rng(1), 6, m, d, 1.0)
-    found = solve(SimplifiedLoss(1.0, d, ones(6, m), mean=mean), starts, **OPTIONS)
+    found = solve(SimplifiedLoss(target, ones(6, m), linear=True), starts, **OPTIONS)
 
     def least(c):
         pull = m * RELU.mean_factor(d) + 0.25 * size * math.sqrt(m + m * (m - 1) * c)
@@ -87,7 +90,7 @@ def test_a_linear_mean_term_is_the_minimum_over_one_common_cosine():
 def test_derivatives_of_the_reduced_loss_against_autograd():
     w, alpha = sphere(4, 30)
     moments = target_moments(w, alpha)
-    tested = ReducedLoss(moments, 4, ones(2, 3))
+    tested = ReducedLoss(Target(w, alpha), ones(2, 3))
     x = torch.from_numpy(np.random.default_rng(3).standard_normal((2, 12)))
     d2 = RELU.mean_factor(4) * 4 * 6 / (2 * 25)
     directions = w / w.norm(dim=1, keepdim=True)
@@ -126,8 +129,8 @@ def test_the_reduced_problem_predicts_the_gap_where_first_order_is_off(d, n, m, 
         moments = target_moments(w, alpha)
         starts = random_starts(np.random.default_rng(seed), 3, m, d, 1.0)
         starts[0] = frame_start(m, 1.0, moments.mean, moments.eigenvectors)
-        whole = solve(PopulationLoss(w, alpha, ones(3, m)), starts, **OPTIONS)
-        reduced = solve(ReducedLoss(moments, d, ones(3, m)), starts, **OPTIONS)
+        whole = solve(PopulationLoss(Target(w, alpha), ones(3, m)), starts, **OPTIONS)
+        reduced = solve(ReducedLoss(Target(w, alpha), ones(3, m)), starts, **OPTIONS)
         limit = mean_field_objective(moments.scale, d, m)
         gaps = [float(f.result.loss[f.agreement.best]) - limit for f in (whole, reduced)]
         assert gaps[1] == pytest.approx(gaps[0], rel=tolerance)
@@ -136,13 +139,12 @@ def test_the_reduced_problem_predicts_the_gap_where_first_order_is_off(d, n, m, 
 
 
 def test_restarts_of_their_own_moments_are_as_if_alone():
-    targets = [sphere(5, 40, seed) for seed in range(2)]
-    moments = [target_moments(*t) for t in targets]
+    targets = [Target(*sphere(5, 40, seed)) for seed in range(2)]
     x = torch.from_numpy(np.random.default_rng(0).standard_normal((3, 15)))
-    each = [moments[0], moments[1], moments[1]]
-    together = ReducedLoss(each, 5, ones(3, 3))
+    group = torch.tensor([0, 1, 1])
+    together = ReducedLoss(targets, ones(3, 3), group=group)
     for r in range(3):
-        alone = ReducedLoss(each[r], 5, ones(1, 3))
+        alone = ReducedLoss(targets[group[r]], ones(1, 3))
         part = together.take(torch.tensor([r]))
         for a, b in zip(
             alone.value_gradient(x[r : r + 1]), part.value_gradient(x[r : r + 1]), strict=True
@@ -152,19 +154,18 @@ def test_restarts_of_their_own_moments_are_as_if_alone():
 
 @pytest.mark.portable
 def test_targets_in_a_batch_are_as_if_alone():
-    targets = [sphere(5, 40, seed) for seed in range(3)]
-    w, alpha = (torch.stack(x) for x in zip(*targets, strict=True))
+    targets = [Target(*sphere(5, 40, seed)) for seed in range(3)]
     group = torch.tensor([2, 0, 0, 1, 2])
     signs = torch.tensor([[1.0, 1, -1]] * 5, dtype=torch.float64)
     x = torch.from_numpy(np.random.default_rng(0).standard_normal((5, 15)))
-    whole = PopulationLoss(w, alpha, signs, group=group)
+    whole = PopulationLoss(targets, signs, group=group)
     p = torch.ones_like(x)
     for index in ([0, 1, 2, 3, 4], [1, 4], [3]):
         part, at = whole.take(torch.tensor(index)), torch.tensor(index)
         value, gradient = part.value_gradient(x[at])
         hessian, product = part.hessian(x[at]), part.hessian_product(x[at])(p[at])
         for row, r in enumerate(index):
-            alone = PopulationLoss(*targets[int(group[r])], signs[:1])
+            alone = PopulationLoss(targets[int(group[r])], signs[:1])
             one, slope = alone.value_gradient(x[r : r + 1])
             assert float(value[row]) == pytest.approx(float(one), rel=1e-13)
             assert torch.allclose(gradient[row], slope[0], rtol=1e-12, atol=1e-14)
@@ -172,9 +173,9 @@ def test_targets_in_a_batch_are_as_if_alone():
             assert torch.allclose(hessian[row], alone.hessian(x[r : r + 1])[0], rtol=0, atol=1e-9)
             assert torch.allclose(product[row], hessian[row] @ p[r], rtol=0, atol=1e-12)
     with pytest.raises(ValueError, match="give the target of each restart"):
-        PopulationLoss(w, alpha, signs)
+        PopulationLoss(targets, signs)
     with pytest.raises(ValueError, match="groups from 0 to 2"):
-        PopulationLoss(w, alpha, signs, group=torch.tensor([0, 1, 2, 3, 0]))
+        PopulationLoss(targets, signs, group=torch.tensor([0, 1, 2, 3, 0]))
 
 
 def test_products_that_keep_nothing_are_the_same(monkeypatch):
@@ -182,7 +183,7 @@ def test_products_that_keep_nothing_are_the_same(monkeypatch):
 
     w, alpha = sphere(5, 400)
     x = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 15)))
-    tested = PopulationLoss(w, alpha, ones(2, 3), block_elements=200)
+    tested = PopulationLoss(Target(w, alpha), ones(2, 3), block_elements=200)
     kept = tested.hessian_product(x)
     monkeypatch.setattr(compression, "KEPT_ELEMENTS", 0)
     streamed = tested.hessian_product(x)

@@ -5,16 +5,12 @@ import pytest
 import torch
 
 from lawsweep.kernels.compression.choice import dense_pays
-from lawsweep.kernels.compression.norm import target_norm
+from lawsweep.kernels.compression.geometry import geometry
 from lawsweep.kernels.compression.population import PopulationLoss
+from lawsweep.kernels.compression.search import frame_start, random_starts, sign_patterns
 from lawsweep.kernels.compression.simplified import ReducedLoss, SimplifiedLoss
-from lawsweep.kernels.compression.solve import (
-    frame_start,
-    geometry,
-    random_starts,
-    sign_patterns,
-    solve,
-)
+from lawsweep.kernels.compression.solve import solve
+from lawsweep.kernels.compression.target import Target
 from lawsweep.kernels.compression.theory import (
     difference,
     limit_loss,
@@ -36,7 +32,7 @@ OPTIONS = {"scale": 1.0, "tol": 1e-10, "max_iterations": 300}
 def simplified(m, d, n_restarts, method=None, seed=0, signs=None):
     signs = torch.ones(n_restarts, m, dtype=torch.float64) if signs is None else signs
     starts = random_starts(np.random.default_rng(seed), len(signs), m, d, 1.0)
-    found = solve(SimplifiedLoss(1.0, d, signs), starts, method=method, **OPTIONS)
+    found = solve(SimplifiedLoss(Target.averaged(1.0, d), signs), starts, method=method, **OPTIONS)
     return found, RELU.mean_factor(d) + found.result.loss
 
 
@@ -107,7 +103,7 @@ def test_walking_along_a_valley_ends_where_plain_steps_do(law, options):
     w = target_rows(law, rng, n, d, **options)
     alpha = torch.from_numpy(rng.uniform(0.0, 2.0, n)) / n
     scale = float(alpha @ w.norm(dim=1))
-    loss = PopulationLoss(w, alpha, torch.ones(3, m, dtype=torch.float64))
+    loss = PopulationLoss(Target(w, alpha), torch.ones(3, m, dtype=torch.float64))
     starts = random_starts(rng, 3, m, d, scale).flatten(1)
     ends, _ = walked(loss, starts, scale)
     # At a gradient of 1e-10 of the scale the loss is off by rounding alone.
@@ -120,8 +116,8 @@ def test_walking_along_a_valley_takes_fewer_hessians():
     d, n, m = 25, 4000, 5
     rng = np.random.default_rng(12)
     w = target_rows("sphere", rng, n, d)
-    moments = target_moments(w, torch.full((n,), 1.0 / n, dtype=torch.float64))
-    loss = ReducedLoss(moments, d, torch.ones(3, m, dtype=torch.float64))
+    target = Target(w, torch.full((n,), 1.0 / n, dtype=torch.float64))
+    loss = ReducedLoss(target, torch.ones(3, m, dtype=torch.float64))
     starts = random_starts(rng, 3, m, d, 1.0).flatten(1)
     ends, counts = walked(loss, starts, 1.0)
     assert float(ends[1].loss.min()) == pytest.approx(float(ends[0].loss.min()), rel=1e-12)
@@ -173,7 +169,7 @@ def test_a_minus_sign_is_worth_a_row_less():
 def test_a_row_that_vanishes_is_never_an_answer():
     # A plus row against a target of negative mean: J = 2 |A| D |v| + |v|^2/2, least at the kink 0.
     starts = random_starts(np.random.default_rng(0), 2, 1, 3, 1.0)
-    objective = SimplifiedLoss(-1.0, 3, torch.ones(2, 1, dtype=torch.float64))
+    objective = SimplifiedLoss(Target.averaged(-1.0, 3), torch.ones(2, 1, dtype=torch.float64))
     found = solve(objective, starts, **OPTIONS)
     assert set(found.result.reason) == {MinimiseReason.COLLAPSED}
     assert not bool(found.result.converged.any())
@@ -196,7 +192,11 @@ def population(d, n, m, seed, n_restarts=3, tol=1e-10, max_iterations=300):
     starts[0] = frame_start(m, moments.scale, moments.mean, moments.eigenvectors)
     signs = torch.ones(n_restarts, m, dtype=torch.float64)
     found = solve(
-        PopulationLoss(w, alpha, signs), starts, scale=1.0, tol=tol, max_iterations=max_iterations
+        PopulationLoss(Target(w, alpha), signs),
+        starts,
+        scale=1.0,
+        tol=tol,
+        max_iterations=max_iterations,
     )
     return found, moments, w, alpha
 
@@ -225,7 +225,7 @@ def test_as_many_nodes_as_the_target_recover_it():
     found, _, w, alpha = population(4, 4, 4, 0, n_restarts=4)
     best = float(found.result.loss[found.agreement.best])
     assert found.reason is MinimiseReason.CONVERGED
-    assert target_norm(w, alpha) + best == pytest.approx(0.0, abs=1e-15)
+    assert Target(w, alpha).norm[0] + best == pytest.approx(0.0, abs=1e-15)
     # Each row is one of the target's, divided by N.
     distance = torch.cdist(4 * found.v, w)
     assert float(distance.min(dim=0).values.max()) < 1e-6
@@ -260,7 +260,7 @@ def test_restarts_agree_in_float32_where_they_do_in_float64(d, n, m):
     signs = torch.ones(8, m, dtype=torch.float64)
     counts = []
     for dtype, tol in ((torch.float64, 1e-10), (torch.float32, 1e-5)):
-        objective = PopulationLoss(w.to(dtype), alpha.to(dtype), signs.to(dtype))
+        objective = PopulationLoss(Target(w.to(dtype), alpha.to(dtype)), signs.to(dtype))
         found = solve(objective, starts.to(dtype), scale=1.0, tol=tol, max_iterations=300)
         converged = int(found.result.converged.sum())
         assert converged >= 5
@@ -306,7 +306,11 @@ def test_the_authors_public_run():
     starts = random_starts(rng, 2, 5, 500, moments.scale)
     signs = torch.ones(2, 5, dtype=torch.float64)
     found = solve(
-        PopulationLoss(w, alpha, signs), starts, scale=moments.scale, tol=1e-10, max_iterations=300
+        PopulationLoss(Target(w, alpha), signs),
+        starts,
+        scale=moments.scale,
+        tol=1e-10,
+        max_iterations=300,
     )
     assert set(found.result.reason) == {MinimiseReason.CONVERGED}
     best = float(found.result.loss[found.agreement.best])
@@ -314,7 +318,7 @@ def test_the_authors_public_run():
     assert sum(predicted_gap(moments, 5)) == pytest.approx(gap, rel=0.01)
     # The loss goes with A_N^2, whose standard deviation is 2 * 0.577/sqrt(1000) = 3.65 % here:
     # two of those around their 18.9 to 19.4.
-    assert 18.9 * (1 - 0.073) < target_norm(w, alpha) + best < 19.4 * (1 + 0.073)
+    assert 18.9 * (1 - 0.073) < Target(w, alpha).norm[0] + best < 19.4 * (1 + 0.073)
     shape = geometry(found.v, -1 / 4)
     assert shape.cos_min > -0.253
     assert shape.cos_max < -0.246

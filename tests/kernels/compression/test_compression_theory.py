@@ -6,6 +6,7 @@ import torch
 from reference_compression import pair
 
 from lawsweep.kernels.compression.simplified import SimplifiedLoss
+from lawsweep.kernels.compression.target import Target
 from lawsweep.kernels.compression.theory import (
     expected_norm,
     frame_constant,
@@ -48,7 +49,7 @@ def test_the_frame_has_the_limit_loss_and_no_gradient(m, d):
     assert torch.allclose(gram, expected, rtol=0, atol=1e-15 * 4)
     ones = torch.ones(1, m, dtype=torch.float64)
     x = (frame_norm(1.7, d, m) * rows).reshape(1, -1)
-    j, gradient = SimplifiedLoss(1.7, d, ones).value_gradient(x)
+    j, gradient = SimplifiedLoss(Target.averaged(1.7, d), ones).value_gradient(x)
     assert float(j) == pytest.approx(mean_field_objective(1.7, d, m), rel=1e-14)
     assert float(gradient.abs().max()) < 1e-14
 

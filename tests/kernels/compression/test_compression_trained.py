@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from lawsweep.kernels.activations import activation
-from lawsweep.kernels.compression.norm import target_norm
+from lawsweep.kernels.compression.norm import choose_degree, profile_norm, series_error
 from lawsweep.kernels.compression.population import PopulationLoss
-from lawsweep.kernels.compression.profile_norm import choose_degree, profile_norm, series_error
+from lawsweep.kernels.compression.target import Target
 from lawsweep.kernels.compression.trained import TrainedLoss
 from lawsweep.kernels.gaussian import hermite
 from lawsweep.kernels.gaussian.arccos import RELU, HomogeneousKernel
@@ -102,7 +102,8 @@ def instance(k=2, trained=True, profile=None, n=12, d=4, m=3, size=0.5):
     w, alpha, outputs, v = (
         torch.from_numpy(rng.standard_normal(s)) for s in ((n, d), (n, k), (2, m, k), (2, m, d))
     )
-    loss = TrainedLoss(size * w, alpha, outputs, profile or ErfProfile(), trained)
+    target = Target(size * w, alpha, profile or ErfProfile())
+    loss = TrainedLoss(target, outputs, trained)
     return loss, loss.join(size * v, outputs), size * w, alpha
 
 
@@ -165,14 +166,14 @@ def test_the_series_gives_what_the_closed_form_gives():
     for a, b in zip(closed.value_gradient(x), series.value_gradient(x), strict=True):
         assert torch.allclose(a, b, rtol=1e-10, atol=1e-10)
     assert torch.allclose(closed.hessian(x), series.hessian(x), rtol=1e-9, atol=1e-9)
-    norm, error = profile_norm(w, alpha, HermiteProfile(torch.erf, 120))
-    exact, nothing = profile_norm(w, alpha, ErfProfile())
+    norm, error = profile_norm(Target(w, alpha, HermiteProfile(torch.erf, 120)))
+    exact, nothing = profile_norm(Target(w, alpha, ErfProfile()))
     assert nothing == 0.0
     assert norm == pytest.approx(exact, abs=error + 1e-12 * exact)
     rows, b = closed.split(x)
     short = HermiteProfile(torch.erf, 3)
     rough, _, _, _ = instance(profile=short)
-    bound = series_error(w, alpha, rows.v[0], b[0], short)
+    bound = series_error(Target(w, alpha, short), rows.v[0], b[0])
     off = abs(float(rough.value_gradient(x)[0][0] - closed.value_gradient(x)[0][0]))
     assert 1e-6 < off <= bound
 
@@ -183,12 +184,13 @@ def test_homogeneous_outputs_absorbed_or_not_are_the_same_loss(slope):
     loss, x, w, alpha = instance(k=1, profile=HomogeneousProfile(kernel))
     rows, b = loss.split(x)
     signs, v = b[..., 0].sign(), b.abs() * rows.v
-    other = PopulationLoss(w, alpha[:, 0], signs, kernel)
+    target = Target(w, alpha, HomogeneousProfile(kernel))
+    other = PopulationLoss(target, signs)
     assert torch.allclose(
         loss.value_gradient(x)[0], other.value_gradient(v.flatten(1))[0], rtol=1e-12
     )
-    norm, _ = profile_norm(w, alpha, HomogeneousProfile(kernel))
-    assert norm == pytest.approx(target_norm(w, alpha[:, 0], kernel), rel=1e-12)
+    norm, _ = profile_norm(target)
+    assert norm == pytest.approx(target.norm[0], rel=1e-12)
 
 
 @pytest.mark.parametrize("size", [1e-3, 1e3])
@@ -219,9 +221,10 @@ def test_a_perfect_copy_is_found_and_has_loss_zero():
     outputs = torch.from_numpy(rng.standard_normal((6, 2, 2)))
     rows = torch.from_numpy(rng.standard_normal((6, 2, 3)))
     for profile in (ErfProfile(), choose_degree(activation("tanh"), w.norm(dim=1), 1e-13)):
-        loss = TrainedLoss(w, alpha, outputs, profile)
+        target = Target(w, alpha, profile)
+        loss = TrainedLoss(target, outputs)
         found = minimise(loss, loss.join(rows, outputs), scale=2.0)
-        norm, _ = profile_norm(w, alpha, profile)
+        norm, _ = profile_norm(target)
         good = torch.tensor([r is MinimiseReason.CONVERGED for r in found.reason])
         assert bool(good.any())
         assert norm + float(found.loss[good].min()) == pytest.approx(0.0, abs=1e-12)
@@ -245,7 +248,7 @@ def test_zero_rows_stay_where_they_are():
 
 def test_bad_shapes_are_refused():
     w, a = torch.zeros(5, 3), torch.zeros(5, 2)
-    with pytest.raises(ValueError, match="give K output weights a row"):
-        TrainedLoss(w, a[:4], torch.zeros(1, 2, 2), ErfProfile())
+    with pytest.raises(ValueError, match="give one output weight a row and output"):
+        Target(w, a[:4])
     with pytest.raises(ValueError, match=r"expected outputs \(R, M, 2\)"):
-        TrainedLoss(w, a, torch.zeros(1, 2, 1), ErfProfile())
+        TrainedLoss(Target(w, a, ErfProfile()), torch.zeros(1, 2, 1))

@@ -79,24 +79,12 @@ def fused(
 
     But one by one in float32, whose sums over one seed and over many agree to 1e-7 only.
     """
-    from lawsweep import Infeasible
     from lawsweep.experiments.compression import runs
 
     one = params[0]
     if one.dtype == "float32" and len(seeds) > 1:
         return [answer for seed in seeds for answer in fused([one], [seed], device)]
-    if one.student_outputs == "absorbed":
-        together = runs.simplified if one.objective == "simplified" else runs.population
-        return together(one, seeds, device)
-    from lawsweep.experiments.compression.trained import trained
-
-    answers: list[Metrics | Exception] = []
-    for seed in seeds:
-        try:
-            answers.append(trained(one, seed, device))
-        except Infeasible as none:
-            answers.append(none)
-    return answers
+    return runs.answers(one, seeds, device)
 
 
 # Version 2: as many restarts as the risk asks for, none in the zero network's basin, and distances

@@ -1,41 +1,34 @@
-"""What ``compression`` is to minimise: target, kernel, tolerance, expected scale of a run."""
+"""What ``compression`` is to fit: the target that a run draws, and the scale that is expected."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from lawsweep import stream
 from lawsweep.experiments.compression.params import Params
-from lawsweep.experiments.compression.search import Search
-from lawsweep.kernels.compression.theory import TargetMoments, expected_norm
-from lawsweep.kernels.data.sampling import DTYPES
-from lawsweep.kernels.data.target_rows import target_outputs, target_rows
-from lawsweep.kernels.gaussian.arccos import HomogeneousKernel
+
+if TYPE_CHECKING:
+    from lawsweep.kernels.compression.target import Target
 
 
-@dataclass(frozen=True)
-class Task:
-    """One run: its target, and the search for its optimum."""
+def draw(params: Params, seed: int, device: str) -> Target:
+    """Rows w (N, d) and alpha = a/N; for the simplified problem the limit that it stands for."""
+    from lawsweep.kernels.compression.target import Target
+    from lawsweep.kernels.data.sampling import DTYPES
+    from lawsweep.kernels.data.target_rows import target_outputs, target_rows
 
-    seed: int
-    w: Tensor
-    alpha: Tensor
-    moments: TargetMoments
-    scale: float
-    search: Search
+    dtype, n, d = DTYPES[params.dtype], params.n_target, params.input_dim
+    if n is None:
+        from lawsweep.kernels.gaussian.arccos import HomogeneousKernel
 
-
-def draw(params: Params, seed: int, device: str) -> tuple[Tensor, Tensor]:
-    """Rows w (N, d) and alpha = a/N, (N,) or (N, K)."""
-    n, dtype = params.n_target or 0, DTYPES[params.dtype]
+        scale = expected_scale(params)
+        assert scale is not None  # Params refuses what makes it unknown
+        return Target.averaged(scale, d, HomogeneousKernel(params.slope), dtype, device)
     w = target_rows(
         params.target_rows,
         stream(seed, "target_rows"),
         n,
-        params.input_dim,
+        d,
         density=params.row_density,
         mean=params.row_mean,
         normalise=params.normalise_rows,
@@ -45,28 +38,13 @@ def draw(params: Params, seed: int, device: str) -> tuple[Tensor, Tensor]:
     )
     rng = stream(seed, "target_outputs")
     a = target_outputs(params.target_outputs, rng, n, params.n_outputs, bias=params.output_bias)
-    return w, (a / n).to(device=device, dtype=dtype)
-
-
-def kernel_of(params: Params) -> HomogeneousKernel:
-    """Of a homogeneous activation."""
-    return HomogeneousKernel(params.slope)
-
-
-def tolerance(params: Params) -> float:
-    """``tol``, or by default the larger of 1e-10 and 64 eps: the latter counts in float32 only.
-
-    A gradient sums terms of total size sum_i |a_i||w_i|/N, each rounded to eps, so eps of that is
-    the least one can ask for (measured in float32: gradients stall at 0.3 to 15 eps).  64 leaves
-    room for long sums, as for the least curvature that counts as negative (``minimise``).
-    """
-    if params.tol is not None:
-        return params.tol
-    return max(1e-10, 64 * float(torch.finfo(DTYPES[params.dtype]).eps))
+    return Target.of(w, (a / n).to(device=device, dtype=dtype), params.entry)
 
 
 def expected_scale(params: Params) -> float | None:
     """A = E a|w|; None where it depends on N (centred rows) or is not known (rows with a mean)."""
+    from lawsweep.kernels.compression.theory import expected_norm
+
     if params.centre_rows or (params.row_mean and not params.normalise_rows):
         return None
     if params.normalise_rows:

@@ -5,6 +5,7 @@ No torch, so that planning may ask.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ def dense_pays(n: Any, m: Any, d: Any) -> Any:
     return (unknowns <= DENSE_UNKNOWNS) | many
 
 
-# Restarts are added until one more is not worth its price (``restarts.py``): until what it may be
+# Restarts are added until one more is not worth its price (``search.py``): until what it may be
 # expected to gain is below WORTH of the loss.  They are looked at when there are so many of them.
 LADDER = (3, 6, 12, 24, 48)
 WORTH = 5e-4
@@ -50,3 +51,35 @@ def prior_stake(m: Any, d: Any, n: Any, both_signs: Any = False) -> Any:
 def likely_restarts(stake: Any) -> Any:
     """How many restarts a run of this prior stake takes, if half of them find the best."""
     return np.clip(np.sqrt(2.0 * np.asarray(stake) / WORTH), LADDER[0], LADDER[-1])
+
+
+def sizes(fixed: int | None, stake: float) -> Iterator[int]:
+    """The batches of a run, each of so many restarts (of each sign pattern); ``fixed``: just one.
+
+    The first is as large as has to be before ``enough`` can hold, if all agree.
+    """
+    if fixed is not None:
+        yield fixed
+        return
+    made = 0
+    for rung in LADDER:
+        if made or stake <= WORTH * rung * (rung + 1) or rung == LADDER[-1]:
+            yield rung - made
+            made = rung
+
+
+def by_risk(
+    plans: Sequence[Iterator[int]],
+    batch: Callable[[list[int], int], None],
+    done: Callable[[int], bool],
+) -> None:
+    """Run the batches of several runs, whose ``sizes`` are ``plans``, until each is ``done``.
+
+    ``batch(runs, size)`` makes ``size`` restarts of those runs, together.
+    """
+    live = list(range(len(plans)))
+    while live:
+        asked = [(i, next(plans[i], None)) for i in live]
+        for size in sorted({size for _, size in asked if size is not None}):
+            batch([i for i, own in asked if own == size], size)
+        live = [i for i, size in asked if size is not None and not done(i)]

@@ -18,9 +18,12 @@ from torch import Tensor
 
 from lawsweep.kernels.compression.objective import Rows
 from lawsweep.kernels.compression.population import PopulationLoss
+from lawsweep.kernels.compression.target import Target
 from lawsweep.kernels.compression.theory import frame_constant, frame_norm, simplex_frame
 from lawsweep.kernels.optimise.minimise import Result, minimise
 from lawsweep.kernels.optimise.objective import Move, Objective
+
+MOST_UNKNOWNS = 1000  # of a frame's orientation
 
 
 def _symmetric(a: Tensor) -> Tensor:
@@ -104,33 +107,29 @@ class FrameLosses:
 
 
 def frame_losses(
-    loss: PopulationLoss,
-    scale: float,
-    v: Tensor,
-    eigenvectors: Tensor,
-    rng: np.random.Generator,
-    n_turns: int = 16,
-    tol: float = 1e-8,
+    target: Target, v: Tensor, rng: np.random.Generator, n_turns: int = 16, tol: float = 1e-8
 ) -> FrameLosses:
-    """J of ETFs; ``v`` (M, d) is the optimum the best frame is sought near, M >= 2.
+    """J of ETFs of the sign of A_N; ``v`` (M, d), M >= 2, the optimum the best frame is near to.
 
-    ``loss`` has one restart with all signs those of ``scale`` = A_N.  Raises ValueError for
-    M = 1, M > d + 1, or more than 1,000 unknowns (M-1) d of the orientation.
+    Raises ValueError for M = 1, M > d + 1, or more than 1,000 unknowns (M-1) d of the orientation.
     """
     m, d = v.shape
-    if not 2 <= m <= d + 1 or (m - 1) * d > 1000:
+    if not frames_fit(m, d):
         raise ValueError(
-            f"expected 2 <= M <= d + 1 and (M - 1) d <= 1000, got M = {m}, d = {d}; "
+            f"expected 2 <= M <= d + 1 and (M - 1) d <= {MOST_UNKNOWNS}, got M = {m}, d = {d}; "
             "leave the comparison with frames out"
         )
+    scale, vectors = target.moments.scale, target.moments.eigenvectors
+    sign = -1.0 if scale < 0 else 1.0
+    loss = PopulationLoss(target, torch.full((1, m), sign).to(v))
     simplex = simplex_frame(m, torch.eye(m - 1, dtype=v.dtype)).to(v)
     draws = rng.standard_normal((n_turns, d, m - 1))
     turns = torch.linalg.qr(torch.from_numpy(draws).to(v)).Q.mT
-    turns = torch.cat([turns, eigenvectors[:, : m - 1].T.unsqueeze(0)])
+    turns = torch.cat([turns, vectors[:, : m - 1].T.unsqueeze(0)])
     points = (frame_norm(abs(scale), d, m, loss.kernel) * simplex @ turns).flatten(1)
     values, _ = loss.take(torch.zeros(len(points), dtype=torch.long)).value_gradient(points)
     left, _, right = torch.linalg.svd(torch.linalg.pinv(simplex) @ v, full_matrices=False)
-    frames = OrientedFrames(loss, simplex, -1.0 if scale < 0 else 1.0)
+    frames = OrientedFrames(loss, simplex, sign)
     found = minimise(
         frames, (left @ right).reshape(1, -1), scale=frames.size, tol=tol, max_iterations=200
     )
@@ -139,19 +138,22 @@ def frame_losses(
     return FrameLosses(float(values[:-1].mean()), float(values[:-1].std()), float(values[-1]), best)
 
 
-def sphere_error(
-    loss: PopulationLoss, scale: float, starts: Tensor, tol: float = 1e-8
-) -> tuple[float | None, int]:
+def frames_fit(m: int, d: int) -> bool:
+    """Whether ``frame_losses`` has an answer for M rows in R^d."""
+    return 2 <= m <= d + 1 and (m - 1) * d <= MOST_UNKNOWNS
+
+
+def sphere_error(target: Target, starts: Tensor, tol: float = 1e-8) -> tuple[float | None, int]:
     """sup_{|v| = 1} |h(v) - A_N D_d| and how many searches agree with it.
 
     h is maximised and minimised from each of ``starts`` (R, d), of any length; None (and 0) where
     none of the searches for one of the two converged.  A sup found from R starts is a lower
     bound of the true one.
     """
-    level = scale * loss.kernel.mean_factor(loss.d)
+    level = target.moments.scale * target.kernel.mean_factor(target.dim)
     points = starts / starts.norm(dim=-1, keepdim=True)
     single = points.new_ones(1, 1)
-    ends = []
+    loss, ends = PopulationLoss(target, single), []
     for sign in (1.0, -1.0):
         search = OrientedFrames(loss, single, sign)
         found = minimise(search, points, scale=search.size, tol=tol, max_iterations=200)

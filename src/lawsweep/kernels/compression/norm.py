@@ -1,6 +1,7 @@
-"""T = E f(x)^2 of a target f(x) = sum_i alpha_i sigma(<w_i, x>): exactly, or by sampled pairs.
+"""T = E |f(x)|^2 of a target, f(x) = sum_i alpha_i sigma(<w_i, x>): exactly, or by sampled pairs.
 
-With beta_i = alpha_i |w_i| and rho_ij the cosines (``arccos.py``)
+For any profile by tiles, with what its series leaves out.  For a homogeneous sigma and one output,
+with beta_i = alpha_i |w_i| and rho_ij the cosines (``arccos.py``)
 
     T = linear |sum_i alpha_i w_i|^2 + even sum_ij beta_i beta_j e(rho_ij),  e(1) = pi/2,
     e(r) = sqrt(1 - r^2) + r arcsin r = 1 + r^2/2 + r^4/24 + ...
@@ -9,36 +10,31 @@ With beta_i = alpha_i |w_i| and rho_ij the cosines (``arccos.py``)
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from lawsweep.kernels.compression.slots import directions_norms
-from lawsweep.kernels.gaussian.arccos import RELU, HomogeneousKernel
+from lawsweep.kernels.activations import Activation
+from lawsweep.kernels.compression.objective import Rows
+from lawsweep.kernels.gaussian.pair_profiles import HermiteProfile, Profile
+
+if TYPE_CHECKING:
+    from lawsweep.kernels.compression.target import Target
 
 BLOCK_PAIRS = 1 << 16
+TILE_ELEMENTS = 1 << 20
 
 
-def _check(target: Tensor, alpha: Tensor) -> None:
-    if target.ndim != 2 or alpha.shape != target.shape[:1]:
-        raise ValueError(
-            f"expected target rows (N, d) and alpha (N,), got {tuple(target.shape)} and "
-            f"{tuple(alpha.shape)}; give one output weight a row"
-        )
-
-
-def target_norm(
-    target: Tensor, alpha: Tensor, kernel: HomogeneousKernel = RELU, tile: int = 1024
-) -> float:
-    """T, exactly; O(N^2 d) in tiles^2 memory.
+def target_norm(target: Target, tile: int = 1024) -> float:
+    """T, exactly; O(N^2 d) in tiles^2 memory.  A homogeneous sigma and one output.
 
     The even part is summed over tiles on and above the diagonal, and the diagonal,
     alpha_i^2 |w_i|^2 pi/2, is set exactly.
     """
-    _check(target, alpha)
-    directions, norms = (x[0] for x in directions_norms(target.unsqueeze(0)))
-    beta, mean = alpha * norms, alpha @ target
+    directions, beta, kernel = target.sides[0], target.beta, target.kernel
+    mean = target.weights @ target.rows
     total = 0.5 * math.pi * (beta @ beta)
     for i in range(0, len(beta), tile):
         u, b = directions[i : i + tile], beta[i : i + tile]
@@ -53,11 +49,7 @@ def target_norm(
 
 
 def sampled_target_norm(
-    target: Tensor,
-    alpha: Tensor,
-    rng: np.random.Generator,
-    n_pairs: int,
-    kernel: HomogeneousKernel = RELU,
+    target: Target, rng: np.random.Generator, n_pairs: int
 ) -> tuple[float, float]:
     """T and its standard error, from ``n_pairs`` random pairs; O(N d^2 + n_pairs d).
 
@@ -67,21 +59,21 @@ def sampled_target_norm(
 
     Raises ValueError for fewer than two pairs.
     """
-    _check(target, alpha)
+    rows, alpha, kernel = target.rows, target.weights, target.kernel
     if n_pairs < 2:
         raise ValueError(f"expected at least 2 pairs, got {n_pairs}; an error needs a spread")
-    norms = torch.cat([part.norm(dim=-1) for part in target.split(1 << 16)])
-    beta, mean = alpha * norms, alpha @ target
+    norms = torch.cat([part.norm(dim=-1) for part in rows.split(1 << 16)])
+    beta, mean = alpha * norms, alpha @ rows
     size = float(beta.abs().sum())
     if size == 0.0:
         return 0.0, 0.0
-    gram = target.new_zeros(target.shape[1], target.shape[1])
-    for first in range(0, len(target), 1 << 16):
+    gram = rows.new_zeros(rows.shape[1], rows.shape[1])
+    for first in range(0, len(rows), 1 << 16):
         part = slice(first, first + (1 << 16))
         weight = torch.where(
             norms[part] > 0, alpha[part] / norms[part], torch.zeros_like(norms[part])
         )
-        gram += (weight.unsqueeze(-1) * target[part]).T @ target[part]
+        gram += (weight.unsqueeze(-1) * rows[part]).T @ rows[part]
     even = float(beta.sum() ** 2 + 0.5 * gram.square().sum())
     even += (0.5 * math.pi - 1.5) * float(beta @ beta)
     edges = np.cumsum(np.abs(beta.double().cpu().numpy()))
@@ -89,8 +81,8 @@ def sampled_target_norm(
     for first in range(0, n_pairs, BLOCK_PAIRS):
         n = min(BLOCK_PAIRS, n_pairs - first)
         place = np.searchsorted(edges, rng.random((2, n)) * edges[-1], side="right")
-        i, j = torch.from_numpy(place.clip(max=len(edges) - 1)).to(target.device)
-        rest = _rest((target[i] * target[j]).sum(-1) / (norms[i] * norms[j]))
+        i, j = torch.from_numpy(place.clip(max=len(edges) - 1)).to(rows.device)
+        rest = _rest((rows[i] * rows[j]).sum(-1) / (norms[i] * norms[j]))
         rest = torch.where(i == j, 0.0, torch.sign(beta[i]) * torch.sign(beta[j]) * rest)
         sums += (float(rest.sum()), float(rest.square().sum()))
     average = sums[0] / n_pairs
@@ -112,3 +104,80 @@ def _rest(rho: Tensor) -> Tensor:
         term = term * square * (2 * k - 1) ** 2 / ((2 * k + 1) * (2 * k + 2))
     direct = ((1.0 - r) * (1.0 + r)).sqrt() + r * torch.arcsin(r) - 1.0 - 0.5 * square
     return torch.where(r.abs() < 0.3, total, direct)
+
+
+def profile_norm(target: Target) -> tuple[float, float]:
+    """T = sum_ij <alpha_i, alpha_j> F_ij and a bound of its error by the series (0 in closed form).
+
+    The diagonal is V, not the series.  O(N^2) in tiles.
+    """
+    (unit, norms), alpha, profile = target.sides, target.alpha, target.profile
+    # A row of norm zero is the constant sigma(0): any direction will do, and cosine 0 is one.
+    side, own = profile.side(norms), profile.own(norms)[0]
+    tile = max(16, int((TILE_ELEMENTS / side.shape[-1]) ** 0.5))
+    total = (alpha.square().sum(-1) * own).sum()
+    spread, degree = _spread(profile, norms)
+    error = torch.zeros_like(total)
+    for i in range(0, len(unit), tile):
+        for j in range(i, len(unit), tile):
+            one, other = slice(i, i + tile), slice(j, j + tile)
+            rho = (unit[one] @ unit[other].T).clamp(-1.0, 1.0)
+            weight = (1.0 if i == j else 2.0) * (alpha[one] @ alpha[other].T)
+            if i == j:
+                weight.fill_diagonal_(0.0)
+            total = total + (weight * profile.pairs(rho, side[one], side[other], False).f).sum()
+            if spread is not None:
+                rest = rho.abs() ** degree * spread[one].unsqueeze(1) * spread[other]
+                error = error + (weight.abs() * rest).sum()
+    return float(total), float(error)
+
+
+def series_error(target: Target, v: Tensor, b: Tensor) -> float:
+    """A bound of the error of J at rows v (M, d) and outputs b (M, K); 0 in closed form.
+
+    2 sum_ij |<alpha_i, b_j>| |rho_ij|^(P+1) e_i e_j + sum_{j != l} |<b_j, b_l>| ... with e the root
+    mean squares of what the series leaves out at each norm (``hermite.tail``).
+    """
+    (unit, norms), alpha, profile = target.sides, target.alpha, target.profile
+    rows = Rows(v.reshape(1, -1), (v.shape[0], v.shape[1]))
+    spread, degree = _spread(profile, norms)
+    if spread is None:
+        return 0.0
+    own, _ = _spread(profile, rows.norm[0])
+    assert own is not None
+    total = 0.0
+    for first in range(0, len(unit), 1 << 15):
+        part = slice(first, first + (1 << 15))
+        rest = (unit[part] @ rows.unit[0].T).abs().clamp(max=1.0) ** degree
+        weight = (alpha[part] @ b.T).abs() * spread[part].unsqueeze(1) * own
+        total += 2.0 * float((weight * rest).sum())
+    rest = (rows.unit[0] @ rows.unit[0].T).abs().clamp(max=1.0) ** degree
+    weight = (b @ b.T).abs() * own.unsqueeze(1) * own * rest
+    return total + float(weight.sum() - weight.diagonal().sum())
+
+
+def _spread(profile: Profile, norms: Tensor) -> tuple[Tensor | None, int]:
+    """e at each norm, and the power of the cosine that the rest begins with."""
+    if not isinstance(profile, HermiteProfile):
+        return None, 0
+    values, inverse = torch.unique(norms, return_inverse=True)
+    if len(values) > 512:  # e grows with the norm: the largest of neighbours bounds them
+        place = torch.linspace(0, len(values) - 1, 512, device=norms.device).round().long()
+        upper = torch.searchsorted(values[place], norms.contiguous()).clamp(max=511)
+        return profile.error(values[place])[upper], profile.degree + 1
+    return profile.error(values)[inverse], profile.degree + 1
+
+
+def choose_degree(act: Activation, norms: Tensor, tolerance: float) -> HermiteProfile:
+    """The first of degrees 40, 80, 160, 320 whose series is right to ``tolerance`` at any cosine.
+
+    Relative to V at the largest of ``norms``; the largest degree where none is (an activation with
+    a kink, such as ELU, or large norms): then the error at the actual cosines decides.
+    """
+    worst = norms.max().reshape(1)
+    for degree in (40, 80, 160):
+        profile = HermiteProfile(act.f, degree)
+        allowed = tolerance * float(profile.own(worst)[0])
+        if float(profile.error(worst)) ** 2 <= allowed:
+            return profile
+    return HermiteProfile(act.f, 320)

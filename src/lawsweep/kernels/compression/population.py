@@ -9,7 +9,7 @@ x ~ N(0, I_d) and k the kernel of sigma (``arccos.py``)
     J(v) = -2 sum_j s_j h(v_j) + sum_jl s_j s_l k(v_j, v_l),   h(v) = sum_i alpha_i k(w_i, v).
 
 J is what a minimiser needs, O(N M d); T is a constant of the target, O(N^2 d)
-(``compression_norm.py``).
+(``Target.norm``).
 
 On rounding: sums take cosines rho from matrix products, wrong by about eps.  That is harmless
 here although arcsin loses half its digits at +-1: k and its gradient have bounded derivatives in
@@ -19,7 +19,7 @@ same rounded rho.  So every sum is right to a few eps of the sum of its terms' s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -30,8 +30,7 @@ from lawsweep.kernels.compression.objective import (
     inverse_sine,
     sine_arcsine,
 )
-from lawsweep.kernels.compression.slots import Slots, directions_norms
-from lawsweep.kernels.gaussian.arccos import RELU, HomogeneousKernel
+from lawsweep.kernels.compression.target import Target
 
 # Elements of the largest temporary of a block of target rows; 8 MiB in float64.
 BLOCK_ELEMENTS = 1 << 20
@@ -40,40 +39,89 @@ BLOCK_ELEMENTS = 1 << 20
 KEPT_ELEMENTS = 1 << 26
 
 
+class Slots:
+    """Restarts (R) of targets (S), laid out as a rectangle (S', r) over the targets in use.
+
+    ``group`` (R,): the target of each restart, all 0 where None.  Targets with fewer restarts
+    left than others repeat one: padding, which is computed and thrown away.
+    """
+
+    def __init__(self, n_restarts: int, n_targets: int, group: Tensor | None = None):
+        if group is None:
+            if n_targets > 1:
+                raise ValueError(
+                    f"expected a group for each restart of {n_targets} targets, got None; give "
+                    "the target of each restart"
+                )
+            group = torch.zeros(n_restarts, dtype=torch.long)
+        self.group = group.detach().cpu().to(torch.long)
+        if len(self.group) != n_restarts or not bool(
+            ((self.group >= 0) & (self.group < n_targets)).all()
+        ):
+            raise ValueError(
+                f"expected {n_restarts} groups from 0 to {n_targets - 1}, got {group.tolist()}; "
+                "give the target of each restart"
+            )
+        self.n_targets = n_targets
+        self.used, inverse = torch.unique(self.group, return_inverse=True)
+        counts = torch.bincount(inverse)
+        most = int(counts.max()) if len(counts) else 0
+        order = torch.argsort(inverse, stable=True)
+        first = torch.cumsum(counts, 0) - counts
+        place = torch.empty_like(order)
+        place[order] = torch.arange(len(order)) - first[inverse[order]]
+        self.restart = order[first].unsqueeze(1).repeat(1, most)  # (S', r); padding: the first
+        self.restart[inverse, place] = torch.arange(n_restarts)
+        self.place = inverse * most + place  # (R,), where each restart lies in the rectangle
+        self._picked: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def take(self, index: Tensor) -> Slots:
+        """The slots of those restarts alone."""
+        return Slots(len(index), self.n_targets, self.group[index.cpu()])
+
+    def pick(self, whole: Tensor) -> Tensor:
+        """The targets in use of an array (S, ...); a copy is made once."""
+        if len(self.used) == self.n_targets:
+            return whole
+        kept = self._picked.get(id(whole))
+        if kept is None or kept[0] is not whole:
+            kept = self._picked[id(whole)] = (whole, whole[self.used.to(whole.device)])
+        return kept[1]
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """(R, M, ...) as (S', r M, ...)."""
+        return rows[self.restart.to(rows.device)].flatten(1, 2)
+
+    def scatter(self, rectangle: Tensor, m: int) -> Tensor:
+        """(S', r M, ...) as (R, M, ...)."""
+        shape = rectangle.shape[2:]
+        return rectangle.reshape(-1, m, *shape)[self.place.to(rectangle.device)]
+
+
 class PopulationLoss(HomogeneousObjective):
-    """J for given targets: rows w (N, d) or (S, N, d), output weights alpha (N,) or (S, N).
+    """J of a target, or of S targets of one shape; homogeneous sigma, one output.
 
     ``group``: which of the S targets each restart (row of ``signs``) belongs to, (R,); needed
     where S > 1.  Target rows are streamed in blocks, so temporaries stay near ``block_elements``
-    numbers; ``consume`` turns ``target`` into its directions in place, which saves a copy of it.
+    numbers.
     """
 
     def __init__(
         self,
-        target: Tensor,
-        alpha: Tensor,
+        targets: Target | Sequence[Target],
         signs: Tensor,
-        kernel: HomogeneousKernel = RELU,
-        block_elements: int = BLOCK_ELEMENTS,
+        *,
         group: Tensor | None = None,
-        consume: bool = False,
+        block_elements: int = BLOCK_ELEMENTS,
     ):
-        if target.ndim not in (2, 3) or alpha.shape != target.shape[:-1]:
-            raise ValueError(
-                f"expected target rows (N, d) and alpha (N,), got {tuple(target.shape)} and "
-                f"{tuple(alpha.shape)}; give one output weight a row"
-            )
-        alpha = alpha.reshape(-1, alpha.shape[-1])
-        self.mean = kernel.linear * (
-            alpha.unsqueeze(-2) @ target.reshape(len(alpha), -1, target.shape[-1])
-        )
-        self.unit, norms = directions_norms(
-            target.reshape(len(alpha), -1, target.shape[-1]), consume
-        )
-        self.beta = alpha * norms
-        self.slots = Slots(len(signs), len(alpha), group)
-        size = self.beta.abs().sum(-1)[self.slots.group.to(target.device)]
-        super().__init__(kernel, signs, target.shape[-1], size)
+        each = [targets] if isinstance(targets, Target) else list(targets)
+        kernel, w = each[0].kernel, each[0].rows
+        self.slots = Slots(len(signs), len(each), group)
+        self.unit = _stacked([t.sides[0] for t in each])
+        self.beta = _stacked([t.beta for t in each])
+        self.mean = kernel.linear * _stacked([(t.weights @ t.rows).unsqueeze(0) for t in each])
+        size = self.beta.abs().sum(-1)[self.slots.group.to(w.device)]
+        super().__init__(kernel, signs, w.shape[1], size)
         self.block_elements = block_elements
 
     def _select(self, index: Tensor) -> None:
@@ -144,3 +192,8 @@ class PopulationLoss(HomogeneousObjective):
             return self.kernel.even * rows.inverse.unsqueeze(-1) * turned
 
         return product
+
+
+def _stacked(parts: list[Tensor]) -> Tensor:
+    """One array (S, ...); of a single target no copy is made."""
+    return parts[0].unsqueeze(0) if len(parts) == 1 else torch.stack(parts)

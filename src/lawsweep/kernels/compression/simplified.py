@@ -17,38 +17,43 @@ orders, with their coupling and the choice of the frame's orientation.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from lawsweep.kernels.compression.objective import HomogeneousObjective, Rows
-from lawsweep.kernels.compression.theory import TargetMoments, quadratic_factor
-from lawsweep.kernels.gaussian.arccos import RELU, HomogeneousKernel
+from lawsweep.kernels.compression.population import Slots
+from lawsweep.kernels.compression.target import Target
+from lawsweep.kernels.compression.theory import quadratic_factor
 
 
 class SimplifiedLoss(HomogeneousObjective):
     """J where the target's directions are averaged over the sphere: h(v) = A D |v| + linear <m, v>.
 
-    The simplified problem of [C] for an isotropic target, with A = E a|w| (``mean_scale``), or
-    sum_i alpha_i|w_i| for a given target, a number or one a restart, and D =
-    ``kernel.mean_factor(d)``; with ``mean`` m (d,) or (R, d) also its linear term.  The whole
-    loss is A^2 D + linear |m|^2 + J.
+    The simplified problem of [C], with A = A_N of the target, or A = E a|w| of an averaged one, and
+    D = ``kernel.mean_factor(d)``; with ``linear`` also the term of the target's m.  The whole loss
+    is A^2 D + linear |m|^2 + J.  ``targets``: one, or several of which ``group`` (R,) says whose
+    each restart is.
     """
 
     def __init__(
         self,
-        mean_scale: float | Tensor,
-        d: int,
+        targets: Target | Sequence[Target],
         signs: Tensor,
-        kernel: HomogeneousKernel = RELU,
-        mean: Tensor | None = None,
+        *,
+        group: Tensor | None = None,
+        linear: bool = False,
     ):
-        scale = torch.as_tensor(mean_scale, dtype=signs.dtype, device=signs.device)
+        each = [targets] if isinstance(targets, Target) else list(targets)
+        which = Slots(len(signs), len(each), group).group.tolist()
+        kernel, d = each[0].kernel, each[0].dim
+        self.moments = [each[i].moments for i in which]
+        scale = torch.tensor([x.scale for x in self.moments], dtype=signs.dtype).to(signs)
         super().__init__(kernel, signs, d, scale.abs())
-        self.slope = (scale * kernel.mean_factor(d)).expand(len(signs)).reshape(-1, 1, 1)
-        m = signs.new_zeros(d) if mean is None else mean.to(signs)
-        self.linear = (kernel.linear * m).expand(len(signs), d).unsqueeze(1)
+        self.slope = (scale * kernel.mean_factor(d)).reshape(-1, 1, 1)
+        mean = torch.stack([x.mean for x in self.moments]).to(signs)
+        self.linear = (kernel.linear * mean if linear else torch.zeros_like(mean)).unsqueeze(1)
 
     def _select(self, index: Tensor) -> None:
         self.slope, self.linear = self.slope[index], self.linear[index]
@@ -72,21 +77,19 @@ class SimplifiedLoss(HomogeneousObjective):
 class ReducedLoss(SimplifiedLoss):
     """J with the target's degrees 0, 1 and 2: its A_N, m and E_N, and nothing else of it.
 
-    ``moments``: those of the target, or one a restart.  O(M d^2) a gradient, without N.
+    O(M d^2) a gradient, without N.
     """
 
     def __init__(
         self,
-        moments: TargetMoments | list[TargetMoments],
-        d: int,
+        targets: Target | Sequence[Target],
         signs: Tensor,
-        kernel: HomogeneousKernel = RELU,
+        *,
+        group: Tensor | None = None,
     ):
-        each = moments if isinstance(moments, list) else [moments]
-        scale = torch.tensor([x.scale for x in each], dtype=signs.dtype)
-        super().__init__(scale, d, signs, kernel, torch.stack([x.mean for x in each]))
-        quadratic = torch.stack([x.anisotropy for x in each]).to(signs)
-        self.quadratic = (quadratic_factor(d, kernel) * quadratic).expand(len(signs), d, d)
+        super().__init__(targets, signs, group=group, linear=True)
+        quadratic = torch.stack([x.anisotropy for x in self.moments]).to(signs)
+        self.quadratic = quadratic_factor(self.d, self.kernel) * quadratic
 
     def _select(self, index: Tensor) -> None:
         super()._select(index)

@@ -1,4 +1,4 @@
-"""Compress a target: starts, minimisation over restarts, and the geometry of what came out."""
+"""Minimise a loss of rows from given starts, and compare where the restarts ended."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from lawsweep.kernels.base.reasons import Ended, Reason
 from lawsweep.kernels.compression.choice import DENSE_UNKNOWNS
 from lawsweep.kernels.compression.objective import HomogeneousObjective
-from lawsweep.kernels.compression.theory import frame_norm, optimal_frame
-from lawsweep.kernels.gaussian.arccos import RELU, HomogeneousKernel, unit
 from lawsweep.kernels.optimise.minimise import (
     Agreement,
     MinimiseReason,
@@ -33,59 +30,31 @@ SAME_LOSS = 1e-9
 
 @dataclass(frozen=True)
 class Compression(Ended):
-    """All restarts, which is best and how many agree with it; ``v`` (M, d), ``signs`` (M,)."""
+    """All restarts, which is best and how many agree with it.
+
+    Of the best: rows ``v`` (M, d) and ``outputs`` (M, K), which are signs where absorbed.
+    """
 
     result: Result
     agreement: Agreement
     v: Tensor
-    signs: Tensor
+    outputs: Tensor
+
+    @property
+    def value(self) -> float:
+        """J at the best restart."""
+        return float(self.result.loss[self.agreement.best])
+
+    @property
+    def signs(self) -> Tensor:
+        """Of the one output, (M,); of several outputs all +1."""
+        one = self.outputs[:, 0]
+        return one.sign() if self.outputs.shape[1] == 1 else torch.ones_like(one)
 
     @property
     def reason(self) -> Reason:
         """Why the best restart stopped."""
         return self.result.reason[self.agreement.best]
-
-
-def sign_patterns(m: int, sign: float, search: bool) -> Tensor:
-    """The sign patterns to try, (P, M): all equal to ``sign``, or every count of the other sign.
-
-    Rows are interchangeable, so a pattern is its count of minus signs: M + 1 of them.
-    """
-    ones = torch.full((m,), math.copysign(1.0, sign), dtype=torch.float64)
-    if not search:
-        return ones.unsqueeze(0)
-    flips = torch.arange(m).unsqueeze(0) < torch.arange(m + 1).unsqueeze(1)
-    return torch.where(flips, -ones, ones)
-
-
-def random_starts(
-    rng: np.random.Generator,
-    n: int,
-    m: int,
-    d: int,
-    scale: float,
-    kernel: HomogeneousKernel = RELU,
-) -> Tensor:
-    """``n`` starts (n, M, d) of independent uniform directions and norms frame_norm(scale)."""
-    draws, _ = unit(torch.from_numpy(rng.standard_normal((n, m, d))))
-    return frame_norm(scale, d, m, kernel) * draws
-
-
-def frame_start(
-    m: int,
-    scale: float,
-    mean: Tensor,
-    eigenvectors: Tensor,
-    kernel: HomogeneousKernel = RELU,
-) -> Tensor:
-    """The start theory suggests, (M, d): ``optimal_frame`` in the leading directions, M <= d + 1.
-
-    ``eigenvectors`` (d, d) of E_N, largest first.  A thousandth of ``mean`` is added to each row,
-    which settles the sign of the sum of the rows and leaves the saddle between its two choices.
-    """
-    rows = optimal_frame(m, eigenvectors, kernel)
-    direction, _ = unit(mean)
-    return frame_norm(scale, len(mean), m, kernel) * (rows + 1e-3 * direction)
 
 
 def solve(
@@ -113,7 +82,7 @@ def solve(
         max_iterations=max_iterations,
         method=method,
     )
-    return choose(result, starts[0].shape, objective.signs, scale)
+    return choose(result, starts[0].shape, objective.signs.unsqueeze(-1), scale)
 
 
 def minimise_rows(
@@ -145,19 +114,17 @@ def minimise_rows(
 
 
 def choose(
-    result: Result,
-    shape: Sequence[int],
-    signs: Tensor,
-    scale: float | Tensor,
-    part: slice = slice(None),
+    result: Result, shape: Sequence[int], outputs: Tensor, scale: float | Tensor
 ) -> Compression:
-    """Compare the restarts ``part`` of a result, whose points begin with rows of ``shape``."""
-    scale = scale[part] if isinstance(scale, Tensor) and scale.ndim else scale
-    own = result.part(part)
-    compared = agreement(own.loss, own.converged, _same_loss(own, scale))
-    best = compared.best
-    size = math.prod(shape)
-    return Compression(own, compared, own.x[best, :size].reshape(*shape), signs[part][best])
+    """Compare the restarts of a result, whose points begin with rows of ``shape``.
+
+    ``outputs`` (R, M, K): those of the restarts, unless they are unknowns, after the rows.
+    """
+    compared = agreement(result.loss, result.converged, _same_loss(result, scale))
+    best, size = compared.best, math.prod(shape)
+    rows, rest = result.x[best, :size].reshape(*shape), result.x[best, size:]
+    own = rest.reshape(shape[0], -1) if len(rest) else outputs[best].to(rest)
+    return Compression(result, compared, rows, own)
 
 
 def _same_loss(result: Result, scale: float | Tensor) -> float:
@@ -165,61 +132,3 @@ def _same_loss(result: Result, scale: float | Tensor) -> float:
     size = result.loss.abs()
     noise = 2.0 * loss_noise(result.loss, result.x, scale)
     return float(torch.maximum(SAME_LOSS * size, noise).nan_to_num(0.0, 0.0, 0.0).max())
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """How far rows are from an equiangular tight frame of equal norms; None where undefined."""
-
-    norm_mean: float
-    norm_cv: float
-    sum_norm: float
-    cos_min: float | None
-    cos_max: float | None
-    etf_rms: float | None
-    etf_max: float | None
-    etf_frobenius: float | None
-    cos_sum_mean: float | None
-    span_overlap: float | None
-
-
-def geometry(
-    v: Tensor,
-    cosine: float | None,
-    mean: Tensor | None = None,
-    eigenvectors: Tensor | None = None,
-    n_span: int | None = None,
-) -> Geometry:
-    """Of rows v (M, d), in relation to the target's mean m (d,) and E_N's eigenvectors (d, d).
-
-    etf_rms, etf_max: distance of the off-diagonal cosines from ``cosine``, that of the frame; None:
-    no frame is known (``frame_cosines.py``).  etf_frobenius: |G - G_frame|_F/|G_frame|_F of the
-    matrices of all cosines.  cos_sum_mean: cosine of sum_j v_j and m.  span_overlap: |U^T Q|_F^2/n
-    of U, the leading n = ``n_span`` right singular vectors of v, and Q, the leading n eigenvectors:
-    1 where the spans agree.
-    """
-    m, d = v.shape
-    directions, norms = unit(v)
-    total = v.sum(0)
-    sum_norm, mean_norm = float(total.norm()), float(norms.mean())
-    cosines = (directions @ directions.T)[~torch.eye(m, dtype=torch.bool, device=v.device)]
-    error = None if cosine is None or m == 1 else cosines - cosine
-    whole = math.sqrt(m + m * (m - 1) * (cosine or 0.0) ** 2)
-    along = overlap = None
-    if mean is not None and sum_norm > 0 and float(mean.norm()) > 0:
-        along = float(total @ mean / mean.norm()) / sum_norm
-    if eigenvectors is not None and n_span is not None and 0 < n_span <= min(m, d):
-        right = torch.linalg.svd(v, full_matrices=False).Vh[:n_span]
-        overlap = float((right @ eigenvectors[:, :n_span]).square().sum()) / n_span
-    return Geometry(
-        norm_mean=mean_norm,
-        norm_cv=float(norms.std(correction=0)) / mean_norm if mean_norm > 0 else math.nan,
-        sum_norm=sum_norm,
-        cos_min=float(cosines.min()) if m > 1 else None,
-        cos_max=float(cosines.max()) if m > 1 else None,
-        etf_rms=None if error is None else float(error.square().mean().sqrt()),
-        etf_max=None if error is None else float(error.abs().max()),
-        etf_frobenius=None if error is None else float(error.norm()) / whole,
-        cos_sum_mean=along,
-        span_overlap=overlap,
-    )

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.base.names import unknown
-from lawsweep.kernels.compression.slots import directions_norms
 from lawsweep.kernels.data.target_rows import LAWS, expected_sparse_norm
-from lawsweep.kernels.gaussian.arccos import RELU, HomogeneousKernel
+from lawsweep.kernels.gaussian.arccos import RELU, HomogeneousKernel, unit
+
+BLOCK_ROWS = 1 << 15
 
 
 def kappa(r: float) -> float:
@@ -192,6 +193,15 @@ class TargetMoments:
         return sign * (self.eigenvectors * self.eigenvalues) @ self.eigenvectors.T
 
 
+def directions_norms(target: Tensor) -> tuple[Tensor, Tensor]:
+    """``arccos.unit`` of rows (N, d), in blocks of bounded memory."""
+    directions, norms = torch.empty_like(target), target.new_empty(len(target))
+    for first in range(0, len(target), BLOCK_ROWS):
+        part = slice(first, first + BLOCK_ROWS)
+        directions[part], norms[part] = unit(target[part])
+    return directions, norms
+
+
 def target_moments(target: Tensor, alpha: Tensor) -> TargetMoments:
     """A_N, m and the spectrum of E_N; target (N, d), alpha (N,).  In blocks of bounded memory.
 
@@ -199,8 +209,8 @@ def target_moments(target: Tensor, alpha: Tensor) -> TargetMoments:
     """
     d = target.shape[1]
     gram, total = target.new_zeros(d, d), target.new_zeros(())
-    for w, a in zip(target.split(1 << 15), alpha.split(1 << 15), strict=True):
-        directions, norms = (x[0] for x in directions_norms(w.unsqueeze(0)))
+    for w, a in zip(target.split(BLOCK_ROWS), alpha.split(BLOCK_ROWS), strict=True):
+        directions, norms = unit(w)
         beta = a * norms
         total = total + beta.sum()
         gram += directions.T @ (beta.unsqueeze(-1) * directions)

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.compression.objective import Rows, turn
-from lawsweep.kernels.compression.slots import directions_norms
-from lawsweep.kernels.gaussian.pair_profiles import Pairs, Profile
+from lawsweep.kernels.compression.target import Target
+from lawsweep.kernels.gaussian.pair_profiles import Pairs
 from lawsweep.kernels.optimise.objective import Move, Objective
 
 BLOCK_ELEMENTS = 1 << 20
@@ -32,33 +32,27 @@ BLOCK_ELEMENTS = 1 << 20
 class TrainedLoss(Objective):
     """J over restarts; points are (R, M d), or (R, M (d + K)).
 
-    ``target`` (N, d), ``alpha`` (N, K), ``outputs`` (R, M, K): the student's output weights, held
-    at these values, or (``trained``) unknowns too, which come after the rows in a point.
+    ``outputs`` (R, M, K): the student's output weights, held at these values, or (``trained``)
+    unknowns too, which come after the rows in a point.
     """
 
     def __init__(
         self,
-        target: Tensor,
-        alpha: Tensor,
+        target: Target,
         outputs: Tensor,
-        profile: Profile,
         trained: bool = True,
         block_elements: int = BLOCK_ELEMENTS,
     ):
-        if target.ndim != 2 or alpha.ndim != 2 or len(alpha) != len(target):
-            raise ValueError(
-                f"expected target rows (N, d) and alpha (N, K), got {tuple(target.shape)} and "
-                f"{tuple(alpha.shape)}; give K output weights a row"
-            )
+        alpha, profile = target.alpha, target.profile
         if outputs.ndim != 3 or outputs.shape[-1] != alpha.shape[1]:
             raise ValueError(
                 f"expected outputs (R, M, {alpha.shape[1]}), got {tuple(outputs.shape)}; give "
                 "each node one weight an output"
             )
-        self.unit, norms = (x[0] for x in directions_norms(target.unsqueeze(0)))
+        self.unit, norms = target.sides
         self.target_side, self.alpha = profile.side(norms), alpha
         self.outputs, self.profile, self.trained = outputs, profile, trained
-        self.shape = (outputs.shape[1], target.shape[1])
+        self.shape = (outputs.shape[1], target.dim)
         self.n_outputs, self.block_elements = alpha.shape[1], block_elements
         self.size = norms.mean().expand(len(outputs))
 

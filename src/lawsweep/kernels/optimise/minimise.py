@@ -79,6 +79,29 @@ class Result(Ended):
         )
 
 
+def joined(parts: list[Result]) -> Result:
+    """The restarts of several batches as one result, in order."""
+    if len(parts) == 1:
+        return parts[0]
+    return Result(
+        x=torch.cat([p.x for p in parts]),
+        loss=torch.cat([p.loss for p in parts]),
+        grad_norm=torch.cat([p.grad_norm for p in parts]),
+        n_iterations=torch.cat([p.n_iterations for p in parts]),
+        reason=tuple(r for p in parts for r in p.reason),
+        curvature_min=torch.cat([p.curvature_min for p in parts]),
+    )
+
+
+def split(result: Result, counts: list[int]) -> list[Result]:
+    """A result of several runs' restarts, run by run."""
+    parts, end = [], 0
+    for count in counts:
+        part = slice(end, end := end + count)
+        parts.append(result.part(part))
+    return parts
+
+
 @dataclass(frozen=True)
 class Agreement:
     """The best restart, how many share its loss, and how many distinct minima were found.

@@ -6,10 +6,12 @@ import torch
 from scipy.optimize import minimize
 
 from lawsweep.kernels.activations import activation
-from lawsweep.kernels.compression.frame_cosines import homogeneous_cosine, profile_cosine
-from lawsweep.kernels.compression.profile_norm import choose_degree
+from lawsweep.kernels.compression.geometry import homogeneous_cosine, profile_cosine
+from lawsweep.kernels.compression.norm import choose_degree
+from lawsweep.kernels.compression.search import random_starts
 from lawsweep.kernels.compression.simplified import SimplifiedLoss
-from lawsweep.kernels.compression.solve import random_starts, solve
+from lawsweep.kernels.compression.solve import solve
+from lawsweep.kernels.compression.target import Target
 from lawsweep.kernels.compression.theory import frame_cosine, optimal_frame
 from lawsweep.kernels.gaussian.arccos import HomogeneousKernel
 from lawsweep.kernels.gaussian.pair_profiles import ErfProfile, HomogeneousProfile
@@ -54,7 +56,11 @@ def test_the_simplified_problem_has_the_frame_s_cosines(slope, m, d):
     signs = torch.ones(4, m, dtype=torch.float64)
     starts = random_starts(np.random.default_rng(0), 4, m, d, 1.0, kernel)
     found = solve(
-        SimplifiedLoss(1.0, d, signs, kernel), starts, scale=1.0, tol=1e-12, max_iterations=300
+        SimplifiedLoss(Target.averaged(1.0, d, kernel), signs),
+        starts,
+        scale=1.0,
+        tol=1e-12,
+        max_iterations=300,
     )
     unit = found.v / found.v.norm(dim=-1, keepdim=True)
     cosines = (unit @ unit.T)[~torch.eye(m, dtype=torch.bool)]

@@ -1,4 +1,4 @@
-"""The common cosine that theory expects of a student's rows, or that none is known.
+"""The frame that theory expects of a student's rows, if one is known, and how far they are from it.
 
 Equal outputs b > 0, an isotropic target, rows of one norm s: of the loss only
 b^2 sum_{j != l} F(rho_jl) depends on the angles, F the profile of the activation at the norms
@@ -20,11 +20,14 @@ seen (derived for this project, as all of the above).
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from lawsweep.kernels.compression.theory import frame_cosine, frame_holds
-from lawsweep.kernels.gaussian.arccos import HomogeneousKernel
+from lawsweep.kernels.gaussian.arccos import HomogeneousKernel, unit
 from lawsweep.kernels.gaussian.pair_profiles import HomogeneousProfile, Profile
 
 GRID = 801  # cosines at which the tangent is compared with F
@@ -77,3 +80,61 @@ def _turning(profile: Profile, norm: float, low: float) -> float:
         middle = 0.5 * (low + high)
         low, high = (middle, high) if _slope(profile, norm, middle) < 0.0 else (low, middle)
     return high
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How far rows are from an equiangular tight frame of equal norms; None where undefined."""
+
+    norm_mean: float
+    norm_cv: float
+    sum_norm: float
+    cos_min: float | None
+    cos_max: float | None
+    etf_rms: float | None
+    etf_max: float | None
+    etf_frobenius: float | None
+    cos_sum_mean: float | None
+    span_overlap: float | None
+
+
+def geometry(
+    v: Tensor,
+    cosine: float | None,
+    mean: Tensor | None = None,
+    eigenvectors: Tensor | None = None,
+    n_span: int | None = None,
+) -> Geometry:
+    """Of rows v (M, d), in relation to the target's mean m (d,) and E_N's eigenvectors (d, d).
+
+    etf_rms, etf_max: distance of the off-diagonal cosines from ``cosine``, that of the frame; None:
+    no frame is known (``profile_cosine``).  etf_frobenius: |G - G_frame|_F/|G_frame|_F of the
+    matrices of all cosines.  cos_sum_mean: cosine of sum_j v_j and m.  span_overlap: |U^T Q|_F^2/n
+    of U, the leading n = ``n_span`` right singular vectors of v, and Q, the leading n eigenvectors:
+    1 where the spans agree.
+    """
+    m, d = v.shape
+    directions, norms = unit(v)
+    total = v.sum(0)
+    sum_norm, mean_norm = float(total.norm()), float(norms.mean())
+    cosines = (directions @ directions.T)[~torch.eye(m, dtype=torch.bool, device=v.device)]
+    error = None if cosine is None or m == 1 else cosines - cosine
+    whole = math.sqrt(m + m * (m - 1) * (cosine or 0.0) ** 2)
+    along = overlap = None
+    if mean is not None and sum_norm > 0 and float(mean.norm()) > 0:
+        along = float(total @ mean / mean.norm()) / sum_norm
+    if eigenvectors is not None and n_span is not None and 0 < n_span <= min(m, d):
+        right = torch.linalg.svd(v, full_matrices=False).Vh[:n_span]
+        overlap = float((right @ eigenvectors[:, :n_span]).square().sum()) / n_span
+    return Geometry(
+        norm_mean=mean_norm,
+        norm_cv=float(norms.std(correction=0)) / mean_norm if mean_norm > 0 else math.nan,
+        sum_norm=sum_norm,
+        cos_min=float(cosines.min()) if m > 1 else None,
+        cos_max=float(cosines.max()) if m > 1 else None,
+        etf_rms=None if error is None else float(error.square().mean().sqrt()),
+        etf_max=None if error is None else float(error.abs().max()),
+        etf_frobenius=None if error is None else float(error.norm()) / whole,
+        cos_sum_mean=along,
+        span_overlap=overlap,
+    )

@@ -4,23 +4,27 @@ import numpy as np
 import pytest
 import torch
 
-from lawsweep.kernels.compression.choice import LADDER, WORTH, likely_restarts, prior_stake
-from lawsweep.kernels.compression.population import PopulationLoss
-from lawsweep.kernels.compression.solve import random_starts, solve
-from lawsweep.kernels.compression.trained import TrainedLoss
-from lawsweep.kernels.gaussian.arccos import RELU
-from lawsweep.kernels.gaussian.pair_profiles import HomogeneousProfile
-from lawsweep.kernels.optimise.minimise import Agreement, MinimiseReason, Result
-from lawsweep.kernels.optimise.restarts import (
-    both_sides,
+from lawsweep.kernels.compression.choice import (
+    LADDER,
+    WORTH,
     by_risk,
+    likely_restarts,
+    prior_stake,
+    sizes,
+)
+from lawsweep.kernels.compression.population import PopulationLoss
+from lawsweep.kernels.compression.search import (
+    both_sides,
     chance_better,
     enough,
-    joined,
-    sizes,
-    split,
+    random_starts,
     turned,
 )
+from lawsweep.kernels.compression.solve import solve
+from lawsweep.kernels.compression.target import Target
+from lawsweep.kernels.compression.trained import TrainedLoss
+from lawsweep.kernels.gaussian.arccos import RELU
+from lawsweep.kernels.optimise.minimise import Agreement, MinimiseReason, Result, joined, split
 
 
 def result(losses, converged=None):
@@ -127,7 +131,9 @@ def all_losses(d, n, m, seed, n_starts):
     w, alpha = target(d, n, seed)
     starts = random_starts(np.random.default_rng(99), n_starts, m, d, 1.0)
     signs = torch.ones(n_starts, m, dtype=torch.float64)
-    found = solve(PopulationLoss(w, alpha, signs), starts, scale=1.0, tol=1e-10, max_iterations=300)
+    found = solve(
+        PopulationLoss(Target(w, alpha), signs), starts, scale=1.0, tol=1e-10, max_iterations=300
+    )
     return found.result.loss[found.result.converged].numpy()
 
 
@@ -136,7 +142,7 @@ def test_rows_that_only_shrink_are_turned():
     alpha = torch.tensor([1.0, -1.0], dtype=torch.float64)
     v = torch.tensor([[[-1.0, 0.2], [0.1, 1.0]], [[1.0, 0.0], [0.0, -1.0]]], dtype=torch.float64)
     signs = torch.tensor([[1.0, 1.0], [1.0, -1.0]], dtype=torch.float64)
-    loss = PopulationLoss(w, alpha, signs)
+    loss = PopulationLoss(Target(w, alpha), signs)
     gains = loss.gains(v.flatten(1))
     pairs = RELU.value(w[:, None, None], v)
     direct = signs * (alpha[:, None, None] * pairs).sum(0)
@@ -150,7 +156,7 @@ def test_rows_that_only_shrink_are_turned():
     assert float(loss.gains(after.flatten(1)).min()) > float(gains.min())
     # With outputs of their own: the same gains, and outputs stay.
     outputs = signs.unsqueeze(-1)
-    free = TrainedLoss(w, alpha[:, None], outputs, HomogeneousProfile(RELU))
+    free = TrainedLoss(Target(w, alpha), outputs)
     points = free.join(v, outputs)
     assert torch.allclose(free.gains(points), gains, rtol=1e-12)
     moved = turned(free, points, 2, 2)
