@@ -10,7 +10,7 @@ from reference_infinite import dual_pair
 
 from lawsweep.core.registry import find_experiment
 from lawsweep.kernels.activations import ACTIVATIONS, LEAKY_SLOPE, activation
-from lawsweep.kernels.compression.profile_norm import choose_degree
+from lawsweep.kernels.compression.norm import choose_degree
 
 # Both signs, the kink, the tails, and the range where torch's softplus switches to a line.
 POINTS = torch.tensor(
