@@ -20,7 +20,8 @@ class StoreOptions:
         float, Field("the longest that finished work stays unwritten", unit="s", ge=0, le=3600)
     ] = 2.0
     patience_s: Annotated[
-        float, Field("how long a store that cannot be written is waited for", unit="s", ge=0, le=86_400)
+        float,
+        Field("how long a store that cannot be written is waited for", unit="s", ge=0, le=86_400),
     ] = 60.0
 
     def __post_init__(self) -> None:

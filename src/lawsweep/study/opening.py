@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from lawsweep.analysis.columns import columns_of, kinds_of
 from lawsweep.analysis.values import check_values
-from lawsweep.core.errors import InvalidValueError, unknown_name
 from lawsweep.grid.plan import Plan
 from lawsweep.grid.sweep import Sweep
 from lawsweep.sampling.threshold.findings import cells_of
@@ -21,9 +20,10 @@ def check_sweep(sweep: Sweep) -> Plan:
     from lawsweep.analysis.figures.kinds import parse_figures
     from lawsweep.analysis.laws.fit_specs import check_sources, parse_fits
     from lawsweep.executors.make import make_executor
+    from lawsweep.store.options import read_store
 
     make_executor(sweep.executor)
-    commit_every_s(sweep), patience_s(sweep)
+    read_store(sweep.store, sweep.results_dir)
     made = sweep.plan()
     if sweep.search_spec is not None:
         from lawsweep.sampling.threshold.findings import check
@@ -41,31 +41,6 @@ def check_sweep(sweep: Sweep) -> Plan:
     for figure in figures:
         check_values(made, figure)
     return made
-
-
-def commit_every_s(sweep: Sweep) -> float:
-    """``store.commit_every_s``: the longest that finished work stays unwritten."""
-    return _store_seconds(sweep, "commit_every_s")
-
-
-def patience_s(sweep: Sweep) -> float:
-    """``store.patience_s``: how long a launch waits for a store that cannot be written."""
-    return _store_seconds(sweep, "patience_s")
-
-
-# Defaults and largest values of the options of ``store``, in seconds.
-_STORE = {"commit_every_s": (2.0, 3600.0), "patience_s": (60.0, 86_400.0)}
-
-
-def _store_seconds(sweep: Sweep, name: str) -> float:
-    for key in sweep.store:
-        if key not in ("kind", *_STORE):
-            raise unknown_name("option", key, ("kind", *_STORE), "store")
-    default, most = _STORE[name]
-    value = sweep.store.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < most:
-        raise InvalidValueError(f"store.{name} must be seconds from 0 to {most:g}, got {value!r}.")
-    return float(value)
 
 
 def iterate_notes(study: Study) -> Iterator[str]:

@@ -17,7 +17,6 @@ from lawsweep.launch.record.provenance import launch_record, new_launch_id
 from lawsweep.launch.sharing import LOOK_S, own_order
 from lawsweep.store.table.collection import set_aside
 from lawsweep.study.code import tell_other_rows
-from lawsweep.study.opening import commit_every_s, patience_s
 from lawsweep.study.questions import claim, open_own_folder
 from lawsweep.study.searching import make_search, write_thresholds
 
@@ -38,16 +37,17 @@ def run(
     """See ``Study.run``."""
     from lawsweep.executors.make import make_executor
     from lawsweep.launch.record.driver_job import driver_job
+    from lawsweep.store.options import read_store
     from lawsweep.store.sweeps.skipping import tell_skipped
     from lawsweep.store.table.patient import PatientTable
 
     sweep, made = study.sweep, study.plan
     worker = make_executor(executor if executor is not None else sweep.executor)
-    every_s = commit_every_s(sweep)
+    store = read_store(sweep.store, sweep.results_dir)
     if not study.known.is_current():
         study.refresh()
     # A hand of its own: whoever looks at the table meanwhile takes no news from the launch.
-    table = PatientTable(study.table.since(study.known.parts), patience_s(sweep), say=_say)
+    table = PatientTable(study.table.since(study.known.parts), store.patience_s, say=_say)
     table.check_writable()
     folder = open_own_folder(sweep, made)
     job = driver_job(folder, sweep.name)
@@ -67,7 +67,7 @@ def run(
         retry=retry,
         sampler=search,
         watcher=heart,
-        commit_every_s=every_s,
+        commit_every_s=store.commit_every_s,
         look_every_s=LOOK_S if is_local else 10 * LOOK_S,
     )
     # Only now: a part may be whole at its end, which the first look reads, and torn before it.
