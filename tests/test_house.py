@@ -25,7 +25,7 @@ def loaded_by(statement):
         ("from lawsweep import experiment, Field, Cost, stream, Sweep", ()),
         ("import lawsweep.grid.plan, lawsweep.grid.sweep, lawsweep.launch.loop", ()),
         ("from lawsweep.experiments import ntk_min_eig, compression, memorization", ()),
-        ("import lawsweep.cli.main, lawsweep.cli.verbs", ()),
+        ("import lawsweep.cli.main; lawsweep.cli.main.sections()", ()),
         ("import lawsweep.store.table.parquet", ("pyarrow", "pandas")),
         ("import lawsweep.executors.make", ()),
         (

@@ -506,7 +506,7 @@ def test_a_watch_in_json_is_a_line_a_look(lawsweep, study_folder, monkeypatch, c
         run_command(["run", "mine", "executor=serial", "--no-analysis"])
         capsys.readouterr()
 
-    monkeypatch.setattr("lawsweep.cli.verbs.time", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr("lawsweep.cli.verbs.running.status.time", SimpleNamespace(sleep=sleep))
     code, out, _ = lawsweep("status", "mine", "--watch", "--json")
     looks = [json.loads(line) for line in (*"".join(seen).splitlines(), *out.splitlines())]
     assert (code, [look["missing"] for look in looks]) == (0, [20, 0])

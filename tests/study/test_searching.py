@@ -19,8 +19,8 @@ from lawsweep.analysis.figures.kinds import parse_figures
 from lawsweep.analysis.frames import Columns
 from lawsweep.analysis.laws.fit_specs import parse_fits
 from lawsweep.analysis.laws.threshold_fits import ends_of, fit_thresholds
+from lawsweep.cli.launching import counts
 from lawsweep.cli.main import run_command
-from lawsweep.cli.search_lines import counts_as_json
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
 from lawsweep.grid.search_spec import SearchSpec
 from lawsweep.study.searching import found_lines
@@ -266,10 +266,10 @@ def test_a_search_that_stopped_early_counts_its_runs_as_status_does(edges):
     found = lawsweep.status(faulty)
     ran = sum(report.statuses.values())
     assert report.planned > found.planned >= 12  # a round of 4 at least in each of 3 cells
-    told = counts_as_json(faulty, report, found)
+    told = counts(faulty, report, found)
     assert told == {"planned": found.planned, "done_before": 0}
     assert told["planned"] == told["done_before"] + ran + found.missing
-    assert counts_as_json(dataclasses.replace(faulty, search=None), report, found) == {}
+    assert counts(dataclasses.replace(faulty, search=None), report, found) == {}
 
 
 def cells(x, y, relative, state="resolved"):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import traceback
-from typing import Any, ClassVar
+from typing import Any
 
 import click
 
@@ -14,13 +13,12 @@ from lawsweep import __version__
 from lawsweep.cli.options import warnings_as_notes
 from lawsweep.cli.plain_output import plain_output
 from lawsweep.cli.readers import Readers, lasting
+from lawsweep.cli.verbs import homes, load_verb, sections
 from lawsweep.core.errors import LawsweepError, nearest
 from lawsweep.core.secrets import hide
 from lawsweep.launch.interrupts import heeded
 
 UNREAD = 141  # as a shell says it of a command that wrote to nobody
-# Verbs that do nothing but print: they end when nobody reads.  The others go on.
-PRINTERS = ("plan", "status", "show", "sql", "fit", "compare", "logs", "attach", "doctor")
 
 EXIT_CODES = """
 \b
@@ -48,46 +46,27 @@ Exit codes:
 class Verbs(click.Group):
     """A group whose verbs load when they are used, and whose unknown verbs name the nearest."""
 
-    homes: ClassVar[dict[str, str]] = {
-        "run": "verbs",
-        "plan": "verbs",
-        "status": "verbs",
-        "submit": "verbs_jobs",
-        "logs": "verbs_jobs",
-        "attach": "verbs_jobs",
-        "cancel": "verbs_jobs",
-        "show": "verbs_read",
-        "rerun": "verbs",
-        "export": "verbs_read",
-        "fit": "verbs_read",
-        "plot": "verbs_read",
-        "compare": "verbs_read",
-        "report": "verbs_read",
-        "sql": "verbs_read",
-        "replay": "verbs_replay",
-        "archive": "verbs_store",
-        "import": "verbs_store",
-        "verify": "verbs_store",
-        "compact": "verbs_store",
-        "gc": "verbs_store",
-        "doctor": "verbs",
-    }
-
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The verbs in the order a person meets them."""
-        return list(self.homes)
+        return [str(verb.name) for _, verbs in sections() for verb in verbs]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The verbs by section, each with its one line."""
+        for title, verbs in sections():
+            with formatter.section(title):
+                formatter.write_dl([(str(v.name), v.get_short_help_str(80)) for v in verbs])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The verb's command, from the module that has it."""
-        if cmd_name not in self.homes:
-            close = nearest(cmd_name, self.homes)
+        """The verb's command, from its file."""
+        if cmd_name not in homes():
+            close = nearest(cmd_name, homes())
             hint = f" Did you mean {close[0]!r}?" if close else ""
-            ctx.fail(f"There is no verb {cmd_name!r}.{hint} Verbs: {', '.join(self.homes)}.")
-        if cmd_name in PRINTERS and ctx.obj is not None:
+            verbs = ", ".join(self.list_commands(ctx))
+            ctx.fail(f"There is no verb {cmd_name!r}.{hint} Verbs: {verbs}.")
+        verb = load_verb(cmd_name)
+        if verb.only_prints and ctx.obj is not None:
             ctx.obj["readers"].ends = True
-        module = importlib.import_module(f"lawsweep.cli.{self.homes[cmd_name]}")
-        command: click.Command = getattr(module, f"{cmd_name}_", None) or getattr(module, cmd_name)
-        return command
+        return verb
 
 
 @click.group(

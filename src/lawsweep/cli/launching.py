@@ -1,0 +1,184 @@
+"""A launch from the command line, for ``run`` and ``rerun``: its progress, and what it answers."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lawsweep.cli import text
+from lawsweep.cli.answers import (
+    EXIT_FAILED_ROWS,
+    EXIT_INTERRUPTED,
+    EXIT_SAME_FAILURE,
+    Answer,
+    Note,
+)
+from lawsweep.cli.options import load, warn
+from lawsweep.core.outcome import FAILURES
+
+if TYPE_CHECKING:
+    from lawsweep.grid.sweep import Sweep
+    from lawsweep.launch.report import RunReport
+    from lawsweep.study.progress import Status
+    from lawsweep.study.study import Study
+
+_NOTHING_READ: dict[str, Any] = {"fits": [], "figures": []}
+
+
+@dataclass
+class Launched(Answer):
+    """How a launch ended, how complete the sweep is, and what its rows say.
+
+    Fits and figures are made when they are asked for: what was run has been said by then.
+    """
+
+    study: Study
+    report: RunReport
+    status: Status
+    typed: str
+    retry: bool
+    analysis: bool
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]
+        """3 where rows failed, 4 where the first all failed alike, 130 interrupted."""
+        if self.report.stopped == "interrupted":
+            return EXIT_INTERRUPTED
+        if self.report.stopped == "same_failure":
+            return EXIT_SAME_FAILURE
+        return EXIT_FAILED_ROWS if any(self.status.statuses.get(s) for s in FAILURES) else 0
+
+    def lines(self) -> Iterator[str]:
+        """What ran, what is missing and how to close each gap, fits and figures."""
+        from lawsweep.study.progress import certificate
+        from lawsweep.study.searching import found_lines
+
+        report = self.report
+        yield self._what_ran()
+        if report.by_others:
+            yield f"{report.by_others:,} were done by other launches meanwhile"
+        yield certificate(self.status.statuses, self.status.planned)
+        for gap in self.status.gaps(self.typed):
+            yield f"  {gap}"
+        yield from map(Note, report.notes)
+        for line in found_lines(self.study):
+            yield f"search: {line}"
+        yield f"table:  {self.study.table.folder}/part-*.parquet"
+        for found in self._results["fits"]:
+            yield f"fit:    {found.summary()}"
+        for path in self._results["figures"]:
+            yield f"figure: {path}"
+
+    def _what_ran(self) -> str:
+        ran = sum(self.report.statuses.values())
+        if self.report.stopped is not None:
+            return f"stopped: {self.report.message}"
+        if ran == 0 and self.retry:
+            return "nothing to run again: no row has failed"
+        if ran == 0:
+            return "nothing to run: every planned run is in the table already"
+        rate = ran / max(self.report.wall_s, 1e-9)
+        return f"ran {ran:,} in {text.duration(self.report.wall_s)} ({rate:.3g} runs/s)"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report, counts, table, thresholds of a search, fits and figures."""
+        from lawsweep.launch.report import describe_report
+
+        found = {
+            **describe_report(self.report),
+            **counts(self.study.sweep, self.report, self.status),
+            "table": str(self.study.table.folder),
+            "statuses": dict(self.status.statuses),
+            "missing": self.status.missing,
+        }
+        if self.study.sweep.search_spec is not None:
+            from lawsweep.study.searching import threshold_table
+
+            found["thresholds"] = threshold_table(self.study).to_pylist()
+        fits, figures = self._results["fits"], self._results["figures"]
+        return {
+            **found,
+            "fits": [f.to_dict() for f in fits],
+            "figures": [str(path) for path in figures],
+        }
+
+    @functools.cached_property
+    def _results(self) -> Mapping[str, Any]:
+        """Fits and figures: a trouble there never hides that the rows are safe."""
+        sweep = self.study.sweep
+        asked = self.analysis and self.report.stopped is None and (sweep.fits or sweep.figures)
+        frame = _tried(self.study.frame) if asked else None
+        if frame is None or not (frame["status"] == "ok").any():
+            return _NOTHING_READ
+        fits = _tried(self.study.fit, frame) or []
+        return {"fits": fits, "figures": _tried(_figures, self.study, frame) or []}
+
+
+def counts(sweep: Sweep, report: RunReport, found: Status) -> dict[str, int]:
+    """The counts of a launch of a search, as ``status`` has them; of another sweep the report's.
+
+    The report also counts runs that the search was expected to ask for, and did not.
+    """
+    if sweep.search_spec is None:
+        return {}
+    ran = sum(report.statuses.values())
+    return {"planned": found.planned, "done_before": found.planned - found.missing - ran}
+
+
+def launch(
+    name: str, overrides: tuple[str, ...], *, analysis: bool, as_json: bool, retry: bool = False
+) -> Launched:
+    """Run what the table of a sweep lacks, telling how far it is."""
+    from lawsweep.cli.progress import progress
+    from lawsweep.study.study import Study
+
+    sweep, typed = load(name, overrides), text.typed(name, overrides)
+    # The command to print again, in years: as typed, without this machine's paths.
+    command = f"lawsweep {'rerun' if retry else 'run'} {typed}{' --failed' if retry else ''}"
+    study = Study(sweep)
+    if not as_json:
+        click.echo(_beginning(study))
+        warn(study.notes())
+    with progress(study.plan, quiet=as_json) as watcher:
+        report = study.run(watcher=watcher, command=command, retry=retry)
+    if analysis and report.stopped is None and (sweep.fits or sweep.figures):
+        _tried(study.rows)  # first: what the rest asks for then comes of these, in one look
+    return Launched(study, report, study.status(), typed, retry, analysis)
+
+
+def _beginning(study: Study) -> str:
+    """What a launch is about to run; of a search, what it chooses from."""
+    plan, spec = study.plan, study.sweep.search_spec
+    what = (
+        f"{len(plan):,} runs ({plan.n_points:,} points x {len(plan.seeds)} seeds) of "
+        f"{plan.experiment.name}"
+    )
+    if spec is not None:
+        what = f"search for {spec.axis}* of {spec.event} among {what}"
+    return f"{study.sweep.name}: {what}"
+
+
+def _figures(study: Study, frame: Any) -> list[Any]:
+    """Those that could be drawn, and a note of the others."""
+    from lawsweep.core.errors import FigureError
+
+    try:
+        return list(study.plot(frame))
+    except FigureError as error:
+        warn([error])
+        return error.drawn
+
+
+def _tried(read: Callable[..., Any], *given: Any) -> Any:
+    """What ``read`` answers; None, and a note, where the rows cannot be read as asked."""
+    from lawsweep.core.errors import LawsweepError
+
+    try:
+        return read(*given)
+    except LawsweepError as error:
+        warn([f"the rows are safe, but they cannot be read as asked: {error}"])
+        return None

@@ -1,0 +1,104 @@
+"""``lawsweep compare``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lawsweep.cli.answers import Answer, Note, verb
+from lawsweep.cli.options import load
+from lawsweep.cli.text import at
+from lawsweep.core.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    from lawsweep.tools.comparing import Comparison, MetricDifference
+
+
+@dataclass
+class Compared(Answer):
+    """Two sweeps side by side, and what they are called."""
+
+    found: Comparison
+    names: tuple[str, str]
+
+    def lines(self) -> Iterator[str]:
+        """Metrics that differ, what only one sweep has, fits side by side."""
+        found = self.found
+        a, b = self.names if self.names[0] != self.names[1] else ("A", "B")
+        yield f"joined on {', '.join(found.keys)}: {found.n_both:,} runs in both"
+        for name, (x, y) in found.apart.items():
+            yield f"  apart: {name} is {x} in {a}, {y} in {b}"
+        for name, side in found.own.items():
+            yield f"  only {a if side == 'a' else b} has the param {name}"
+        for label, only in ((a, found.only_a), (b, found.only_b)):
+            if only:
+                yield f"  {len(only):,} runs are in {label} alone; the first: {at(only[0])}"
+        if found.not_ok:
+            first = at(found.not_ok[0])
+            yield f"  {len(found.not_ok):,} runs are not ok in both; the first: {first}"
+        for m in found.metrics:
+            yield f"{m.name}: {_difference(m)}"
+        for pair in found.fits:
+            yield f"fit {a}: {pair.a.summary()}"
+            yield f"fit {b}: {pair.b.summary()}"
+        yield from map(Note, found.notes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every field of the comparison."""
+        names = [f.name for f in dataclasses.fields(self.found)]
+        plain = {name: getattr(self.found, name) for name in names if name != "fits"}
+        plain["metrics"] = [dataclasses.asdict(m) for m in self.found.metrics]
+        plain["fits"] = [
+            {"name": p.name, "group": p.group, "a": p.a.to_dict(), "b": p.b.to_dict()}
+            for p in self.found.fits
+        ]
+        return plain
+
+
+def _difference(m: MetricDifference) -> str:
+    if m.n == m.n_same:
+        return f"the same in all {m.n:,} runs" if m.n else "no run is ok in both"
+    parts = [f"the same in {m.n_same:,} of {m.n:,} runs"]
+    if m.n_close:
+        parts.append(f"to 1e-09 relative in {m.n_close:,} more")
+    if m.max_absolute:
+        parts.append(f"largest difference {m.max_absolute:.3g} at {at(m.max_absolute_at or {})}")
+        parts.append(f"relative {m.max_relative:.3g} at {at(m.max_relative_at or {})}")
+        parts.append(f"mean of B - A {m.mean_difference:.3g}")
+    if m.n_unlike:
+        parts.append(f"{m.n_unlike:,} differ otherwise, the first at {at(m.unlike_at or {})}")
+    if m.chaotic and m.n_same + m.n_close < m.n:
+        parts.append("it amplifies rounding, so other machines or fused groups differ run by run")
+    return "; ".join(parts)
+
+
+@verb(60, short_help="Two sweeps run by run, and their exponents side by side.", only_prints=True)
+@click.argument("sweep")
+@click.argument("others", metavar="[SWEEP_B] [OVERRIDES]...", nargs=-1)
+@click.option("--against", multiple=True, metavar="OVERRIDE", help="An override of B alone.")
+@click.option("--ignore", multiple=True, metavar="PARAM", help="Do not join on this param.")
+def compare(
+    sweep: str, others: tuple[str, ...], against: tuple[str, ...], ignore: tuple[str, ...]
+) -> Compared:
+    """Two sweeps run by run: metrics that differ, points of one alone, exponents side by side.
+
+    Compares SWEEP with SWEEP_B, or with itself under --against (params.activation=tanh, say, or
+    results_dir=elsewhere).  Runs are paired by the params both have and the seed; a param that is
+    one value in A and another in B is what is compared.  Exit code 0 whatever is found.
+    """
+    from lawsweep.tools.comparing import compare as compare_sweeps
+
+    named = others[:1] if others and "=" not in others[0] else ()
+    shared = others[len(named) :]
+    if not named and not against:
+        raise InvalidValueError(
+            f"compare needs a second sweep, or --against with what is different: lawsweep compare "
+            f"{sweep} --against params.x=1"
+        )
+    a = load(sweep, shared)
+    b = load(named[0] if named else sweep, (*shared, *against))
+    return Compared(compare_sweeps(a, b, ignore), (a.name, b.name))

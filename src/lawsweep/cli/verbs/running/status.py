@@ -1,0 +1,115 @@
+"""``lawsweep status``."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lawsweep.cli.answers import Answer, Note, give_line, show, verb
+from lawsweep.cli.options import load, sweep_arguments
+from lawsweep.cli.plain_output import one_line
+from lawsweep.cli.text import typed
+
+if TYPE_CHECKING:
+    from lawsweep.grid.sweep import Sweep
+    from lawsweep.remote.states import Job
+    from lawsweep.study.progress import Status
+    from lawsweep.study.questions import Variant
+
+
+@dataclass
+class HowFar(Answer):
+    """How far a sweep is, its jobs, and its folders under other overrides."""
+
+    sweep: Sweep
+    words: tuple[str, ...]  # the sweep and its overrides, as typed
+    status: Status
+    jobs: list[Job]
+    others: list[Variant]
+
+    def lines(self) -> Iterator[str]:
+        """Counts, launches and jobs; what closes each gap, where nothing is under way."""
+        from lawsweep.study.progress import certificate
+
+        found = self.status
+        yield from (Note(f"skipped {name}: {why}") for name, why in found.skipped.items())
+        yield certificate(found.statuses, found.planned)
+        if found.search is not None:
+            yield f"search: {found.search}"
+        for launch in found.launches:
+            yield from _sign_of_life(launch)
+        yield from _jobs(self.jobs)
+        for other in self.others:
+            again = shlex.join([self.words[0], *other.overrides])
+            where = f"{self.sweep.results}/sweeps/{other.folder}"
+            yield f"also: {again} ({other.n_planned:,} planned, {where})"
+        if not found.launches:
+            for gap in found.gaps(typed(self.words[0], self.words[1:])):
+                yield f"  {gap}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Counts, jobs, launches that live, and where it all is."""
+        found = self.status
+        return {
+            "planned": found.planned,
+            "statuses": dict(found.statuses),
+            "missing": found.missing,
+            "jobs": [dataclasses.asdict(job) for job in self.jobs],
+            "running": found.running,
+            "launches": list(found.launches),
+            "skipped_files": dict(found.skipped),
+            "search": found.search,
+            "folder": str(self.sweep.folder),
+            "others": [dataclasses.asdict(v) for v in self.others],
+        }
+
+
+def _sign_of_life(launch: Mapping[str, Any]) -> Iterator[str]:
+    """A launch that runs: how far it is, and the runs that are longest under way."""
+    from lawsweep.cli.progress import line, slow_line
+
+    where, since = launch.get("host") or "?", launch.get("started_at")
+    name = f"launch {launch.get('launch_id') or '?'}" + (f", since {since}" if since else "")
+    yield one_line(f"running on {where}: {line(launch)} ({name})")
+    if (slow := slow_line(launch)) is not None:
+        yield f"  {slow}"
+
+
+def _jobs(found: list[Job]) -> Iterator[str]:
+    """A line a job; of those that have ended, the latest alone."""
+    ended = [j for j in found if j.ended]
+    for job in found:
+        if not job.ended or job is ended[-1]:
+            what = f": {job.text}" if job.text else ""
+            yield f"job {job.id}: {job.state} (sent {job.submitted_at} by {job.by}){what}"
+
+
+@verb(30, only_prints=True)
+@sweep_arguments
+@click.option(
+    "--watch", is_flag=True, help="Again every 2 s until all is done; with --json a line each."
+)
+def status(sweep: str, overrides: tuple[str, ...], watch: bool, as_json: bool) -> HowFar | int:
+    """Done, running, failed, missing, and jobs: from the store."""
+    from lawsweep.remote.states import jobs
+    from lawsweep.study.study import Study
+
+    loaded = load(sweep, overrides)
+    study = Study(loaded)
+    while True:
+        # A watch reads the store alone; a single look asks the heads of unfinished jobs too.
+        known = jobs(loaded.results_dir, loaded.folder_name, ask=not watch)
+        answer = HowFar(loaded, (sweep, *overrides), study.status(), known, study.variants())
+        if not watch:
+            return answer
+        (give_line if as_json else show)(answer)
+        if not answer.status.missing:
+            return 0
+        time.sleep(2.0)
+        study.refresh()
