@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import platform
-import signal
 import sys
-import threading
 import time
 import traceback
 from collections import deque
@@ -19,8 +17,10 @@ from lawsweep.core.outcome import Loss, Lost, Outcome, RunSpec, Status
 from lawsweep.core.schema import printable
 from lawsweep.core.secrets import hide
 from lawsweep.worker.computing import computing
+from lawsweep.worker.deadlines import RunTimeoutError, deadline
 from lawsweep.worker.hardware import machine
 from lawsweep.worker.memory import (
+    is_out_of_memory,
     peak_memory_bytes,
     planned_share,
     release_memory,
@@ -33,15 +33,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 MAX_TEXT = 20_000  # a row carries its traceback, not a log
-# How torch's CPU allocator, the CUDA runtime and the CUDA libraries say it in a RuntimeError.
-NO_ROOM = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
-
-
-class RunTimeoutError(BaseException):
-    """A run took longer than ``on_failure.timeout_s``.
-
-    No Exception, so that an experiment's own ``except Exception`` does not swallow it.
-    """
 
 
 class _Answer(NamedTuple):
@@ -140,9 +131,10 @@ def execute_run(
         with borrowed() as state:
             return execute_run(experiment, run, device, timeout_s, state)
     started_at, start = time.time(), time.perf_counter()
-    memory, deadline = reset_peak_memory(), _deadline(timeout_s, "on_failure.timeout_s", timeout_s)
+    memory = reset_peak_memory()
+    limit = deadline(timeout_s, "on_failure.timeout_s", timeout_s)
     try:
-        with deadline:
+        with limit:
             params = experiment.params_type(**experiment.with_defaults(run.params))
             answer = _measured(experiment, experiment.evaluate(params, run.seed, device))
     except Exception as failure:  # noqa: BLE001  (any failure of user code is a row)
@@ -150,14 +142,14 @@ def execute_run(
     except RunTimeoutError as late:
         answer = _Answer("timeout", error=str(late))
     except BaseException:
-        if not deadline.passed or sys.exc_info()[0] is KeyboardInterrupt:
+        if not limit.passed or sys.exc_info()[0] is KeyboardInterrupt:
             raise
         answer = _Answer("timeout")
     finally:
         wall_s = time.perf_counter() - start
         state.restore()
-    if deadline.passed:  # whatever the function made of it
-        answer = _Answer("timeout", error=deadline.message)
+    if limit.passed:  # whatever the function made of it
+        answer = _Answer("timeout", error=limit.message)
     peak = peak_memory_bytes() if memory else None
     if answer.status == "oom":
         release_memory()
@@ -182,11 +174,11 @@ def execute_group(
         with borrowed() as state:
             return execute_group(experiment, runs, device, timeout_s, state)
     started_at, start = time.time(), time.perf_counter()
-    limit = None if timeout_s is None else timeout_s * len(runs)
-    deadline = _deadline(limit, f"{len(runs)} times on_failure.timeout_s", timeout_s)
+    seconds = None if timeout_s is None else timeout_s * len(runs)
+    limit = deadline(seconds, f"{len(runs)} times on_failure.timeout_s", timeout_s)
     why: str | None = None
     try:
-        with deadline:
+        with limit:
             params = [
                 experiment.params_type(**experiment.with_defaults(run.params)) for run in runs
             ]
@@ -195,13 +187,13 @@ def execute_group(
     except KeyboardInterrupt:
         raise
     except BaseException as failure:  # noqa: BLE001  (which run it is, the runs alone say)
-        memory = "oom: " if isinstance(failure, Exception) and _is_out_of_memory(failure) else ""
+        memory = "oom: " if isinstance(failure, Exception) and is_out_of_memory(failure) else ""
         why = f"{memory}{type(failure).__name__}: {_text(failure)}"[:MAX_TEXT]
     finally:
         share_s = (time.perf_counter() - start) / len(runs)
         state.restore()
-    if deadline.passed:
-        return f"timeout: {deadline.message}"
+    if limit.passed:
+        return f"timeout: {limit.message}"
     if why is not None:
         if why.startswith("oom: "):
             release_memory()  # now that the exception and what it held are gone
@@ -233,7 +225,7 @@ def _failed(failure: Exception) -> _Answer:
     if isinstance(failure, Infeasible):
         return _Answer("infeasible", error=_text(failure) or "infeasible")
     return _Answer(
-        "oom" if _is_out_of_memory(failure) else "failed",
+        "oom" if is_out_of_memory(failure) else "failed",
         error=f"{type(failure).__name__}: {_text(failure)}"[:MAX_TEXT],
         traceback=hide(printable("".join(traceback.format_exception(failure))))[-MAX_TEXT:],
     )
@@ -275,61 +267,3 @@ def _text(failure: BaseException) -> str:
         return hide(printable(str(failure)))
     except Exception:  # noqa: BLE001
         return "(its message cannot be read)"
-
-
-def _is_out_of_memory(failure: Exception) -> bool:
-    # torch's exception is known by name: core does not import torch.
-    if isinstance(failure, MemoryError) or type(failure).__name__ == "OutOfMemoryError":
-        return True
-    return isinstance(failure, RuntimeError) and any(t in _text(failure) for t in NO_ROOM)
-
-
-class _Deadline:
-    """Raises RunTimeoutError in its ``with``, once, after ``seconds``; ``passed`` says that it was
-    over, also where the run used the signal for something of its own and nothing was raised.
-
-    By a signal, so it ends Python code at the next bytecode; a call that never returns to Python
-    is ended from outside, by the runner.
-    """
-
-    passed = False
-
-    def __init__(self, seconds: float, message: str):
-        self._seconds, self.message = seconds, message
-        self._over = False
-
-    def _late(self, signum: int, frame: Any) -> None:
-        if not self._over:
-            self.passed = self._over = True
-            raise RunTimeoutError(self.message)
-
-    def __enter__(self) -> None:
-        self._start = time.perf_counter()
-        self._before = signal.signal(signal.SIGALRM, self._late)
-        signal.setitimer(signal.ITIMER_REAL, self._seconds)
-
-    def __exit__(self, *error: object) -> None:
-        self._over = True
-        self.passed = self.passed or time.perf_counter() - self._start > self._seconds
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, self._before)
-
-
-class _NoDeadline:
-    passed, message = False, ""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *error: object) -> None: ...
-
-
-_NO_DEADLINE = _NoDeadline()
-
-
-def _deadline(
-    seconds: float | None, named: str, timeout_s: float | None
-) -> _Deadline | _NoDeadline:
-    """A deadline of ``seconds`` that its message calls ``named``; off the main thread none."""
-    if seconds is None or threading.current_thread() is not threading.main_thread():
-        return _NO_DEADLINE
-    return _Deadline(seconds, f"longer than {named}={timeout_s}")

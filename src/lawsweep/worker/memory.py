@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+# How torch's CPU allocator, the CUDA runtime and the CUDA libraries say it in a RuntimeError.
+NO_ROOM = ("can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
 _PEAK = re.compile(rb"VmHWM:\s*(\d+) kB")
 _open: dict[int, tuple[int, int]] = {}  # process id: files kept open, as runs may be very short
 
@@ -81,3 +83,15 @@ def release_memory() -> None:
         with suppress(Exception):  # a device in a bad state says so to the next run
             if cuda.is_initialized():
                 cuda.empty_cache()
+
+
+def is_out_of_memory(failure: Exception) -> bool:
+    """Whether an exception says that there was no room, whoever raised it."""
+    # torch's exception is known by name: nothing here imports torch.
+    if isinstance(failure, MemoryError) or type(failure).__name__ == "OutOfMemoryError":
+        return True
+    if not isinstance(failure, RuntimeError):
+        return False
+    with suppress(Exception):  # its message may be one that cannot be read
+        return any(words in str(failure) for words in NO_ROOM)
+    return False

@@ -7,7 +7,7 @@ An experiment asks for the pool of where it runs and opens shards in it::
 
 ``make(index, n_shards)`` builds shard ``index`` where it will live: a picklable callable.  Without
 anything installed the pool is this process and one shard.  An executor that can do more installs
-its own pool around a run (``executors.sharded``); the experiment does not know which.
+its own pool around a run (``executors.ray.sharded``); the experiment does not know which.
 """
 
 from __future__ import annotations

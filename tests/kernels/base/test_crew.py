@@ -19,7 +19,8 @@ from lawsweep.kernels.linalg import cholesky as eigmin_cholesky
 from lawsweep.kernels.network import networks
 from lawsweep.kernels.ntk import gram as ntk
 from lawsweep.kernels.ntk import tiles as ntk_tiles
-from lawsweep.worker.execute import RunTimeoutError, execute_run
+from lawsweep.worker.deadlines import RunTimeoutError
+from lawsweep.worker.execute import execute_run
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 CLAIM = "lawsweep.claim"
-LEAST_AGE_S = 60.0  # what belonged to a Ray whose driver died is ended by then (executors.reaper)
+LEAST_AGE_S = 60.0  # what belonged to a Ray whose driver died is ended by then (see reaper)
 
 
 class Claim:

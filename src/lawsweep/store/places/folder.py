@@ -1,7 +1,7 @@
 """What a folder of the store promises: on a file system, or in an object store (S3, GCS).
 
 Both kinds promise the same: a file is whole under its name or not there, and what ``write`` has
-returned from is durable.  ``store.places`` opens the folder at a path or URL.
+returned from is durable.  ``places.find`` opens the folder at a path or URL.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A folder of the store on a file system.
 
-``store.files`` sees to whole and durable files (pyarrow's own local file system neither syncs nor
+``places.files`` sees to whole and durable files (pyarrow's own local file system neither syncs nor
 renames).
 """
 
