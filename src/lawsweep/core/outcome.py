@@ -36,7 +36,7 @@ class Task:
     than one is executed by the experiment's fused form.  Without it every run is alone.
 
     ``whole_node`` asks that nothing else runs beside it (an executor that has but one slot has
-    nothing to do), and ``memory_share`` is what its runs are told of ``worker.memory.memory_share``.
+    nothing to do), and ``memory_share`` is what ``worker.memory.memory_share`` tells its runs.
     """
 
     id: int
@@ -54,8 +54,8 @@ class Outcome(NamedTuple):
     ``arrays`` are the large arrays of its metrics, float64, None where there are none.
     ``n_fused`` runs were computed at once (its ``wall_s`` is its share of theirs);
     ``fused_error`` says why a fused form failed before this run was done alone.
-    ``blas`` and ``instruction_set`` are what it was computed with (``worker.computing``), ``machine``
-    where (``worker.hardware.machine``; the first outcome of a batch brings it).
+    ``blas`` and ``instruction_set`` are what it was computed with (``worker.computing``),
+    ``machine`` where (``worker.hardware.machine``; the first outcome of a batch brings it).
     """
 
     index: int  # type: ignore[assignment]  # hides tuple.index, which nothing asks for
