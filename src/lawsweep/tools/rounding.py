@@ -1,7 +1,8 @@
 """Whether a value that came out otherwise is explained by rounding, which the run amplified.
 
 The run is done again with draws that are off in the last bit (``core.randomness.nudges``).
-What that moves is not determined by the problem beyond so many digits, and another processor moves it likewise.
+What that moves is not determined by the problem beyond so many digits, and another processor moves
+it likewise.
 """
 
 from __future__ import annotations
