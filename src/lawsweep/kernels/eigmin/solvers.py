@@ -7,6 +7,7 @@ answer.  Those that need no more than J, row by row, follow: they are taken wher
 
 from __future__ import annotations
 
+import functools
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -122,7 +123,12 @@ def needs_rows(name: str) -> bool:
 
 def load(name: str) -> Any:
     """The object of a solver."""
-    module, _, attribute = line(name).home.partition(":")
+    return _object(line(name).home)
+
+
+@functools.cache
+def _object(home: str) -> Any:
+    module, _, attribute = home.partition(":")
     return getattr(importlib.import_module(module), attribute)
 
 
@@ -134,14 +140,12 @@ def chain(
     Raises ValueError for a name that is none of a solver of matrices.
     """
     lines = [line for line in TABLE if line.needs == "matrix"]
-    if solver not in (AUTO, *(line.name for line in lines)):
-        raise unknown("solver", solver, (AUTO, *(line.name for line in lines)))
+    check_name("solver", solver, (AUTO, *(line.name for line in lines)))
     begun = False
     for one in lines:
-        begun = begun or one.name == solver
-        if begun or solver == AUTO:
-            found: MatrixSolver = load(one.name)()
-            begun = begun or found.suits(n, dtype, device, certify)
+        if begun or solver in (AUTO, one.name):
+            found: MatrixSolver = _object(one.home)()
+            begun = begun or solver != AUTO or found.suits(n, dtype, device, certify)
             if begun:
                 yield found
 
