@@ -1,12 +1,15 @@
 from lawsweep.kernels.activations import activation as activation
 from lawsweep.kernels.base.reasons import KernelError as KernelError
 from lawsweep.kernels.base.reasons import Reason as Reason
+from lawsweep.kernels.compression.compress import compress as compress
+from lawsweep.kernels.compression.target import Target as Target
 from lawsweep.kernels.eigmin.few import smallest_eigenvalues as smallest_eigenvalues
 from lawsweep.kernels.eigmin.few import spectrum as spectrum
 from lawsweep.kernels.eigmin.smallest import smallest_eigenvalue as smallest_eigenvalue
 from lawsweep.kernels.network.networks import init_weights as init_weights
 from lawsweep.kernels.ntk.gram import linearise as linearise
 from lawsweep.kernels.ntk.wide import infinite_width as infinite_width
+from lawsweep.kernels.optimise.levenberg_marquardt import least_squares as least_squares
 from lawsweep.kernels.optimise.minimise import minimise as minimise
 from lawsweep.kernels.optimise.objective import Objective as Objective
 from lawsweep.kernels.training.train import train as train
