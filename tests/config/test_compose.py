@@ -9,6 +9,7 @@ import yaml
 from lawsweep.config.compose import load_sweep
 from lawsweep.config.files import sweep_names
 from lawsweep.core.errors import InvalidValueError, LawsweepError, UnknownNameError
+from lawsweep.store.sweeps.sweep_folder import SweepFolder
 
 
 def test_a_sweep_file_over_the_base_config(toy_sweep):
@@ -163,6 +164,9 @@ def test_the_cells_of_a_points_file_are_what_their_params_are(write, folder, suf
     plan = sweep.plan()
     assert plan.params["kernel"].tolist() == TEXTS
     assert plan.params["rate"].tolist() == [1.0] * 9
+    SweepFolder(sweep.folder).freeze(plan, sweep.record())
+    again = load_sweep(str(sweep.folder / "sweep.yaml"))
+    assert again.plan().run_ids == plan.run_ids
 
 
 def test_a_points_file_of_very_many_columns_is_refused_at_once(write, folder):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import sys
 from typing import Any
 
 import pytest
 from toys import toy
 
-import lawsweep
+from lawsweep import load
 from lawsweep.config.compose import load_sweep
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
-from lawsweep.grid.axes import Flat, axis_kind, kind_names, node, read_axes
-from lawsweep.grid.grids import Grid
+from lawsweep.grid.axes import axis_kind, kind_names, read_axes
+from lawsweep.grid.axes.node import KINDS
 from lawsweep.grid.plan import make_plan
 
 EVERY_KIND: dict[str, Any] = {
@@ -99,49 +98,67 @@ def test_a_param_of_a_kinds_name_is_an_axis():
         read_axes({"zip": [1, 2]})
 
 
+HALVING = """
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lawsweep.core.errors import InvalidValueError
+from lawsweep.grid.axes import Flat, axis_kind
+from lawsweep.grid.grids import Grid
+from toys import toy
+
+
+@axis_kind("halving")
+@dataclass(frozen=True)
+class Halving(Flat):
+    given: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, value, params):
+        if not isinstance(value, Mapping) or set(value) != {"axis", "start", "times"}:
+            raise InvalidValueError(f"halving needs axis, start and times, got {value!r}.")
+        return cls(value)
+
+    def written(self):
+        return self.given
+
+    @property
+    def names(self):
+        return (self.given["axis"],)
+
+    def without(self, name):
+        return None if name in self.names else self
+
+    def grids(self, space):
+        values = [self.given["start"] / 2**i for i in range(self.given["times"])]
+        (name,) = self.names
+        return [Grid([{name: space.column(name, values)}])]
+"""
+
+
 @pytest.fixture
-def halving(monkeypatch):
-    """One more kind, by one class: ``{halving: {axis: scale, start: 8, times: 3}}``."""
-    monkeypatch.setattr(node, "_KINDS", dict(node._KINDS))
-
-    @axis_kind("halving")
-    @dataclass(frozen=True)
-    class Halving(Flat):
-        given: Mapping[str, Any]
-
-        @classmethod
-        def read(cls, value, params):
-            if not isinstance(value, Mapping) or set(value) != {"axis", "start", "times"}:
-                raise InvalidValueError(f"halving needs axis, start and times, got {value!r}.")
-            return cls(value)
-
-        def written(self):
-            return self.given
-
-        @property
-        def names(self):
-            return (self.given["axis"],)
-
-        def without(self, name):
-            return None if name in self.names else self
-
-        def grids(self, space):
-            values = [self.given["start"] / 2**i for i in range(self.given["times"])]
-            (name,) = self.names
-            return [Grid([{name: space.column(name, values)}])]
-
-    return Halving
+def halving(folder):
+    """One more kind, by one class in the file of an experiment."""
+    (folder / "halving_toy.py").write_text(HALVING)
+    yield
+    KINDS.pop("halving", None)
+    sys.modules.pop("halving_toy", None)
 
 
-def test_one_more_kind_is_one_class(halving, write):
+def test_one_more_kind_is_one_class(halving, lawsweep, write):
     write(
         "halved",
-        "experiment: toys:toy\nexecutor: serial\n"
+        "experiment: halving_toy:toy\nexecutor: serial\n"
         "axes: {n: [1, 2], halving: {axis: scale, start: 8, times: 3}}\n",
     )
     sweep = load_sweep("halved")
-    assert lawsweep.run(sweep).statuses == {"ok": 6}
-    assert sorted(lawsweep.load(sweep)["scale"].unique()) == [2, 4, 8]
+    code, _, err = lawsweep("run", "halved")
+    assert code == 0, err
+    frame = load(sweep)
+    assert sorted(zip(frame["n"], frame["scale"], strict=True)) == [
+        (n, scale) for n in (1, 2) for scale in (2, 4, 8)
+    ]
     # Overrides reach into it as into ours.
     assert load_sweep("halved", "params.scale=3").axes == {"n": [1, 2]}
     assert load_sweep("halved", "params.scale=3,5").axes == {"n": [1, 2], "scale": [3, 5]}
@@ -149,5 +166,6 @@ def test_one_more_kind_is_one_class(halving, write):
     assert "halving" in kind_names()
     with pytest.raises(UnknownNameError, match="Did you mean 'halving'"):
         read_axes({"halvin": {"axis": "scale"}})
-    with pytest.raises(ValueError, match="there is an axis kind 'halving' already"):
-        axis_kind("halving")(halving)
+    assert axis_kind("halving")(KINDS["halving"]) is KINDS["halving"]  # a cell that is run again
+    with pytest.raises(ValueError, match="there is an axis kind 'zip' already"):
+        axis_kind("zip")(KINDS["halving"])

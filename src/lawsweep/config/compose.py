@@ -70,6 +70,8 @@ def load_sweep(name: str | Path, *overrides: str) -> Sweep:
         is_name = isinstance(experiment, str)
         return {s.name: s for s in find_experiment(experiment).params} if is_name else {}
 
+    if isinstance(experiment, str) and ":" in experiment:
+        specs()  # its module may bring a kind of axes
     limit = early.choice("max_points")
     is_count = isinstance(limit, int) and not isinstance(limit, bool)
     written = WrittenOut(early.resolve, specs, limit if is_count else MAX_POINTS)

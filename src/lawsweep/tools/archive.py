@@ -160,7 +160,7 @@ def _manifest(hashes: dict[str, str]) -> bytes:
 
 def _entries(study: Study, said: str, notes: list[str]) -> Iterator[Entry]:
     """Every file but the manifest, one at a time, always in the same order."""
-    from lawsweep.store.exchange.yaml_text import write_yaml
+    from lawsweep.store.exchange.yaml_text import escaped, write_yaml
     from lawsweep.store.places.find import open_folder
     from lawsweep.store.sweeps.sweep_folder import QUESTION, plan_table
     from lawsweep.store.table.parts import encode
@@ -174,7 +174,7 @@ def _entries(study: Study, said: str, notes: list[str]) -> Iterator[Entry]:
     launches = _launches(results, sweep, rows)
     own_source, outside = sources(study.plan)
     notes.extend(outside)
-    config = write_yaml(plain_config(sweep)).encode()
+    config = write_yaml(escaped(plain_config(sweep))).encode()
     yield "README.txt", readme(sweep, said, list(launches.values()), [n for n, _ in own_source])
     yield "environment.txt", environment()
     yield from own_source

@@ -122,7 +122,7 @@ class Plain(Flat):
         return [Grid([{self.name: space.column(self.name, self.values, distinct=True)}])]
 
 
-_KINDS: dict[str, Any] = {}
+KINDS: dict[str, Any] = {}
 A = TypeVar("A", bound=type[Axis])
 
 
@@ -133,10 +133,14 @@ def axis_kind(key: str) -> Callable[[A], A]:
     """
 
     def register(cls: A) -> A:
-        if key in _KINDS:
-            raise ValueError(f"there is an axis kind {key!r} already: {_KINDS[key].__qualname__}")
+        other = KINDS.get(key, cls)
+        if (other.__module__, other.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise ValueError(
+                f"there is an axis kind {key!r} already, {other.__module__}.{other.__qualname__}; "
+                "call yours otherwise"
+            )
         cls.key = key
-        _KINDS[key] = cls
+        KINDS[key] = cls
         return cls
 
     return register
@@ -144,7 +148,7 @@ def axis_kind(key: str) -> Callable[[A], A]:
 
 def kind_names() -> tuple[str, ...]:
     """The keys of an ``axes`` entry that are kinds and no names of axes."""
-    return tuple(_KINDS)
+    return tuple(KINDS)
 
 
 @dataclass(frozen=True)
@@ -251,10 +255,10 @@ def read_axes(axes: Any, params: Collection[str] = ()) -> Axes:
 
 
 def _read_one(key: str, value: Any, params: Collection[str]) -> Axis:
-    if key in _KINDS and key not in params:
-        node: Axis = _KINDS[key].read(value, params)
+    if key in KINDS and key not in params:
+        node: Axis = KINDS[key].read(value, params)
         return node
     is_list = isinstance(value, Sequence) and not isinstance(value, str)
     if key not in params and any(isinstance(v, Mapping) for v in (value if is_list else [value])):
-        raise unknown_name("block", key, _KINDS, "axes")
+        raise unknown_name("block", key, KINDS, "axes")
     return Plain(key, value)

@@ -78,6 +78,15 @@ def write_yaml(value: Any) -> str:
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
+def escaped(value: Any) -> Any:
+    """Plain containers such that a sweep file of them means them: no text is an interpolation."""
+    if isinstance(value, str):
+        return re.sub(r"(\\*)\$\{", lambda m: m[1] * 2 + r"\${", value)
+    if isinstance(value, dict):
+        return {k: escaped(v) for k, v in value.items()}
+    return [escaped(v) for v in value] if isinstance(value, list | tuple) else value
+
+
 def check_yaml(text: str) -> None:
     """Raise InvalidValueError for a scalar of which YAML 1.1 makes something that is not written.
 

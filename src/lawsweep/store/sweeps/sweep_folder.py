@@ -19,7 +19,7 @@ from lawsweep.core.code.source import Source
 from lawsweep.core.errors import StoreError
 from lawsweep.core.secrets import hide
 from lawsweep.grid.plan import Plan
-from lawsweep.store.exchange.yaml_text import write_yaml
+from lawsweep.store.exchange.yaml_text import escaped, write_yaml
 from lawsweep.store.places.find import open_folder
 from lawsweep.store.places.folder import Folder
 from lawsweep.store.sweeps.records import MOST_RECORD, parse_record
@@ -84,7 +84,7 @@ class SweepFolder:
         self.folder.write("plan.parquet", data)
         # The preset is merged in by now: the file stands for itself, as a sweep.
         plain = json.loads(json.dumps({**config, "preset": None}, default=str))
-        text = write_yaml(plain)
+        text = write_yaml(escaped(plain))
         self.folder.write("sweep.yaml", text.encode())  # its secrets are hidden: Sweep.record
 
     def frozen_run_ids(self) -> list[str]:
