@@ -20,7 +20,6 @@ from lawsweep.cli.main import run_command
 from lawsweep.config.compose import load_sweep
 from lawsweep.config.overrides import parse_override
 from lawsweep.core.errors import ExecutorError, InvalidValueError, StoreError
-from lawsweep.grid.search_spec import SearchSpec
 from lawsweep.remote import end as job_end
 from lawsweep.remote import follow as job_follow
 from lawsweep.remote import request as job_request
@@ -29,6 +28,7 @@ from lawsweep.remote import states as job_states
 from lawsweep.remote.server import Look, NoSuchJob, Unreachable, cluster_token
 from lawsweep.remote.server import job_server_address as place_of
 from lawsweep.remote.submitting import AlreadyRunsError, _new_id, _refuse_twice, digest_of
+from lawsweep.sampling.samplers import read_search
 from lawsweep.store.sweeps.sweep_folder import SweepFolder
 
 
@@ -205,12 +205,14 @@ def test_the_request_as_it_is_sent(study_folder):
 
 def test_the_name_of_a_job(study_folder):
     plan = load_sweep("mine").plan()
-    digest = digest_of(plan)
-    assert digest == digest_of(load_sweep("mine", "params.i=range(20)").plan())
-    assert digest != digest_of(load_sweep("mine", "seeds=2").plan())
-    wide = SearchSpec("i", "y < 3", tolerance=0.1)
-    assert digest_of(plan, wide) == digest_of(plan, SearchSpec("i", "y < 3", tolerance=0.1))
-    finer = digest_of(plan, SearchSpec("i", "y < 3", tolerance=0.01))
+    grid = read_search(None)
+    digest = digest_of(plan, grid)
+    assert digest == digest_of(load_sweep("mine", "params.i=range(20)").plan(), grid)
+    assert digest != digest_of(load_sweep("mine", "seeds=2").plan(), grid)
+    search = {"axis": "i", "event": "y < 3", "tolerance": 0.1}
+    wide = read_search(search)
+    assert digest_of(plan, wide) == digest_of(plan, read_search({**search, "kind": "threshold"}))
+    finer = digest_of(plan, read_search({**search, "tolerance": 0.01}))
     assert len({digest, digest_of(plan, wide), finer}) == 3
     first = _new_id("a b/ü", digest, [])
     assert first.startswith(f"a-b-{digest}-20")

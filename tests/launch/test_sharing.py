@@ -174,11 +174,11 @@ def test_parts_of_its_own_are_no_news_and_those_of_others_are_read_once(tmp_path
 
 
 def test_a_search_takes_in_what_another_found(tmp_path):
-    from lawsweep.grid.search_spec import SearchSpec
+    from lawsweep.sampling.threshold.options import ThresholdOptions
     from lawsweep.sampling.threshold.sampler import ThresholdSearch
 
     plan = make_plan(faulty, axes={"i": "range(0, 64)"}, seeds=4)
-    spec = SearchSpec(axis="i", event="y > 40", batch=4, max_runs=4)
+    spec = ThresholdOptions(axis="i", event="y > 40", batch=4, max_runs=4)
 
     def meddle():
         rows = [outcome_row(plan, i, y=plan.params_of(i)["i"] + 0.0) for i in range(len(plan))]

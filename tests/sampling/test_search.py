@@ -11,15 +11,15 @@ from lawsweep.core.errors import InvalidValueError, UnknownNameError
 from lawsweep.core.outcome import Outcome
 from lawsweep.executors.serial import SerialExecutor
 from lawsweep.grid.plan import make_plan
-from lawsweep.grid.search_spec import SearchSpec
 from lawsweep.grid.sweep import OnFailure
 from lawsweep.launch.loop import Loop
 from lawsweep.sampling.threshold.cells import find_cells
 from lawsweep.sampling.threshold.event import Event
+from lawsweep.sampling.threshold.options import ThresholdOptions
 from lawsweep.sampling.threshold.sampler import ThresholdSearch
 from lawsweep.store.table.parquet import ParquetTable
 
-SPEC = SearchSpec("n", "loss < 1", tolerance=0.1, max_runs=30)
+SPEC = ThresholdOptions("n", "loss < 1", tolerance=0.1, max_runs=30)
 
 
 def make(derive=None, spec=SPEC, seeds=30, **given):
@@ -125,19 +125,19 @@ def test_some_failed_runs_leave_a_threshold_and_are_counted(tmp_path):
 
 def test_a_row_without_the_metric_or_not_converged_is_no_evidence():
     plan, _ = make()
-    event = Event(plan, SearchSpec("n", "reading < 1"))
+    event = Event(plan, ThresholdOptions("n", "reading < 1"))
     assert event.answer(0, "ok", {"loss": 0.0, "reading": 0.5}) is True
     assert event.answer(0, "ok", {"loss": 0.0, "reading": float("nan")}) is False
     assert event.answer(0, "ok", {"loss": 0.0, "reading": None}) is None
     assert event.answer(0, "oom", {}) is None
     assert event.answer(0, "ok", {"reading": 0.5, "converged": False}) is None
     # Nor is one that the event cannot be computed of; a NaN compares as everywhere.
-    rounds = Event(plan, SearchSpec("n", "round(100 * loss) < 100"))
+    rounds = Event(plan, ThresholdOptions("n", "round(100 * loss) < 100"))
     assert rounds.answer(0, "ok", {"loss": 0.5}) is True
     assert rounds.answer(0, "ok", {"loss": float("nan")}) is None
-    asks = Event(plan, SearchSpec("n", "reading != None and reading < 1"))
+    asks = Event(plan, ThresholdOptions("n", "reading != None and reading < 1"))
     assert asks.answer(0, "ok", {"loss": 0.0, "reading": None}) is False
-    turned = Event(plan, SearchSpec("n", "not loss > 1"))
+    turned = Event(plan, ThresholdOptions("n", "not loss > 1"))
     assert turned.answer(0, "ok", {"loss": float("nan")}) is True
 
 
@@ -246,7 +246,7 @@ def test_an_outcome_is_worked_into_its_own_cell_alone():
 
 def test_a_search_never_expects_more_runs_than_there_are(tmp_path):
     """Six candidates with two seeds, and a tolerance that no answers satisfy."""
-    spec = SearchSpec("n", "loss < 1", tolerance=0.001, max_runs=500)
+    spec = ThresholdOptions("n", "loss < 1", tolerance=0.001, max_runs=500)
     plan, search = make(axes={"d": 20, "ratio": "linspace(0.5, 1.0, 6)"}, spec=spec, seeds=2)
     found = search()
     most = []
@@ -280,15 +280,20 @@ def test_rows_that_a_search_comes_to_count_on_are_told_as_done(tmp_path):
 @pytest.mark.parametrize(
     ("spec", "axes", "error", "said"),
     [
-        (SearchSpec("m", "loss < 1"), None, UnknownNameError, "'m'.*n, d|d, "),
-        (SearchSpec("n", "los < 1"), None, UnknownNameError, "loss"),
-        (SearchSpec("n", "n < 1"), None, InvalidValueError, "something of a metric"),
-        (SearchSpec("fault", "loss < 1"), None, InvalidValueError, "must hold numbers"),
-        (SearchSpec("n", "loss < 1"), {"n": 5, "d": [1, 2]}, InvalidValueError, "at least 2"),
-        (SearchSpec("n", "loss + 1"), None, InvalidValueError, "must be true or false"),
-        (SearchSpec("n", "loss"), None, InvalidValueError, "must be true or false"),
-        (SearchSpec("n", "loss < 1 if n > 1 else loss"), None, InvalidValueError, "true or false"),
-        (SearchSpec("n", "loss < fault"), None, InvalidValueError, "answered by no row"),
+        (ThresholdOptions("m", "loss < 1"), None, UnknownNameError, "'m'.*n, d|d, "),
+        (ThresholdOptions("n", "los < 1"), None, UnknownNameError, "loss"),
+        (ThresholdOptions("n", "n < 1"), None, InvalidValueError, "something of a metric"),
+        (ThresholdOptions("fault", "loss < 1"), None, InvalidValueError, "must hold numbers"),
+        (ThresholdOptions("n", "loss < 1"), {"n": 5, "d": [1, 2]}, InvalidValueError, "at least 2"),
+        (ThresholdOptions("n", "loss + 1"), None, InvalidValueError, "must be true or false"),
+        (ThresholdOptions("n", "loss"), None, InvalidValueError, "must be true or false"),
+        (
+            ThresholdOptions("n", "loss < 1 if n > 1 else loss"),
+            None,
+            InvalidValueError,
+            "true or false",
+        ),
+        (ThresholdOptions("n", "loss < fault"), None, InvalidValueError, "answered by no row"),
     ],
 )
 def test_a_search_that_does_not_fit_its_plan_is_told_so(spec, axes, error, said):

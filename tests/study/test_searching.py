@@ -22,8 +22,9 @@ from lawsweep.analysis.laws.threshold_fits import ends_of, fit_thresholds
 from lawsweep.cli.launching import counts
 from lawsweep.cli.main import run_command
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
-from lawsweep.grid.search_spec import SearchSpec
-from lawsweep.study.searching import found_lines
+from lawsweep.sampling.samplers import read_search
+from lawsweep.sampling.threshold.options import ThresholdOptions
+from lawsweep.study.sampling import found_lines
 
 SEARCH = {"axis": "n", "event": "loss < 1", "tolerance": 0.1, "max_runs": 40}
 
@@ -89,9 +90,8 @@ def test_a_tighter_tolerance_goes_on_from_what_is_there(edges):
     first = len(lawsweep.load(edges))
     tighter = dataclasses.replace(edges, search={**SEARCH, "tolerance": 0.04, "max_runs": 120})
     view = lawsweep.open(tighter).preview()
-    assert (
-        0 < len(view.todo) <= view.search.n_most - view.search.n_asked + len(view.search.wanted())
-    )
+    sampler = view.sampler
+    assert 0 < len(view.todo) <= sampler.n_most - sampler.n_asked + sampler.n_wanted
     report = lawsweep.run(tighter)
     assert report.done_before >= first  # the pending round may have been there in part
     assert len(lawsweep.load(tighter)) == first + report.statuses["ok"]
@@ -220,10 +220,12 @@ def test_a_metric_named_as_a_column_of_thresholds_is_fitted_as_the_metric(line):
 
 
 def test_a_search_given_in_python_is_recorded_as_a_sweep_file_has_it(edges):
-    spec = SearchSpec("n", "loss < 1", tolerance=0.1)
+    spec = ThresholdOptions("n", "loss < 1", tolerance=0.1)
     given = dataclasses.replace(edges, search=spec)
-    assert given.search_spec == spec
-    assert Sweep.from_mapping("edges", given.record()).search_spec == spec
+    assert read_search(given.search).options == spec
+    again = Sweep.from_mapping("edges", given.record())
+    assert read_search(again.search).options == spec
+    assert "kind" not in given.record()["search"]
 
 
 def test_a_search_with_few_seeds_is_told_what_that_means(edges):
@@ -241,7 +243,7 @@ def test_thresholds_need_a_search(edges):
     with pytest.raises(UnknownNameError, match="n_star"):
         lawsweep.plan(dataclasses.replace(plain, fits=edges.fits))
     with pytest.raises(UnknownNameError, match="tolerance"):
-        dataclasses.replace(edges, search={**SEARCH, "tolerence": 0.1})
+        lawsweep.plan(dataclasses.replace(edges, search={**SEARCH, "tolerence": 0.1}))
 
 
 def test_a_fit_of_thresholds_and_of_runs_at_once_is_refused_before_anything_runs(edges):
@@ -266,10 +268,11 @@ def test_a_search_that_stopped_early_counts_its_runs_as_status_does(edges):
     found = lawsweep.status(faulty)
     ran = sum(report.statuses.values())
     assert report.planned > found.planned >= 12  # a round of 4 at least in each of 3 cells
-    told = counts(faulty, report, found)
+    told = counts(lawsweep.open(faulty), report, found)
     assert told == {"planned": found.planned, "done_before": 0}
     assert told["planned"] == told["done_before"] + ran + found.missing
-    assert counts(dataclasses.replace(faulty, search=None), report, found) == {}
+    plain = lawsweep.open(dataclasses.replace(faulty, search=None))
+    assert counts(plain, report, found) == {}
 
 
 def cells(x, y, relative, state="resolved"):

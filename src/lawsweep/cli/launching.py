@@ -21,7 +21,6 @@ from lawsweep.cli.options import load, warn
 from lawsweep.core.outcome import FAILURES
 
 if TYPE_CHECKING:
-    from lawsweep.grid.sweep import Sweep
     from lawsweep.launch.report import RunReport
     from lawsweep.study.progress import Status
     from lawsweep.study.study import Study
@@ -55,7 +54,7 @@ class Launched(Answer):
     def lines(self) -> Iterator[str]:
         """What ran, what is missing and how to close each gap, fits and figures."""
         from lawsweep.study.progress import certificate
-        from lawsweep.study.searching import found_lines
+        from lawsweep.study.sampling import found_lines
 
         report = self.report
         yield self._what_ran()
@@ -90,15 +89,15 @@ class Launched(Answer):
 
         found = {
             **describe_report(self.report),
-            **counts(self.study.sweep, self.report, self.status),
+            **counts(self.study, self.report, self.status),
             "table": str(self.study.table.folder),
             "statuses": dict(self.status.statuses),
             "missing": self.status.missing,
         }
-        if self.study.sweep.search_spec is not None:
-            from lawsweep.study.searching import threshold_table
+        if self.study.cells:
+            from lawsweep.study.sampling import findings_table
 
-            found["thresholds"] = threshold_table(self.study).to_pylist()
+            found["thresholds"] = findings_table(self.study).to_pylist()
         fits, figures = self._results["fits"], self._results["figures"]
         return {
             **found,
@@ -118,12 +117,12 @@ class Launched(Answer):
         return {"fits": fits, "figures": _tried(_figures, self.study, frame) or []}
 
 
-def counts(sweep: Sweep, report: RunReport, found: Status) -> dict[str, int]:
+def counts(study: Study, report: RunReport, found: Status) -> dict[str, int]:
     """The counts of a launch of a search, as ``status`` has them; of another sweep the report's.
 
     The report also counts runs that the search was expected to ask for, and did not.
     """
-    if sweep.search_spec is None:
+    if study.chosen.whole:
         return {}
     ran = sum(report.statuses.values())
     return {"planned": found.planned, "done_before": found.planned - found.missing - ran}
@@ -152,13 +151,13 @@ def launch(
 
 def _beginning(study: Study) -> str:
     """What a launch is about to run; of a search, what it chooses from."""
-    plan, spec = study.plan, study.sweep.search_spec
+    plan, headline = study.plan, study.chosen.headline()
     what = (
         f"{len(plan):,} runs ({plan.n_points:,} points x {len(plan.seeds)} seeds) of "
         f"{plan.experiment.name}"
     )
-    if spec is not None:
-        what = f"search for {spec.axis}* of {spec.event} among {what}"
+    if headline is not None:
+        what = f"{headline} among {what}"
     return f"{study.sweep.name}: {what}"
 
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from lawsweep.analysis.columns import columns_of, kinds_of
 from lawsweep.analysis.values import check_values, columns_read
-from lawsweep.core.errors import InvalidValueError, LawsweepError, UnknownNameError
+from lawsweep.core.errors import InvalidValueError, LawsweepError
 from lawsweep.grid.plan import Plan
 from lawsweep.grid.sweep import Sweep
-from lawsweep.sampling.threshold.findings import COLUMNS, cells_of
+from lawsweep.sampling.samplers import read_search
 
 
 def applicable(sweep: Sweep, before: Collection[str]) -> Sweep:
@@ -32,8 +32,10 @@ def applicable(sweep: Sweep, before: Collection[str]) -> Sweep:
     notes: list[str] = []
     known = set(before)
     if sweep.search is not None:
-        known |= set(COLUMNS)
-        reason = _no_search(sweep, made, known)
+        chosen = read_search(sweep.search)
+        known |= set(chosen.columns(made))
+        names = {*columns_of(made), *known}
+        reason = chosen.sampler.inapplicable(made, chosen.options, names)
         if reason is not None:
             notes.append(f"the search is left out, and the whole grid is meant: {reason}")
             sweep = dataclasses.replace(sweep, search=None)
@@ -48,41 +50,12 @@ def applicable(sweep: Sweep, before: Collection[str]) -> Sweep:
     return dataclasses.replace(sweep, **kept, config=config, notes=(*sweep.notes, *notes))
 
 
-def _no_search(sweep: Sweep, made: Plan, known: Collection[str]) -> str | None:
-    """Why the plan has nothing to search along; None where it has, or the search is misspelt."""
-    from lawsweep.sampling.threshold.cells import find_cells
-    from lawsweep.sampling.threshold.event import Event
-
-    spec = sweep.search_spec
-    assert spec is not None
-    names = {*columns_of(made), *known}
-    if not {spec.axis} <= names:
-        return None
-    try:
-        Event(made, spec)
-    except UnknownNameError as error:
-        return str(error) if set(_event_names(spec.event)) <= names else None
-    except InvalidValueError:
-        return None
-    try:
-        find_cells(made, spec.axis)
-    except LawsweepError as error:
-        return str(error)
-    return None
-
-
-def _event_names(event: str) -> tuple[str, ...]:
-    from lawsweep.core.expressions.expression import Expression
-
-    return Expression(event).names
-
-
 class _Judge:
     """Tells of one entry of ``fits`` or ``figures`` why it does not apply; None where it does."""
 
     def __init__(self, sweep: Sweep, made: Plan, known: Collection[str]):
         self.made, self.known = made, known
-        self.cells = cells_of(made, sweep.search_spec)
+        self.cells = read_search(sweep.search).columns(made)
         self.columns, self.kinds = columns_of(made), kinds_of(made, self.cells)
         self.arrays = [s.name for s in made.experiment.arrays]
 

@@ -40,6 +40,7 @@ from lawsweep.core.secrets import learn_override
 from lawsweep.executors.make import executor_names, make_executor
 from lawsweep.grid.points import MAX_POINTS
 from lawsweep.grid.sweep import NOT_ASKED, Sweep
+from lawsweep.sampling.samplers import read_search
 
 # Overrides that may take away what a fit or figure is about.
 _OF_THE_GRID = ("params", "axes", "derive", "where", "seeds", "experiment")
@@ -112,6 +113,7 @@ def load_sweep(name: str | Path, *overrides: str) -> Sweep:
     file = file_identity(path, data_folder("sweeps"))
     sweep = Sweep.from_mapping(path.stem, config, tuple(overrides), variant=variant, file=file)
     make_executor(sweep.executor)
+    read_search(sweep.search)
     if preset is None and not any(o.path[0] in _OF_THE_GRID for o in parsed):
         return sweep
     return applicable(dataclasses.replace(sweep, notes=notes), before)

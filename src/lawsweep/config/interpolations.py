@@ -20,7 +20,6 @@ from lawsweep.core.errors import InvalidValueError, nearest
 from lawsweep.core.options import OptionField, option_fields
 from lawsweep.core.schema import FieldSpec
 from lawsweep.grid.axes import Axes, Plain
-from lawsweep.grid.search_spec import SearchSpec
 from lawsweep.grid.sweep import OnFailure
 from lawsweep.store.exchange.yaml_text import MAX_ALIASED, read_yaml
 
@@ -173,8 +172,12 @@ def _options_of(key: str, config: Mapping[str, Any]) -> tuple[OptionField, ...]:
         from lawsweep.executors.make import options_of
 
         return option_fields(options_of(config["executor"]))
-    classes = {"on_failure": OnFailure, "search": SearchSpec}
-    return option_fields(classes[key]) if key in classes else ()
+    if key == "search":
+        from lawsweep.sampling.samplers import find_sampler
+
+        options: Any = find_sampler(config["search"].get("kind")).Options
+        return option_fields(options)
+    return option_fields(OnFailure) if key == "on_failure" else ()
 
 
 def _told(error: Exception, config: Mapping[str, Any]) -> InvalidValueError:

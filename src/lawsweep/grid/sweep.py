@@ -18,7 +18,6 @@ from lawsweep.core.registry import find_experiment
 from lawsweep.core.schema import Field
 from lawsweep.grid.plan import Plan, make_plan
 from lawsweep.grid.points import MAX_POINTS
-from lawsweep.grid.search_spec import SearchSpec, read_search
 
 
 @dataclass(frozen=True)
@@ -132,9 +131,8 @@ class Sweep:
         object.__setattr__(
             self, "on_failure", read_options(OnFailure, self.on_failure, "on_failure")
         )
-        if isinstance(self.search, SearchSpec):  # plain values, for the record
-            object.__setattr__(self, "search", dataclasses.asdict(self.search))
-        read_search(self.search)
+        if dataclasses.is_dataclass(self.search) and not isinstance(self.search, type):
+            object.__setattr__(self, "search", dataclasses.asdict(self.search))  # for the record
 
     def record(self) -> dict[str, Any]:
         """The whole config, as composed or as this Sweep was built in Python, without secrets."""
@@ -146,11 +144,6 @@ class Sweep:
             found["experiment"] = f"{function.__module__}:{function.__qualname__}"
         found["on_failure"] = dataclasses.asdict(self.on_failure)
         return _without_secrets({k: v for k, v in found.items() if v is not None})
-
-    @property
-    def search_spec(self) -> SearchSpec | None:
-        """What is searched for, where the sweep is a search."""
-        return read_search(self.search)
 
     def find_experiment(self) -> Experiment:
         """The Experiment this sweep names."""

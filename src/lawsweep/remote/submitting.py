@@ -18,14 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 from lawsweep.core.errors import LawsweepError, StoreError
 from lawsweep.core.secrets import hide_overrides
-from lawsweep.grid.search_spec import SearchSpec
 from lawsweep.grid.sweep import Sweep
 from lawsweep.remote import request as job_request
 from lawsweep.remote.server import JobServer, job_server_address
 from lawsweep.remote.shipping import Shipment, job_results_dir, survey
 from lawsweep.remote.states import Job, jobs_of
+from lawsweep.sampling.samplers import Chosen
 from lawsweep.study.questions import claim, open_own_folder
-from lawsweep.study.searching import forecast
 from lawsweep.study.study import Study, open_study
 from lawsweep.worker.presence import who
 
@@ -104,7 +103,7 @@ def submit(
         return found
     study.table.check_writable()
     folder = open_own_folder(sweep, study.plan)
-    digest = digest_of(study.plan, sweep.search_spec)
+    digest = digest_of(study.plan, study.chosen)
     if not again:
         _refuse_twice(called, jobs_of(folder), digest)
         _refuse_beside(folder)
@@ -120,10 +119,8 @@ def submit(
 
 def _left(study: Study) -> tuple[int, int, str | None]:
     """Runs in all, runs that are missing now, and of a search what it expects, in words."""
-    search = study.search
-    if search is None:
-        return len(study.plan), len(study.plan) - len(study.done), None
-    return search.n_expected, len(search.wanted()), forecast(search)
+    sampler = study.sampler
+    return sampler.n_planned, sampler.n_wanted, sampler.forecast()
 
 
 def _send(
@@ -165,14 +162,14 @@ def _record(sent: Submitted, sweep: Sweep, digest: str) -> dict[str, Any]:
     }
 
 
-def digest_of(plan: Plan, search: SearchSpec | None = None) -> str:
+def digest_of(plan: Plan, chosen: Chosen) -> str:
     """Six hexadecimal digits of the planned runs and the search: alike for the same work.
 
     Two searches over one plan differ: one to a smaller tolerance runs more of it.
     """
     joined = "\n".join(sorted(plan.run_ids)).encode()
-    if search is not None:
-        joined += b"\n" + json.dumps(dataclasses.asdict(search), sort_keys=True).encode()
+    if not chosen.whole:
+        joined += b"\n" + json.dumps(chosen.describe(), sort_keys=True).encode()
     return hashlib.blake2b(joined, digest_size=3).hexdigest()
 
 

@@ -38,7 +38,7 @@ class Grid(BaseSampler):
         known: Collection[int] | None = None,
         again: Iterable[int] | None = None,
     ):
-        self.plan, self.options = plan, options
+        super().__init__(plan, options)
         known = known or ()
         todo = [i for i in range(len(plan)) if i not in known] if again is None else sorted(again)
         self._todo, self._is_fresh = todo, True

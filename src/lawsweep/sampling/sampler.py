@@ -47,8 +47,26 @@ class BaseSampler(ABC):
 
     Options: ClassVar[type[Any]]  # a frozen dataclass that checks itself: the keys of ``search``
     whole: ClassVar[bool] = False  # wants every run of the plan, so that all of them are its rows
-    reads: Sequence[str] = ()
-    plan: Plan
+    reads: Sequence[str]  # what ``metrics`` says
+
+    def __init__(
+        self,
+        plan: Plan,
+        options: Any,
+        known: Known | None = None,
+        again: Iterable[int] | None = None,
+    ):
+        """``known`` are rows that are there already.
+
+        ``again`` are runs without an answer, failed ones, that are to be tried once more.
+        """
+        self.plan, self.options = plan, options
+        self.reads = self.metrics(plan, options)
+
+    @classmethod
+    def metrics(cls, plan: Plan, options: Any) -> Sequence[str]:
+        """Metrics that it decides by; none where it is enough that a run has ended."""
+        return ()
 
     @classmethod  # noqa: B027  (most fit any plan)
     def check(cls, plan: Plan, options: Any) -> None:
@@ -161,7 +179,7 @@ class Chooser(BaseSampler):
         known: Known | None = None,
         again: Iterable[int] | None = None,
     ):
-        self.plan, self.options = plan, options
+        super().__init__(plan, options, known, again)
         self._told = dict(known or {})
         self._asked: set[int] = set()
         # Tried again and not asked for; one that comes to be asked for is like any other then.

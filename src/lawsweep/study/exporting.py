@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from lawsweep.study.searching import threshold_table
+from lawsweep.study.sampling import findings_table
 
 if TYPE_CHECKING:
     from lawsweep.study.study import Study
@@ -40,8 +40,8 @@ def export_thresholds(study: Study, path: str) -> str | None:
     """Write the thresholds of a search beside what ``export`` wrote; None where there are none."""
     from lawsweep.store.exchange.export import write_table
 
-    if study.sweep.search_spec is None:
+    if not study.cells:
         return None
     place = beside(path, "thresholds")
-    write_table(threshold_table(study), place)
+    write_table(findings_table(study), place)
     return place

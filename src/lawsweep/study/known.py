@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from lawsweep.core.protocols import Done
-from lawsweep.study.searching import make_search
+from lawsweep.study.sampling import open_sampler
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from lawsweep.grid.plan import Plan
-    from lawsweep.grid.search_spec import SearchSpec
-    from lawsweep.sampling.threshold.sampler import ThresholdSearch
+    from lawsweep.sampling.sampler import BaseSampler
+    from lawsweep.sampling.samplers import Chosen
     from lawsweep.store.table.parquet import ParquetTable
 
 
@@ -25,8 +25,9 @@ class Known:
     so this holds for as long as the table has the same ones (``is_current``).
     """
 
-    def __init__(self, plan: Plan, spec: SearchSpec | None, table: ParquetTable):
-        self.plan, self.spec, self.table = plan, spec, table
+    def __init__(self, plan: Plan, chosen: Chosen, table: ParquetTable):
+        self.plan, self.chosen, self.table = plan, chosen, table
+        self.metrics = chosen.sampler.metrics(plan, chosen.options)
 
     @functools.cached_property
     def parts(self) -> frozenset[str]:
@@ -42,12 +43,11 @@ class Known:
     def keys(self) -> pa.Table:
         """What tells of each run that has a row: status, attempt, seconds, device, launch.
 
-        A search decides by its metrics, so of one they come along.
+        Metrics that the sampler decides by come along.
         """
         if "whole" in self.__dict__:
             return self.whole
-        metrics = (m.name for m in self.plan.experiment.metrics if self.spec is not None)
-        return self._read([*Done._fields, "launch_id", *metrics])
+        return self._read([*Done._fields, "launch_id", *self.metrics])
 
     @functools.cached_property
     def done(self) -> Mapping[str, Done]:
@@ -57,9 +57,9 @@ class Known:
         return done_of(self.keys)
 
     @functools.cached_property
-    def search(self) -> ThresholdSearch | None:
-        """The search at where its rows have brought it, to be looked at; None for a plain sweep."""
-        return make_search(self)
+    def sampler(self) -> BaseSampler:
+        """The sampler at where its rows have brought it, to be looked at."""
+        return open_sampler(self)
 
     @functools.cached_property
     def tidy(self) -> pa.Table:

@@ -9,7 +9,7 @@ from lawsweep.analysis.columns import columns_of, kinds_of
 from lawsweep.analysis.values import check_values
 from lawsweep.grid.plan import Plan
 from lawsweep.grid.sweep import Sweep
-from lawsweep.sampling.threshold.findings import cells_of
+from lawsweep.sampling.samplers import read_search
 
 if TYPE_CHECKING:
     from lawsweep.study.study import Study
@@ -25,11 +25,9 @@ def check_sweep(sweep: Sweep) -> Plan:
     make_executor(sweep.executor)
     read_store(sweep.store, sweep.results_dir)
     made = sweep.plan()
-    if sweep.search_spec is not None:
-        from lawsweep.sampling.threshold.findings import check
-
-        check(made, sweep.search_spec)
-    columns, cells = columns_of(made), cells_of(made, sweep.search_spec)
+    chosen = read_search(sweep.search)
+    chosen.check(made)
+    columns, cells = columns_of(made), chosen.columns(made)
     kinds = kinds_of(made, cells)
     fits = parse_fits(list(sweep.fits), tuple(dict.fromkeys((*columns, *cells))), kinds)
     if fits and cells:
@@ -48,13 +46,7 @@ def iterate_notes(study: Study) -> Iterator[str]:
     from lawsweep.grid.older import told_of_older
 
     yield from study.plan.notes
-    spec = study.sweep.search_spec
-    if spec is not None and len(study.plan.seeds) < spec.max_runs:
-        yield (
-            f"a cell of the search may take {spec.max_runs} runs, and there are "
-            f"{len(study.plan.seeds)} seeds: runs that share a seed share their draws, so an "
-            f"interval may be too narrow. Give seeds={spec.max_runs} or more."
-        )
+    yield from study.chosen.sampler.notes(study.plan, study.chosen.options)
     todo = [i for i, r in enumerate(study.plan.run_ids) if r not in study.done]
     yield from told_of_older(study.sweep, study.plan, study.older(todo))
     yield from study.table.notes()

@@ -23,8 +23,7 @@ from lawsweep.launch.costs.simulate import (
     simulate,
     simulate_rounds,
 )
-from lawsweep.sampling.grid import to_do
-from lawsweep.sampling.threshold.sampler import ThresholdSearch
+from lawsweep.sampling.sampler import BaseSampler
 from lawsweep.study.code import other_rows
 from lawsweep.study.questions import open_own_folder
 from lawsweep.worker.hardware import hardware
@@ -41,7 +40,7 @@ class PlanView:
 
     ``states`` has one entry a planned run: ``done``, ``new``, ``failed`` (before) or ``changed``
     (new, but the table has it under an older version of the experiment).  ``orphaned`` are runs
-    of the sweep's last frozen plan that have rows and are no longer planned.  Of a ``search``
+    of the sweep's last frozen plan that have rows and are no longer planned.  Of a search
     the states are those of all candidates, and ``todo`` is a guess at the runs it will ask for.
     """
 
@@ -53,7 +52,7 @@ class PlanView:
     device: str
     n_slots: int
     memory_bytes: int
-    search: ThresholdSearch | None = None
+    sampler: BaseSampler
 
     def count(self, state: str) -> int:
         """How many planned runs are in a state."""
@@ -67,9 +66,9 @@ class PlanView:
     @functools.cached_property
     def schedule(self) -> Schedule:
         """The simulated schedule on ``n_slots``; of a search, with its rounds one by one."""
-        if self.search is None:
+        rounds = self.sampler.rounds()
+        if rounds is None:
             return simulate(self.seconds, self.n_slots)
-        rounds = self.search.rounds()
         runs = [run for cell in rounds for round_ in cell for run in round_]
         seconds = iter(self.costs.seconds_of(runs).tolist())
         return simulate_rounds([[[next(seconds) for _ in r] for r in c] for c in rounds],
@@ -85,7 +84,7 @@ def preview(study: Study, on: str | None = None) -> PlanView:
     """See ``Study.preview``."""
     from lawsweep.store.sweeps.skipping import tell_skipped
 
-    sweep, made, known, search = study.sweep, study.plan, study.done, study.search
+    sweep, made, known, sampler = study.sweep, study.plan, study.done, study.sampler
     tell_skipped(study.table.folder, study.table.skipped)
     facts = hardware()
     machine = read_machine(on) if on else _here(sweep, facts["n_cpus"])
@@ -94,14 +93,14 @@ def preview(study: Study, on: str | None = None) -> PlanView:
     by_point = _by_point(sweep)
     threads = None if "cpus_per_task" in by_point else max(1, int(_per_task(sweep, "cpus")))
     costs.learn_table(made, known, machine.device, threads)
-    todo = tuple(to_do(made, known)) if search is None else tuple(search.outlook())
+    todo = tuple(sampler.outlook())
     per_task = _per_task(sweep, machine.kind)
     older = study.older(todo)
     notes = tuple(study.table.differences()) + tuple(told_of_older(sweep, made, older))
     notes += (str(other),) if (other := other_rows(study)) is not None else ()
     notes += tuple(_one_slot_each(option) for option in by_point if option.startswith(machine.kind))
     n_slots = max(1, int(machine.n / per_task))
-    notes += _in_rounds(search, n_slots)
+    notes += _in_rounds(sampler, n_slots)
     return PlanView(
         plan=dataclasses.replace(made, notes=(*made.notes, *notes)) if notes else made,
         states=_states(made, known, older),
@@ -111,7 +110,7 @@ def preview(study: Study, on: str | None = None) -> PlanView:
         device=machine.device,
         n_slots=n_slots,
         memory_bytes=facts["memory_bytes"],
-        search=search,
+        sampler=sampler,
     )
 
 
@@ -158,9 +157,9 @@ def _one_slot_each(option: str) -> str:
     )
 
 
-def _in_rounds(search: ThresholdSearch | None, n_slots: int) -> tuple[str, ...]:
+def _in_rounds(sampler: BaseSampler, n_slots: int) -> tuple[str, ...]:
     """Where a search cannot make use of all slots."""
-    rounds = [] if search is None else search.rounds()
+    rounds = sampler.rounds() or []
     at_once = sum(max(len(runs) for runs in cell) for cell in rounds)
     if not rounds or at_once >= n_slots:
         return ()

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from lawsweep.core.outcome import FAILURES
 from lawsweep.study.questions import open_own_folder
-from lawsweep.study.searching import summary
 
 if TYPE_CHECKING:
     from lawsweep.study.study import Study
@@ -21,7 +20,7 @@ class Status:
     """How far a sweep is: counts by status, and launches that are alive.
 
     Of a search, ``planned`` are the runs it has asked for so far and those that have a row anyway,
-    and ``search`` says how many of its cells are resolved.
+    and ``search`` says where it stands.
     """
 
     planned: int
@@ -57,10 +56,10 @@ class Status:
 
 def status(study: Study) -> Status:
     """See ``Study.status``."""
-    known, search = study.done, study.search
+    known, sampler = study.done, study.sampler
     planned = len(study.plan)
-    if search is not None:
-        planned = len({study.plan.run_ids[i] for i in search.asked()} | set(known))
+    if not study.chosen.whole:
+        planned = len({study.plan.run_ids[i] for i in sampler.asked()} | set(known))
     live = open_own_folder(study.sweep, study.plan).live()
     return Status(
         planned=planned,
@@ -68,7 +67,7 @@ def status(study: Study) -> Status:
         launches=tuple(sign.state for sign in live),
         skipped=dict(study.table.skipped),
         infeasible=study.table.reasons(known, "infeasible"),
-        search=None if search is None else summary(search),
+        search=sampler.summary(),
     )
 
 

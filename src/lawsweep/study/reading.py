@@ -62,7 +62,7 @@ def _no_fit(spec: FitSpec, reason: str) -> FitResult:
 
 def cells_of(study: Study) -> pd.DataFrame | None:
     """The thresholds of a search; None for an ordinary sweep."""
-    return None if study.sweep.search_spec is None else study.thresholds()
+    return study.thresholds() if study.cells else None
 
 
 def cell_names(cells: pd.DataFrame | None) -> list[str]:

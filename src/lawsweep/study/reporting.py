@@ -13,7 +13,7 @@ from lawsweep.grid.sweep import Sweep, Url
 from lawsweep.study.code import other_rows
 from lawsweep.study.drawing import Shelf, drawn
 from lawsweep.study.progress import certificate
-from lawsweep.study.searching import found_lines
+from lawsweep.study.sampling import found_lines
 
 if TYPE_CHECKING:
     import pandas as pd

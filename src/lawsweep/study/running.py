@@ -18,7 +18,7 @@ from lawsweep.launch.sharing import LOOK_S, own_order
 from lawsweep.store.table.collection import set_aside
 from lawsweep.study.code import tell_other_rows
 from lawsweep.study.questions import claim, open_own_folder
-from lawsweep.study.searching import make_search, write_thresholds
+from lawsweep.study.sampling import open_sampler, write_findings
 
 if TYPE_CHECKING:
     from lawsweep.store.sweeps.signs import Sign
@@ -52,7 +52,7 @@ def run(
     folder = open_own_folder(sweep, made)
     job = driver_job(folder, sweep.name)
     launch_id = new_launch_id()
-    search = make_search(study.known, retry=retry)
+    sampler = open_sampler(study.known, retry=retry)
     facts = {"job": job, "experiment": made.experiment.name, "patience_s": table.patience_s}
     heart = Heart(folder, launch_id, facts, watcher)
     is_local = folder.folder.is_local  # in an object store each look is a request
@@ -65,7 +65,7 @@ def run(
         launch_id=launch_id,
         on_failure=sweep.on_failure,
         retry=retry,
-        sampler=search,
+        sampler=sampler,
         watcher=heart,
         commit_every_s=store.commit_every_s,
         look_every_s=LOOK_S if is_local else 10 * LOOK_S,
@@ -76,8 +76,7 @@ def run(
     if not loop.backlog:
         claim(folder, sweep, made, anew=job is None)
         folder.freeze(made, sweep.record())
-        if search is not None:
-            write_thresholds(study, search, folder.folder)
+        write_findings(study, sampler, folder.folder)
         return loop.report
     folder.drop_dead()
     with contextlib.ExitStack() as stack:
@@ -111,8 +110,7 @@ def run(
                 _close(folder, record, loop.report)
             raise
     _close(folder, record, report)
-    if search is not None:
-        write_thresholds(study, search, folder.folder)
+    write_findings(study, sampler, folder.folder)
     return report
 
 

@@ -10,7 +10,7 @@ from lawsweep.analysis.columns import columns_of
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.protocols import Done
 from lawsweep.grid.sweep import Sweep, Url
-from lawsweep.sampling.threshold.findings import cells_of
+from lawsweep.sampling.samplers import read_search
 from lawsweep.study.known import Known
 from lawsweep.study.opening import check_sweep, iterate_notes
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from lawsweep.analysis.laws.results import FitResult
     from lawsweep.launch.report import RunReport, Watcher
-    from lawsweep.sampling.threshold.sampler import ThresholdSearch
+    from lawsweep.sampling.sampler import BaseSampler
     from lawsweep.store.table.parquet import ParquetTable
     from lawsweep.study.planning import PlanView
     from lawsweep.study.progress import Status
@@ -41,15 +41,16 @@ class Study:
 
         self.sweep = sweep
         self.plan = check_sweep(sweep)
+        self.chosen = read_search(sweep.search)
         table = ParquetTable(sweep.tables, self.plan.experiment)
-        self.known = Known(self.plan, sweep.search_spec, table)
+        self.known = Known(self.plan, self.chosen, table)
 
     def __repr__(self) -> str:
         return f"Study({self.sweep.name!r}: {len(self.plan):,} runs of {self.plan.experiment.name})"
 
     def refresh(self) -> Study:
         """Look at the table anew: the verbs then see what others have added.  Returns itself."""
-        self.known = Known(self.plan, self.sweep.search_spec, self.table.since(()))
+        self.known = Known(self.plan, self.chosen, self.table.since(()))
         return self
 
     @property
@@ -63,9 +64,9 @@ class Study:
         return self.known.done
 
     @property
-    def search(self) -> ThresholdSearch | None:
-        """The search as its rows have it; None for an ordinary sweep."""
-        return self.known.search
+    def sampler(self) -> BaseSampler:
+        """What decides which runs are wanted, as the rows have it."""
+        return self.known.sampler
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -75,7 +76,7 @@ class Study:
     @property
     def cells(self) -> tuple[str, ...]:
         """Columns of the table of thresholds, of a sweep with a search; else none."""
-        return cells_of(self.plan, self.sweep.search_spec)
+        return self.chosen.columns(self.plan)
 
     def older(self, todo: Sequence[int]) -> dict[int, list[int]]:
         """Runs of ``todo`` that have a row of an older version: version to places in the plan."""
@@ -187,9 +188,9 @@ class Study:
         """
         import pandas as pd
 
-        from lawsweep.study.searching import threshold_table
+        from lawsweep.study.sampling import findings_table
 
-        frame: pd.DataFrame = threshold_table(self).to_pandas(types_mapper=pd.ArrowDtype)
+        frame: pd.DataFrame = findings_table(self).to_pandas(types_mapper=pd.ArrowDtype)
         return frame
 
     def plot(self, frame: pd.DataFrame | None = None) -> list[Path | Url]:

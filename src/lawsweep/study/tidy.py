@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lawsweep.study.searching import seen
+from lawsweep.study.sampling import seen
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -165,7 +165,7 @@ def _entries(study: Study, said: str, notes: list[str]) -> Iterator[Entry]:
     from lawsweep.store.sweeps.sweep_folder import QUESTION, plan_table
     from lawsweep.store.table.parts import encode
     from lawsweep.store.table.tables import array_names
-    from lawsweep.study.searching import threshold_table
+    from lawsweep.study.sampling import findings_table
 
     sweep, experiment = study.sweep, study.plan.experiment
     results = open_folder(sweep.results_dir)
@@ -187,8 +187,8 @@ def _entries(study: Study, said: str, notes: list[str]) -> Iterator[Entry]:
     plain = dataclasses.replace(sweep, variant="", file=None)
     question = describe_question(plain, study.plan)
     yield f"{own}/{QUESTION}", json.dumps(question, indent=1).encode()
-    if sweep.search_spec is not None:
-        yield f"{own}/thresholds.parquet", encode(threshold_table(study))
+    if study.cells:
+        yield f"{own}/thresholds.parquet", encode(findings_table(study))
     yield from _launch_files(results, sweep, launches)
     yield from _pictures(study, own, notes)
 

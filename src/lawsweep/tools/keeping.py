@@ -11,7 +11,7 @@ from lawsweep.core.experiment import Experiment
 from lawsweep.core.registry import experiment_names, find_experiment
 from lawsweep.grid.sweep import Sweep, results_place
 from lawsweep.study.code import other_rows
-from lawsweep.study.searching import seen
+from lawsweep.study.sampling import seen
 from lawsweep.study.study import Study
 
 if TYPE_CHECKING:

@@ -10,14 +10,15 @@ import pytest
 
 from lawsweep.analysis.laws.threshold import CHANCES, Lattice, Posterior
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
-from lawsweep.grid.search_spec import SearchSpec, read_search
+from lawsweep.sampling.samplers import read_search
 from lawsweep.sampling.threshold.cell_search import CellSearch
+from lawsweep.sampling.threshold.options import ThresholdOptions
 
 VALUES = tuple(float(v) for v in np.unique(np.round(np.geomspace(500, 5000, 60))))
 
 
 def spec(**given):
-    return SearchSpec("n", "fits", **given)
+    return ThresholdOptions("n", "fits", **given)
 
 
 def probability(u, m, s, c=0.0):
@@ -234,7 +235,7 @@ def test_a_search_block_that_is_wrong_is_told_so(given, error, said):
 def test_an_axis_that_is_symmetric_about_zero_is_searched():
     """The median is exactly 0 at first; a tolerance is a share of the span there."""
     values = list(range(-10, 11))
-    cell = CellSearch(values, 40, SearchSpec(axis="x", event="e", tolerance=0.05))
+    cell = CellSearch(values, 40, ThresholdOptions(axis="x", event="e", tolerance=0.05))
     answers = {}
     while asked := cell.advance(answers):
         cell.outlook()

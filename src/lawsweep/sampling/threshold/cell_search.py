@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from lawsweep.analysis.laws.threshold import Lattice, Posterior, State, Threshold
-from lawsweep.grid.search_spec import SearchSpec
+from lawsweep.sampling.threshold.options import ThresholdOptions
 
 Run = tuple[int, int]  # position of the candidate, position of the seed
 Answers = Mapping[Run, bool | None]  # None: the run gave no answer (it failed)
@@ -37,7 +37,7 @@ class CellSearch:
     their draws at all candidates, and an interval over few draws would not hold for others.
     """
 
-    def __init__(self, values: Sequence[float], n_seeds: int, spec: SearchSpec):
+    def __init__(self, values: Sequence[float], n_seeds: int, spec: ThresholdOptions):
         self.spec, self.n_seeds = spec, n_seeds
         self.lattice = Lattice(values)
         self.posterior = Posterior(self.lattice)

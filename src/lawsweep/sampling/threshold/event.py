@@ -11,7 +11,7 @@ from lawsweep.core.errors import InvalidValueError, unknown_name
 from lawsweep.core.expressions.expression import Expression
 from lawsweep.core.schema import FieldSpec
 from lawsweep.grid.plan import Plan
-from lawsweep.grid.search_spec import SearchSpec
+from lawsweep.sampling.threshold.options import ThresholdOptions
 
 # Names an event may read besides params and metrics.
 _BESIDE = ("seed",)
@@ -28,7 +28,7 @@ _MOST_TRIED = 20  # settings of the params that a check goes through
 class Event:
     """The event of a search; raises a LawsweepError where it is no question to these rows."""
 
-    def __init__(self, plan: Plan, spec: SearchSpec):
+    def __init__(self, plan: Plan, spec: ThresholdOptions):
         self.plan, self.spec = plan, spec
         self.expression = Expression(spec.event)
         metrics = [m.name for m in plan.experiment.metrics]
@@ -41,7 +41,6 @@ class Event:
                 f"search.event must say something of a metric, got {spec.event!r}; name one of "
                 f"{', '.join(metrics)}."
             )
-        self.reads = [n for n in metrics if n in self.expression.names or n == "converged"]
         self._defaults = {s.name: s.default for s in plan.experiment.params if s.has_default}
         self._check()
 

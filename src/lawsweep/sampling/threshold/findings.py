@@ -10,10 +10,10 @@ import numpy as np
 from lawsweep.analysis.laws.threshold import Threshold
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.grid.plan import Plan
-from lawsweep.grid.search_spec import SearchSpec
 from lawsweep.sampling.sampler import Column, Findings
 from lawsweep.sampling.threshold.cells import Cell, chains_of, find_cells
 from lawsweep.sampling.threshold.event import Event
+from lawsweep.sampling.threshold.options import ThresholdOptions
 
 # Besides the cell's own params: unit and meaning.
 COLUMNS: Mapping[str, tuple[str, str]] = {
@@ -48,7 +48,7 @@ def cell_columns(plan: Plan, axis: str) -> list[str]:
     return [n for n in _telling(plan, axis) if n not in COLUMNS]
 
 
-def check(plan: Plan, spec: SearchSpec) -> None:
+def check(plan: Plan, spec: ThresholdOptions) -> None:
     """Raise a LawsweepError where a search does not fit its sweep; no row is read."""
     Event(plan, spec)
     find_cells(plan, spec.axis)
@@ -67,13 +67,13 @@ def _telling(plan: Plan, axis: str) -> list[str]:
     return [n for n in (*(s.name for s in plan.experiment.params), *plan.extra) if n not in moving]
 
 
-def cells_of(made: Plan, spec: SearchSpec | None) -> tuple[str, ...]:
+def cells_of(made: Plan, spec: ThresholdOptions | None) -> tuple[str, ...]:
     """Names of the columns of the table of thresholds; none where there is no search."""
     return () if spec is None else (*cell_columns(made, spec.axis), *COLUMNS)
 
 
 def table(
-    plan: Plan, options: SearchSpec, cells: Sequence[Cell], found: Sequence[Threshold]
+    plan: Plan, options: ThresholdOptions, cells: Sequence[Cell], found: Sequence[Threshold]
 ) -> Findings:
     """The cells with what is known of each."""
     values: dict[str, list[Any]] = {

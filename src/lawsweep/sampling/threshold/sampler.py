@@ -16,12 +16,12 @@ from lawsweep.core.errors import InvalidValueError, LawsweepError, UnknownNameEr
 from lawsweep.core.expressions.expression import Expression
 from lawsweep.core.outcome import Outcome
 from lawsweep.grid.plan import Plan
-from lawsweep.grid.search_spec import SearchSpec
 from lawsweep.sampling.sampler import Chooser, Findings, Known
 from lawsweep.sampling.threshold import findings
 from lawsweep.sampling.threshold.cell_search import CellSearch, Run
 from lawsweep.sampling.threshold.cells import find_cells
 from lawsweep.sampling.threshold.event import Event
+from lawsweep.sampling.threshold.options import ThresholdOptions
 
 
 class ThresholdSearch(Chooser):
@@ -30,17 +30,16 @@ class ThresholdSearch(Chooser):
     Raises a LawsweepError for an axis or an event that does not fit the plan.
     """
 
-    Options = SearchSpec
+    Options = ThresholdOptions
 
     def __init__(
         self,
         plan: Plan,
-        options: SearchSpec,
+        options: ThresholdOptions,
         known: Known | None = None,
         again: Iterable[int] | None = None,
     ):
         self.event = Event(plan, options)
-        self.reads = self.event.reads
         self.cells = find_cells(plan, options.axis)
         n_seeds = len(plan.seeds)
         self.searches = [CellSearch(cell.values, n_seeds, options) for cell in self.cells]
@@ -56,12 +55,20 @@ class ThresholdSearch(Chooser):
         super().__init__(plan, options, known, again)
 
     @classmethod
-    def check(cls, plan: Plan, options: SearchSpec) -> None:
+    def metrics(cls, plan: Plan, options: ThresholdOptions) -> list[str]:
+        """What the event reads, and whether a run converged."""
+        names = {*Expression(options.event).names, "converged"}
+        return [m.name for m in plan.experiment.metrics if m.name in names]
+
+    @classmethod
+    def check(cls, plan: Plan, options: ThresholdOptions) -> None:
         """The axis, the event and the names of the columns; no cell's search is begun."""
         findings.check(plan, options)
 
     @classmethod
-    def inapplicable(cls, plan: Plan, options: SearchSpec, names: Collection[str]) -> str | None:
+    def inapplicable(
+        cls, plan: Plan, options: ThresholdOptions, names: Collection[str]
+    ) -> str | None:
         """Why the plan has nothing to search along."""
         if options.axis not in names:
             return None
@@ -78,7 +85,7 @@ class ThresholdSearch(Chooser):
         return None
 
     @classmethod
-    def notes(cls, plan: Plan, options: SearchSpec) -> Iterator[str]:
+    def notes(cls, plan: Plan, options: ThresholdOptions) -> Iterator[str]:
         """Where runs of a cell must share their seeds."""
         if len(plan.seeds) < options.max_runs:
             yield (
@@ -88,12 +95,12 @@ class ThresholdSearch(Chooser):
             )
 
     @classmethod
-    def columns(cls, plan: Plan, options: SearchSpec) -> tuple[str, ...]:
+    def columns(cls, plan: Plan, options: ThresholdOptions) -> tuple[str, ...]:
         """Columns of the table of thresholds."""
         return findings.cells_of(plan, options)
 
     @classmethod
-    def headline(cls, options: SearchSpec) -> str:
+    def headline(cls, options: ThresholdOptions) -> str:
         """``search for n* of loss < 1``."""
         return f"search for {options.axis}* of {options.event}"
 

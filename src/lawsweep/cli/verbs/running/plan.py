@@ -30,13 +30,12 @@ class Planned(Answer):
         """Counts, expected time, and a table of points."""
         view, plan = self.view, self.view.plan
         yield from map(Note, plan.notes)
-        if view.search is not None:
-            from lawsweep.study.searching import forecast
-
-            yield forecast(view.search)
+        forecast = view.sampler.forecast()
+        if forecast is not None:
+            yield forecast
         n = self._counts
         yield (
-            f"{len(plan):,} {'planned' if view.search is None else 'candidate runs'} "
+            f"{len(plan):,} {'planned' if view.sampler.whole else 'candidate runs'} "
             f"({plan.n_points:,} points x {len(plan.seeds)} seeds): {n['done']:,} done, "
             f"{n['failed']:,} failed before, "
             + (f"{n['changed']:,} changed (older version), " if n["changed"] else "")
@@ -100,7 +99,6 @@ class Planned(Answer):
         """Counts, schedule, notes, and the listed points with the states of their runs."""
         view, plan, schedule = self.view, self.view.plan, self.view.schedule
         n_seeds = len(plan.seeds)
-        search = view.search
         return {
             "planned": len(plan),
             "n_points": plan.n_points,
@@ -116,15 +114,7 @@ class Planned(Answer):
             "n_measured": view.costs.n_measured,
             "n_too_large": len(view.too_large()),
             "notes": [*self.sweep.notes, *plan.notes],
-            "search": None
-            if search is None
-            else {
-                "n_cells": len(search.cells),
-                "n_open": sum(s.state == "open" for s in search.searches),
-                "n_asked": search.n_asked,
-                "n_expected": search.n_expected,
-                "n_most": search.n_most,
-            },
+            "search": view.sampler.describe(),
             "points": [
                 {"params": plan.params_of(i * n_seeds), "states": self._states(i)}
                 for i in range(self._n_listed)

@@ -1,21 +1,20 @@
-"""What a sweep's ``search`` block asks for: the threshold of an event along one axis."""
+"""What a search for a threshold is told: the event, the axis, and how well it is to be known."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.expressions.expression import Expression
-from lawsweep.core.options import check_options, read_options
+from lawsweep.core.options import check_options
 from lawsweep.core.schema import Field
 
 _EXAMPLE = "for example {axis: n_samples, event: memorized}"
 
 
 @dataclass(frozen=True)
-class SearchSpec:
+class ThresholdOptions:
     """Find where ``event`` stops being true as ``axis`` grows (``rising``: where it becomes true).
 
     ``axis`` is swept, and its planned values are the candidates; the other axes span the cells.
@@ -47,10 +46,3 @@ class SearchSpec:
             if not getattr(self, name).strip():
                 raise InvalidValueError(f"search.{name} must be text, got none, {_EXAMPLE}.")
         Expression(self.event)
-
-
-def read_search(value: Any) -> SearchSpec | None:
-    """The ``search`` block of a sweep; None where it has none.  Raises a LawsweepError."""
-    if isinstance(value, Mapping):
-        value = {k: v for k, v in value.items() if v is not None}
-    return None if value is None else read_options(SearchSpec, value, "search")

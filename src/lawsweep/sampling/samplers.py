@@ -1,0 +1,85 @@
+"""The samplers by name, and what a sweep's ``search`` block asks for."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from lawsweep.core import plugins
+from lawsweep.core.errors import InvalidValueError
+from lawsweep.core.options import read_options
+from lawsweep.grid.plan import Plan
+from lawsweep.sampling.sampler import BaseSampler
+
+GROUP = "lawsweep.samplers"
+SAMPLERS: dict[str, str] = {
+    "grid": "lawsweep.sampling.grid:Grid",
+    "threshold": "lawsweep.sampling.threshold.sampler:ThresholdSearch",
+}
+DEFAULT = "threshold"  # of a search block that names none
+
+
+class Chosen(NamedTuple):
+    """A kind of sampler with its options, checked; ``open`` makes one."""
+
+    kind: str
+    sampler: type[BaseSampler]
+    options: Any
+
+    @property
+    def whole(self) -> bool:
+        """Whether every run of the plan is wanted."""
+        return self.sampler.whole
+
+    def open(self, plan: Plan, known: Any = None, again: Any = None) -> BaseSampler:
+        """The sampler at where ``known`` rows have brought it; ``again`` are to be tried again."""
+        return self.sampler(plan, self.options, known, again)
+
+    def check(self, plan: Plan) -> None:
+        """Raise a LawsweepError where it does not fit the plan."""
+        self.sampler.check(plan, self.options)
+
+    def columns(self, plan: Plan) -> tuple[str, ...]:
+        """Names of the columns of what it finds; none where that is no table."""
+        return self.sampler.columns(plan, self.options)
+
+    def headline(self) -> str | None:
+        """What it looks for, in a few words; None of the whole grid."""
+        return self.sampler.headline(self.options)
+
+    def describe(self) -> dict[str, Any]:
+        """All that tells one search from another, defaults included; the default kind is unsaid."""
+        named = {} if self.kind == DEFAULT else {"kind": self.kind}
+        return {**named, **dataclasses.asdict(self.options)}
+
+
+def read_search(value: Any) -> Chosen:
+    """The sampler of a sweep's ``search`` block; the whole grid where there is none.
+
+    ``kind`` names it (``threshold`` where it is left out), the other keys are its options.  Raises
+    a LawsweepError.
+    """
+    if value is not None and not isinstance(value, Mapping):
+        raise InvalidValueError(
+            "search must be a mapping, for example {axis: n_samples, event: memorized}; "
+            f"got {value!r}."
+        )
+    given = {k: v for k, v in (value or {}).items() if v is not None}
+    kind = given.pop("kind", "grid" if value is None else DEFAULT)
+    sampler = find_sampler(kind)
+    return Chosen(kind, sampler, read_options(sampler.Options, given, "search"))
+
+
+def find_sampler(kind: Any = None) -> type[BaseSampler]:
+    """The class of a kind of sampler, by default of ``threshold``.  Raises a LawsweepError."""
+    kind = DEFAULT if kind is None else kind
+    if not isinstance(kind, str):
+        raise InvalidValueError(f"search.kind must be the name of a sampler, got {kind!r}.")
+    sampler = plugins.load(GROUP, kind, SAMPLERS)
+    if not (isinstance(sampler, type) and issubclass(sampler, BaseSampler)):
+        raise InvalidValueError(
+            f"{kind} of {GROUP} must be a subclass of lawsweep.sampling.sampler.BaseSampler, got "
+            f"{sampler!r}. Change the package, or uninstall it."
+        )
+    return sampler
