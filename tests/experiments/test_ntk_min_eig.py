@@ -22,6 +22,7 @@ from lawsweep.experiments.ntk_min_eig import network as _ntk_network
 from lawsweep.experiments.ntk_min_eig import run as _ntk_run
 from lawsweep.experiments.ntk_min_eig.fused import fused
 from lawsweep.kernels.activations import ACTIVATIONS
+from lawsweep.kernels.base import devices
 from lawsweep.kernels.data import sampling
 from lawsweep.kernels.network import networks
 from lawsweep.kernels.ntk import gram as ntk
@@ -523,7 +524,7 @@ def test_a_matrix_free_run_never_holds_the_whole_network(monkeypatch, changes):
 
     monkeypatch.setattr(ntk, "linearise", linearise)
     monkeypatch.setattr(ntk_operator, "linearise", linearise)
-    monkeypatch.setattr(ntk_operator, "TILE_CPU", 7)
+    monkeypatch.setattr(devices, "ROWS_TILE", devices.Size(7, 7))
     params = Params(**{**POINT, **changes, "solver": "matrix_free"})
     lean = _ntk_run.prepare(params, 0, "cpu")
     assert (lean.lin, lean.zero, lean.layers) == (None, whole.zero, whole.layers)

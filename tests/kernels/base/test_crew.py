@@ -13,6 +13,7 @@ from toys import Metrics, toy
 from lawsweep.core.outcome import RunSpec
 from lawsweep.kernels.activations import activation
 from lawsweep.kernels.base import crew as crew_module
+from lawsweep.kernels.base import devices
 from lawsweep.kernels.base.crew import Crew
 from lawsweep.kernels.data import sampling
 from lawsweep.kernels.linalg import cholesky as eigmin_cholesky
@@ -93,8 +94,8 @@ def test_a_crew_within_a_piece_is_one_thread(three_threads):
 @pytest.mark.portable
 def test_kernels_do_not_depend_on_the_number_of_threads(monkeypatch, three_threads):
     """To rounding; on some processors the Gram to the bit, but that is theirs."""
-    for name in ("ALONE", "ROWS", "BLOCK"):
-        monkeypatch.setattr(eigmin_cholesky, name, 40)
+    for name in ("CHOLESKY_ALONE", "CHOLESKY_ROWS", "CHOLESKY_BLOCK"):
+        monkeypatch.setattr(devices, name, 40)
     rng = np.random.default_rng(0)
     x = sampling.rows("gaussian", rng, 300, 30)
     lin = ntk.linearise(x, networks.init_weights((30, 30, 30, 1), rng), activation("tanh"))

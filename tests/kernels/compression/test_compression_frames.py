@@ -5,6 +5,7 @@ import pytest
 import torch
 from reference_compression import objective
 
+from lawsweep.kernels.base import devices
 from lawsweep.kernels.compression.frames import OrientedFrames, frame_losses, sphere_error
 from lawsweep.kernels.compression.population import PopulationLoss
 from lawsweep.kernels.compression.search import frame_start, random_starts
@@ -128,7 +129,7 @@ def test_a_sampled_constant_is_within_its_error(slope):
 @pytest.mark.parametrize("law", target_rows.LAWS)
 def test_rows_do_not_depend_on_the_block(law, monkeypatch):
     whole = target_rows.target_rows(law, np.random.default_rng(0), 50, 3, density=0.5)
-    monkeypatch.setattr(target_rows, "BLOCK_ROWS", 7)
+    monkeypatch.setattr(devices, "TARGET_ROWS", 7)
     parts = target_rows.target_rows(law, np.random.default_rng(0), 50, 3, density=0.5)
     assert torch.equal(whole, parts)
     if law != "sparse":

@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from lawsweep.kernels.activations import activation
+from lawsweep.kernels.base import devices
 from lawsweep.kernels.data import sampling
 from lawsweep.kernels.eigmin import mixed as eigmin
 from lawsweep.kernels.eigmin.result import EigenReason
 from lawsweep.kernels.eigmin.smallest import smallest_eigenvalue
-from lawsweep.kernels.linalg import cholesky as eigmin_cholesky
 from lawsweep.kernels.network import networks
 from lawsweep.kernels.ntk import gram as ntk
 
@@ -116,7 +116,7 @@ SPECTRA = {
 @pytest.mark.parametrize("kind", SPECTRA)
 def test_random_spectra_with_small_blocks(monkeypatch, kind, solver):
     """Whatever the spectrum and whoever solves: the bounds hold, a converged value is right."""
-    monkeypatch.setattr(eigmin_cholesky, "BLOCK", 7)
+    monkeypatch.setattr(devices, "CHOLESKY_BLOCK", 7)
     for seed in range(25):
         r = np.random.default_rng(seed)
         n = int(r.integers(4, 70))

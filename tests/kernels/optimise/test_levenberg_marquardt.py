@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from lawsweep.kernels.activations import activation
+from lawsweep.kernels.base import devices
 from lawsweep.kernels.data.sampling import rows
 from lawsweep.kernels.network.networks import init_weights, layer_widths, n_params
 from lawsweep.kernels.optimise import gauss_newton as gn
@@ -118,8 +119,8 @@ def test_a_jacobian_in_blocks_of_rows_and_strips_gives_the_same_system(monkeypat
     x, y, weights = problem(90, 5)
     state = gn.State(weights, x, y, activation("tanh"))
     whole = gn.NormalSystem(state).matrix.tril()
-    monkeypatch.setattr(gn, "BLOCK_BYTES", 7 * 8 * n_params(layer_widths(5, 5, 3)))
-    monkeypatch.setattr(gn, "STRIP", 16)
+    monkeypatch.setattr(devices, "JACOBIAN_BYTES", 7 * 8 * n_params(layer_widths(5, 5, 3)))
+    monkeypatch.setattr(devices, "NORMAL_COLUMNS", 16)
     cut = gn.NormalSystem(state).matrix.tril()  # all that the Cholesky reads
     assert torch.allclose(cut, whole, rtol=1e-13, atol=1e-13)
 

@@ -11,8 +11,8 @@ import torch
 from reference_train import PLAIN, plain_training
 
 from lawsweep.kernels.activations import activation
+from lawsweep.kernels.base import devices
 from lawsweep.kernels.network.networks import init_weights, layer_widths, n_params
-from lawsweep.kernels.training import gradient as train_gradient
 from lawsweep.kernels.training import optimisers
 from lawsweep.kernels.training.stop import Monitor, StopReason, curve_steps
 from lawsweep.kernels.training.train import Training, flops_per_step, train
@@ -89,7 +89,7 @@ def assert_as_alone(together, i, alone, rel):
 @pytest.mark.parametrize("name", PLAIN)
 @pytest.mark.parametrize("block_bytes", [1, 2 * 37 * (2 * 27 + 1) * 8, 2**30])
 def test_batched_seeds_equal_solo_runs(monkeypatch, name, block_bytes):
-    monkeypatch.setattr(train_gradient, "BLOCK_BYTES", block_bytes)  # of one, two and all seeds
+    monkeypatch.setattr(devices, "TRAINING_BYTES", block_bytes)  # of one, two and all seeds
     x, y, weights = problem(37, 9, n_seeds=5)
     settings = {"learning_rate": 0.02, "max_steps": 20}
     together = train(x, y, weights, activation(name), **settings)

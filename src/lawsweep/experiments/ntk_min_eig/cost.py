@@ -10,6 +10,7 @@ import numpy as np
 
 from lawsweep import Cost
 from lawsweep.experiments.ntk_min_eig.network import CONJUGATE, FULL, hidden_widths, kernel_layers
+from lawsweep.kernels.base import devices
 
 LANCZOS_STEPS = 70.0  # two triangular solves each
 # Memory traffic makes a flop of a triangular solve ten times dearer than one of a matrix product.
@@ -21,7 +22,7 @@ PRODUCT_FACTOR = 1.6  # what a step takes beside its product, and products below
 ANEW = 3.0  # a product where the network's values are made anew for either half of it
 # Samples whose passes are held at a time where no matrix is formed: three blocks of 2048, as one
 # is let go when the next is made, and a product has its own.
-BLOCK_ROWS = 3 * 2048
+BLOCK_ROWS = 3 * devices.ROWS_TILE.cpu
 
 
 def cost(p: Any) -> Cost:

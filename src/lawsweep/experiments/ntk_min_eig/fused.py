@@ -23,6 +23,7 @@ from lawsweep.experiments.ntk_min_eig.run import (
     prepare,
 )
 from lawsweep.experiments.ntk_min_eig.solve import dense_start, exact_zero, finished, is_dense, row
+from lawsweep.kernels.base import devices
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from lawsweep.kernels.ntk.gram import Linearisation
 
 FUSE_UP_TO = 500  # samples; beyond, products of matrices outweigh the calls around them
-# Numbers of the Grams that are held at once, 2 MB of doubles: at N = 64 half of that is as fast,
-# and more no faster, as it leaves a core's cache.
-STACK_CPU, STACK_GPU = 2**18, 2**28
 # A stack rounds otherwise than one matrix, and lambda_min carries that times the condition number:
 # 0.08 eps lambda_max/lambda_min at most, over 160 kernels.  So up to here the two agree to 1e-9.
 WELL_CONDITIONED = 5e7
@@ -48,7 +46,7 @@ def fused(params: Sequence[Params], seeds: Sequence[int], device: str) -> Sequen
     """
     one = params[0]
     more = one.n_lowest or one.full_spectrum or one.n_samples <= one.infinite_width_up_to
-    size = (STACK_CPU if device == "cpu" else STACK_GPU) // one.n_samples**2
+    size = devices.STACK.on(device) // one.n_samples**2
     fits = size > 1 and one.n_samples <= FUSE_UP_TO and one.solver in ("auto", "dense")
     step = size if fits and not more and one.dtype == "float64" else 1
     answers: list[Answer] = []

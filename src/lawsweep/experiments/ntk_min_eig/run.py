@@ -14,6 +14,7 @@ from lawsweep.experiments.fields import ROW_LAWS
 from lawsweep.experiments.ntk_min_eig.choice import chosen_solver
 from lawsweep.experiments.ntk_min_eig.inputs import Inputs, inputs
 from lawsweep.experiments.ntk_min_eig.params import MATRIX_FREE, Params
+from lawsweep.kernels.base import devices
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -120,13 +121,12 @@ def _by_blocks(params: Params, x: Tensor, weights: Sequence[Tensor], biases: Any
     """The same without a linearisation: one block of rows after the other, and no N^2 or N n."""
     from lawsweep.kernels.activations import activation
     from lawsweep.kernels.ntk import gram as ntk
-    from lawsweep.kernels.ntk.jacobian import TILE_CPU, TILE_GPU
     from lawsweep.kernels.ntk.survey import Survey
 
     act = activation(params.activation)
     survey = Survey(act, (params.depth,) if params.conjugate else params.layers)
     traces, least = [], math.inf
-    for rows in x.split(TILE_CPU if x.device.type == "cpu" else TILE_GPU):
+    for rows in x.split(devices.ROWS_TILE.on(x.device)):
         lin, layers = of_kernel(params, ntk.linearise(rows, weights, act, biases))
         survey.add(lin)
         lin = in_parameters(params, lin)

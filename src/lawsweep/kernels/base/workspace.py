@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Bytes.  What is kept is memory that the process needs at its peak, not more.
-SMALLEST, LARGEST, KEPT = 2**25, 2**29, 2**30
+from lawsweep.kernels.base import devices
+
+SMALLEST, LARGEST, KEPT = devices.WORKSPACE
 LOOSE = 1.25  # a kept array serves for one smaller by at most this factor
 
 _free: list[np.ndarray] = []

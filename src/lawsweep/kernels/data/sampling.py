@@ -13,9 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.base import devices
 from lawsweep.kernels.base.names import named
-
-BLOCK = 2**22  # numbers that are drawn at a time: what a law needs beside its rows stays small
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 
@@ -49,10 +48,10 @@ def rows(
     Raises ValueError for another law.
     """
     draw = named("row law", law, _ROWS)
-    if n * d <= BLOCK:
+    if n * d <= devices.DRAWN:
         return torch.from_numpy(np.ascontiguousarray(draw(rng, n, d))).to(device, dtype)
     out = torch.empty(n, d, dtype=dtype, device=device)
-    step = max(1, BLOCK // d)
+    step = max(1, devices.DRAWN // d)
     for begin in range(0, n, step):
         block = draw(rng, min(step, n - begin), d)
         out[begin : begin + len(block)] = torch.from_numpy(np.ascontiguousarray(block))

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.base import devices
 from lawsweep.kernels.base.names import check_name, unknown
 from lawsweep.kernels.data import sampling
 
-BLOCK_ROWS = 1 << 15
 LAWS = (*sampling.ROW_LAWS, "sparse")
 OUTPUTS = ("ones", "uniform", "gaussian", "signs", "biased_signs")
 
@@ -59,8 +59,8 @@ def target_rows(
         )
     w = torch.empty(n, d, dtype=dtype, device=device)
     total = torch.zeros(d, dtype=torch.float64)
-    for first in range(0, n, BLOCK_ROWS):
-        size = min(BLOCK_ROWS, n - first)
+    for first in range(0, n, devices.TARGET_ROWS):
+        size = min(devices.TARGET_ROWS, n - first)
         if law == "sparse":
             block = torch.from_numpy(_sparse(rng, size, d, density))
         else:

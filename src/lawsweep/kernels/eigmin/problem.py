@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lawsweep.kernels.base import workspace
+from lawsweep.kernels.base import devices, workspace
 from lawsweep.kernels.base.crew import Crew
 from lawsweep.kernels.base.rounding import gamma
 from lawsweep.kernels.eigmin.result import EigenReason, Facts, Pair
@@ -23,7 +23,6 @@ SAFE_RANGE = 0.25
 # The most, relatively, that an estimate may lie above lambda_min when the proof below it is tried;
 # the theorem's own margin is of that size for the NTK at N = 6000.
 SLACK = 2e-6
-NORM_ROWS = 512  # torch takes the norm of a whole matrix with one thread: a thread takes so many
 
 
 def default_tol(dtype: torch.dtype) -> float:
@@ -69,7 +68,7 @@ def scaled(matrix: Tensor) -> tuple[Tensor, float, float]:
 
 
 def _norm(matrix: Tensor) -> float:
-    parts = matrix.split(NORM_ROWS if matrix.device.type == "cpu" else len(matrix))
+    parts = matrix.split(devices.NORM_ROWS if matrix.device.type == "cpu" else len(matrix))
     norms = matrix.new_empty(len(parts))
     with Crew(min(torch.get_num_threads(), len(parts))) as crew:
         pairs = zip(parts, norms, strict=True)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.base import devices
 from lawsweep.kernels.base.rounding import gamma
 from lawsweep.kernels.eigmin.problem import (
     SAFE_RANGE,
@@ -29,9 +30,6 @@ from lawsweep.kernels.eigmin.result import Facts, MinEigenvalue, judge, scaled_b
 from lawsweep.kernels.eigmin.solvers import MatrixSolver, chain, first
 
 __all__ = ["MinEigenvalue", "smallest_eigenvalue", "smallest_eigenvalues_batched"]
-
-# Numbers of a stack that goes through the steps together: 2 MB of doubles stay in a core's cache.
-STACK_CPU, STACK_GPU = 2**18, 2**28
 
 
 def smallest_eigenvalue(
@@ -110,7 +108,7 @@ def smallest_eigenvalues_batched(
             f"expected starts of shape {tuple(matrices.shape[:2])}, got {tuple(starts.shape)}"
         )
     options = {"solver": solver, "tol": tol, "max_iterations": max_iterations, "certify": certify}
-    size = STACK_CPU if matrices.device.type == "cpu" else STACK_GPU
+    size = devices.STACK.on(matrices.device)
     step = max(1, size // n**2) if solve.batched else 1
     found: list[MinEigenvalue | ValueError] = []
     for begin in range(0, len(matrices), step):

@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.base import devices
+
 # The normal density is below 1e-34 beyond; panels meet at 0, where activations have their kinks.
 REACH, N_PANELS, PANEL_NODES = 12.5, 24, 32
 N_NODES = 2 * N_PANELS * PANEL_NODES
@@ -49,7 +51,7 @@ def coefficients(
     nodes, weights = _table(degree, panel_nodes)
     z, table = torch.from_numpy(nodes).to(s), torch.from_numpy(weights).to(s)
     flat = s.reshape(-1)
-    parts = [f(part.unsqueeze(-1) * z) @ table.T for part in flat.split(4096)]
+    parts = [f(part.unsqueeze(-1) * z) @ table.T for part in flat.split(devices.HERMITE_ROWS)]
     return torch.cat(parts).reshape(*s.shape, degree + 1) if parts else s.new_zeros(0, degree + 1)
 
 

@@ -23,17 +23,11 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from lawsweep.kernels.base import workspace
+from lawsweep.kernels.base import devices, workspace
 from lawsweep.kernels.base.crew import Crew
 from lawsweep.kernels.base.rounding import gamma
 
 Parts = tuple[Tensor, Tensor, Tensor]
-# Order below which a block goes to LAPACK: 192 to 512 measured alike; below, calls cost more.
-BLOCK = 256
-# Order up to which one thread is as fast as several, and the most rows of what one of them takes.
-ALONE, ROWS = 512, 1536
-# Halves are rounded up to a multiple of this, the unit of the matrix product's own tiles.
-GRAIN = 64
 
 
 def load(
@@ -51,7 +45,7 @@ def load(
     read by ``factorise`` and is left as it comes.
     """
     n = len(matrix)
-    step = BLOCK if matrix.device.type == "cpu" else n
+    step = devices.CHOLESKY_BLOCK if matrix.device.type == "cpu" else n
     plain = direction is None and scale == 1.0
     # Rows that stay in cache between the arithmetic and the copy.
     strip = None if plain else matrix.new_empty((min(step, n), n))
@@ -76,9 +70,9 @@ def factorise(a: Tensor, block: int | None = None) -> bool:
 
     ``a`` is row-major, a view with longer rows will do.  Returns False, with ``a`` half
     overwritten, where a pivot is not positive (or not a number).  ``block``: the order that is
-    left to LAPACK, default BLOCK.
+    left to LAPACK, default ``devices.CHOLESKY_BLOCK``.
     """
-    block = BLOCK if block is None else block
+    block = devices.CHOLESKY_BLOCK if block is None else block
     if len(a) <= block or a.device.type != "cpu":
         return _factorise_whole(a)
     with Crew() as crew:
@@ -93,8 +87,8 @@ def _factorise_halves(a: Tensor, block: int, crew: Crew) -> bool:
     first, below, second = a[:h, :h], a[h:, :h], a[h:, h:]
     if not _factorise_halves(first, block, crew):
         return False
-    _solve_rows(first, below, block, crew if n > ALONE else None)
-    _subtract_square(second, below, block, crew if n > ALONE else None)
+    _solve_rows(first, below, block, crew if n > devices.CHOLESKY_ALONE else None)
+    _subtract_square(second, below, block, crew if n > devices.CHOLESKY_ALONE else None)
     return _factorise_halves(second, block, crew)
 
 
@@ -171,9 +165,9 @@ def bounds_proved(diagonals: Tensor, taus: Sequence[float]) -> list[float]:
 
 
 def _half(n: int) -> int:
-    """About n / 2, a multiple of GRAIN where n is large enough for that to leave two parts."""
+    """About n / 2, a multiple of the grain where n is large enough for that to leave two parts."""
     half = -(-n // 2)
-    rounded = -(-half // GRAIN) * GRAIN
+    rounded = -(-half // devices.CHOLESKY_GRAIN) * devices.CHOLESKY_GRAIN
     return rounded if rounded < n else half
 
 
@@ -226,6 +220,7 @@ def _lower_parts(target: Tensor, panel: Tensor, block: int, rows: int) -> Iterat
 
 
 def _rows(n: int, crew: Crew) -> int:
-    """How many rows a piece of work takes of ``n``: at most ROWS, and as much for each thread."""
-    pieces = -(-max(-(-n // ROWS), crew.n_threads) // crew.n_threads) * crew.n_threads
-    return -(-n // (pieces * GRAIN)) * GRAIN
+    """How many rows a piece of work takes of ``n``: not too many, and as much for each thread."""
+    least = max(-(-n // devices.CHOLESKY_ROWS), crew.n_threads)
+    pieces = -(-least // crew.n_threads) * crew.n_threads
+    return -(-n // (pieces * devices.CHOLESKY_GRAIN)) * devices.CHOLESKY_GRAIN

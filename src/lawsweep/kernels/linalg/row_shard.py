@@ -23,13 +23,13 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.activations import activation
+from lawsweep.kernels.base import devices
 from lawsweep.kernels.base.names import named
 from lawsweep.kernels.data import sampling
 from lawsweep.kernels.ntk.jacobian import LayerPairs, NtkRows
 
 Array = np.ndarray
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: its multiples spread
-ROTATE_COLUMNS = 4096  # samples at a time where something as wide as the basis is formed
 
 
 class Shards(Protocol):
@@ -90,8 +90,8 @@ class RowShard:
         chosen = [LayerPairs(**{k: self._in(v) for k, v in pair.items()}) for pair in pairs]
         self._columns = self._rows.columns(chosen, scale, torch.float32)
         inner = self._like.new_zeros(len(self._columns), len(self._columns), dtype=torch.float64)
-        for begin in range(0, self._rows.n_rows, ROTATE_COLUMNS):
-            part = self._columns[:, begin : begin + ROTATE_COLUMNS].to(torch.float64)
+        for begin in range(0, self._rows.n_rows, devices.BASIS_ROWS):
+            part = self._columns[:, begin : begin + devices.BASIS_ROWS].to(torch.float64)
             inner.addmm_(part, part.mT)
         return _out(inner)
 
@@ -171,8 +171,8 @@ class RowShard:
         q = self._in(rotation).mT
         m, k = self._size, len(q)
         for block in (self._basis, self._image):
-            for begin in range(0, self._rows.n_rows, ROTATE_COLUMNS):
-                part = slice(begin, begin + ROTATE_COLUMNS)
+            for begin in range(0, self._rows.n_rows, devices.BASIS_ROWS):
+                part = slice(begin, begin + devices.BASIS_ROWS)
                 block[:k, part] = q @ block[:m, part]
         self._size = k
 
@@ -273,7 +273,7 @@ class DrawnRows:
         """Rows ``begin .. end`` in float64; rows before them are drawn and dropped."""
         generator, at = copy.deepcopy(self.generator), 0
         while at < begin:
-            size = min(ROTATE_COLUMNS, begin - at)
+            size = min(devices.BASIS_ROWS, begin - at)
             sampling.rows(self.law, generator, size, self.input_dim)
             at += size
         drawn: Array = sampling.rows(self.law, generator, end - begin, self.input_dim).numpy()

@@ -15,12 +15,11 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.activations import Activation
+from lawsweep.kernels.base import devices
 from lawsweep.kernels.base.reasons import Ended, Reason
 from lawsweep.kernels.eigmin.smallest import smallest_eigenvalue
 from lawsweep.kernels.ntk.gram import OutOfRangeError, gram, gram_error_bound, linearise
 from lawsweep.kernels.ntk.rank import rank_report
-
-BLOCK = 1024  # rows of a kernel compared at once
 
 
 class KernelReason(Reason):
@@ -134,8 +133,8 @@ def _compare(before: Tensor | None, after: Tensor | None) -> tuple[float | None,
         return 1.0 if new == 0 else None, None
     # By blocks of rows: no fourth matrix; and of quotients, so that no product leaves the range.
     inner = 0.0
-    for begin in range(0, len(before), BLOCK):
-        rows = slice(begin, begin + BLOCK)
+    for begin in range(0, len(before), devices.KERNEL_ROWS):
+        rows = slice(begin, begin + devices.KERNEL_ROWS)
         inner += float(((before[rows] / old) * (after[rows] / new)).sum())
     moved = after.sub_(before)
     change = float(torch.linalg.matrix_norm(moved)) / old

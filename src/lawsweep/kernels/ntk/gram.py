@@ -23,14 +23,9 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.activations import Activation
-from lawsweep.kernels.base import workspace
+from lawsweep.kernels.base import devices, workspace
 from lawsweep.kernels.network.networks import forward
 from lawsweep.kernels.ntk.tiles import fill_symmetric
-
-# Most rows of a tile.  On a CPU the products of smaller tiles run below the full rate, and the
-# elementwise passes over larger ones miss the cache (750 to 1200 measured within 4 %; 512 and
-# 1500 some 10 % slower).  A GPU wants fewer, larger launches.
-TILE_CPU, TILE_GPU = 1024, 4096
 
 
 class OutOfRangeError(ValueError):
@@ -103,7 +98,7 @@ def gram(
     n = lin.n_samples
     first = lin.features[0]
     if tile is None:
-        most = TILE_CPU if first.device.type == "cpu" else TILE_GPU
+        most = devices.GRAM_TILE.on(first.device)
         tile = -(-n // max(1, -(-n // most)))  # as many tiles as needed, of equal size
     elif tile < 1:
         raise ValueError(f"tile must be at least 1 row, got {tile}; leave it out for the default")

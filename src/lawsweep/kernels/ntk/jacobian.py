@@ -24,18 +24,13 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.activations import Activation
-from lawsweep.kernels.base import workspace
+from lawsweep.kernels.base import devices, workspace
 from lawsweep.kernels.ntk.gram import (
     OutOfRangeError,
     check_layers,
     least_normal,
     linearise,
 )
-
-# Rows worked on at a time.  On a CPU a tile's product (2048 x 300 doubles, 5 MB) is still near the
-# cache when it is passed over, and large enough for the product's full rate; a GPU wants fewer,
-# larger launches.
-TILE_CPU, TILE_GPU = 2048, 16384
 
 Factors = tuple[Tensor, Tensor | None]
 
@@ -82,7 +77,7 @@ class NtkRows:
         if x.ndim != 2:
             raise ValueError(f"expected inputs (N, n_0), got {tuple(x.shape)}; take one network")
         if tile is None:
-            tile = TILE_CPU if x.device.type == "cpu" else TILE_GPU
+            tile = devices.ROWS_TILE.on(x.device)
         if tile < 1:
             raise ValueError(f"tile must be at least 1 row, got {tile}; leave it out")
         self.layers = check_layers(layers, len(weights))

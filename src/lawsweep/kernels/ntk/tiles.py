@@ -10,14 +10,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from lawsweep.kernels.base import workspace
+from lawsweep.kernels.base import devices, workspace
 from lawsweep.kernels.base.crew import Crew
 
 Factors = Sequence[tuple[Tensor, Tensor | None]]
-# Rows that are transposed at once: a whole tile's columns miss the cache, twice the time where the
-# tile's width is no power of 2, and five times where it is.
-STRIP = 64
-SMALLEST_CUT = 256  # below this many rows the price of a call exceeds that of the wasted half
 
 
 def fill_symmetric(out: Tensor, factors: Factors, tile: int) -> None:
@@ -33,7 +29,7 @@ def fill_symmetric(out: Tensor, factors: Factors, tile: int) -> None:
     rows, cols = tiles[0]
     size = math.prod(out.shape[:-2]) * (rows.stop - rows.start) * (cols.stop - cols.start)
     # A single tile of a batch is left to torch's own threads; that of one matrix is so small (below
-    # SMALLEST_CUT) that one thread does as well, and where a core is busy elsewhere far better.
+    # GRAM_CUT) that one thread does as well, and where a core is busy elsewhere far better.
     alone = left.device.type != "cpu" or (len(tiles) == 1 and out.ndim > 2)
     n_threads = 1 if alone else torch.get_num_threads()
     with Crew(n_threads) as crew:
@@ -56,8 +52,8 @@ def _fill_tile(
     if rows != cols:
         out[..., rows, cols] = block
         mirror = out[..., cols, rows]
-        for begin in range(0, block.shape[-2], STRIP):
-            strip = slice(begin, begin + STRIP)
+        for begin in range(0, block.shape[-2], devices.MIRRORED_ROWS):
+            strip = slice(begin, begin + devices.MIRRORED_ROWS)
             mirror[..., strip].copy_(block[..., strip, :].mT)
     else:
         # A matrix product need not round (i, j) and (j, i) alike: their mean, in fewer passes
@@ -78,7 +74,7 @@ def _lower_tiles(begin: int, end: int, tile: int) -> Iterator[tuple[slice, slice
         for j in range(begin, i, tile):
             yield rows, slice(j, j + tile)
         size = rows.stop - i
-        if size >= SMALLEST_CUT:
+        if size >= devices.GRAM_CUT:
             yield from _lower_tiles(i, rows.stop, -(-size // 2))
         else:
             yield rows, rows

@@ -20,16 +20,14 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.activations import Activation
-from lawsweep.kernels.base import workspace
+from lawsweep.kernels.base import devices, workspace
 from lawsweep.kernels.linalg import cholesky as eigmin_cholesky
 from lawsweep.kernels.network.networks import forward
 from lawsweep.kernels.ntk.gram import Linearisation, OutOfRangeError, gram, linearise
 
-BLOCK_BYTES = 2**26  # of Jacobian rows held at once where p < N
 # The share of |r| that a factor's solution may leave of its system: a step that leaves more is a
 # worse one than a larger damping gives (and no inexact solve is let off with it).
 USABLE = 0.5
-STRIP = 512  # columns of J^T J computed at once, from the diagonal down
 
 
 class State:
@@ -171,13 +169,14 @@ class NormalSystem:
         n, p = lin.n_samples, state.n_params
         self.shapes = [tuple(w.shape) for w in state.weights]
         matrix = state.x.new_zeros((p, p))
-        rows = max(1, BLOCK_BYTES // (p * state.x.element_size()))
+        rows = max(1, devices.JACOBIAN_BYTES // (p * state.x.element_size()))
         for begin in range(0, n, rows):
             cut = slice(begin, min(begin + rows, n))
             pairs = zip(lin.features, lin.backprops, strict=True)
             j = torch.cat([(f[cut, :, None] * b[cut, None, :]).flatten(1) for f, b in pairs], 1)
-            for left in range(0, p, STRIP):  # the lower triangle, which is all that is read
-                right = min(left + STRIP, p)
+            # The lower triangle, which is all that is read.
+            for left in range(0, p, devices.NORMAL_COLUMNS):
+                right = min(left + devices.NORMAL_COLUMNS, p)
                 matrix[left:, left:right].addmm_(j[:, left:].mT, j[:, left:right])
         self.matrix = matrix
         self.scale = float(matrix.diagonal().mean())

@@ -28,17 +28,9 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.activations import Activation
+from lawsweep.kernels.base import devices
 from lawsweep.kernels.base.threads import VECTOR, OneThread, evenly_shared, parts
 from lawsweep.kernels.training.losses import LossName, head
-
-# Bytes of features and errors in a block, for each thread.  Measured at N = 400, widths 22 (0.42 MB
-# a seed), ten seeds, on a core with 2 MB of L2: 96 us a seed and step with blocks of five seeds as
-# with blocks of two, 108 with one, 104 with ten; 62 of them are products, at 0.6 of a large one's
-# rate.
-BLOCK_BYTES = 2**21
-# A step of one seed whose largest product has fewer operations is no faster by two threads than by
-# one (measured: at 4e5, 0.8 times as fast; at 1.2e6, 1.03 times).
-SMALL_PRODUCT = 1e6
 
 
 def blocks(
@@ -90,7 +82,7 @@ def blocks(
 def _seeds_a_block(bytes_a_seed: int, n_seeds: int) -> int:
     """As many as the caches hold, as many for each thread, and in no more blocks about as many."""
     threads = int(torch.get_num_threads())
-    most = min(n_seeds, threads * max(1, BLOCK_BYTES // bytes_a_seed))
+    most = min(n_seeds, threads * max(1, devices.TRAINING_BYTES // bytes_a_seed))
     return -(-n_seeds // -(-n_seeds // most))
 
 
@@ -163,7 +155,7 @@ class Block:
         several = self._split and torch.get_num_threads() > 1
         largest = 2.0 * x.shape[1] * max(w.shape[1] * w.shape[2] for w in weights)
         alone = several and len(x) == 1
-        self._whole = OneThread(alone and largest < SMALL_PRODUCT)
+        self._whole = OneThread(alone and largest < devices.SMALL_PRODUCT)
         self._sums = OneThread(alone)
         self._top = OneThread(alone or self._columns)
         hidden = [t[0].numel() for t in g[:-1]]
