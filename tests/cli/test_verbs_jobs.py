@@ -20,12 +20,13 @@ from lawsweep.cli.main import run_command
 from lawsweep.config.compose import load_sweep
 from lawsweep.config.overrides import parse_override
 from lawsweep.core.errors import ExecutorError, InvalidValueError, StoreError
+from lawsweep.launch.record.driver_job import VARIABLE, driver_job
 from lawsweep.remote import end as job_end
 from lawsweep.remote import follow as job_follow
 from lawsweep.remote import request as job_request
 from lawsweep.remote import shipping, submitting
 from lawsweep.remote import states as job_states
-from lawsweep.remote.server import Look, NoSuchJob, Unreachable, cluster_token
+from lawsweep.remote.server import JobServer, Look, NoSuchJob, Unreachable, cluster_token
 from lawsweep.remote.server import job_server_address as place_of
 from lawsweep.remote.submitting import AlreadyRunsError, _new_id, _refuse_twice, digest_of
 from lawsweep.sampling.samplers import read_search
@@ -375,6 +376,14 @@ def test_what_a_head_says_of_a_job(study_folder, monkeypatch, found, state, text
     assert kept == (state if state in ("FAILED", "STOPPED") else None)
 
 
+def test_a_head_that_listens_and_says_nothing_is_taken_for_gone(monkeypatch):
+    monkeypatch.setattr("lawsweep.remote.server.ANSWER_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        address = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        with pytest.raises(Unreachable, match=r"does not answer \(silent for 0\.5 s\)"):
+            JobServer(address)
+
+
 def test_the_same_runs_are_not_sent_twice(study_folder):
     going = job_states.Job("j", "s", "RUNNING", "http://h:1", "now", "me", digest="d1")
     _refuse_twice("s", [going], "d2")
@@ -385,13 +394,13 @@ def test_the_same_runs_are_not_sent_twice(study_folder):
 
 def test_a_driver_that_sees_another_store_says_so(study_folder, monkeypatch):
     sweep = record(study_folder, "mine-1")
-    assert job_request.driver_job(sweep, "mine") is None
-    monkeypatch.setenv(job_request.VARIABLE, "mine/mine-1")
-    assert job_request.driver_job(sweep, "mine") == "mine-1"
-    assert job_request.driver_job(sweep, "another") is None  # inherited by a child
+    assert driver_job(sweep, "mine") is None
+    monkeypatch.setenv(VARIABLE, "mine/mine-1")
+    assert driver_job(sweep, "mine") == "mine-1"
+    assert driver_job(sweep, "another") is None  # inherited by a child
     elsewhere = SweepFolder(study_folder / "local/sweeps/mine")
     with pytest.raises(StoreError, match="is not the one that job mine-1 was sent with"):
-        job_request.driver_job(elsewhere, "mine", patience_s=0.0)
+        driver_job(elsewhere, "mine", patience_s=0.0)
 
 
 class Taker(Server):

@@ -26,7 +26,9 @@ def test_it_passes_the_contract_that_ships(package, tmp_path):
 
 def test_a_sweep_runs_on_it(package, tmp_path):
     write_study(tmp_path)
-    package.command(tmp_path, "run", "study", "executor=crew", "executor.n_workers=3")
+    words = ("study", "executor=crew", "executor.n_workers=3")
+    assert "on 3 CPU slots" in package.command(tmp_path, "plan", *words)
+    package.command(tmp_path, "run", *words)
     assert "6 planned: 6 ok" in package.command(tmp_path, "status", "study")
     (record,) = (tmp_path / "results/sweeps/study/launches").glob("*.json")
     told = json.loads(record.read_text())

@@ -34,6 +34,9 @@ class CrewExecutor(Executor):
     def n_slots(self):
         return self.options.n_workers
 
+    def cpus_here(self, n_cpus):
+        return self.options.n_workers
+
     def submit(self, task):
         self._waiting.append(task)
         self._fill()

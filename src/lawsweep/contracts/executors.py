@@ -67,6 +67,7 @@ class ExecutorContract:
         assert executor.name == named
         assert dataclasses.is_dataclass(executor.options)
         assert executor.in_process or isinstance(self, WorkerContract)
+        assert executor.cpus_here(4) >= 1
         executor.start(faulty)
         assert executor.n_slots >= 1
         assert executor.slot_memory_bytes > 0

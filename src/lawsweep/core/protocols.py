@@ -65,6 +65,10 @@ class Executor(ABC):
         """Memory that a task may count on; infinite where that is not known."""
         return math.inf
 
+    def cpus_here(self, n_cpus: int) -> int:
+        """How many of this machine's CPUs its tasks would share: for ``lawsweep plan``."""
+        return 1 if self.in_process else n_cpus
+
     def needs_of(self, plan: Plan, runs: Iterable[int]) -> np.ndarray | None:
         """For each point a number, (n_points,), which those share that may share a task.
 

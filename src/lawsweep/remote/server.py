@@ -8,15 +8,19 @@ to answer, the cluster's token where the head asks for one, and one sentence for
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import platform
+import ssl
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from lawsweep.core.errors import ExecutorError, InvalidValueError
@@ -25,6 +29,7 @@ from lawsweep.executors.ray.manners import probe
 
 PORT = 8265  # the dashboard's, which has the job server
 ANSWER_S = 60.0  # a head that listens and does not answer for so long is as good as gone
+UPLOAD_S = 600.0  # that the working folder may take to it
 HEAD_S = 10.0  # a dashboard that has just started knows of no node yet
 STOP_WAIT_S = 60  # from SIGTERM to SIGKILL; Ray's own 3 s are short for a flush to an object store
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
@@ -34,6 +39,7 @@ _NAME_IT = (
     f"Give --address http://HEAD:{PORT} (http://127.0.0.1:{PORT} for a head of yours on this "
     "machine), or set RAY_API_SERVER_ADDRESS to that."
 )
+T = TypeVar("T")
 _QUIET = (
     "ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk",
     "ray._private.runtime_env.packaging",
@@ -139,21 +145,41 @@ class JobServer:
         with self._told():
             probe(f"{parts.hostname}:{port}")  # before the import, which takes a second
         make = _client_class()
-        with self._told():
-            self._client = self._connect(make)
-        if getattr(self._client, "_ssl_context", False) is None:
-            self._client._ssl_context = True  # alike, and aiohttp warns of the None of Ray's client
+        self._headers: dict[str, str] = {}
+        self._client = self._asked(lambda: self._connect(make))
 
     def _connect(self, make: Any) -> Any:
         token = cluster_token(os.environ)
+        # A file of certificates, as `requests` would choose it: of that the client makes a context
+        # for the log's connection too.
+        kept = {"verify": _certificates()}
         with _own_address():
             try:
-                return make(self.address)
+                return make(self.address, **kept)
             except Exception as error:
                 # The token goes only to a head that asks for one.
                 if type(error).__name__ != "AuthenticationError" or token is None:
                     raise
-            return make(self.address, headers={"Authorization": f"Bearer {token}"})
+            self._headers = {"Authorization": f"Bearer {token}"}
+            return make(self.address, headers=self._headers, **kept)
+
+    def _asked(self, call: Callable[[], T], job: str = "", within_s: float | None = None) -> T:
+        """What a call of Ray's client answers; itself it would wait for ever for a mute head."""
+        answer: Future[T] = Future()
+        limit_s = ANSWER_S if within_s is None else within_s
+
+        def ask() -> None:
+            try:
+                answer.set_result(call())
+            except BaseException as error:  # noqa: BLE001  (raised where it was asked for)
+                answer.set_exception(error)
+
+        threading.Thread(target=ask, daemon=True).start()
+        with self._told(job):
+            try:
+                return answer.result(limit_s)
+            except TimeoutError:
+                raise TimeoutError(f"silent for {limit_s:g} s") from None
 
     @contextlib.contextmanager
     def _told(self, job: str = "") -> Iterator[None]:
@@ -200,9 +226,14 @@ class JobServer:
 
     def _head(self) -> tuple[str, str] | None:
         """Name and address of the head's machine; None where the dashboard does not say."""
+        asked = urllib.request.Request(f"{self.address}/nodes?view=summary", headers=self._headers)
         try:
-            answer = self._client._do_request("GET", "/nodes?view=summary")
-            nodes = [n.get("raylet") or {} for n in answer.json()["data"]["summary"]]
+            trusted = Path(_certificates())
+            cafile, capath = (None, trusted) if trusted.is_dir() else (trusted, None)
+            context = ssl.create_default_context(cafile=cafile, capath=capath)
+            with urllib.request.urlopen(asked, timeout=ANSWER_S, context=context) as answer:
+                found = json.load(answer)
+            nodes = [n.get("raylet") or {} for n in found["data"]["summary"]]
             head = next(n for n in nodes if n.get("isHeadNode"))
             return str(head["nodeManagerHostname"]), str(head["nodeManagerAddress"])
         except (AttributeError, KeyError, TypeError, ValueError, OSError, StopIteration):
@@ -210,26 +241,22 @@ class JobServer:
 
     def submit(self, request: Mapping[str, Any]) -> None:
         """Send a job: arguments of Ray's ``submit_job``."""
-        with self._told():
-            self._client.submit_job(**request)
+        self._asked(lambda: self._client.submit_job(**request), within_s=UPLOAD_S)
 
     def look(self, job: str) -> Look:
         """Where a job is.  Raises Unreachable, NoSuchJob."""
-        with self._told(job):
-            found = self._client.get_job_info(job)
+        found = self._asked(lambda: self._client.get_job_info(job), job)
         state = getattr(found.status, "value", None) or str(found.status)
         message = " ".join(str(found.message or "").split())
         return Look(state, found.driver_exit_code, message[:500])
 
     def stop(self, job: str) -> None:
         """SIGTERM to the job's driver, SIGKILL when it has not ended ``STOP_WAIT_S`` later."""
-        with self._told(job):
-            self._client.stop_job(job)
+        self._asked(lambda: self._client.stop_job(job), job)
 
     def log(self, job: str) -> str:
         """All that the job has printed so far."""
-        with self._told(job):
-            return str(self._client.get_job_logs(job))
+        return str(self._asked(lambda: self._client.get_job_logs(job), job))
 
     def follow(self, job: str, put: Callable[[str], None]) -> None:
         """Hand on what the job prints, from its beginning, until it ends."""
@@ -256,14 +283,14 @@ def _client_class() -> Any:
         ) from None
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.ERROR)
+    return JobSubmissionClient
 
-    class Client(JobSubmissionClient):  # type: ignore[misc]
-        """Ray's, which would wait for ever for a head that listens and does not answer."""
 
-        def _do_request(self, *arguments: Any, **options: Any) -> Any:
-            return super()._do_request(*arguments, **{"timeout": ANSWER_S, **options})
+def _certificates() -> str:
+    import certifi
 
-    return Client
+    given = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    return given or str(certifi.where())
 
 
 _ENVIRONMENT = threading.Lock()

@@ -82,12 +82,14 @@ class PlanView:
 
 def preview(study: Study, on: str | None = None) -> PlanView:
     """See ``Study.preview``."""
+    from lawsweep.executors.make import make_executor
     from lawsweep.store.sweeps.skipping import tell_skipped
 
     sweep, made, known, sampler = study.sweep, study.plan, study.done, study.sampler
     tell_skipped(study.table.folder, study.table.skipped)
     facts = hardware()
-    machine = read_machine(on) if on else _here(sweep, facts["n_cpus"])
+    here = make_executor(sweep.executor).cpus_here(facts["n_cpus"])
+    machine = read_machine(on) if on else Machine("cpus", here)
     rate = GPU_FLOPS_PER_S[machine.model] if machine.model else core_flops_per_s()
     costs = CostModel(made, rate)
     by_point = _by_point(sweep)
@@ -121,13 +123,6 @@ def _orphaned(study: Study) -> tuple[str, ...]:
     gone = [r for r in frozen if r not in planned]
     there = study.table.done(gone) if gone else {}
     return tuple(r for r in gone if r in there)
-
-
-def _here(sweep: Sweep, n_cpus: int) -> Machine:
-    """What the sweep's own executor would have on this machine; a serial one is one slot."""
-    if sweep.executor.get("kind") == "serial":
-        return Machine("cpus", 1)
-    return Machine("cpus", int(sweep.executor.get("n_cpus") or n_cpus))
 
 
 def _states(

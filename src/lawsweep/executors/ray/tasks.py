@@ -280,6 +280,10 @@ class RayLocalExecutor(RayExecutor):
         options = options or LocalOptions()
         super().__init__(options, RaySession(self.name, None, options.n_cpus, options.n_gpus))
 
+    def cpus_here(self, n_cpus: int) -> int:
+        """Those that its Ray is given."""
+        return self.options.n_cpus or n_cpus
+
 
 class RayClusterExecutor(RayExecutor):
     """A Ray cluster that is running."""
