@@ -1,4 +1,4 @@
-"""A law and a kind of figure from another package, found by their entry points."""
+"""A law, a kind of figure and a sampler from another package, found by their entry points."""
 
 from __future__ import annotations
 
@@ -44,6 +44,7 @@ def verbs(tmp_path_factory):
     write_package(
         site, "lawsweep-approach", {"approach": (SUPPORT / "approach.py").read_text()},
         {"lawsweep.laws": {"approach": "approach:Approach"},
+         "lawsweep.samplers": {"enough": "enough:Enough"},
          "lawsweep.figures": {"histogram": "approach:Histogram", "broken": "approach:Approach"}},
     )  # fmt: skip
     (folder / "sweeps").mkdir()
@@ -75,6 +76,12 @@ def test_they_are_planned_run_fitted_drawn_and_reported(verbs):
     assert (folder / "figures/histogram_y.png").is_file()
     assert (folder / "figures/curve_3_5_i_0_y.pdf").is_file()
     assert "* i^-2" in (folder / "report.html").read_text()
+
+
+def test_a_sampler_is_found_too(verbs):
+    ((code, told),) = verbs("plan mine search={kind:enough,n:1} --json")
+    assert code == 0
+    assert json.loads(told)["search"] == {"n_asked": 5, "n_expected": 5, "n_most": 10}
 
 
 def test_plan_checks_what_they_are_given(verbs):

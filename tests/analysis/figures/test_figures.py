@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from lawsweep.analysis.figures import heatmap
-from lawsweep.analysis.figures.draw import draw, plain_log_ticks
+from lawsweep.analysis.figures.draw import draw, make_figure, plain_log_ticks
 from lawsweep.analysis.figures.kinds import find_kind, parse_figures
 from lawsweep.analysis.frames import Columns
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
@@ -130,6 +130,36 @@ def test_a_fit_and_its_figure_take_the_same_mean():
         np.testing.assert_allclose(
             law.get_ydata() / np.sqrt(law.get_xdata()), np.exp(0.75), rtol=1e-12
         )
+
+
+@pytest.mark.parametrize(
+    ("fit", "scales", "legend"),
+    [
+        ("linear", ("linear", "linear"), "slope 100"),
+        ("exponential", ("linear", "log"), "rate "),
+        ({"law": "power", "level": 0.5}, ("log", "log"), "slope 1"),
+    ],
+)
+def test_a_law_by_name_is_drawn_where_it_predicts(fit, scales, legend):
+    frame = sweep(backend="numpy")[lambda f: f.n == 100]
+    axes, _ = painted(frame, kind="curve", x="width", y="theory", fit=fit)
+    assert (axes.get_xscale(), axes.get_yscale()) == scales
+    (said,) = legend_of(axes)
+    assert said.startswith(legend)
+    law = next(v for v in axes.lines if v.get_linestyle() == "-")
+    assert len(law.get_xdata()) == 2  # straight on these axes
+    if fit != "exponential":  # theory = 100 width is both of the others, to rounding
+        np.testing.assert_allclose(law.get_ydata(), 100 * law.get_xdata(), rtol=1e-11)
+
+
+def test_a_figure_can_be_had_without_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    frame = sweep()
+    figure = make_figure(frame, spec_of(frame, **CURVE, title="All"), "40 planned: 32 ok")
+    assert isinstance(figure, Figure)
+    (axes,) = figure.axes
+    assert axes.get_title(loc="left") == "All"
+    assert not list(tmp_path.iterdir())
 
 
 def test_rows_that_cannot_be_drawn_are_left_out_and_counted():

@@ -67,11 +67,6 @@ def _telling(plan: Plan, axis: str) -> list[str]:
     return [n for n in (*(s.name for s in plan.experiment.params), *plan.extra) if n not in moving]
 
 
-def cells_of(made: Plan, spec: ThresholdOptions | None) -> tuple[str, ...]:
-    """Names of the columns of the table of thresholds; none where there is no search."""
-    return () if spec is None else (*cell_columns(made, spec.axis), *COLUMNS)
-
-
 def table(
     plan: Plan, options: ThresholdOptions, cells: Sequence[Cell], found: Sequence[Threshold]
 ) -> Findings:

@@ -97,7 +97,7 @@ class ThresholdSearch(Chooser):
     @classmethod
     def columns(cls, plan: Plan, options: ThresholdOptions) -> tuple[str, ...]:
         """Columns of the table of thresholds."""
-        return findings.cells_of(plan, options)
+        return (*findings.cell_columns(plan, options.axis), *findings.COLUMNS)
 
     @classmethod
     def headline(cls, options: ThresholdOptions) -> str:
