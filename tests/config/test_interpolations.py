@@ -144,6 +144,28 @@ def test_a_swept_param_reads_as_its_values_in_a_title_and_nowhere_else(write):
         load_sweep("named")
 
 
+def test_overrides_reach_what_is_interpolated(write):
+    write(
+        "within",
+        """
+        experiment: text_toy:kinds
+        params: {label: "2"}
+        axes:
+          - {ratio: [1, 2, 3]}
+          - sample: {n: 4, box: "${search}"}
+          - union: [{params: {name: u}}, {axes: {flag: [true]}}]
+        derive: {count: "${params.label} * ratio"}
+        search: {rate: [0, 1]}
+        """,
+    )
+    plain = load_sweep("within", "search=null")
+    assert sorted(plain.plan().params["count"]) == [2] * 8 + [4] * 8 + [6] * 8
+    assert load_sweep("within", "search=null", "params.label='3'").derive == {"count": "3 * ratio"}
+    # What only the derived field read goes with it.
+    pinned = load_sweep("within", "search=null", "params.count=5", "params.rate=1")
+    assert pinned.axes == [{"union": plain.axes[2]["union"]}]
+
+
 def test_blocks_and_points_files_may_be_interpolated(write, folder):
     (folder / "grid_b.csv").write_text("count,rate\n3,0.5\n5,2\n")
     write(
@@ -162,6 +184,26 @@ def test_blocks_and_points_files_may_be_interpolated(write, folder):
     sweep = load_sweep("blocks", "params.name=b", "fits=[]", "params.rate=1")
     assert sweep.axes[0] == {"points": {"count": [3, 5]}}
     assert len(sweep.plan()) == 2 * 4
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("executor.n_cpus=1", "Unknown option 'n_cpus' in executor serial"),
+        ("executor=ray_local executor.n_cpus=1.5", "executor.n_cpus must be a whole number"),
+        ("executor.fuse=1", "executor.fuse must be true or false, got 1"),
+        ("store.comit_every_s=1", "Unknown option 'comit_every_s' in store"),
+        ("store.patience_s=long", "store.patience_s must be seconds from 0 to 86,400, got 'long'"),
+        ("store=object_store", "store=object_store needs results_dir=s3://"),
+        ("on_failure.stop_after=true", "on_failure.stop_after must be a whole number from 0"),
+        ("search={axis: count, event: 'y > 1', batch: 0}", "search.batch must be a whole number"),
+    ],
+)
+def test_options_are_typed_by_their_owners(write, override, message):
+    write("named", NAMED)
+    with pytest.raises(LawsweepError, match=message) as caught:
+        load_sweep("named", *override.split(" ") if "{" not in override else [override])
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+from lawsweep.config.interpolations import resolve_text
+from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.expressions.expression import Expression
 from lawsweep.grid.axes import Axes, read_axes
 from lawsweep.grid.grids import as_list
@@ -42,12 +45,22 @@ def without_unused(
     others = _places(beside, axes_of(beside, params)) if beside else ()
     for derive, conditions in (*_places(config, axes), *others):
         for text in (*derive.values(), *conditions):
-            used |= set() if text is None else set(Expression(str(text)).names)
+            used |= set() if text is None else _names_in(str(text), config)
     for text in removed:
-        for name in Expression(text).names:
+        for name in _names_in(text, config):
             if name not in params and name not in used:
                 axes = axes.without(name)
     return axes
+
+
+def _names_in(text: str, config: Mapping[str, Any]) -> set[str]:
+    """The names that an expression reads; one that cannot be resolved yet may read all it has."""
+    if "${" in text:
+        try:
+            text = str(resolve_text(text, config))
+        except InvalidValueError:
+            return set(re.findall(r"[A-Za-z_]\w*", text))
+    return set(Expression(text).names)
 
 
 def _places(config: Mapping[str, Any], axes: Axes) -> Iterator[tuple[Mapping[str, Any], list[str]]]:

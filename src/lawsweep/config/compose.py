@@ -41,6 +41,7 @@ from lawsweep.executors.make import executor_names, make_executor
 from lawsweep.grid.points import MAX_POINTS
 from lawsweep.grid.sweep import NOT_ASKED, Sweep
 from lawsweep.sampling.samplers import read_search
+from lawsweep.store.options import read_store
 
 # Overrides that may take away what a fit or figure is about.
 _OF_THE_GRID = ("params", "axes", "derive", "where", "seeds", "experiment")
@@ -113,6 +114,7 @@ def load_sweep(name: str | Path, *overrides: str) -> Sweep:
     file = file_identity(path, data_folder("sweeps"))
     sweep = Sweep.from_mapping(path.stem, config, tuple(overrides), variant=variant, file=file)
     make_executor(sweep.executor)
+    read_store(sweep.store, sweep.results_dir)
     read_search(sweep.search)
     if preset is None and not any(o.path[0] in _OF_THE_GRID for o in parsed):
         return sweep

@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from lawsweep.config.axes_of import axes_of
 from lawsweep.core.errors import InvalidValueError, nearest
 from lawsweep.core.options import OptionField, option_fields
 from lawsweep.core.schema import FieldSpec
-from lawsweep.grid.axes import Axes, Plain
+from lawsweep.grid.axes import Axes, Plain, read_axes
 from lawsweep.grid.sweep import OnFailure
 from lawsweep.store.exchange.yaml_text import MAX_ALIASED, read_yaml
+from lawsweep.store.options import StoreOptions
 
 Specs = Callable[[], Mapping[str, FieldSpec]]
 Path = tuple[str | int, ...]
@@ -112,7 +112,7 @@ def _lent(config: Mapping[str, Any], texts: Texts, specs: Specs) -> dict[str, An
         for name in _PARAM.findall(text):
             if not isinstance(given, Mapping) or name in given:
                 continue
-            axes = axes or axes_of(config)
+            axes = axes or read_axes(config.get("axes"))
             if name in derived or axes.has(name):
                 if path[0] not in ("fits", "figures"):
                     raise _many(path, name, "derived" if name in derived else "swept")
@@ -177,7 +177,8 @@ def _options_of(key: str, config: Mapping[str, Any]) -> tuple[OptionField, ...]:
 
         options: Any = find_sampler(config["search"].get("kind")).Options
         return option_fields(options)
-    return option_fields(OnFailure) if key == "on_failure" else ()
+    classes = {"on_failure": OnFailure, "store": StoreOptions}
+    return option_fields(classes[key]) if key in classes else ()
 
 
 def _told(error: Exception, config: Mapping[str, Any]) -> InvalidValueError:

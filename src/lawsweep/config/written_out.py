@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.schema import FieldSpec
 from lawsweep.grid.axes import kind_names
 
@@ -59,9 +61,17 @@ class WrittenOut:
 
     def _member(self, value: Any) -> Any:
         """A grid inside, of a union say: its axes too."""
-        if not isinstance(value, Mapping) or "axes" not in value:
+        if not isinstance(value, Mapping):
             return value
-        return {**value, "axes": self.write(value["axes"])}
+        found = {k: self._part(v) for k, v in value.items()}
+        return {**found, "axes": self.write(found["axes"])} if "axes" in found else found
+
+    def _part(self, value: Any) -> Any:
+        """An interpolated mapping, such as the box of a sample; values are looked at later."""
+        with suppress(InvalidValueError):
+            found = self._read(value)
+            return found if isinstance(found, Mapping) else value
+        return value
 
     def _file(self, path: str) -> dict[str, str]:
         if path not in self._files:
