@@ -23,7 +23,8 @@ from environment import compare, environment, matmul, one_thread, save, show
 from lawsweep import stream
 from lawsweep.kernels.activations import activation
 from lawsweep.kernels.data import sampling
-from lawsweep.kernels.network import networks
+from lawsweep.kernels.network.init import init_weights
+from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.optimise.levenberg_marquardt import least_squares
 from lawsweep.kernels.training.train import flops_per_step, train
 
@@ -80,12 +81,12 @@ def by_torch(
 
 def problem(n: int, d: int, n_seeds: int) -> Callable[[int], float]:
     """Trains ``n_seeds`` seeds for so many steps; the loss of the first."""
-    widths = networks.layer_widths(d, d, DEPTH)
+    widths = Network.equal(d, d, DEPTH, "linear").widths
     draws = [
         (
             sampling.rows("gaussian", stream(seed, "data"), n, d),
             sampling.rows("gaussian", stream(seed, "targets"), n, 1)[:, 0],
-            networks.init_weights(widths, stream(seed, "weights")),
+            init_weights(Network(widths, "linear"), stream(seed, "weights")),
         )
         for seed in range(n_seeds)
     ]
@@ -101,10 +102,10 @@ def problem(n: int, d: int, n_seeds: int) -> Callable[[int], float]:
 
 
 def step_times(n: int, d: int) -> dict[str, Any]:
-    widths = networks.layer_widths(d, d, DEPTH)
+    widths = Network.equal(d, d, DEPTH, "linear").widths
     x = sampling.rows("gaussian", stream(0, "data"), n, d)
     y = sampling.rows("gaussian", stream(0, "targets"), n, 1)
-    weights = networks.init_weights(widths, stream(0, "weights"))
+    weights = init_weights(Network(widths, "linear"), stream(0, "weights"))
     rate = 1.0 / (10.0 * math.sqrt(n))
     solo = problem(n, d, 1)
     kept: dict[str, float] = {}
@@ -132,7 +133,7 @@ def step_times(n: int, d: int) -> dict[str, Any]:
     return {
         "N": n,
         "d": d,
-        "p": networks.n_params(widths),
+        "p": Network(widths, "linear").n_params,
         "floor_us": floor,
         "products_us": us["products"],
         "step_us": us["ours"],
@@ -197,7 +198,7 @@ def fused_times(n: int, d: int, seconds: float) -> dict[str, Any]:
         seconds,
     )
     us = {name: 1e6 * s / (WINDOW * (FUSED if "fused" in name else 1)) for name, s in best.items()}
-    floor = flops_per_step(n, networks.layer_widths(d, d, DEPTH)) / product_flops
+    floor = flops_per_step(n, Network.equal(d, d, DEPTH, "linear")) / product_flops
     processes = {k: 1e6 / in_two_processes(n, d, k, seconds / 4) for k in (1, FUSED)}
     return {
         "N": n,
@@ -220,7 +221,7 @@ def fit_times(n: int, d: int, target: float, seconds: float) -> dict[str, Any]:
     """Wall milliseconds until the loss is at most ``target``, on one thread and on two."""
     x = sampling.rows("gaussian", stream(0, "data"), n, d)
     y = sampling.rows("gaussian", stream(0, "targets"), n, 1)
-    weights = networks.init_weights(networks.layer_widths(d, d, DEPTH), stream(0, "weights"))
+    weights = init_weights(Network.equal(d, d, DEPTH, "linear"), stream(0, "weights"))
     rate = 1.0 / (10.0 * math.sqrt(n))
     found: dict[str, Any] = {}
 

@@ -23,8 +23,11 @@ from lawsweep.kernels.activations import activation
 from lawsweep.kernels.data import sampling
 from lawsweep.kernels.eigmin.smallest import smallest_eigenvalue
 from lawsweep.kernels.linalg.cholesky import factorise, load
-from lawsweep.kernels.network import networks
+from lawsweep.kernels.network.forward import forward
+from lawsweep.kernels.network.init import init_weights
+from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk import gram as ntk
+from lawsweep.kernels.ntk.linearisation import Linearisation, linearise
 
 DEPTH = 3
 SIGMOID = activation("sigmoid")
@@ -33,20 +36,21 @@ SIGMOID = activation("sigmoid")
 def problem(n: int, d: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Inputs (N, d) and weights of a network of width d: those of the experiment at seed 0."""
     x = sampling.rows("gaussian", stream(0, "data"), n, d)
-    return x, networks.init_weights(networks.layer_widths(d, d, DEPTH), stream(0, "weights"))
+    return x, init_weights(Network.equal(d, d, DEPTH, "linear"), stream(0, "weights"))
 
 
-def plain_gram(lin: ntk.Linearisation) -> torch.Tensor:
+def plain_gram(lin: Linearisation) -> torch.Tensor:
     """The formula as one writes it down, whole matrices at a time."""
-    pairs = zip(lin.features, lin.backprops, strict=True)
+    pairs = ((layer.features, layer.back) for layer in lin.layers)
     return sum((f @ f.T) * (b @ b.T) for f, b in pairs)
 
 
 def gram_times() -> list[dict[str, Any]]:
     rows = []
     for n, d in ((2000, 324), (2000, 977), (4000, 324), (4000, 977), (6000, 300)):
-        lin = ntk.linearise(*problem(n, d), SIGMOID)
-        widths = networks.layer_widths(d, d, DEPTH)
+        x, weights = problem(n, d)
+        lin = linearise(Network.of(weights, SIGMOID), weights, x)
+        widths = Network.equal(d, d, DEPTH, "linear").widths
         flops = float(n * n * sum(a + b for a, b in itertools.pairwise(widths)))
         product, product_flops = matmul()
         gram, plain = partial(ntk.gram, lin), partial(plain_gram, lin)
@@ -71,7 +75,8 @@ def gram_times() -> list[dict[str, Any]]:
 def eigenvalue_times() -> list[dict[str, Any]]:
     rows = []
     for n, d, repeats in ((1000, 324, 5), (2000, 324, 3), (4000, 324, 1)):
-        k = ntk.gram(ntk.linearise(*problem(n, d), SIGMOID))
+        x, weights = problem(n, d)
+        k = ntk.ntk_gram(Network.of(weights, SIGMOID), weights, x)
         found: dict[str, Any] = {}
 
         def ours(k: torch.Tensor = k, found: dict[str, Any] = found) -> None:
@@ -112,7 +117,7 @@ def by_backward(x: torch.Tensor, weights: list[torch.Tensor]) -> float:
     leaves = [w.clone().requires_grad_() for w in weights]
     jacobian = torch.empty(len(x), sum(w.numel() for w in weights), dtype=x.dtype)
     for i in range(len(x)):
-        value = networks.forward(x[i : i + 1], leaves, SIGMOID)[1][-1].squeeze()
+        value = forward(Network.of(leaves, SIGMOID), leaves, x[i : i + 1])[1][-1].squeeze()
         grads = torch.autograd.grad(value, leaves)
         jacobian[i] = torch.cat([g.flatten() for g in grads])
     return float(torch.linalg.eigh(jacobian @ jacobian.T)[0][0])
@@ -122,7 +127,7 @@ def by_func(x: torch.Tensor, weights: list[torch.Tensor]) -> float:
     """torch.func's recipe for empirical NTKs: vmap of the gradient, contracted layer by layer."""
 
     def one(row: torch.Tensor, *w: torch.Tensor) -> torch.Tensor:
-        return networks.forward(row.unsqueeze(0), w, SIGMOID)[1][-1][0, 0]
+        return forward(Network.of(w, SIGMOID), w, row.unsqueeze(0))[1][-1][0, 0]
 
     def grads(row: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return torch.func.grad(one, argnums=tuple(range(1, DEPTH + 1)))(row, *weights)
@@ -176,7 +181,8 @@ def walls(contestants: Mapping[str, Callable[[], Any]], repeats: int) -> dict[st
 def large(n: int, d: int, threads: int, repeats: int) -> dict[str, Any]:
     """One large kernel with all cores: Gram and lambda_min against floors and eigvalsh."""
     torch.set_num_threads(threads)
-    lin = ntk.linearise(*problem(n, d), SIGMOID)
+    x, weights = problem(n, d)
+    lin = linearise(Network.of(weights, SIGMOID), weights, x)
     product, product_flops = matmul(3000)
     ntk.gram(lin)
     s = walls({"matmul": product, "gram": lambda: ntk.gram(lin)}, 2 * repeats)
@@ -200,7 +206,7 @@ def large(n: int, d: int, threads: int, repeats: int) -> dict[str, Any]:
     s |= walls({"ours": ours, "cholesky": cholesky, "lapack": lapack, "matmul": product}, repeats)
     s |= walls({"eigvalsh": eigvalsh}, 1 if n > 6000 else repeats)
     rate = product_flops / s["matmul"]
-    widths = networks.layer_widths(d, d, DEPTH)
+    widths = Network.equal(d, d, DEPTH, "linear").widths
     gram_floor = n * n * sum(a + b for a, b in itertools.pairwise(widths)) / rate
     best = found["ours"]
     torch.set_num_threads(1)

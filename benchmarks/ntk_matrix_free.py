@@ -20,9 +20,11 @@ from lawsweep.kernels.data import sampling
 from lawsweep.kernels.eigmin.block import BlockEigenvalue, smallest_eigenvalue_block
 from lawsweep.kernels.eigmin.smallest import smallest_eigenvalue
 from lawsweep.kernels.linalg.row_shard import DrawnRows, NtkShards
-from lawsweep.kernels.network import networks
+from lawsweep.kernels.network.init import init_weights
+from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk import gram as ntk
-from lawsweep.kernels.ntk.jacobian import NtkRows
+from lawsweep.kernels.ntk.jacobian import Jacobian
+from lawsweep.kernels.ntk.linearisation import linearise
 
 DEPTH = 3
 LAYERS = (1, 2, 3)
@@ -30,32 +32,32 @@ LAYERS = (1, 2, 3)
 
 def shards(n: int, d: int, name: str = "sigmoid", **options: Any) -> NtkShards:
     """The rows of a network of width d at seed 0, as the experiment draws them."""
-    weights = networks.init_weights(networks.layer_widths(d, d, DEPTH), stream(0, "weights"))
+    weights = init_weights(Network.equal(d, d, DEPTH, "linear"), stream(0, "weights"))
     rows = DrawnRows("gaussian", stream(0, "data"), d)
-    return NtkShards(n, rows, [w.numpy() for w in weights], name, **options)
+    return NtkShards(n, rows, Network.of(weights, name), [w.numpy() for w in weights], **options)
 
 
 def dense_matrix(n: int, d: int, name: str) -> torch.Tensor:
     x = sampling.rows("gaussian", stream(0, "data"), n, d)
-    weights = networks.init_weights(networks.layer_widths(d, d, DEPTH), stream(0, "weights"))
-    return ntk.gram(ntk.linearise(x, weights, activation(name)))
+    weights = init_weights(Network.equal(d, d, DEPTH, "linear"), stream(0, "weights"))
+    return ntk.gram(linearise(Network.of(weights, activation(name)), weights, x))
 
 
 def product_times(n: int = 10_000, d: int = 300) -> list[dict[str, Any]]:
     """J^T v and J u against their operations at the rate of a matrix product."""
     x = sampling.rows("gaussian", stream(0, "data"), n, d)
-    weights = networks.init_weights(networks.layer_widths(d, d, DEPTH), stream(0, "weights"))
+    weights = init_weights(Network.equal(d, d, DEPTH, "linear"), stream(0, "weights"))
     rows = []
     for store in (True, False):
-        op = NtkRows(x, weights, activation("sigmoid"), store=store)
+        op = Jacobian.on(Network.of(weights, activation("sigmoid")), weights, x, store=store)
         v = torch.ones(1, n, dtype=x.dtype)
-        u = op.transposed(v)
+        u = op.rmv(v)
         product, product_flops = matmul()
         s = compare(
             {
                 "matmul": product,
-                "transposed": lambda op=op, v=v: op.transposed(v),
-                "forward": lambda op=op, u=u: op.forward(u),
+                "transposed": lambda op=op, v=v: op.rmv(v),
+                "forward": lambda op=op, u=u: op.mv(u),
             },
             5,
         )
@@ -147,7 +149,7 @@ def large(n: int = 50_000, d: int = 300) -> dict[str, Any]:
     built = time.process_time() - cpu
     found = smallest_eigenvalue_block(made, key=1, layers=LAYERS)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    n_params = networks.n_params(networks.layer_widths(d, d, DEPTH))
+    n_params = Network.equal(d, d, DEPTH, "linear").n_params
     floor = 4.0 * n * n_params * found.n_matvecs / rate
     return solve_row(found, cpu, N=n, d=d, p=n_params) | {
         "upper": found.upper,

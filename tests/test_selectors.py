@@ -24,9 +24,7 @@ from lawsweep.kernels.data import sampling, target_rows
 from lawsweep.kernels.eigmin import smallest as eigmin
 from lawsweep.kernels.eigmin import solvers as eigmin_solvers
 from lawsweep.kernels.linalg import row_shard
-from lawsweep.kernels.network import networks
-from lawsweep.kernels.ntk import limits as ntk_theory
-from lawsweep.kernels.ntk import wide as infinite_width
+from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.optimise import methods as optimise_methods
 from lawsweep.kernels.optimise import minimise
 from lawsweep.kernels.optimise.objective import Objective
@@ -53,7 +51,7 @@ def trained(**names):
 
 
 def shard(**fields):
-    given = {"weights": [np.ones((1, 1))], "activation": "relu", **fields}
+    given = {"network": Network((1, 1), "relu"), "weights": [np.ones((1, 1))], **fields}
     return row_shard.NtkShards(2, row_shard.GivenRows(np.ones((2, 1))), **given)(0, 1)
 
 
@@ -66,23 +64,16 @@ KERNELS = [
      lambda s: eigmin.smallest_eigenvalue(EYE, start=RNG, solver=s)),
     (eigmin.smallest_eigenvalues_batched, "solver", "solver", "dense",
      lambda s: eigmin.smallest_eigenvalues_batched(EYE[None][:0], starts=[], solver=s)),
-    (infinite_width.infinite_width, "parameterisation", "parameterisation", "ntk",
-     lambda s: infinite_width.infinite_width(EYE, (3, 2, 1), RELU, parameterisation=s)),
     *((How, name, name, valid, lambda s, name=name: How(**{name: s}))
       for name, valid in (("objective", "reduced"), ("outputs", "trained"), ("signs", "search"),
                           ("start", "random"))),
     (minimise.minimise, "method", "method", "newton_cg",
      lambda s: minimise.minimise(Bowl(), EYE, method=s)),
     (optimise_methods.method, "name", "method", "lbfgs", optimise_methods.method),
-    (networks.weight_sds, "parameterisation", "parameterisation", "standard",
-     lambda s: networks.weight_sds((2, 2, 1), parameterisation=s)),
-    (networks.init_weights, "parameterisation", "parameterisation", "standard",
-     lambda s: networks.init_weights((2, 2, 1), RNG, parameterisation=s)),
-    (networks.init_stacks, "parameterisation", "parameterisation", "standard",
-     lambda s: networks.init_stacks((2, 2, 1), [RNG], parameterisation=s)),
-    (ntk_theory.layer_limits, "parameterisation", "parameterisation", "ntk",
-     lambda s: ntk_theory.layer_limits((2, 2, 1), RELU, parameterisation=s)),
-    (row_shard.NtkShards, "activation", "activation", "relu", lambda s: shard(activation=s)),
+    (Network, "parameterisation", "parameterisation", "standard",
+     lambda s: Network((2, 2, 1), "linear", parameterisation=s)),
+    (Network, "kinds", "layer kind", "residual", lambda s: Network((2, 2, 1), "relu", kinds=(s,))),
+    (Network, "activation", "activation", "relu", lambda s: Network((2, 2, 1), s).act),
     (row_shard.NtkShards, "dtype", "dtype", "float32", lambda s: shard(dtype=s)),
     (row_shard.DrawnRows, "law", "row law", "gaussian",
      lambda s: row_shard.DrawnRows(s, RNG, 2)(0, 1)),
@@ -148,6 +139,7 @@ LABELS = {
     ("KernelEnd", "reason"), ("NtkShards", "device"), ("checked", "what"), ("drawn", "what"),
     ("unknown", "what"), ("check_name", "what"), ("named", "what"),
     ("from_folder", "what"), ("from_folder", "package"), ("KernelError", "what"),
+    ("Dense", "name"), ("Residual", "name"), ("range_message", "what"),
     ("proved", "solver"), ("Line", "name"), ("Line", "home"),
 }  # fmt: skip
 # Names that the function hands to one that is walked, before anything is done with them.

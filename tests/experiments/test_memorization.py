@@ -16,7 +16,9 @@ from lawsweep import stream
 from lawsweep.experiments.memorization import Params, memorization
 from lawsweep.kernels.activations import ACTIVATIONS
 from lawsweep.kernels.data.sampling import ROW_LAWS, rows
-from lawsweep.kernels.network.networks import forward, init_weights
+from lawsweep.kernels.network.forward import forward
+from lawsweep.kernels.network.init import init_weights
+from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.training.stop import EARLY_STEPS, StopRule
 
 
@@ -207,9 +209,9 @@ def test_variants_run_and_lower_the_loss(params):
 def test_sign_targets_are_signs():
     # With one sample the first loss is (f(x) - y)^2, and f(x) is known from the streams.
     m = run(n_samples=1, targets="signs", max_steps=1)
-    weights = init_weights((12, 12, 12, 12, 1), stream(0, "weights"))
+    weights = init_weights(Network((12, 12, 12, 12, 1), "linear"), stream(0, "weights"))
     x = rows("gaussian", stream(0, "data"), 1, 12)
-    out = float(forward(x, weights, ACTIVATIONS["relu"])[0][-1])
+    out = float(forward(Network.of(weights, ACTIVATIONS["relu"]), weights, x)[0][-1])
     assert m.initial_loss in (pytest.approx((out - 1) ** 2), pytest.approx((out + 1) ** 2))
 
 

@@ -24,9 +24,10 @@ from lawsweep.experiments.ntk_min_eig.fused import fused
 from lawsweep.kernels.activations import ACTIVATIONS
 from lawsweep.kernels.base import devices
 from lawsweep.kernels.data import sampling
-from lawsweep.kernels.network import networks
-from lawsweep.kernels.ntk import gram as ntk
+from lawsweep.kernels.network.init import init_weights
+from lawsweep.kernels.network.network import PARAMETERISATIONS, Network
 from lawsweep.kernels.ntk import jacobian as ntk_operator
+from lawsweep.kernels.ntk import linearisation
 from lawsweep.worker.shards import HerePool, installed
 
 POINT = {"n_samples": 80, "input_dim": 15, "width": 15, "depth": 3, "activation": "sigmoid"}
@@ -44,7 +45,7 @@ def choices(field):
 def test_choices_are_those_of_the_kernels():
     assert choices("activation") == set(ACTIVATIONS)
     assert set(_ntk_inputs.ROW_LAWS) == set(sampling.ROW_LAWS)
-    assert choices("parameterisation") == set(networks.PARAMETERISATIONS)
+    assert choices("parameterisation") == set(PARAMETERISATIONS)
     assert choices("shape") == set(_ntk_network.SHAPES)
     assert choices("dtype") == set(sampling.DTYPES)
 
@@ -56,11 +57,12 @@ def test_the_module_needs_no_torch_to_import():
 
 def jacobian_gram(p, seed):
     """K from autograd's Jacobian, scales and subset by hand; and the number of parameters."""
-    widths = p.layer_widths
+    widths = p.network.widths
     x = sampling.rows(p.data, stream(seed, "data"), p.n_samples, p.input_dim)
     betas = p.betas or [p.beta] * p.depth
-    weights = networks.init_weights(
-        widths, stream(seed, "weights"), betas, parameterisation=p.parameterisation
+    weights = init_weights(
+        Network(widths, "linear", betas=betas, parameterisation=p.parameterisation),
+        stream(seed, "weights"),
     )
     n_params = sum(w.numel() for w in weights) + sum(widths[1:]) * p.bias
     biases = [torch.zeros(m, dtype=torch.float64) for m in widths[1:]] if p.bias else None
@@ -71,7 +73,7 @@ def jacobian_gram(p, seed):
         return f @ f.T, n_params
     total = torch.zeros(p.n_samples, p.n_samples, dtype=torch.float64)
     for layer, j in enumerate(jacobians(x, weights, biases, p.activation), 1):
-        if p.layers is not None and layer not in p.layers:
+        if layer not in p.network.chosen:
             continue
         scale = betas[layer - 1] ** 2 / widths[layer - 1] if p.parameterisation == "ntk" else 1.0
         own = weights[layer - 1].numel()
@@ -516,18 +518,18 @@ def test_room_is_a_part_of_this_machine():
 def test_a_matrix_free_run_never_holds_the_whole_network(monkeypatch, changes):
     """Blocks of rows at a time, from the draw to the operator, and all the same is known."""
     whole = _ntk_run.prepare(Params(**{**POINT, **changes}), 0, "cpu")
-    real, rows = ntk.linearise, []
+    real, rows = linearisation.linearise, []
 
-    def linearise(x, *args):
+    def linearise(network, weights, x, *args):
         rows.append(len(x))
-        return real(x, *args)
+        return real(network, weights, x, *args)
 
-    monkeypatch.setattr(ntk, "linearise", linearise)
+    monkeypatch.setattr(linearisation, "linearise", linearise)
     monkeypatch.setattr(ntk_operator, "linearise", linearise)
     monkeypatch.setattr(devices, "ROWS_TILE", devices.Size(7, 7))
     params = Params(**{**POINT, **changes, "solver": "matrix_free"})
     lean = _ntk_run.prepare(params, 0, "cpu")
-    assert (lean.lin, lean.zero, lean.layers) == (None, whole.zero, whole.layers)
+    assert (lean.lin, lean.zero) == (None, whole.zero)
     eps = float(torch.finfo(lean.x.dtype).eps)
     for name, value in whole.facts.items():
         near = None if value is None else pytest.approx(value, rel=POINT["n_samples"] * eps)

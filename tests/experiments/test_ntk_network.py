@@ -17,7 +17,7 @@ def test_shapes():
     assert hidden_widths(12, 5, "bottleneck") == (12, 3, 3, 12)
     assert hidden_widths(5, 4, "bottleneck") == (5, 2, 5)
     assert hidden_widths(12, 4, "rectangle", (12, 7, 5)) == (12, 7, 5)
-    assert Params(**POINT, shape="pyramid").layer_widths == (5, 12, 6, 3, 1)
+    assert Params(**POINT, shape="pyramid").network.widths == (5, 12, 6, 3, 1)
 
 
 def test_every_network_has_one_spelling():

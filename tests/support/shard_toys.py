@@ -118,11 +118,13 @@ class SolveMetrics:
 def eigenvalue_problem(n: int, d: int, seed: int) -> Any:
     """The shards of a sigmoid network of width d."""
     from lawsweep.kernels.linalg.row_shard import DrawnRows, NtkShards
-    from lawsweep.kernels.network import networks
+    from lawsweep.kernels.network.init import init_weights
+    from lawsweep.kernels.network.network import Network
 
-    weights = networks.init_weights((d, d, d, 1), stream(seed, "weights"))
+    network = Network((d, d, d, 1), "sigmoid")
+    weights = init_weights(network, stream(seed, "weights"))
     rows = DrawnRows("gaussian", stream(seed, "data"), d)
-    return NtkShards(n, rows, [w.numpy() for w in weights], "sigmoid")
+    return NtkShards(n, rows, network, [w.numpy() for w in weights])
 
 
 @experiment(version=1)

@@ -6,8 +6,10 @@ from lawsweep.kernels.compression.target import Target as Target
 from lawsweep.kernels.eigmin.few import smallest_eigenvalues as smallest_eigenvalues
 from lawsweep.kernels.eigmin.few import spectrum as spectrum
 from lawsweep.kernels.eigmin.smallest import smallest_eigenvalue as smallest_eigenvalue
-from lawsweep.kernels.network.networks import init_weights as init_weights
-from lawsweep.kernels.ntk.gram import linearise as linearise
+from lawsweep.kernels.network.init import init_weights as init_weights
+from lawsweep.kernels.network.network import Network as Network
+from lawsweep.kernels.ntk.gram import ntk_gram as ntk_gram
+from lawsweep.kernels.ntk.linearisation import linearise as linearise
 from lawsweep.kernels.ntk.wide import infinite_width as infinite_width
 from lawsweep.kernels.optimise.levenberg_marquardt import least_squares as least_squares
 from lawsweep.kernels.optimise.minimise import minimise as minimise

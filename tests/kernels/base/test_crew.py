@@ -17,9 +17,11 @@ from lawsweep.kernels.base import devices
 from lawsweep.kernels.base.crew import Crew
 from lawsweep.kernels.data import sampling
 from lawsweep.kernels.linalg import cholesky as eigmin_cholesky
-from lawsweep.kernels.network import networks
+from lawsweep.kernels.network.init import init_weights
+from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk import gram as ntk
 from lawsweep.kernels.ntk import tiles as ntk_tiles
+from lawsweep.kernels.ntk.linearisation import linearise
 from lawsweep.worker.deadlines import RunTimeoutError
 from lawsweep.worker.execute import execute_run
 
@@ -98,7 +100,8 @@ def test_kernels_do_not_depend_on_the_number_of_threads(monkeypatch, three_threa
         monkeypatch.setattr(devices, name, 40)
     rng = np.random.default_rng(0)
     x = sampling.rows("gaussian", rng, 300, 30)
-    lin = ntk.linearise(x, networks.init_weights((30, 30, 30, 1), rng), activation("tanh"))
+    network = Network((30, 30, 30, 1), "tanh")
+    lin = linearise(network, init_weights(network, rng), x)
     grams, factors = [], []
     for n_threads in (1, 3):
         torch.set_num_threads(n_threads)
@@ -224,9 +227,11 @@ def test_a_single_tile_of_a_batch_is_left_to_the_threads_of_torch(monkeypatch, t
     monkeypatch.setattr(ntk_tiles, "_fill_tile", counting)
     rng = np.random.default_rng(0)
     x = sampling.rows("gaussian", rng, 40, 5)
-    weights = networks.init_weights((5, 5, 1), rng)
+    weights = init_weights(Network((5, 5, 1), "linear"), rng)
     for batch, tile, expected in ((2, None, [3]), (2, 20, [1] * 3), (0, None, [1])):
         parts = [t.expand(batch, *t.shape).contiguous() if batch else t for t in (x, *weights)]
         counts.clear()
-        ntk.gram(ntk.linearise(parts[0], parts[1:], activation("tanh")), tile=tile)
+        ntk.gram(
+            linearise(Network.of(parts[1:], activation("tanh")), parts[1:], parts[0]), tile=tile
+        )
         assert counts == expected

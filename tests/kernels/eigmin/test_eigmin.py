@@ -12,8 +12,10 @@ from lawsweep.kernels.eigmin.result import EigenReason
 from lawsweep.kernels.eigmin.smallest import smallest_eigenvalue
 from lawsweep.kernels.eigmin.solvers import DENSE_BELOW
 from lawsweep.kernels.linalg.lanczos import lanczos_largest
-from lawsweep.kernels.network import networks
+from lawsweep.kernels.network.init import init_weights
+from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk import gram as ntk
+from lawsweep.kernels.ntk.linearisation import linearise
 
 EPS = torch.finfo(torch.float64).eps
 
@@ -24,8 +26,8 @@ def rng(seed=0):
 
 def ntk_matrix(n, d, name="sigmoid", layers=None, seed=0, dtype=torch.float64):
     x = sampling.rows("gaussian", rng(seed), n, d, dtype)
-    weights = networks.init_weights((d, d, d, 1), rng(seed + 100), dtype=dtype)
-    return ntk.gram(ntk.linearise(x, weights, activation(name)), layers)
+    weights = init_weights(Network((d, d, d, 1), "linear"), rng(seed + 100), dtype=dtype)
+    return ntk.gram(linearise(Network.of(weights, activation(name)), weights, x).select(layers))
 
 
 def with_spectrum(values, seed=0):

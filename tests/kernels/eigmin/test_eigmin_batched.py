@@ -14,9 +14,11 @@ from lawsweep.kernels.eigmin.smallest import (
     smallest_eigenvalue,
     smallest_eigenvalues_batched,
 )
-from lawsweep.kernels.network import networks
+from lawsweep.kernels.network.init import init_weights
+from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk import gram as ntk
 from lawsweep.kernels.ntk import rank as ntk_rank
+from lawsweep.kernels.ntk.linearisation import linearise
 
 pytestmark = pytest.mark.portable
 
@@ -104,15 +106,18 @@ def test_a_batch_of_networks_whole(name):
     act, b, n, d = activation(name), 5, 30, 9
     x = torch.stack([sampling.rows("gaussian", np.random.default_rng(s), n, d) for s in range(b)])
     x[3, 7] = x[3, 2]  # one member has equal samples: an exact zero
-    drawn = [networks.init_weights((d, 8, 7, 1), np.random.default_rng(50 + s)) for s in range(b)]
+    drawn = [
+        init_weights(Network((d, 8, 7, 1), "linear"), np.random.default_rng(50 + s))
+        for s in range(b)
+    ]
     weights = [torch.stack(w) for w in zip(*drawn, strict=True)]
-    lin = ntk.linearise(x, weights, act)
-    reports = ntk_rank.rank_reports(lin, act)
+    lin = linearise(Network.of(weights, act), weights, x)
+    reports = ntk_rank.rank_reports(lin)
     traces = ntk.diagonal(lin).sum(-1).tolist()
     found = smallest_eigenvalues_batched(ntk.gram(lin), starts=starts(b))
     for i in range(b):
-        solo = ntk.linearise(x[i], drawn[i], act)
-        assert reports[i] == ntk_rank.rank_report(solo, act)
+        solo = linearise(Network.of(drawn[i], act), drawn[i], x[i])
+        assert reports[i] == ntk_rank.rank_report(solo)
         assert (reports[i].zero is ntk_rank.ZeroReason.DUPLICATE) == (i == 3)
         bound = ntk.gram_error_bound(lin, trace=traces[i])
         assert bound == pytest.approx(ntk.gram_error_bound(solo), rel=1e-13)

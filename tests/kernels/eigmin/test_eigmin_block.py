@@ -7,40 +7,39 @@ import numpy as np
 import pytest
 import torch
 
-from lawsweep.kernels.activations import activation
 from lawsweep.kernels.data import sampling
 from lawsweep.kernels.eigmin.block import smallest_eigenvalue_block
 from lawsweep.kernels.eigmin.result import EigenReason
 from lawsweep.kernels.linalg.row_shard import DrawnRows, GivenRows, InProcess, NtkShards, RowShard
-from lawsweep.kernels.network import networks
+from lawsweep.kernels.network.init import init_weights
+from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk import gram as ntk
-from lawsweep.kernels.ntk.jacobian import NtkRows
+from lawsweep.kernels.ntk.jacobian import Jacobian
 
 
 def rng(seed=0):
     return np.random.default_rng(seed)
 
 
-def problem(n, d, name="sigmoid", *, depth=3, seed=0, scale=1.0, **options):
-    weights = networks.init_weights(networks.layer_widths(d, d, depth), rng(seed + 100))
+def problem(
+    n, d, name="sigmoid", *, depth=3, seed=0, scale=1.0, bias=False, layers=None, **options
+):
+    weights = init_weights(Network.equal(d, d, depth, "linear"), rng(seed + 100))
     arrays = [scale * w.numpy() for w in weights]
-    return NtkShards(n, DrawnRows("gaussian", rng(seed), d), arrays, name, **options)
+    network = Network.equal(d, d, depth, name, bias=bias, layers=layers)
+    return NtkShards(n, DrawnRows("gaussian", rng(seed), d), network, arrays, **options)
 
 
 def spectrum(p):
     """Eigenvalues of the dense kernel, by LAPACK."""
     biases = None if p.biases is None else [torch.from_numpy(b) for b in p.biases]
-    lin = ntk.linearise(
-        torch.from_numpy(p.rows(0, p.n_samples)),
-        [torch.from_numpy(w) for w in p.weights],
-        activation(p.activation),
-        biases,
-    )
-    return np.linalg.eigvalsh(ntk.gram(lin, p.layers).numpy())
+    weights = [torch.from_numpy(w) for w in p.weights]
+    k = ntk.ntk_gram(p.network, weights, torch.from_numpy(p.rows(0, p.n_samples)), biases)
+    return np.linalg.eigvalsh(k.numpy())
 
 
 def solve(p, n_shards=1, **options):
-    layers = p.layers or tuple(range(1, len(p.weights) + 1))
+    layers = p.network.chosen
     return smallest_eigenvalue_block(
         p.in_process(n_shards), **{"key": 7, "layers": layers, **options}
     )
@@ -251,7 +250,7 @@ def test_shards_are_made_from_what_is_pickled():
     a, b = (solve(q, 2) for q in (p, moved))
     assert a == b
     x = p.rows(0, 50)
-    given = NtkShards(50, GivenRows(x), p.weights, p.activation)
+    given = NtkShards(50, GivenRows(x), p.network, p.weights)
     assert solve(given, 2) == a
 
 
@@ -283,7 +282,7 @@ def test_bad_settings(options, message):
 def test_a_start_in_an_invariant_subspace_still_ends():
     """A kernel c I + ...: linear, depth 1, orthogonal inputs: every vector is an eigenvector."""
     x = torch.from_numpy(np.linalg.qr(rng().standard_normal((40, 30)))[0].T.copy())
-    rows = NtkRows(x, [torch.ones(40, 1, dtype=torch.float64)], activation("linear"))
+    rows = Jacobian.on(Network((40, 1), "linear"), [torch.ones(40, 1, dtype=torch.float64)], x)
     got = smallest_eigenvalue_block(InProcess([RowShard(rows)]), key=1, layers=(1,), block=3)
     assert got.converged
     assert got.value == pytest.approx(1.0, rel=1e-12)
@@ -299,8 +298,8 @@ def test_a_size_where_it_matters(n, d):
 
     p = problem(n, d)
     x = torch.from_numpy(p.rows(0, n))
-    lin = ntk.linearise(x, [torch.from_numpy(w) for w in p.weights], activation("sigmoid"))
-    truth = smallest_eigenvalue(ntk.gram(lin), start=rng(1), certify=False)
+    k = ntk.ntk_gram(p.network, [torch.from_numpy(w) for w in p.weights], x)
+    truth = smallest_eigenvalue(k, start=rng(1), certify=False)
     quick, fine = solve(p), solve(p, tol=1e-3)
     assert quick.converged
     assert fine.converged

@@ -18,9 +18,11 @@ from lawsweep.kernels.eigmin.few import smallest_eigenvalues
 from lawsweep.kernels.eigmin.result import RESOLUTION, EigenReason
 from lawsweep.kernels.eigmin.smallest import smallest_eigenvalue, smallest_eigenvalues_batched
 from lawsweep.kernels.linalg.row_shard import GivenRows, NtkShards
-from lawsweep.kernels.network import networks
+from lawsweep.kernels.network.init import init_weights
+from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk import gram as ntk
 from lawsweep.kernels.ntk.change import kernel_end
+from lawsweep.kernels.ntk.linearisation import linearise
 
 DIGITS = 60
 FUNCTIONS = {
@@ -86,13 +88,15 @@ CASES = {
 
 def problem(name):
     x, width, act = CASES[name]
-    weights = networks.init_weights((x.shape[1], width, width, 1), np.random.default_rng(2))
+    weights = init_weights(
+        Network((x.shape[1], width, width, 1), "linear"), np.random.default_rng(2)
+    )
     return torch.from_numpy(x), weights, act
 
 
 def verdicts(x, weights, act):
     """(who, value, its bracket or residual, claimed) of everything that gives a lambda_min."""
-    lin = ntk.linearise(x, weights, activation(act))
+    lin = linearise(Network.of(weights, activation(act)), weights, x)
     k, error = ntk.gram(lin), ntk.gram_error_bound(lin)
     for solver in ("dense", "cholesky_lanczos", "mixed"):
         for certify in (True, False):
@@ -110,9 +114,11 @@ def verdicts(x, weights, act):
     )
     for got in (one.given_error(error), other.given_error(error)):
         yield "batched", got.value, got.lower, got.upper, got.converged
-    end = kernel_end(x, weights, activation(act), start=np.random.default_rng(0))
+    end = kernel_end(
+        Network.of(weights, activation(act)), x, weights, start=np.random.default_rng(0)
+    )
     yield "kernel_end", end.value, end.lower, end.upper, end.value is not None
-    shards = NtkShards(len(x), GivenRows(x), [w.numpy() for w in weights], act)
+    shards = NtkShards(len(x), GivenRows(x), Network.of(weights, act), [w.numpy() for w in weights])
     got = smallest_eigenvalue_block(
         shards.in_process(2), key=3, layers=(1, 2, 3), tol=1e-3, n_starts=2, max_basis=12
     )
@@ -124,7 +130,7 @@ def test_what_is_claimed_is_right_to_a_hundredth(name):
     x, weights, act = problem(name)
     exact = exact_eigenvalues(x, weights, act)
     low = float(exact[0])
-    lin = ntk.linearise(x, weights, activation(act))
+    lin = linearise(Network.of(weights, activation(act)), weights, x)
     error = ntk.gram_error_bound(lin)
     for who, value, lower, upper, claimed in verdicts(x, weights, act):
         assert lower - error <= low <= upper + error, who
@@ -149,8 +155,8 @@ def test_the_cases_are_both_known_and_not():
 def test_noise_within_its_bracket_is_not_converged():
     """40 samples in two dimensions: 1.5e-11 in a bracket of 3e-11, where 1.07e-11 is true."""
     x = torch.from_numpy(np.random.default_rng(0).standard_normal((40, 2)))
-    weights = networks.init_weights((2, 40, 40, 1), np.random.default_rng(1))
-    k = ntk.gram(ntk.linearise(x, weights, activation("sigmoid")))
+    weights = init_weights(Network((2, 40, 40, 1), "linear"), np.random.default_rng(1))
+    k = ntk.gram(linearise(Network.of(weights, activation("sigmoid")), weights, x))
     got = smallest_eigenvalue(k, start=np.random.default_rng(0))
     assert got.upper - got.lower > RESOLUTION * abs(got.value)
     assert (got.converged, got.certified) == (False, False)

@@ -10,8 +10,10 @@ from lawsweep.kernels.data import sampling
 from lawsweep.kernels.eigmin import mixed as eigmin
 from lawsweep.kernels.eigmin.result import EigenReason
 from lawsweep.kernels.eigmin.smallest import smallest_eigenvalue
-from lawsweep.kernels.network import networks
+from lawsweep.kernels.network.init import init_weights
+from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk import gram as ntk
+from lawsweep.kernels.ntk.linearisation import linearise
 
 EPS = 2.0**-52
 
@@ -80,8 +82,8 @@ def test_an_estimate_too_low_leaves_a_true_bound(monkeypatch):
 def test_ntk_matrices_of_600_samples(name):
     rng = np.random.default_rng(3)
     x = sampling.rows("gaussian", rng, 600, 60)
-    weights = networks.init_weights((60, 60, 60, 1), rng)
-    k = ntk.gram(ntk.linearise(x, weights, activation(name)))
+    weights = init_weights(Network((60, 60, 60, 1), "linear"), rng)
+    k = ntk.gram(linearise(Network.of(weights, activation(name)), weights, x))
     got = solved(k, "auto")
     assert got.solver == "mixed"
     values = np.linalg.eigvalsh(k.numpy())

@@ -6,23 +6,24 @@ import numpy as np
 import pytest
 import torch
 
-from lawsweep.kernels.activations import activation
-from lawsweep.kernels.network import networks
+from lawsweep.kernels.network.forward import forward
+from lawsweep.kernels.network.init import init_stacks, init_weights
+from lawsweep.kernels.network.network import PARAMETERISATIONS, Network
 from lawsweep.kernels.ntk import gram as ntk
+from lawsweep.kernels.ntk.linearisation import linearise
 
 
 def test_widths_and_counts():
-    assert networks.layer_widths(7, 5, 3) == (7, 5, 5, 1)
-    assert networks.layer_widths(7, 5, 1) == (7, 1)
-    assert networks.n_params((7, 5, 5, 1)) == 35 + 25 + 5
+    assert Network.equal(7, 5, 3, "relu").widths == (7, 5, 5, 1)
+    assert Network.equal(7, 5, 1, "relu").widths == (7, 1)
     with pytest.raises(ValueError, match="depth must be at least 1, got 0"):
-        networks.layer_widths(7, 5, 0)
+        Network.equal(7, 5, 0, "relu")
 
 
 def test_weight_scales():
     """W_l ~ N(0, beta_l^2 / n_{l-1}), the last one N(0, beta_L^2) (arXiv 2205.10217)."""
     widths, betas = (200, 150, 400, 60), (1.0, 2.0, 0.5)
-    weights = networks.init_weights(widths, np.random.default_rng(0), betas)
+    weights = init_weights(Network(widths, "linear", betas=betas), np.random.default_rng(0))
     assert [tuple(w.shape) for w in weights] == [(200, 150), (150, 400), (400, 60)]
     expected = [1.0 / math.sqrt(200), 2.0 / math.sqrt(150), 0.5]
     for w, sd in zip(weights, expected, strict=True):
@@ -32,8 +33,10 @@ def test_weight_scales():
 
 
 def test_weights_are_reproducible_and_dtype_only_rounds():
-    first = networks.init_weights((4, 3, 1), np.random.default_rng(3))
-    again = networks.init_weights((4, 3, 1), np.random.default_rng(3), dtype=torch.float32)
+    first = init_weights(Network((4, 3, 1), "linear"), np.random.default_rng(3))
+    again = init_weights(
+        Network((4, 3, 1), "linear"), np.random.default_rng(3), dtype=torch.float32
+    )
     for a, b in zip(first, again, strict=True):
         assert a.dtype == torch.float64
         assert torch.equal(a.to(torch.float32), b)
@@ -41,7 +44,7 @@ def test_weights_are_reproducible_and_dtype_only_rounds():
 
 def test_wrong_number_of_betas():
     with pytest.raises(ValueError, match="expected 2 betas, one a layer, got 3"):
-        networks.init_weights((4, 3, 1), np.random.default_rng(0), [1.0, 1.0, 1.0])
+        init_weights(Network((4, 3, 1), "linear", betas=[1.0, 1.0, 1.0]), np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("biased", [False, True])
@@ -50,10 +53,11 @@ def test_forward_matches_numpy_and_broadcasts(biased):
     x = rng.standard_normal((2, 6, 4))
     ws = [rng.standard_normal((2, 4, 5)), rng.standard_normal((2, 5, 1))]
     bs = [rng.standard_normal((2, 5)), rng.standard_normal((2, 1))] if biased else None
-    features, preactivations = networks.forward(
+    weights = [torch.from_numpy(w) for w in ws]
+    features, preactivations = forward(
+        Network.of(weights, "tanh"),
+        weights,
         torch.from_numpy(x),
-        [torch.from_numpy(w) for w in ws],
-        activation("tanh"),
         None if bs is None else [torch.from_numpy(b) for b in bs],
     )
     for k in range(2):
@@ -69,13 +73,15 @@ def test_forward_matches_numpy_and_broadcasts(biased):
 def test_ntk_parameterisation_draws_the_same_numbers_scaled_by_the_last_fan_in():
     """W_l = beta_l V_l / sqrt(n_{l-1}) for every l; only the last layer differs from standard."""
     widths, betas = (6, 5, 4, 1), (1.5, 0.5, 2.0)
-    standard = networks.init_weights(widths, np.random.default_rng(2), betas)
-    scaled = networks.init_weights(widths, np.random.default_rng(2), betas, parameterisation="ntk")
+    standard = init_weights(Network(widths, "linear", betas=betas), np.random.default_rng(2))
+    scaled = init_weights(
+        Network(widths, "linear", betas=betas, parameterisation="ntk"), np.random.default_rng(2)
+    )
     assert torch.equal(scaled[0], standard[0])
     assert torch.equal(scaled[1], standard[1])
     torch.testing.assert_close(scaled[2], standard[2] / 2.0, rtol=1e-15, atol=0)
-    scales = networks.ntk_scales(widths, betas)
-    assert scales == [1.5 / math.sqrt(6), 0.5 / math.sqrt(5), 2.0 / math.sqrt(4)]
+    network = Network(widths, "linear", betas=betas, parameterisation="ntk")
+    assert network.scales == (1.5 / math.sqrt(6), 0.5 / math.sqrt(5), 2.0 / math.sqrt(4))
 
 
 @pytest.mark.parametrize("biased", [False, True])
@@ -84,8 +90,8 @@ def test_ntk_parameterisation_gives_the_sum_of_scaled_layer_grams(biased):
     f = s_L sigma(... s_1 x V_1 + b_1 ...) V_L + b_L."""
     widths, betas = (4, 6, 5, 1), (1.2, 0.7, 1.5)
     x = torch.from_numpy(np.random.default_rng(0).standard_normal((5, 4)))
-    w = networks.init_weights(widths, np.random.default_rng(1), betas, parameterisation="ntk")
-    scales = networks.ntk_scales(widths, betas)
+    network = Network(widths, "tanh", biased, betas=betas, parameterisation="ntk")
+    w, scales = init_weights(network, np.random.default_rng(1)), network.scales
     v = [(a / s).requires_grad_(True) for a, s in zip(w, scales, strict=True)]
     b = [torch.zeros(n, dtype=torch.float64, requires_grad=True) for n in widths[1:]]
     rows = []
@@ -98,28 +104,30 @@ def test_ntk_parameterisation_gives_the_sum_of_scaled_layer_grams(biased):
         rows.append(torch.cat([g.reshape(-1) for g in torch.autograd.grad(h[0], leaves)]))
     jacobian = torch.stack(rows)
     biases = [t.detach() for t in b] if biased else None
-    lin = ntk.linearise(x, w, activation("tanh"), biases)
-    features = tuple(s * f for s, f in zip(scales, lin.features, strict=True))
-    scaled = ntk.Linearisation(features, lin.backprops, lin.bias)
-    torch.testing.assert_close(ntk.gram(scaled), jacobian @ jacobian.T, rtol=1e-12, atol=1e-13)
+    lin = linearise(network, w, x, biases)
+    torch.testing.assert_close(ntk.gram(lin), jacobian @ jacobian.T, rtol=1e-12, atol=1e-13)
     if not biased:
-        by_layer = sum(s * s * ntk.gram(lin, (k,)) for k, s in enumerate(scales, 1))
+        plain = lin.select(scales=(1.0, 1.0, 1.0))
+        by_layer = sum(s * s * ntk.gram(plain.select((k,))) for k, s in enumerate(scales, 1))
         torch.testing.assert_close(by_layer, jacobian @ jacobian.T, rtol=1e-12, atol=1e-13)
 
 
 def test_unknown_parameterisation():
     with pytest.raises(ValueError, match="unknown parameterisation 'mup'; valid: standard, ntk"):
-        networks.weight_sds((4, 3, 1), parameterisation="mup")
+        Network((4, 3, 1), "relu", parameterisation="mup")
 
 
-@pytest.mark.parametrize("parameterisation", networks.PARAMETERISATIONS)
+@pytest.mark.parametrize("parameterisation", PARAMETERISATIONS)
 def test_stacked_weights_are_those_drawn_alone(parameterisation):
     widths, betas = (6, 4, 5, 1), (1.0, 2.0, 0.5)
     rngs = [np.random.default_rng(s) for s in range(3)]
-    stacks = networks.init_stacks(widths, rngs, betas, parameterisation=parameterisation)
+    stacks = init_stacks(
+        Network(widths, "linear", betas=betas, parameterisation=parameterisation), rngs
+    )
     for k in range(3):
-        alone = networks.init_weights(
-            widths, np.random.default_rng(k), betas, parameterisation=parameterisation
+        alone = init_weights(
+            Network(widths, "linear", betas=betas, parameterisation=parameterisation),
+            np.random.default_rng(k),
         )
         assert all(torch.equal(s[k], w) for s, w in zip(stacks, alone, strict=True))
-    assert networks.init_stacks(widths, [], betas)[0].shape == (0, 6, 4)
+    assert init_stacks(Network(widths, "linear", betas=betas), [])[0].shape == (0, 6, 4)

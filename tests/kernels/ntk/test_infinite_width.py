@@ -10,8 +10,10 @@ from reference_infinite import gram as reference_gram
 
 from lawsweep.kernels.activations import ACTIVATIONS, activation
 from lawsweep.kernels.gaussian.duals import Covariance, duals
-from lawsweep.kernels.network import networks
+from lawsweep.kernels.network.init import init_weights
+from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk import gram as ntk
+from lawsweep.kernels.ntk.linearisation import linearise
 from lawsweep.kernels.ntk.wide import infinite_width
 
 SMOOTH = [name for name, act in sorted(ACTIVATIONS.items()) if not act.kinked]
@@ -80,7 +82,9 @@ def test_gram_against_the_recursion_pair_by_pair(name, options):
     expected = reference_gram(x, widths, name, betas, **options)
     spelled = dict(options)
     spelled["parameterisation"] = "ntk" if spelled.pop("ntk", False) else "standard"
-    got = infinite_width(torch.from_numpy(x), widths, activation(name), betas=betas, **spelled)
+    got = infinite_width(
+        Network(widths, activation(name), betas=betas, **spelled), torch.from_numpy(x)
+    )
     np.testing.assert_allclose(got.gram.numpy(), expected, rtol=1e-8, atol=1e-8 * expected.max())
     assert torch.equal(got.gram, got.gram.T)
 
@@ -88,10 +92,12 @@ def test_gram_against_the_recursion_pair_by_pair(name, options):
 def test_conjugate_kernel_is_the_last_layer_alone():
     x, act = torch.from_numpy(rows(4, 5)), activation("tanh")
     widths = (5, 8, 6, 1)
-    last = infinite_width(x, widths, act, layers=(3,)).gram
-    assert torch.equal(infinite_width(x, widths, act, conjugate=True).gram, last)
+    last = infinite_width(Network(widths, act, layers=(3,)), x).gram
+    assert torch.equal(infinite_width(Network(widths, act, conjugate=True), x).gram, last)
     for options in ({"bias": True}, {"parameterisation": "ntk"}):
-        assert torch.equal(infinite_width(x, widths, act, conjugate=True, **options).gram, last)
+        assert torch.equal(
+            infinite_width(Network(widths, act, conjugate=True, **options), x).gram, last
+        )
 
 
 @pytest.mark.parametrize("parameterisation", ["standard", "ntk"])
@@ -102,16 +108,13 @@ def test_finite_networks_approach_it_like_one_over_root_width(parameterisation):
 
     def distance(n):
         widths, total = (d, n, n, 1), 0.0
-        limit = infinite_width(x, widths, act, parameterisation=parameterisation).gram
+        network = Network(widths, act, parameterisation=parameterisation)
+        limit, scales = infinite_width(network, x).gram, network.scales
         for seed in range(6):
             rng = np.random.default_rng(seed)
-            w = networks.init_weights(widths, rng, parameterisation=parameterisation)
-            lin = ntk.linearise(x, w, act)
-            k = sum(
-                (networks.ntk_scales(widths)[layer - 1] ** 2 if parameterisation == "ntk" else 1.0)
-                * ntk.gram(lin, (layer,))
-                for layer in (1, 2, 3)
-            )
+            w = init_weights(Network(widths, "linear", parameterisation=parameterisation), rng)
+            lin = linearise(Network.of(w, act), w, x)
+            k = sum(s**2 * ntk.gram(lin.select((k,))) for k, s in enumerate(scales, 1))
             total += float((k - limit).norm() / limit.norm()) ** 2
         return math.sqrt(total / 6)
 
@@ -123,9 +126,9 @@ def test_finite_networks_approach_it_like_one_over_root_width(parameterisation):
 
 def test_float32_rows_are_taken_in_double():
     x = torch.from_numpy(rows(3, 4)).to(torch.float32)
-    assert infinite_width(x, (4, 5, 1), activation("silu")).gram.dtype == torch.float64
+    assert infinite_width(Network((4, 5, 1), activation("silu")), x).gram.dtype == torch.float64
 
 
 def test_a_layer_that_does_not_exist():
     with pytest.raises(ValueError, match="distinct numbers from 1 to 2"):
-        infinite_width(torch.zeros(2, 3), (3, 4, 1), activation("relu"), layers=(3,))
+        infinite_width(Network((3, 4, 1), activation("relu"), layers=(3,)), torch.zeros(2, 3))

@@ -15,6 +15,7 @@ from lawsweep.experiments.ntk_min_eig import ntk_min_eig
 from lawsweep.kernels.activations import ACTIVATIONS, LEAKY_SLOPE, activation
 from lawsweep.kernels.gaussian.duals import Covariance, duals
 from lawsweep.kernels.gaussian.row_angles import row_angles
+from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk.wide import infinite_width
 
 DIGITS = 60
@@ -144,7 +145,7 @@ def test_entries_lie_within_the_error_reported(name, kind, depth):
     betas = [1.1] * depth
     for scale in (1.0, 1e8, 1e-8) if depth == 3 else (1.0,):
         rows = scale * x
-        got = infinite_width(torch.from_numpy(rows), widths, activation(name), betas=betas)
+        got = infinite_width(Network(widths, activation(name), betas=betas), torch.from_numpy(rows))
         exact = exact_gram(rows, widths, name, betas)
         for i in range(len(x)):
             for j in range(len(x)):
@@ -162,7 +163,7 @@ def test_the_error_holds_at_scales_within_the_network(name, betas):
     """erf behind large weights loses digits of its slope, and says so."""
     x = np.random.default_rng(2).standard_normal((4, 3))
     x[1] = x[0] + 1e-5 * x[2]
-    got = infinite_width(torch.from_numpy(x), (3, 9, 9, 1), activation(name), betas=betas)
+    got = infinite_width(Network((3, 9, 9, 1), activation(name), betas=betas), torch.from_numpy(x))
     exact = exact_gram(x, (3, 9, 9, 1), name, betas)
     for i in range(4):
         for j in range(4):
@@ -226,7 +227,7 @@ def test_smallest_eigenvalue_of_near_copies(distance):
     """lambda_min is of the order of the angle, for E sigma' sigma' goes like pi - angle."""
     x = beside(distance)[:2]
     widths, betas = (4, 30, 30, 1), [1.0] * 3
-    got = infinite_width(torch.from_numpy(x), widths, activation("relu"), betas=betas)
+    got = infinite_width(Network(widths, activation("relu"), betas=betas), torch.from_numpy(x))
     with mp.workdps(DIGITS):
         exact = float(min(mp.eigsy(exact_gram(x, widths, "relu", betas), eigvals_only=True)))
     low = float(torch.linalg.eigvalsh(got.gram)[0])

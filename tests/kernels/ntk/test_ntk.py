@@ -11,8 +11,10 @@ import torch
 from lawsweep.kernels.activations import ACTIVATIONS, activation
 from lawsweep.kernels.data import sampling
 from lawsweep.kernels.eigmin.smallest import smallest_eigenvalue
-from lawsweep.kernels.network import networks
+from lawsweep.kernels.network.init import init_weights
+from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk import gram as ntk
+from lawsweep.kernels.ntk.linearisation import linearise
 
 REF = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "reference_ntk.py")))
 
@@ -20,7 +22,7 @@ REF = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "referenc
 def problem(widths, n, *, bias=False, seed=0, dtype=torch.float64):
     rng = np.random.default_rng(seed)
     x = sampling.rows("gaussian", rng, n, widths[0], dtype)
-    weights = networks.init_weights(widths, rng, dtype=dtype)
+    weights = init_weights(Network(widths, "linear"), rng, dtype=dtype)
     biases = None
     if bias:
         biases = [torch.from_numpy(rng.standard_normal(m)).to(dtype) for m in widths[1:]]
@@ -32,22 +34,24 @@ def problem(widths, n, *, bias=False, seed=0, dtype=torch.float64):
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_gram_matches_autograd(name, widths, bias):
     x, weights, biases = problem(widths, 9, bias=bias)
-    lin = ntk.linearise(x, weights, activation(name), biases)
+    lin = linearise(
+        Network.of(weights, activation(name), bias=biases is not None), weights, x, biases
+    )
     per_layer = [j @ j.T for j in REF.jacobians(x, weights, biases, name)]
     kernels = [(None, sum(per_layer))] + [((k,), g) for k, g in enumerate(per_layer, 1)]
     for layers, expected in kernels:
         # Sums of fewer than 100 products of O(1) factors: well inside 100 u = 1e-14 of the max.
         bound = 1e-13 * float(expected.abs().max())
-        got = ntk.gram(lin, layers, tile=4)
+        got = ntk.gram(lin.select(layers), tile=4)
         assert float((got - expected).abs().max()) <= bound, layers
-        assert float((ntk.diagonal(lin, layers) - expected.diagonal()).abs().max()) <= bound
+        assert float((ntk.diagonal(lin.select(layers)) - expected.diagonal()).abs().max()) <= bound
 
 
 @pytest.mark.parametrize("n", [1, 2, 97, 300])
 def test_tiling_changes_nothing_and_the_result_is_exactly_symmetric(n):
     x, weights, _ = problem((6, 8, 5, 1), n)
-    lin = ntk.linearise(x, weights, activation("gelu"))
-    plain = sum((f @ f.T) * (b @ b.T) for f, b in zip(lin.features, lin.backprops, strict=True))
+    lin = linearise(Network.of(weights, activation("gelu")), weights, x)
+    plain = sum((f.features @ f.features.T) * (f.back @ f.back.T) for f in lin.layers)
     for tile in (1, 7, 96, 97, 256, None) if n < 300 else (64, 256, 299, None):
         got = ntk.gram(lin, tile=tile)
         assert torch.equal(got, got.T)
@@ -56,9 +60,13 @@ def test_tiling_changes_nothing_and_the_result_is_exactly_symmetric(n):
 
 def test_layers_may_be_any_subset_in_any_order():
     x, weights, biases = problem((5, 4, 6, 1), 12, bias=True)
-    lin = ntk.linearise(x, weights, activation("tanh"), biases)
-    both = ntk.gram(lin, (3, 1))
-    torch.testing.assert_close(both, ntk.gram(lin, (1,)) + ntk.gram(lin, (3,)), rtol=1e-13, atol=0)
+    lin = linearise(
+        Network.of(weights, activation("tanh"), bias=biases is not None), weights, x, biases
+    )
+    both = ntk.gram(lin.select((3, 1)))
+    torch.testing.assert_close(
+        both, ntk.gram(lin.select((1,))) + ntk.gram(lin.select((3,))), rtol=1e-13, atol=0
+    )
 
 
 @pytest.mark.parametrize("bias", [False, True])
@@ -69,21 +77,23 @@ def test_leading_batch_dimensions(bias):
     biases = None
     if bias:
         biases = [torch.stack(bs) for bs in zip(*(p[2] for p in problems), strict=True)]
-    lin = ntk.linearise(x, weights, activation("relu"), biases)
+    lin = linearise(
+        Network.of(weights, activation("relu"), bias=biases is not None), weights, x, biases
+    )
     got, diagonal = ntk.gram(lin, tile=8), ntk.diagonal(lin)
     for k, (xk, wk, bk) in enumerate(problems):
-        solo = ntk.gram(ntk.linearise(xk, wk, activation("relu"), bk))
+        solo = ntk.gram(
+            linearise(Network.of(wk, activation("relu"), bias=bk is not None), wk, xk, bk)
+        )
         torch.testing.assert_close(got[k], solo, rtol=1e-12, atol=1e-12)
         torch.testing.assert_close(diagonal[k], solo.diagonal(), rtol=1e-12, atol=1e-12)
 
 
 def test_float32_error_is_within_the_proved_bound():
     x, weights, _ = problem((20, 15, 15, 1), 60, dtype=torch.float32)
-    lin32 = ntk.linearise(x, weights, activation("sigmoid"))
+    lin32 = linearise(Network.of(weights, activation("sigmoid")), weights, x)
     # The bound is given F and B, so the exact Gram of those very factors is the reference.
-    lin64 = ntk.Linearisation(
-        tuple(f.double() for f in lin32.features), tuple(b.double() for b in lin32.backprops), False
-    )
+    lin64 = lin32.map(lambda t: t.double())
     error = torch.linalg.matrix_norm(ntk.gram(lin32).double() - ntk.gram(lin64), 2)
     assert 0.0 < float(error) <= ntk.gram_error_bound(lin32)
 
@@ -91,18 +101,18 @@ def test_float32_error_is_within_the_proved_bound():
 def test_bad_input_is_named():
     x, weights, biases = problem((5, 4, 1), 6, bias=True)
     act = activation("relu")
-    lin = ntk.linearise(x, weights, act)
+    lin = linearise(Network.of(weights, act), weights, x)
     for layers in ((0,), (3,), (1, 1), ()):
         with pytest.raises(ValueError, match="distinct numbers from 1 to 2, got"):
-            ntk.gram(lin, layers)
+            ntk.gram(lin.select(layers))
     with pytest.raises(ValueError, match="tile must be at least 1 row, got 0"):
         ntk.gram(lin, tile=0)
-    with pytest.raises(ValueError, match=r"inputs of \[5, 4\] columns, got \[3, 4\]"):
-        ntk.linearise(x[:, :3], weights, act)
-    with pytest.raises(ValueError, match="the last with one column"):
-        ntk.linearise(x, weights[:1], act)
+    with pytest.raises(ValueError, match="the network takes 5 columns, got 3"):
+        linearise(Network.of(weights, act), weights, x[:, :3])
+    with pytest.raises(ValueError, match="the last weights with one column; got 4"):
+        linearise(Network.of(weights[:1], act), weights[:1], x)
     with pytest.raises(ValueError, match=r"biases of sizes \[4, 1\]"):
-        ntk.linearise(x, weights, act, biases[::-1])
+        linearise(Network.of(weights, act, bias=True), weights, x, biases[::-1])
 
 
 def test_theory_constants_by_independent_quadrature():
@@ -113,7 +123,7 @@ def test_theory_constants_by_independent_quadrature():
 
 def _lambda_min(n, d, layers, seed):
     x, weights, _ = problem((d, d, d, 1), n, seed=seed)
-    k = ntk.gram(ntk.linearise(x, weights, activation("sigmoid")), layers)
+    k = ntk.gram(linearise(Network.of(weights, activation("sigmoid")), weights, x).select(layers))
     return smallest_eigenvalue(k, start=np.random.default_rng(seed), certify=False).value
 
 

@@ -14,9 +14,11 @@ from reference_ntk import jacobians
 
 from lawsweep.kernels.activations import activation
 from lawsweep.kernels.eigmin.smallest import smallest_eigenvalue
-from lawsweep.kernels.network import networks
+from lawsweep.kernels.network.init import init_weights
+from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk import gram as ntk
 from lawsweep.kernels.ntk import rank as ntk_rank
+from lawsweep.kernels.ntk.linearisation import linearise
 
 EPS = float(torch.finfo(torch.float64).eps)
 SOLVERS = ("auto", "cholesky_lanczos", "mixed", "dense")
@@ -38,7 +40,7 @@ def problem(n, d, depth=3, act="sigmoid", betas=None, change=None, scale=1.0):
     x = scale * torch.from_numpy(rng.standard_normal((n, d)))
     if change is not None:
         change(x)
-    weights = networks.init_weights(networks.layer_widths(d, d, depth), rng, betas)
+    weights = init_weights(Network.equal(d, d, depth, "linear", betas=betas), rng)
     return x, weights, act
 
 
@@ -77,8 +79,8 @@ def test_what_is_claimed_holds(name):
     act = activation(act_name)
     exact, error = reference(*CASES[name])
     low, high = exact * max(1.0 - error, 0.0), exact * (1.0 + error)
-    lin = ntk.linearise(x, weights, act)
-    assert ntk_rank.rank_report(lin, act).zero is None
+    lin = linearise(Network.of(weights, act), weights, x)
+    assert ntk_rank.rank_report(lin).zero is None
     kernel, rounding = ntk.gram(lin), ntk.gram_error_bound(lin)
     for solver in SOLVERS:
         got = smallest_eigenvalue(kernel, start=np.random.default_rng(0), solver=solver)
@@ -95,7 +97,7 @@ def test_the_cases_reach_both_sides_of_what_can_be_known():
     """Some of them have a value that is certain, others none, and none of these says it has."""
     verdicts = set()
     for (x, weights, name), solver in itertools.product(CASES.values(), SOLVERS):
-        lin = ntk.linearise(x, weights, activation(name))
+        lin = linearise(Network.of(weights, activation(name)), weights, x)
         got = smallest_eigenvalue(ntk.gram(lin), start=np.random.default_rng(0), solver=solver)
         verdicts.add((got.converged, got.lower > ntk.gram_error_bound(lin)))
         if not got.converged:
@@ -107,8 +109,9 @@ def test_the_cases_reach_both_sides_of_what_can_be_known():
 
 def test_exact_zeros_one_beyond_the_ranks():
     for n, act, reason in ((P + 1, "sigmoid", "RANK"), (P - 19, "relu", "RANK")):
-        lin = ntk.linearise(*problem(n, 10, act=act)[:2], activation(act))
-        assert ntk_rank.rank_report(lin, activation(act)).zero == ntk_rank.ZeroReason[reason]
+        x, weights = problem(n, 10, act=act)[:2]
+        lin = linearise(Network.of(weights, act), weights, x)
+        assert ntk_rank.rank_report(lin).zero == ntk_rank.ZeroReason[reason]
 
 
 def test_float32_never_trusts_a_sign_that_it_lost():
@@ -116,7 +119,11 @@ def test_float32_never_trusts_a_sign_that_it_lost():
     for name in ("samples 1e-3 apart", "samples 1e-6 apart", "N = p", "depth 12"):
         x, weights, act = CASES[name]
         exact, error = reference(*CASES[name])
-        lin = ntk.linearise(x.float(), [w.float() for w in weights], activation(act))
+        lin = linearise(
+            Network.of([w.float() for w in weights], activation(act)),
+            [w.float() for w in weights],
+            x.float(),
+        )
         rounding = ntk.gram_error_bound(lin)
         got = smallest_eigenvalue(ntk.gram(lin), start=np.random.default_rng(0))
         # The rounding of F and B to float32 is not in the bound; the worst case is far above it.

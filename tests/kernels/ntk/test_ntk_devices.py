@@ -13,9 +13,11 @@ from lawsweep.kernels.activations import ACTIVATIONS, activation
 from lawsweep.kernels.gaussian import arccos
 from lawsweep.kernels.gaussian.duals import Covariance, duals
 from lawsweep.kernels.linalg.cholesky import load, solve
-from lawsweep.kernels.network import networks
+from lawsweep.kernels.network.init import init_stacks
+from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk import gram as ntk
-from lawsweep.kernels.ntk.jacobian import NtkRows, matvec
+from lawsweep.kernels.ntk import linearisation
+from lawsweep.kernels.ntk.jacobian import Jacobian
 
 WIDTHS = (5, 7, 6, 1)
 
@@ -26,10 +28,11 @@ def there(*shape):
 
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("batch", [(), (2,)])
-def test_gram(batch, bias):
-    features = tuple(there(*batch, 40, n) for n in WIDTHS[:-1])
-    backprops = tuple(there(*batch, 40, n) for n in WIDTHS[1:])
-    lin = ntk.Linearisation(features, backprops, bias)
+def test_gram(monkeypatch, batch, bias):
+    monkeypatch.setattr(linearisation, "_check_range", lambda *_: None)  # reads values
+    network = Network(WIDTHS, "tanh", bias)
+    weights = [there(*batch, *shape) for shape in network.shapes]
+    lin = linearisation.linearise(network, weights, there(*batch, 40, 5))
     for tile in (None, 7):
         got = ntk.gram(lin, tile=tile)
         assert (got.device.type, got.shape) == ("meta", (*batch, 40, 40))
@@ -44,14 +47,19 @@ def test_activations(name):
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("store", [False, True])
 def test_operator(monkeypatch, store, bias):
-    monkeypatch.setattr(ntk, "_check_range", lambda *_: None)  # reads values
+    monkeypatch.setattr(linearisation, "_check_range", lambda *_: None)  # reads values
     rngs = [np.random.default_rng(0)]
-    weights = [w[0] for w in networks.init_stacks(WIDTHS, rngs, device="meta")]
+    weights = [w[0] for w in init_stacks(Network(WIDTHS, "linear"), rngs, device="meta")]
     biases = [there(n) for n in WIDTHS[1:]] if bias else None
-    rows = NtkRows(
-        there(40, 5), weights, activation("gelu"), biases, scales=[0.5] * 3, store=store, tile=16
+    rows = Jacobian.on(
+        Network.of(weights, activation("gelu"), bias=bias, parameterisation="ntk"),
+        weights,
+        there(40, 5),
+        biases,
+        store=store,
+        tile=16,
     )
-    assert matvec(rows, there(3, 40)).device.type == "meta"
+    assert rows.kernel().mv(there(3, 40)).device.type == "meta"
     assert {m.device.type for pair in rows.second_moments() for m in pair if m is not None} == {
         "meta"
     }

@@ -8,9 +8,10 @@ import torch
 from reference_ntk import jacobians
 
 from lawsweep.kernels.activations import ACTIVATIONS, activation
-from lawsweep.kernels.network import networks
-from lawsweep.kernels.ntk import gram as ntk
+from lawsweep.kernels.network.init import init_weights
+from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk.directions import directions, input_rank
+from lawsweep.kernels.ntk.linearisation import linearise
 from lawsweep.kernels.ntk.rank import ZeroReason, rank_bound, rank_report, rank_reports
 from lawsweep.kernels.ntk.survey import Survey
 
@@ -122,35 +123,36 @@ def test_bounds_hold_and_zeros_are_true(name, bias):
     """Against the singular values of J; blocks and batches say what the whole says."""
     act = activation(name)
     for n, d, width in ((4, 4, 6), (9, 3, 4), (30, 3, 4)):
-        weights = networks.init_weights((d, width, width, 1), rng(7))
+        weights = init_weights(Network((d, width, width, 1), "linear"), rng(7))
         biases = [torch.from_numpy(0.3 * rng(8).standard_normal(w.shape[1])) for w in weights]
         biases = biases if bias else None
         for kind, rows in kinds(n, d).items():
             x = torch.from_numpy(rows)
-            lin = ntk.linearise(x, weights, act, biases)
+            lin = linearise(Network.of(weights, act, bias=biases is not None), weights, x, biases)
             per_layer = jacobians(x, weights, biases, name)
             for layers in LAYERS:
                 jacobian = torch.cat([per_layer[k - 1] for k in layers or (1, 2, 3)], 1)
                 rank = int(torch.linalg.matrix_rank(jacobian, rtol=1e-12))
-                found = rank_report(lin, act, layers)
+                found = rank_report(lin.select(layers))
                 assert rank <= found.bound, (n, kind, layers)
                 assert found.zero is None or rank < n, (n, kind, layers)
-                survey = Survey(act, layers)
+                network = Network.of(weights, act, bias=bias, layers=layers)
+                survey = Survey(network)
                 for part in x.split(4):
-                    survey.add(ntk.linearise(part, weights, act, biases))
+                    survey.add(linearise(network, weights, part, biases))
                 assert survey.report() == found, (n, kind, layers)
-                batch = ntk.linearise(x[None], [w[None] for w in weights], act, None)
                 if not bias:
-                    assert rank_reports(batch, act, layers) == [found]
+                    batch = linearise(network, [w[None] for w in weights], x[None])
+                    assert rank_reports(batch) == [found]
 
 
 @pytest.mark.parametrize("name", ["relu", "leaky_relu", "linear", "tanh", "sigmoid", "gelu"])
 def test_which_multiples_make_the_kernel_singular(name):
-    weights = networks.init_weights((5, 12, 12, 1), rng(0))
+    weights = init_weights(Network((5, 12, 12, 1), "linear"), rng(0))
     x = torch.from_numpy(rng(1).standard_normal((4, 5)))
     for factor in (4.0, 0.5, -1.0, -2.0):
         rows = torch.cat([x, factor * x[:1]])
-        zero = rank_report(ntk.linearise(rows, weights, activation(name)), activation(name)).zero
+        zero = rank_report(linearise(Network.of(weights, activation(name)), weights, rows)).zero
         if name == "linear" or (name in ("relu", "leaky_relu") and factor > 0):
             odd = factor == -1.0
             assert zero is (ZeroReason.ANTIPODAL if odd else ZeroReason.PARALLEL)
@@ -163,46 +165,51 @@ def test_which_multiples_make_the_kernel_singular(name):
 
 
 def test_a_near_multiple_is_none():
-    weights = networks.init_weights((5, 12, 12, 1), rng(0))
+    weights = init_weights(Network((5, 12, 12, 1), "linear"), rng(0))
     x = torch.from_numpy(rng(1).standard_normal((4, 5)))
     act = activation("relu")
     for last in (3.0 * x[0], torch.nextafter(4.0 * x[0], x[0])):
         rows = torch.cat([x, last[None]])
-        assert rank_report(ntk.linearise(rows, weights, act), act).zero is None
+        assert rank_report(linearise(Network.of(weights, act), weights, rows)).zero is None
 
 
 def test_three_samples_on_a_ray_under_biases():
     """Their gradients are affine in x: any two are independent, three are not."""
-    weights = networks.init_weights((5, 12, 12, 1), rng(0))
+    weights = init_weights(Network((5, 12, 12, 1), "linear"), rng(0))
     biases = [torch.zeros(m, dtype=torch.float64) for m in (12, 12, 1)]
     x = torch.from_numpy(rng(1).standard_normal((1, 5)))
     for name in ("relu", "leaky_relu"):
         act = activation(name)
         two, three = torch.cat([x, 2 * x]), torch.cat([x, 2 * x, 4 * x])
-        assert rank_report(ntk.linearise(two, weights, act, biases), act).zero is None
-        found = rank_report(ntk.linearise(three, weights, act, biases), act)
+        assert (
+            rank_report(
+                linearise(Network.of(weights, act, bias=biases is not None), weights, two, biases)
+            ).zero
+            is None
+        )
+        found = rank_report(
+            linearise(Network.of(weights, act, bias=biases is not None), weights, three, biases)
+        )
         assert found.zero is ZeroReason.CROWDED_REGION
         jacobian = torch.cat(jacobians(three, weights, biases, name), 1)
         assert int(torch.linalg.matrix_rank(jacobian, rtol=1e-12)) == 2
 
 
 def test_rank_bound_of_inputs_of_lower_rank():
-    assert rank_bound((3, 10, 10, 1), activation("sigmoid"), layers=(1,)) == 30
-    assert rank_bound((3, 10, 10, 1), activation("sigmoid"), layers=(1,), inputs=1) == 10
+    assert rank_bound(Network((3, 10, 10, 1), activation("sigmoid"), layers=(1,))) == 30
+    assert rank_bound(Network((3, 10, 10, 1), activation("sigmoid"), layers=(1,)), inputs=1) == 10
     x = torch.from_numpy(rng().standard_normal((20, 3)))
     x[:, 1:] = 0.0
-    weights = networks.init_weights((3, 10, 10, 1), rng(1))
+    weights = init_weights(Network((3, 10, 10, 1), "linear"), rng(1))
     for name in ("sigmoid", "tanh", "gelu"):
-        lin = ntk.linearise(x, weights, activation(name))
-        found = rank_report(lin, activation(name), (1,))
+        lin = linearise(Network.of(weights, activation(name)), weights, x)
+        found = rank_report(lin.select((1,)))
         assert (found.bound, found.zero) == (10, ZeroReason.RANK)
-    assert rank_report(ntk.linearise(x, weights, activation("relu")), activation("relu")).bound == 2
+    assert rank_report(linearise(Network.of(weights, activation("relu")), weights, x)).bound == 2
 
 
 def test_no_hidden_layer_as_many_samples_as_a_bias_allows():
     """N = n_0 + 1 with a bias: no pattern of units to look at."""
     x = torch.from_numpy(rng().standard_normal((6, 5)))
-    lin = ntk.linearise(
-        x, [torch.ones(5, 1).double()], activation("relu"), [torch.zeros(1).double()]
-    )
-    assert rank_report(lin, activation("relu")).zero is None
+    lin = linearise(Network((5, 1), "relu", bias=True), [torch.ones(5, 1).double()], x)
+    assert rank_report(lin).zero is None

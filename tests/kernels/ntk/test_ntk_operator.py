@@ -1,5 +1,6 @@
 """J v and J^T v against per-sample autograd and against the dense Gram matrix."""
 
+import math
 import runpy
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,9 +12,11 @@ import torch
 from lawsweep.kernels.activations import ACTIVATIONS, activation
 from lawsweep.kernels.data import sampling
 from lawsweep.kernels.linalg.precondition import principal_pairs, woodbury
-from lawsweep.kernels.network import networks
+from lawsweep.kernels.network.init import init_weights
+from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk import gram as ntk
-from lawsweep.kernels.ntk.jacobian import NtkRows, matvec
+from lawsweep.kernels.ntk.jacobian import Jacobian
+from lawsweep.kernels.ntk.linearisation import OutOfRangeError, linearise
 
 REF = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "reference_ntk.py")))
 
@@ -21,7 +24,7 @@ REF = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "referenc
 def problem(widths, n, *, bias=False, seed=0, dtype=torch.float64):
     rng = np.random.default_rng(seed)
     x = sampling.rows("gaussian", rng, n, widths[0], dtype)
-    weights = networks.init_weights(widths, rng, dtype=dtype)
+    weights = init_weights(Network(widths, "linear"), rng, dtype=dtype)
     biases = None
     if bias:
         biases = [torch.from_numpy(rng.standard_normal(m)).to(dtype) for m in widths[1:]]
@@ -47,13 +50,19 @@ def test_products_with_the_jacobian_are_those_of_autograd(name, widths, bias):
     for layers in (None, (1,), tuple(range(len(weights), 0, -1))):
         chosen = range(1, len(weights) + 1) if layers is None else layers
         jacobian = torch.cat([jacobians[k - 1] for k in chosen], dim=1)
-        rows = NtkRows(x, weights, activation(name), biases, layers=layers, tile=4)
+        rows = Jacobian.on(
+            Network.of(weights, activation(name), bias=biases is not None, layers=layers),
+            weights,
+            x,
+            biases,
+            tile=4,
+        )
         assert rows.n_params == jacobian.shape[1]
         v, u = block(3, 9), block(2, jacobian.shape[1])
         # The gradient has the layout of the parameters, layer by layer, so J is J entry by entry.
-        close(rows.transposed(v), v @ jacobian, 1e-13)
-        close(rows.forward(u), u @ jacobian.T, 1e-13)
-        close(rows.diagonal(), jacobian.square().sum(1), 1e-13)
+        close(rows.rmv(v), v @ jacobian, 1e-13)
+        close(rows.mv(u), u @ jacobian.T, 1e-13)
+        close(rows.squares(), jacobian.square().sum(1), 1e-13)
 
 
 @pytest.mark.parametrize("store", [True, False])
@@ -62,17 +71,25 @@ def test_products_with_the_jacobian_are_those_of_autograd(name, widths, bias):
 @pytest.mark.parametrize("scales", [None, (0.5, 3.0, 0.25)])
 def test_products_are_those_of_the_dense_matrix(layers, bias, store, scales):
     x, weights, biases = problem((20, 30, 25, 1), 300, bias=bias)
-    lin = ntk.linearise(x, weights, activation("gelu"), biases)
-    if scales is not None:
-        scaled = tuple(s * f for s, f in zip(scales, lin.features, strict=True))
-        lin = ntk.Linearisation(scaled, lin.backprops, lin.bias)
-    k = ntk.gram(lin, layers)
-    rows = NtkRows(
-        x, weights, activation("gelu"), biases, layers=layers, store=store, scales=scales, tile=77
+    lin = linearise(
+        Network.of(weights, activation("gelu"), bias=biases is not None), weights, x, biases
     )
+    k = ntk.gram(lin.select(layers, scales))
+    if scales is not None:  # what betas make of them
+        roots = [math.sqrt(n) for n in (20, 30, 25)]
+        scales = [s * r for s, r in zip(scales, roots, strict=True)]
+    network = Network.of(
+        weights,
+        "gelu",
+        bias=bias,
+        layers=layers,
+        betas=scales,
+        parameterisation="standard" if scales is None else "ntk",
+    )
+    rows = Jacobian.on(network, weights, x, biases, store=store, tile=77)
     v = block(4, 300)
-    close(matvec(rows, v), v @ k)
-    close(rows.diagonal(), k.diagonal())
+    close(rows.kernel().mv(v), v @ k)
+    close(rows.squares(), k.diagonal())
 
 
 def test_rows_may_live_apart():
@@ -80,33 +97,38 @@ def test_rows_may_live_apart():
     act = activation("tanh")
     v = block(2, 50)
     cuts = (slice(0, 13), slice(13, 14), slice(14, 50))
-    parts = [NtkRows(x[cut], weights, act) for cut in cuts]
-    gradient = sum(p.transposed(v[:, cut]) for p, cut in zip(parts, cuts, strict=True))
-    image = torch.cat([p.forward(gradient) for p in parts], dim=1)
-    close(image, matvec(NtkRows(x, weights, act), v))
+    parts = [Jacobian.on(Network.of(weights, act), weights, x[cut]) for cut in cuts]
+    gradient = sum(p.rmv(v[:, cut]) for p, cut in zip(parts, cuts, strict=True))
+    image = torch.cat([p.mv(gradient) for p in parts], dim=1)
+    close(image, Jacobian.on(Network.of(weights, act), weights, x).kernel().mv(v))
 
 
 def test_a_float32_network_multiplies_in_the_type_of_the_vector():
     x, weights, _ = problem((8, 9, 7, 1), 50, dtype=torch.float32)
-    rows = NtkRows(x, weights, activation("sigmoid"))
-    wide = [f.double() for f in ntk.linearise(x, weights, activation("sigmoid")).features]
-    backprops = [b.double() for b in ntk.linearise(x, weights, activation("sigmoid")).backprops]
-    k = ntk.gram(ntk.Linearisation(tuple(wide), tuple(backprops), bias=False))
+    rows = Jacobian.on(Network.of(weights, activation("sigmoid")), weights, x)
+    lin = linearise(Network.of(weights, activation("sigmoid")), weights, x)
+    k = ntk.gram(lin.map(lambda t: t.double()))
     v = block(1, 50)
-    close(matvec(rows, v), v @ k)
-    assert matvec(rows, v.float()).dtype is torch.float32
+    close(rows.kernel().mv(v), v @ k)
+    assert rows.kernel().mv(v.float()).dtype is torch.float32
 
 
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("name", ["relu", "sigmoid"])
 def test_all_principal_columns_together_are_the_kernel(name, bias):
     x, weights, biases = problem((6, 9, 8, 1), 40, bias=bias)
-    rows = NtkRows(x, weights, activation(name), biases, tile=16)
-    k = ntk.gram(ntk.linearise(x, weights, activation(name), biases))
-    pairs = principal_pairs(rows.second_moments(), rows.layers, 10**6)
+    rows = Jacobian.on(
+        Network.of(weights, activation(name), bias=biases is not None), weights, x, biases, tile=16
+    )
+    k = ntk.gram(
+        linearise(
+            Network.of(weights, activation(name), bias=biases is not None), weights, x, biases
+        )
+    )
+    pairs = principal_pairs(rows.second_moments(), rows.numbers, 10**6)
     columns = rows.columns(pairs, 1.0, torch.float64)
     close(columns.mT @ columns, k)
-    fewer = principal_pairs(rows.second_moments(), rows.layers, 30)
+    fewer = principal_pairs(rows.second_moments(), rows.numbers, 30)
     part = rows.columns(fewer, 2.0, torch.float64)
     assert part.shape == (30, 40)
     # What is left out is a sum of squares; a quarter of the columns holds most of the trace.
@@ -137,9 +159,7 @@ def test_a_preconditioner_with_the_whole_trace_is_still_definite():
     ("change", "message"),
     [
         ({"x": torch.ones(3)}, "expected inputs"),
-        ({"x": torch.ones(3, 4)}, "weights expect inputs of"),
-        ({"layers": (0,)}, "layers must be distinct numbers from 1 to 2"),
-        ({"scales": (1.0,)}, "expected 2 scales, one a layer, got 1"),
+        ({"x": torch.ones(3, 4)}, "the network takes 5 columns, got 4"),
         ({"tile": 0}, "tile must be at least 1 row, got 0"),
     ],
 )
@@ -147,22 +167,23 @@ def test_bad_input(change, message):
     x, weights, _ = problem((5, 4, 1), 3)
     options = {"x": x, **change}
     with pytest.raises(ValueError, match=message):
-        NtkRows(options.pop("x"), weights, activation("relu"), **options)
+        Jacobian.on(Network.of(weights, activation("relu")), weights, options.pop("x"), **options)
 
 
 def test_vectors_of_the_wrong_length():
     x, weights, _ = problem((5, 4, 1), 3)
-    rows = NtkRows(x, weights, activation("relu"))
+    rows = Jacobian.on(Network.of(weights, activation("relu")), weights, x)
     with pytest.raises(ValueError, match=r"expected vectors as rows \(b, 3\), got \(3, 2\)"):
-        rows.transposed(torch.ones(3, 2, dtype=torch.float64))
+        rows.rmv(torch.ones(3, 2, dtype=torch.float64))
     with pytest.raises(ValueError, match=r"expected vectors as rows \(b, 24\)"):
-        rows.forward(torch.ones(3, dtype=torch.float64))
+        rows.mv(torch.ones(3, dtype=torch.float64))
 
 
 def test_values_that_leave_the_range_are_named():
     x, weights, _ = problem((5, 4, 4, 1), 3)
-    with pytest.raises(ntk.OutOfRangeError, match="leave the range of float64"):
-        NtkRows(x, [1e300 * w for w in weights], activation("linear"))
-    rows = NtkRows(x, [1e160 * weights[0], *weights[1:]], activation("linear"))
-    with pytest.raises(ntk.OutOfRangeError, match="squared gradient norms"):
-        rows.diagonal()
+    with pytest.raises(OutOfRangeError, match="leave the range of float64"):
+        Jacobian.on(Network.of(weights, "linear"), [1e300 * w for w in weights], x)
+    larger = [1e160 * weights[0], *weights[1:]]
+    rows = Jacobian.on(Network.of(larger, "linear"), larger, x)
+    with pytest.raises(OutOfRangeError, match="squared gradient norms"):
+        rows.squares()

@@ -11,9 +11,11 @@ import torch
 
 from lawsweep.kernels.activations import ACTIVATIONS, activation
 from lawsweep.kernels.data import sampling
-from lawsweep.kernels.network import networks
+from lawsweep.kernels.network.init import init_weights
+from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk import gram as ntk
 from lawsweep.kernels.ntk.gram import OutOfRangeError
+from lawsweep.kernels.ntk.linearisation import linearise
 from lawsweep.kernels.ntk.rank import ZeroReason, rank_bound, rank_report, rank_reports
 
 REF = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "reference_ntk.py")))
@@ -33,14 +35,18 @@ def rank_of(per_layer, layers):
 
 def network(widths, *, bias, seed):
     rng = np.random.default_rng(seed)
-    weights = networks.init_weights(widths, rng)
+    weights = init_weights(Network(widths, "linear"), rng)
     biases = [torch.from_numpy(0.1 * rng.standard_normal(m)) for m in widths[1:]] if bias else None
     return weights, biases
 
 
 def report(x, weights, biases, name, layers=None):
     act = activation(name)
-    return rank_report(ntk.linearise(x, weights, act, biases), act, layers)
+    return rank_report(
+        linearise(Network.of(weights, act, bias=biases is not None), weights, x, biases).select(
+            layers
+        )
+    )
 
 
 LAYERS = [None, (1,), (2,), (3,), (1, 3), (2, 3)]
@@ -82,17 +88,17 @@ def test_a_zero_is_named_exactly_when_the_gradients_are_dependent(name, bias):
 
 
 def test_known_counts():
-    assert rank_bound((5, 4, 3, 1), activation("sigmoid")) == 20 + 12 + 3
-    assert rank_bound((5, 4, 3, 1), activation("relu")) == 35 - 7
-    assert rank_bound((5, 4, 3, 1), activation("relu"), bias=True) == 24 + 15 + 4 - 7
+    assert rank_bound(Network((5, 4, 3, 1), activation("sigmoid"))) == 20 + 12 + 3
+    assert rank_bound(Network((5, 4, 3, 1), activation("relu"))) == 35 - 7
+    assert rank_bound(Network((5, 4, 3, 1), activation("relu"), bias=True)) == 24 + 15 + 4 - 7
     assert (
-        rank_bound((5, 4, 3, 1), activation("relu"), layers=(1, 3)) == 23 - 1
+        rank_bound(Network((5, 4, 3, 1), activation("relu"), layers=(1, 3))) == 23 - 1
     )  # one relation over the gap
-    assert rank_bound((5, 4, 3, 1), activation("relu"), layers=(1, 3), bias=True) == 24 + 4
-    assert rank_bound((5, 4, 3, 1), activation("sigmoid"), layers=(2,)) == 12
-    assert rank_bound((5, 4, 3, 1), activation("linear")) == 5
-    assert rank_bound((5, 4, 3, 1), activation("linear"), bias=True, layers=(3,)) == 4
-    assert rank_bound((1, 9, 9, 1), activation("relu")) == 2
+    assert rank_bound(Network((5, 4, 3, 1), activation("relu"), layers=(1, 3), bias=True)) == 24 + 4
+    assert rank_bound(Network((5, 4, 3, 1), activation("sigmoid"), layers=(2,))) == 12
+    assert rank_bound(Network((5, 4, 3, 1), activation("linear"))) == 5
+    assert rank_bound(Network((5, 4, 3, 1), activation("linear"), bias=True, layers=(3,))) == 4
+    assert rank_bound(Network((1, 9, 9, 1), activation("relu"))) == 2
 
 
 def test_one_input_column_leaves_rank_two():
@@ -109,7 +115,7 @@ def test_units_off_on_every_sample_do_not_count():
     weights[0][:, :4] *= -1.0
     x = torch.from_numpy(np.random.default_rng(1).uniform(0.1, 1.0, (80, 4)))  # positive inputs
     found = report(x, weights, None, "relu")
-    assert found.bound < rank_bound((4, 6, 6, 1), activation("relu"))
+    assert found.bound < rank_bound(Network((4, 6, 6, 1), activation("relu")))
     assert found.zero is ZeroReason.RANK
     assert numerical_rank(x, weights, None, "relu", None) <= found.bound
 
@@ -155,7 +161,7 @@ def test_dead_sample_without_bias_has_zero_gradient():
     assert report(x[1:], weights, None, "relu").zero is None
     found = report(x, weights, None, "relu")
     assert found.zero is ZeroReason.ZERO_GRADIENT
-    lin = ntk.linearise(x, weights, activation("relu"))
+    lin = linearise(Network.of(weights, activation("relu")), weights, x)
     assert float(ntk.diagonal(lin)[0]) == 0.0
     assert singular(x, weights, None, "relu")
     assert report(x[:1], weights, None, "relu").zero is ZeroReason.RANK  # no live unit at all
@@ -226,18 +232,27 @@ def test_the_pattern_of_zeros_does_not_depend_on_scale_until_it_is_refused(dtype
 
 def test_an_exact_zero_is_not_taken_for_underflow():
     weights, _ = network((4, 5, 5, 1), bias=False, seed=0)
-    lin = ntk.linearise(torch.zeros((2, 4), dtype=torch.float64), weights, activation("relu"))
+    lin = linearise(
+        Network.of(weights, activation("relu")), weights, torch.zeros((2, 4), dtype=torch.float64)
+    )
     assert ntk.diagonal(lin).tolist() == [0.0, 0.0]
     none = [torch.zeros_like(w) for w in weights]
     one = torch.ones((2, 4), dtype=torch.float64)
-    assert ntk.diagonal(ntk.linearise(one, none, activation("relu"))).tolist() == [0.0, 0.0]
+    assert ntk.diagonal(linearise(Network.of(none, activation("relu")), none, one)).tolist() == [
+        0.0,
+        0.0,
+    ]
 
 
 @pytest.mark.parametrize("scale", [1e-100, 1e100])
 def test_squared_gradients_out_of_range_are_refused(scale):
     weights, _ = network((4, 5, 5, 1), bias=False, seed=0)
     x = sampling.rows("gaussian", np.random.default_rng(0), 3, 4)
-    lin = ntk.linearise(x, [scale * w for w in weights], activation("relu"))
+    lin = linearise(
+        Network.of([scale * w for w in weights], activation("relu")),
+        [scale * w for w in weights],
+        x,
+    )
     with pytest.raises(OutOfRangeError, match="squared gradient norms leave the range of float64"):
         ntk.diagonal(lin)
 
@@ -259,8 +274,10 @@ def test_reports_of_a_batch_are_those_of_its_members(name, law):
     stacked = [w.expand(b, *w.shape) for w in weights]
     act = activation(name)
     for layers in (None, (1,), (2, 3)):
-        together = rank_reports(ntk.linearise(x, stacked, act), act, layers)
-        alone = [rank_report(ntk.linearise(m, weights, act), act, layers) for m in x]
+        together = rank_reports(linearise(Network.of(stacked, act), stacked, x).select(layers))
+        alone = [
+            rank_report(linearise(Network.of(weights, act), weights, m).select(layers)) for m in x
+        ]
         assert together == alone
         if name != "relu":  # where a sample may have a layer all off, which is named first
             assert (together[1].zero, together[4].zero) == (ZeroReason.DUPLICATE,) * 2

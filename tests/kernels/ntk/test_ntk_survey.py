@@ -6,8 +6,9 @@ import torch
 
 from lawsweep.kernels.activations import ACTIVATIONS, activation
 from lawsweep.kernels.data import sampling
-from lawsweep.kernels.network import networks
-from lawsweep.kernels.ntk import gram as ntk
+from lawsweep.kernels.network.init import init_weights
+from lawsweep.kernels.network.network import Network
+from lawsweep.kernels.ntk.linearisation import linearise
 from lawsweep.kernels.ntk.rank import ZeroReason, rank_report
 from lawsweep.kernels.ntk.survey import Survey
 
@@ -41,9 +42,10 @@ KINDS = (
 
 
 def surveyed(x, weights, biases, act, layers, sizes):
-    survey = Survey(act, layers)
+    network = Network.of(weights, act, bias=biases is not None, layers=layers)
+    survey = Survey(network)
     for part in x.split(sizes):
-        survey.add(ntk.linearise(part, weights, act, biases))
+        survey.add(linearise(network, weights, part, biases))
     return survey.report()
 
 
@@ -53,11 +55,15 @@ def test_blocks_say_what_the_whole_says(name, bias):
     act, seen = activation(name), set()
     for seed, kind in enumerate(KINDS):
         rng = np.random.default_rng(seed)
-        weights = networks.init_weights(WIDTHS, rng)
+        weights = init_weights(Network(WIDTHS, "linear"), rng)
         biases = [torch.zeros(m, dtype=torch.float64) for m in WIDTHS[1:]] if bias else None
         for n, layers in ((4, None), (12, None), (12, (1, 3)), (90, None)):
             x = inputs(kind, n, seed)
-            whole = rank_report(ntk.linearise(x, weights, act, biases), act, layers)
+            whole = rank_report(
+                linearise(
+                    Network.of(weights, act, bias=biases is not None), weights, x, biases
+                ).select(layers)
+            )
             seen.add(whole.zero)
             found = surveyed(x, weights, biases, act, layers, 5)
             assert found == whole, (kind, n, layers)
@@ -71,7 +77,9 @@ def test_a_network_without_hidden_units(name, bias):
     biases = [torch.zeros(1, dtype=torch.float64)] if bias else None
     for kind, n in (("generic", 4), ("generic", 7), ("equal", 4), ("dead", 4)):
         x = inputs(kind, n, 0)
-        whole = rank_report(ntk.linearise(x, weights, act, biases), act)
+        whole = rank_report(
+            linearise(Network.of(weights, act, bias=biases is not None), weights, x, biases)
+        )
         assert surveyed(x, weights, biases, act, None, 3) == whole, kind
 
 
@@ -80,11 +88,11 @@ def test_many_rows_of_signs_are_told_apart():
     bits = (np.arange(2**12)[:, None] >> np.arange(12)) & 1
     x = torch.from_numpy(2.0 * bits - 1.0)
     act = activation("sigmoid")
-    weights = networks.init_weights((12, 400, 1), np.random.default_rng(0))
+    weights = init_weights(Network((12, 400, 1), "linear"), np.random.default_rng(0))
     for rows, reason in ((x, None), (torch.cat([x, x[77:78]]), ZeroReason.DUPLICATE)):
         assert surveyed(rows, weights, None, act, None, 1000).zero is reason
 
 
 def test_a_survey_of_nothing():
     with pytest.raises(ValueError, match="no samples were added; add some before"):
-        Survey(activation("relu")).report()
+        Survey(Network(WIDTHS, "relu")).report()

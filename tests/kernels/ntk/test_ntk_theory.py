@@ -9,14 +9,16 @@ from reference_infinite import ELU, SMOOTH
 from reference_ntk import sigmoid_limits
 
 from lawsweep.kernels.activations import activation
-from lawsweep.kernels.network import networks
+from lawsweep.kernels.network.init import init_weights
+from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk import gram as ntk
 from lawsweep.kernels.ntk.limits import layer_limits, moments
+from lawsweep.kernels.ntk.linearisation import linearise
 
 
 def test_three_equal_sigmoid_layers_give_the_oracles():
     d = 321
-    found = layer_limits((d, d, d, 1), activation("sigmoid"))
+    found = layer_limits(Network((d, d, d, 1), activation("sigmoid")))
     first, second, third = (v / d**2 for v in found.values)
     # THEORY B gives five and four digits.
     assert first + second == pytest.approx(1.2798e-4, rel=5e-5)
@@ -81,7 +83,7 @@ def test_moments_across_a_crease_against_a_finer_rule():
     # The slope has a kink: a sum of step h is off by about h^2 / 12 = 1e-6 of its density there.
     assert (got.mean, got.variance) == pytest.approx(split(ELU[0](g)), abs=1e-7)
     assert (got.slope_mean, got.slope_variance) == pytest.approx(split(ELU[1](g)), abs=1e-6)
-    found = layer_limits((321, 321, 321, 1), act)
+    found = layer_limits(Network((321, 321, 321, 1), act))
     assert found.error < 1e-12
 
 
@@ -93,12 +95,12 @@ def test_layer_values_are_the_fluctuations_of_a_wide_network(name):
     """
     widths, betas = (300, 500, 400, 600, 1), (1.1, 0.9, 1.2, 0.8)
     rng = np.random.default_rng(5)
-    weights = networks.init_weights(widths, rng, betas)
+    weights = init_weights(Network(widths, "linear", betas=betas), rng)
     x = torch.from_numpy(rng.standard_normal((1500, widths[0])))
-    lin = ntk.linearise(x, weights, activation(name))
-    expected = layer_limits(widths, activation(name), betas).values
+    lin = linearise(Network.of(weights, activation(name)), weights, x)
+    expected = layer_limits(Network(widths, activation(name), betas=betas)).values
     for layer in range(1, 4):
-        f, b = lin.features[layer - 1], lin.backprops[layer - 1]
+        f, b = lin.every[layer - 1].features, lin.every[layer - 1].back
         measured = float(f.var(0).sum() * b.var(0).sum())
         # Relative errors of order n^(-1/2) = 5 % of one network.
         assert measured == pytest.approx(expected[layer - 1], rel=0.15), layer
@@ -107,13 +109,13 @@ def test_layer_values_are_the_fluctuations_of_a_wide_network(name):
 
 def test_scaling_in_betas_and_parameterisation():
     act, widths = activation("relu"), (10, 20, 30, 1)
-    base = layer_limits(widths, act).values
+    base = layer_limits(Network(widths, act)).values
     # ReLU is homogeneous: each beta but the layer's own multiplies its gradient.
-    doubled = layer_limits(widths, act, (1.0, 2.0, 1.0)).values
+    doubled = layer_limits(Network(widths, act, betas=(1.0, 2.0, 1.0))).values
     assert doubled[0] == pytest.approx(4 * base[0], rel=1e-12)
     assert doubled[1] == pytest.approx(base[1], rel=1e-12)
     # NTK parameterisation: s_l^2 = 1/n_{l-1}, and W_3 has 1/n_2 of the variance.
-    scaled = layer_limits(widths, act, parameterisation="ntk").values
+    scaled = layer_limits(Network(widths, act, parameterisation="ntk")).values
     expected = [v / n / 30 for v, n in zip(base, widths[:3], strict=True)]
     assert scaled == pytest.approx(expected, rel=1e-12)
 
@@ -121,13 +123,13 @@ def test_scaling_in_betas_and_parameterisation():
 @pytest.mark.portable
 def test_linear_networks_have_no_floor():
     # The slope is 1 and its mean over 321 nodes off by 321 eps at most: its variance by the square.
-    for value in layer_limits((5, 6, 7, 1), activation("linear")).values:
+    for value in layer_limits(Network((5, 6, 7, 1), activation("linear"))).values:
         assert 0 <= value <= 6 * 7 * (321 * 2.0**-52) ** 2
 
 
 def test_wrong_number_of_betas():
     with pytest.raises(ValueError, match="expected 3 betas, one a layer, got 1"):
-        layer_limits((5, 6, 7, 1), activation("tanh"), [1.0])
+        layer_limits(Network((5, 6, 7, 1), activation("tanh"), betas=[1.0]))
 
 
 @pytest.mark.slow
@@ -140,9 +142,13 @@ def test_lambda_min_comes_near_the_limit_from_below(depth, kernel):
         widths = (d,) * depth + (1,)
         rng = np.random.default_rng(d)
         x = torch.from_numpy(rng.standard_normal((4 * d, d)))
-        lin = ntk.linearise(x, networks.init_weights(widths, rng), act)
-        value = float(torch.linalg.eigvalsh(ntk.gram(lin, kernel))[0])
-        limit = sum(layer_limits(widths, act).values[k - 1] for k in kernel)
+        lin = linearise(
+            Network(widths, act),
+            init_weights(Network(widths, act), rng),
+            x,
+        )
+        value = float(torch.linalg.eigvalsh(ntk.gram(lin.select(kernel)))[0])
+        limit = sum(layer_limits(Network(widths, act)).values[k - 1] for k in kernel)
         ratios.append(value / limit)
     assert ratios == sorted(ratios)
     assert 0.3 < ratios[-1] < 1.0

@@ -10,7 +10,11 @@ import torch
 
 from lawsweep.kernels.activations import activation
 from lawsweep.kernels.data.sampling import rows
-from lawsweep.kernels.network.networks import init_weights, layer_widths
+from lawsweep.kernels.linalg import cholesky
+from lawsweep.kernels.linalg.cholesky import Cholesky
+from lawsweep.kernels.linalg.precondition import DiagonalAndLowRank, principal_pairs
+from lawsweep.kernels.network.init import init_weights
+from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.optimise import gauss_newton as gn
 from lawsweep.kernels.optimise import gauss_newton_cg as cg
 from lawsweep.kernels.optimise import gauss_newton_inexact as gi
@@ -22,7 +26,7 @@ FUNCTIONS = {"relu": torch.relu, "tanh": torch.tanh}
 def problem(n, widths, seed=0):
     rng = np.random.default_rng(seed)
     x, y = rows("gaussian", rng, n, widths[0]), rows("gaussian", rng, n, 1)[:, 0]
-    return x, y, init_weights(widths, rng)
+    return x, y, init_weights(Network(widths, "linear"), rng)
 
 
 def jacobian(x, weights, act):
@@ -41,10 +45,21 @@ def flat(parts):
 
 def iterative(n, widths, act="relu", eta=0.1, most=300, seed=0):
     x, y, weights = problem(n, widths, seed)
-    state = gn.State(weights, x, y, activation(act))
+    state = gn.State(Network.of(weights, activation(act)), weights, x, y)
     system = gi.IterativeSystem(state, eta, gi.Experience())
     system._most = most  # so small a system is not worth it
     return state, system
+
+
+class Unchanged:
+    """The preconditioner that is none."""
+
+    def solve(self, v):
+        return v.clone()
+
+
+def factor_of(system):
+    return Cholesky.of(system._fast_jacobian().kernel().dense(), shift=1.0)
 
 
 @pytest.mark.parametrize("widths", [(5, 1), (5, 7, 1), (6, 5, 4, 3, 1)])
@@ -52,33 +67,37 @@ def iterative(n, widths, act="relu", eta=0.1, most=300, seed=0):
 def test_products_are_those_of_autograds_jacobian(widths, act):
     x, y, weights = problem(30, widths)
     j = jacobian(x, weights, act)
-    ours = cg.Jacobian(gn.State(weights, x, y, activation(act)).lin, torch.float64)
+    ours = gn.State(Network.of(weights, activation(act)), weights, x, y).jacobian
     rng = np.random.default_rng(1)
     v = torch.from_numpy(rng.standard_normal(30))
-    u = [torch.from_numpy(rng.standard_normal(tuple(w.shape))) for w in weights]
+    u = torch.from_numpy(rng.standard_normal(j.shape[1]))
     # Sums of at most 30 terms, each off by a few eps.
-    assert flat(ours.transposed(v)) == pytest.approx(j.T @ v.numpy(), rel=1e-12, abs=1e-13)
-    assert ours.forward(u).numpy() == pytest.approx(j @ flat(u), rel=1e-12, abs=1e-13)
-    assert ours.gram().numpy() == pytest.approx(j @ j.T, rel=1e-12, abs=1e-13)
+    assert ours.rmv(v).numpy() == pytest.approx(j.T @ v.numpy(), rel=1e-12, abs=1e-13)
+    assert ours.mv(u).numpy() == pytest.approx(j @ u.numpy(), rel=1e-12, abs=1e-13)
+    assert ours.kernel().dense().numpy() == pytest.approx(j @ j.T, rel=1e-12, abs=1e-13)
 
 
 def test_all_principal_directions_are_the_whole_kernel():
     x, y, weights = problem(20, (4, 3, 1))
-    ours = cg.Jacobian(gn.State(weights, x, y, activation("tanh")).lin, torch.float64)
-    directions = ours.principal_rows(1000)  # p = 15
+    ours = gn.State(Network.of(weights, activation("tanh")), weights, x, y).jacobian
+    pairs = principal_pairs(ours.second_moments(), ours.numbers, 1000)  # p = 15
+    directions = ours.columns(pairs, 1.0, torch.float64)
     j = jacobian(x, weights, "tanh")
     assert (directions.mT @ directions).numpy() == pytest.approx(j @ j.T, rel=1e-10, abs=1e-12)
 
 
 def test_the_preconditioner_is_the_inverse_of_what_it_says():
     rng = np.random.default_rng(0)
-    a, v = rng.standard_normal((3, 12)), rng.standard_normal(12)
-    diagonal = (a**2).sum(0) + rng.uniform(1.0, 2.0, 12)
-    diagonal[4] = (a[:, 4] ** 2).sum()  # nothing is left of it
-    rest = np.maximum(diagonal - (a**2).sum(0), cg.REMAINDER * diagonal.mean()) + 0.3
-    expected = np.linalg.solve(np.diag(rest) + a.T @ a, v)
-    found = cg.PrincipalDirections(torch.from_numpy(a), torch.from_numpy(diagonal), 0.3)
-    assert found(torch.from_numpy(v)).numpy() == pytest.approx(expected, rel=1e-11)
+    a, v, diagonal = (
+        rng.standard_normal((3, 12)),
+        rng.standard_normal((2, 12)),
+        rng.uniform(1, 2, 12),
+    )
+    found = DiagonalAndLowRank(torch.from_numpy(a), torch.from_numpy(diagonal))
+    expected = np.linalg.solve(np.diag(diagonal) + a.T @ a, v.T).T
+    for vectors, solution in ((v, expected), (v[0], expected[0])):
+        got = found.solve(torch.from_numpy(vectors)).numpy()
+        assert got == pytest.approx(solution, rel=1e-11)
 
 
 @pytest.mark.parametrize("act", ["relu", "tanh"])
@@ -89,7 +108,7 @@ def test_a_tight_step_is_that_of_a_dense_least_squares_solve(act, damping, by):
     if by == "factor":  # of another network, and to no avail: then a new one
         other = iterative(40, (6, 6, 6, 1), act, seed=9)[1]
         system.eta, system._most = 1e-13, 12
-        system._experience.factor = cg.Factor(other._fast_jacobian().gram(), 1.0)
+        system._experience.factor = factor_of(other)
     step = system.solve(damping)
     j, r = jacobian(state.x, state.weights, act), state.residual.numpy()
     mu = damping * np.mean((j**2).sum(1))
@@ -141,8 +160,7 @@ def test_where_float32_does_not_get_there_a_factor_in_float64_does(monkeypatch, 
     state, system = iterative(40, (6, 6, 6, 1), eta=1e-3)
     if failure == "breakdown":
         system._most = 1
-        monkeypatch.setattr(cg.eigmin_cholesky, "factorise", lambda a: a.dtype == torch.float64)
-        monkeypatch.setattr(gn.eigmin_cholesky, "factorise", torch_cholesky)
+        monkeypatch.setattr(cholesky, "factorise", torch_cholesky)
     else:
         nothing = cg.Iterate(torch.zeros(40), 3, 1.0, True)
         monkeypatch.setattr(gi, "conjugate_gradients", lambda *a: nothing)
@@ -162,7 +180,8 @@ def torch_cholesky(a):
 
 def test_a_network_beyond_float32_is_solved_in_float64():
     x, y, weights = problem(40, (6, 6, 6, 1))
-    state = gn.State([weights[0] * 1e30, *weights[1:]], x, y * 1e30, activation("relu"))
+    large = [weights[0] * 1e30, *weights[1:]]
+    state = gn.State(Network.of(large, "relu"), large, x, y * 1e30)
     system = gi.IterativeSystem(state, 0.1, gi.Experience())
     system._most = 300
     step = system.solve(0.01)
@@ -173,10 +192,10 @@ def test_a_network_beyond_float32_is_solved_in_float64():
 def test_a_factor_that_preconditions_goes_before_one_that_solves():
     state, system = iterative(40, (6, 6, 6, 1), eta=0.01)
     known = system._experience
-    known.factor = cg.Factor(system._fast_jacobian().gram(), 1.0)
+    known.factor = factor_of(system)
     system.solve_exactly(0.01)
     assert known.factor is None
-    known.factor = cg.Factor(system._fast_jacobian().gram(), 1.0)
+    known.factor = factor_of(system)
     assert isinstance(gi.system_for(state, None, known), gn.GramSystem)
     assert known.factor is None
 
@@ -192,7 +211,7 @@ def test_a_factor_that_preconditions_goes_before_one_that_solves():
 )
 def test_it_iterates_where_a_factor_takes_longer(n, widths, iterates):
     x, y, weights = problem(n, widths)
-    state = gn.State(weights, x, y, activation("relu"))
+    state = gn.State(Network.of(weights, activation("relu")), weights, x, y)
     system = gi.system_for(state, 0.1, gi.Experience())
     assert isinstance(system, gi.IterativeSystem) == iterates
 
@@ -203,23 +222,23 @@ def test_conjugate_gradients_solve_and_say_where_they_cannot():
     matrix = torch.from_numpy(half @ half.T + np.eye(30))
     right = torch.from_numpy(rng.standard_normal(30))
     right /= right.norm()
-    found = cg.conjugate_gradients(lambda v: matrix @ v, torch.clone, right, 1e-12, 200)
+    found = cg.conjugate_gradients(lambda v: matrix @ v, Unchanged(), right, 1e-12, 200)
     assert found.converged
     assert float((matrix @ found.solution - right).norm()) <= 2e-12
-    few = cg.conjugate_gradients(lambda v: matrix @ v, torch.clone, right, 1e-12, 8)
+    few = cg.conjugate_gradients(lambda v: matrix @ v, Unchanged(), right, 1e-12, 8)
     assert not few.converged
     assert few.n_iterations < 8  # it saw that they would not do
     assert few.solution.isfinite().all()
-    bad = cg.conjugate_gradients(lambda v: -(matrix @ v), torch.clone, right, 1e-12, 50)
+    bad = cg.conjugate_gradients(lambda v: -(matrix @ v), Unchanged(), right, 1e-12, 50)
     assert not bad.converged
     assert not bad.solution.any()
-    lost = cg.conjugate_gradients(lambda v: v * math.nan, torch.clone, right, 1e-12, 50)
+    lost = cg.conjugate_gradients(lambda v: v * math.nan, Unchanged(), right, 1e-12, 50)
     assert not lost.converged
     assert lost.solution.isfinite().all()
 
 
 def test_a_fit_by_inexact_steps_takes_no_more_of_them():
-    x, y, weights = problem(1100, layer_widths(38, 38, 4))  # N = p / 4
+    x, y, weights = problem(1100, Network.equal(38, 38, 4, "linear").widths)  # N = p / 4
     runs = [
         lm.least_squares(x, y, weights, activation("relu"), target_loss=1e-20, exact=exact)
         for exact in (False, True)
@@ -241,7 +260,9 @@ def test_a_fit_by_inexact_steps_takes_no_more_of_them():
 def search(monkeypatch, n=40):
     monkeypatch.setattr(gi, "budget", lambda state: 50)  # iterate, however small
     x, y, weights = problem(n, (6, 6, 6, 1))
-    return lm._Search(gn.State(weights, x, y, activation("relu")), lm.DAMPING, 500, 0.0)
+    return lm._Search(
+        gn.State(Network.of(weights, activation("relu")), weights, x, y), lm.DAMPING, 500, 0.0
+    )
 
 
 def test_no_inexact_step_is_ground_for_calling_a_point_stationary(monkeypatch):

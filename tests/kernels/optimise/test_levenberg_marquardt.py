@@ -11,7 +11,8 @@ import torch
 from lawsweep.kernels.activations import activation
 from lawsweep.kernels.base import devices
 from lawsweep.kernels.data.sampling import rows
-from lawsweep.kernels.network.networks import init_weights, layer_widths, n_params
+from lawsweep.kernels.network.init import init_weights
+from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.optimise import gauss_newton as gn
 from lawsweep.kernels.optimise import levenberg_marquardt as lm
 
@@ -19,7 +20,7 @@ from lawsweep.kernels.optimise import levenberg_marquardt as lm
 def problem(n, d, depth=3, seed=0):
     rng = np.random.default_rng(seed)
     x, y = rows("gaussian", rng, n, d), rows("gaussian", rng, n, 1)[:, 0]
-    return x, y, init_weights(layer_widths(d, d, depth), rng)
+    return x, y, init_weights(Network.equal(d, d, depth, "linear"), rng)
 
 
 def dense_step(x, y, weights, act, mu):
@@ -47,7 +48,9 @@ def dense_step(x, y, weights, act, mu):
 @pytest.mark.parametrize("damping", [1e-6, 1e-3, 0.3])
 def test_a_step_is_that_of_a_dense_least_squares_solve(act, n, damping):
     x, y, weights = problem(n, 5)
-    step = gn.system_of(gn.State(weights, x, y, activation(act))).solve(damping)
+    step = gn.system_of(gn.State(Network.of(weights, activation(act)), weights, x, y)).solve(
+        damping
+    )
     expected, condition = dense_step(x, y, weights, act, damping)
     flat = torch.cat([s.flatten() for s in step.parts]).numpy()
     # A Cholesky solve with the damped square of J loses its condition number times a few eps; that
@@ -60,7 +63,7 @@ def test_a_step_is_that_of_a_dense_least_squares_solve(act, n, damping):
 @pytest.mark.parametrize("n", [20, 90])
 def test_the_decrease_promised_is_that_of_the_linear_model(n):
     x, y, weights = problem(n, 5)
-    state = gn.State(weights, x, y, activation("tanh"))
+    state = gn.State(Network.of(weights, activation("tanh")), weights, x, y)
     step = gn.system_of(state).solve(0.1)
     # J delta by differences: the model is quadratic in t, the network smooth.
     t = 1e-5
@@ -72,7 +75,7 @@ def test_the_decrease_promised_is_that_of_the_linear_model(n):
 
 def test_a_useless_factor_gives_no_step_and_a_poor_one_says_what_it_missed(monkeypatch):
     x, y, weights = problem(20, 5)
-    system = gn.GramSystem(gn.State(weights, x, y, activation("tanh")))
+    system = gn.GramSystem(gn.State(Network.of(weights, activation("tanh")), weights, x, y))
     exact, mu, r = system.solve(1e-3), 1e-3 * system.scale, system.state.residual
     direction = torch.from_numpy(np.random.default_rng(3).standard_normal(20))
     solve = gn._solve
@@ -117,9 +120,11 @@ def test_a_loss_whose_square_overflows_is_no_local_minimum(scale):
 
 def test_a_jacobian_in_blocks_of_rows_and_strips_gives_the_same_system(monkeypatch):
     x, y, weights = problem(90, 5)
-    state = gn.State(weights, x, y, activation("tanh"))
+    state = gn.State(Network.of(weights, activation("tanh")), weights, x, y)
     whole = gn.NormalSystem(state).matrix.tril()
-    monkeypatch.setattr(devices, "JACOBIAN_BYTES", 7 * 8 * n_params(layer_widths(5, 5, 3)))
+    monkeypatch.setattr(
+        devices, "JACOBIAN_BYTES", 7 * 8 * Network.equal(5, 5, 3, "linear").n_params
+    )
     monkeypatch.setattr(devices, "NORMAL_COLUMNS", 16)
     cut = gn.NormalSystem(state).matrix.tril()  # all that the Cholesky reads
     assert torch.allclose(cut, whole, rtol=1e-13, atol=1e-13)
@@ -129,12 +134,17 @@ def test_a_jacobian_in_blocks_of_rows_and_strips_gives_the_same_system(monkeypat
 def test_the_rounding_level_is_what_rounding_the_weights_does(dtype):
     x, y, weights = problem(60, 8)
     kept = [w.to(dtype) for w in weights]
-    state = gn.State(kept, x.to(dtype), y.to(dtype), activation("relu"))
+    state = gn.State(Network.of(kept, activation("relu")), kept, x.to(dtype), y.to(dtype))
     unit = torch.finfo(dtype).eps / 2
     # A thousand times the rounding, so that in float64 it is seen; the level goes with its square.
     rng = np.random.default_rng(1)
     scale, draws = 1e3 * unit, []
-    wide = gn.State([w.double() for w in kept], x.to(dtype).double(), y, activation("relu"))
+    wide = gn.State(
+        Network.of([w.double() for w in kept], activation("relu")),
+        [w.double() for w in kept],
+        x.to(dtype).double(),
+        y,
+    )
     for _ in range(200):
         signs = [torch.from_numpy(rng.choice([-1.0, 1.0], tuple(w.shape))) for w in kept]
         moved = wide.moved([scale * w * s for w, s in zip(wide.weights, signs, strict=True)])
@@ -147,7 +157,7 @@ def test_the_rounding_level_is_what_rounding_the_weights_does(dtype):
 @pytest.mark.parametrize("n_over_p", [0.2, 0.5])
 def test_it_memorises_to_rounding_level(n_over_p):
     d = 22
-    p = n_params(layer_widths(d, d, 4))
+    p = Network.equal(d, d, 4, "linear").n_params
     x, y, weights = problem(round(n_over_p * p), d, depth=4)
     before = [w.clone() for w in weights]
     found = lm.least_squares(x, y, weights, activation("relu"), target_loss=1e-20)
@@ -208,7 +218,7 @@ def test_distance_and_norm_are_those_of_the_weights():
 
 def test_a_trial_that_overflows_is_refused_and_the_damping_raised():
     x, y, weights = problem(10, 4, depth=2)
-    state = gn.State(weights, x, y, activation("relu"))
+    state = gn.State(Network.of(weights, activation("relu")), weights, x, y)
     search = lm._Search(state, lm.DAMPING, 10, 0.0)
     search._system = gn.system_of(state)
     huge = gn.Step([torch.full_like(w, 1e300) for w in weights], 1.0)

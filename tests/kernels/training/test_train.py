@@ -12,7 +12,8 @@ from reference_train import PLAIN, plain_training
 
 from lawsweep.kernels.activations import activation
 from lawsweep.kernels.base import devices
-from lawsweep.kernels.network.networks import init_weights, layer_widths, n_params
+from lawsweep.kernels.network.init import init_weights
+from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.training import optimisers
 from lawsweep.kernels.training.stop import Monitor, StopReason, curve_steps
 from lawsweep.kernels.training.train import Training, flops_per_step, train
@@ -25,7 +26,9 @@ def problem(n, d, depth=4, n_seeds=1, seed=0, dtype=torch.float64):
     rng = np.random.default_rng(seed)
     x = torch.from_numpy(rng.standard_normal((n_seeds, n, d))).to(dtype)
     y = torch.from_numpy(rng.standard_normal((n_seeds, n))).to(dtype)
-    draws = [init_weights(layer_widths(d, d, depth), rng, dtype=dtype) for _ in range(n_seeds)]
+    draws = [
+        init_weights(Network.equal(d, d, depth, "linear"), rng, dtype=dtype) for _ in range(n_seeds)
+    ]
     return x, y, [torch.stack(w) for w in zip(*draws, strict=True)]
 
 
@@ -282,7 +285,9 @@ def test_curve_ends_where_the_seed_stopped():
 
 
 def test_flops_are_those_of_the_products():
-    assert flops_per_step(10, (3, 5, 5, 1)) == 2 * 10 * (3 * n_params((3, 5, 5, 1)) - 15)
+    assert flops_per_step(10, Network((3, 5, 5, 1), "linear")) == 2 * 10 * (
+        3 * Network((3, 5, 5, 1), "linear").n_params - 15
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import torch
 from reference_train import plain_loss, plain_training
 
 from lawsweep.kernels.activations import activation
-from lawsweep.kernels.network.networks import init_weights
+from lawsweep.kernels.network.init import init_weights
+from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.training.losses import as_targets, head
 from lawsweep.kernels.training.train import train
 
@@ -33,7 +34,7 @@ def problem(loss, n_outputs, n=37, d=9, n_seeds=1, seed=0):
     rng = np.random.default_rng(seed)
     x = torch.from_numpy(rng.standard_normal((n_seeds, n, d)))
     y = targets(rng, loss, n_seeds, n, n_outputs)
-    draws = [init_weights((d, d, d, n_outputs), rng) for _ in range(n_seeds)]
+    draws = [init_weights(Network((d, d, d, n_outputs), "linear"), rng) for _ in range(n_seeds)]
     return x, y, [torch.stack(w) for w in zip(*draws, strict=True)]
 
 

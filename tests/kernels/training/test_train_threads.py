@@ -11,7 +11,8 @@ import torch
 from lawsweep.kernels.activations import activation
 from lawsweep.kernels.base import devices
 from lawsweep.kernels.base.threads import OneThread, aligned_size, evenly_shared
-from lawsweep.kernels.network.networks import init_weights
+from lawsweep.kernels.network.init import init_weights
+from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.training import gradient as train_gradient
 from lawsweep.kernels.training.train import train
 
@@ -31,7 +32,9 @@ def threads():
 def problem(n, d, depth, n_outputs, n_seeds):
     rng = np.random.default_rng(0)
     x = torch.from_numpy(rng.standard_normal((n_seeds, n, d)))
-    draws = [init_weights((*[d] * depth, n_outputs), rng) for _ in range(n_seeds)]
+    draws = [
+        init_weights(Network((*[d] * depth, n_outputs), "linear"), rng) for _ in range(n_seeds)
+    ]
     y = torch.from_numpy(rng.integers(0, 2, (n_seeds, n)))
     return x, y, [torch.stack(w) for w in zip(*draws, strict=True)]
 

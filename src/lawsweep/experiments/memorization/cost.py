@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from lawsweep import Cost
+from lawsweep.experiments.columns import over_structures
 from lawsweep.experiments.memorization.params import LM
 
 FLOAT32 = 0.65  # of float64's seconds, over the paper's grid; of large products alone a half
@@ -39,12 +40,18 @@ def cost(p: Any) -> Cost:
 
 def _sizes(p: Any) -> tuple[Any, Any, Any, Any]:
     """(N, hidden units, weights of the first layer, weights)."""
-    depth, width = np.asarray(p.depth), np.asarray(p.width, dtype=np.float64)
-    deep = depth > 1
     outputs = np.where(np.asarray(p.targets) == "classes", p.n_classes, 1)
-    first = p.input_dim * np.where(deep, width, outputs)
-    weights = first + deep * ((depth - 2) * width * width + width * outputs)
-    return np.asarray(p.n_samples, dtype=np.float64), width * (depth - 1), first, weights
+    sizes = (p.input_dim, p.width, outputs)
+    hidden, first, weights = over_structures(_network_sizes, (p.depth,), sizes)
+    return np.asarray(p.n_samples, dtype=np.float64), hidden, first, weights
+
+
+def _network_sizes(depth: int, input_dim: Any, width: Any, outputs: Any) -> tuple[Any, ...]:
+    from lawsweep.kernels.network.network import Network
+
+    network = Network((input_dim, *[width] * (depth - 1), outputs), "linear")
+    first, units = network.shapes[0]
+    return sum(network.widths[1:-1]), first * units, network.n_weights
 
 
 def _first_order(p: Any) -> Any:

@@ -16,6 +16,9 @@ from lawsweep.experiments.fields import (
 )
 from lawsweep.kernels.training import optimisers
 
+if TYPE_CHECKING:
+    from lawsweep.kernels.network.network import Network
+
 SOURCE = "arXiv 2205.10217, Fig. 2"
 LM = "levenberg_marquardt"
 
@@ -130,7 +133,10 @@ class Params:
             )
 
     @property
-    def layer_widths(self) -> tuple[int, ...]:
-        """(n_0, ..., n_L): one output, or one a class."""
+    def network(self) -> Network:
+        """The network: one output, or one a class."""
+        from lawsweep.kernels.network.network import Network
+
         hidden = (self.width,) * (self.depth - 1)
-        return (self.input_dim, *hidden, self.n_classes if self.targets == "classes" else 1)
+        outputs = self.n_classes if self.targets == "classes" else 1
+        return Network((self.input_dim, *hidden, outputs), self.activation)

@@ -79,7 +79,7 @@ def draw(p: Params, seed: int, device: str) -> Drawn:
 
     from lawsweep.kernels.data.sampling import DTYPES
     from lawsweep.kernels.data.sampling import rows as sample
-    from lawsweep.kernels.network.networks import init_weights
+    from lawsweep.kernels.network.init import init_weights
 
     dtype, n = DTYPES[p.dtype], p.n_samples
     x = sample(p.data, stream(seed, "data"), n, p.input_dim, dtype, device)
@@ -91,7 +91,7 @@ def draw(p: Params, seed: int, device: str) -> Drawn:
     else:
         law = "gaussian" if p.targets == "gaussian" else "rademacher"
         y = sample(law, rng, n, 1, dtype, device)[:, 0]
-    weights = init_weights(p.layer_widths, stream(seed, "weights"), dtype=dtype, device=device)
+    weights = init_weights(p.network, stream(seed, "weights"), dtype=dtype, device=device)
     return Drawn(x, y, weights)
 
 
@@ -151,7 +151,7 @@ def _least_squares(p: Params, one: Drawn) -> Trained:
     import numpy as np
 
     from lawsweep.kernels.activations import activation
-    from lawsweep.kernels.network.networks import forward
+    from lawsweep.kernels.network.forward import forward
     from lawsweep.kernels.optimise.levenberg_marquardt import least_squares
     from lawsweep.kernels.training.losses import n_wrong
 
@@ -161,7 +161,7 @@ def _least_squares(p: Params, one: Drawn) -> Trained:
     )
     wrong = None
     if math.isfinite(found.best_loss):
-        wrong = n_wrong("squared", forward(one.x, found.weights, act)[0][-1], one.y)
+        wrong = n_wrong("squared", forward(p.network, found.weights, one.x)[0][-1], one.y)
     return Trained(
         weights=found.weights,
         initial_loss=float(found.loss[0]),
@@ -209,11 +209,10 @@ def _kernel(p: Params, seed: int, one: Drawn, weights: list[Any] | None) -> dict
     """The metrics of the NTK at both ends; ``weights`` None: at the start alone."""
     if not p.measure_kernel:
         return {**_end("start", None), **_end("end", None), **_moved(None)}
-    from lawsweep.kernels.activations import activation
     from lawsweep.kernels.ntk.change import kernel_change
 
     rng = stream(seed, "lanczos")
-    found = kernel_change(one.x, one.weights, weights, activation(p.activation), start=rng)
+    found = kernel_change(p.network, one.x, one.weights, weights, start=rng)
     return {**_end("start", found.start), **_end("end", found.end), **_moved(found)}
 
 
@@ -236,12 +235,10 @@ def _moved(found: KernelChange | None) -> dict[str, Any]:
 
 def _n_dead(p: Params, x: Any, weights: list[Any]) -> int | None:
     """Samples that some hidden ReLU layer maps to zero."""
-    from lawsweep.kernels.activations import activation
-    from lawsweep.kernels.network.networks import forward
+    from lawsweep.kernels.network.forward import forward
 
-    act = activation(p.activation)
-    if not act.rectifies:
+    if not p.network.act.rectifies:
         return None
     # A layer of zeros makes all later ones zero, so the last hidden one tells (depth 1: none).
-    hidden = forward(x, weights, act)[0][1:-1]
+    hidden = forward(p.network, weights, x)[0][1:-1]
     return int((hidden[-1] == 0).all(-1).sum()) if hidden else 0

@@ -9,13 +9,8 @@ import numpy as np
 
 from lawsweep import Cost, Field, experiment, stream
 from lawsweep.experiments.aliases import ZERO_ALIASES
-from lawsweep.experiments.fields import (
-    Activation,
-    InputDim,
-    RowLaw,
-    Samples,
-    check_choices,
-)
+from lawsweep.experiments.columns import over_structures
+from lawsweep.experiments.fields import Activation, InputDim, RowLaw, Samples, check_choices
 
 _M = "arXiv 2205.10217"
 
@@ -92,18 +87,22 @@ class Metrics:
 
 def _cost(p: Any) -> Cost:
     """A Gram, three factorisations (Newton's, and two of the proof), Lanczos and Newton steps."""
-    n, d, w, depth = (
-        np.asarray(a, dtype=np.float64) for a in (p.n_samples, p.input_dim, p.width, p.depth)
-    )
-    deep = depth > 1
-    columns = d + 2.0 * w * (depth - 1.0) + 1.0
-    weights = d * np.where(deep, w, 1.0) + deep * ((depth - 2.0) * w * w + w)
+    n = np.asarray(p.n_samples, dtype=np.float64)
+    columns, weights = over_structures(_sizes, (p.depth,), (p.input_dim, p.width))
     flops = n**2 * columns + n**3 + 3000.0 * n**2 + 400.0 * n * weights + 1e8
     singular = n > weights
     return Cost(
         flops=np.where(singular, 4.0 * n * weights, flops),
         memory_bytes=8.0 * (np.where(singular, 0.0, 3.2 * n**2) + 4.0 * n * columns),
     )
+
+
+def _sizes(depth: int, input_dim: Any, width: Any) -> tuple[Any, ...]:
+    """(numbers a sample of the Gram's factors, weights)."""
+    from lawsweep.kernels.network.network import Network
+
+    network = Network.equal(input_dim, width, depth, "linear")
+    return network.kept + 1.0, network.n_weights
 
 
 # Version 2: lambda_min is null where it is not known to a hundredth, and more zeros are named.  A
@@ -127,9 +126,9 @@ def ntk_memorization(params: Params, seed: int, device: str) -> Metrics:
     Streams as in memorization: ``data``, ``targets``, ``weights``; ``lanczos`` starts the
     eigensolver.
     """
-    from lawsweep.kernels.activations import activation
     from lawsweep.kernels.data import sampling
-    from lawsweep.kernels.network import networks
+    from lawsweep.kernels.network.init import init_weights
+    from lawsweep.kernels.network.network import Network
     from lawsweep.kernels.ntk import change as kernel_change
     from lawsweep.kernels.ntk import construction as ntk_construction
 
@@ -137,18 +136,17 @@ def ntk_memorization(params: Params, seed: int, device: str) -> Metrics:
     x = sampling.rows(params.data, stream(seed, "data"), n, d, device=device)
     law = "gaussian" if params.targets == "gaussian" else "rademacher"
     y = sampling.rows(law, stream(seed, "targets"), n, 1, device=device)[:, 0]
-    widths = networks.layer_widths(d, params.width, params.depth)
-    weights = networks.init_weights(widths, stream(seed, "weights"), device=device)
-    act = activation(params.activation)
+    network = Network.equal(d, params.width, params.depth, params.activation)
+    weights = init_weights(network, stream(seed, "weights"), device=device)
     found = ntk_construction.construct(
-        x, y, weights, act, eps=params.eps, tolerance=params.tolerance
+        network, x, y, weights, eps=params.eps, tolerance=params.tolerance
     )
     end = kernel_change.kernel_end(
-        x, weights, act, start=stream(seed, "lanczos"), matrix=found.gram
+        network, x, weights, start=stream(seed, "lanczos"), matrix=found.gram
     )
     built = found.weights is not None
     fits = built and found.residual <= params.tolerance * float(y.abs().max())
-    p = networks.n_params(widths)
+    p = network.n_params
     return Metrics(
         memorized=fits,
         residual=found.residual if built else None,

@@ -27,7 +27,7 @@ def chosen_solver(params: Params, device: Any) -> str:
         return params.solver
     return choose(
         params.n_samples,
-        params.layer_widths,
+        params.network.widths,
         _room(device),
         itemsize=item,
         n_shards=current().n_shards,
@@ -39,7 +39,7 @@ def is_stored(params: Params, solver: str, device: Any) -> bool:
     from lawsweep.kernels.eigmin.solvers import matrix_free_bytes, stores
     from lawsweep.worker.shards import current
 
-    widths, item = params.layer_widths, ITEM_BYTES[params.dtype]
+    widths, item = params.network.widths, ITEM_BYTES[params.dtype]
     if matrix_free_bytes(params.n_samples, widths, item) < SMALL_BYTES:
         return True
     n_shards = current().n_shards if solver == SHARDED else 1

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from lawsweep import Cost
-from lawsweep.experiments.ntk_min_eig.network import CONJUGATE, FULL, hidden_widths, kernel_layers
+from lawsweep.experiments.columns import over_structures
+from lawsweep.experiments.ntk_min_eig.network import SHAPES, described
 from lawsweep.kernels.base import devices
 
 LANCZOS_STEPS = 70.0  # two triangular solves each
@@ -81,55 +80,15 @@ def _room() -> float:
     return SHARE * float(psutil.virtual_memory().total)
 
 
-def _network_sizes(p: Any) -> tuple[Any, Any, Any, Any]:
+def _network_sizes(p: Any) -> tuple[Any, ...]:
     """(columns of the Gram's factors, p, numbers kept a sample, largest rank) over points."""
-    d, w, depth = (np.asarray(a, dtype=np.float64) for a in (p.input_dim, p.width, p.depth))
-    kernel, bias = np.asarray(p.kernel), np.asarray(p.bias, dtype=np.float64)
-    plain = np.all(np.asarray(p.shape) == "rectangle") and _none_given(p.widths)
-    if plain and np.all((kernel == FULL) | np.char.isdigit(kernel.astype(str))):
-        # Equal layers, all of them or one: no loop over a hundred thousand points.
-        full = kernel == FULL
-        columns = np.where(full, d + 2.0 * w * (depth - 1.0), np.maximum(d + w, 2.0 * w))
-        n_params = d * w + (depth - 2.0) * w * w + w
-        biases = bias * ((depth - 1.0) * w + 1.0)
-        rank = np.where(full, n_params + biases, np.inf)
-        return columns, n_params, d + 3.0 * w * (depth - 1.0) + w, rank
-    cells = (p.input_dim, p.width, p.depth, p.bias, p.kernel, p.shape, p.widths)
-    spread = np.broadcast_arrays(*(_cells(c) for c in cells))
-    keys = list(zip(*(c.ravel().tolist() for c in spread), strict=True))
-    known = {key: _sizes(*key) for key in dict.fromkeys(keys)}
-    table = np.array([known[key] for key in keys]).reshape(*spread[0].shape, 4)
-    return tuple(np.moveaxis(table, -1, 0))
-
-
-def _passes(widths: Sequence[int]) -> int:
-    """Numbers a sample at the peak: features, preactivations, backprops, one in work."""
-    hidden = widths[1:-1]
-    return widths[0] + 3 * sum(hidden) + max(hidden)
-
-
-def _cells(value: Any) -> np.ndarray:
-    """A column, or one value (a tuple too) as a column of no dimension."""
-    if isinstance(value, tuple):
-        cell = np.empty((), dtype=object)
-        cell[()] = value
-        return cell
-    return np.asarray(value)
-
-
-def _none_given(widths: Any) -> bool:
-    return all(not w for w in _cells(widths).ravel().tolist())
+    structure = (p.depth, p.shape, p.widths, p.kernel, p.bias)
+    return over_structures(_sizes, structure, (p.input_dim, p.width))
 
 
 def _sizes(
-    input_dim: float, width: float, depth: float, bias: bool, kernel: str, shape: str, widths: Any
-) -> tuple[float, float, float, float]:
-    n = (int(input_dim), *hidden_widths(int(width), int(depth), shape, tuple(widths)), 1)
-    pairs = [(a + int(bias), b) for a, b in pairwise(n)]
-    chosen: Iterable[int] = kernel_layers(kernel, int(depth)) or range(1, int(depth) + 1)
-    if kernel == CONJUGATE:
-        chosen = [int(depth)]
-    # The last layer's second factor is all ones: no product.
-    columns = sum(pairs[k - 1][0] + (pairs[k - 1][1] if k < int(depth) else 0) for k in chosen)
-    n_params = sum(a * b for a, b in pairs)
-    return columns, n_params, _passes(n), sum(pairs[k - 1][0] * pairs[k - 1][1] for k in chosen)
+    depth: float, shape: str, widths: Any, kernel: str, bias: bool, input_dim: Any, width: Any
+) -> tuple[Any, ...]:
+    hidden = tuple(widths) or SHAPES[shape](width, int(depth) - 1)
+    network = described(input_dim, hidden, kernel, activation="linear", bias=bool(bias))
+    return network.columns, network.n_params, network.passed, network.n_counted

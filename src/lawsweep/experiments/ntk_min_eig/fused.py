@@ -7,7 +7,6 @@ seeds.  Large ones fill the machine alone and are done one after the other.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +16,7 @@ from lawsweep.experiments.ntk_min_eig.metrics import Metrics
 from lawsweep.experiments.ntk_min_eig.params import Params
 from lawsweep.experiments.ntk_min_eig.run import (
     facts_of,
-    in_parameters,
     of_data,
-    of_kernel,
     prepare,
 )
 from lawsweep.experiments.ntk_min_eig.solve import dense_start, exact_zero, finished, is_dense, row
@@ -29,7 +26,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from lawsweep.kernels.eigmin.result import MinEigenvalue
-    from lawsweep.kernels.ntk.gram import Linearisation
 
 FUSE_UP_TO = 500  # samples; beyond, products of matrices outweigh the calls around them
 # A stack rounds otherwise than one matrix, and lambda_min carries that times the condition number:
@@ -58,7 +54,7 @@ def fused(params: Sequence[Params], seeds: Sequence[int], device: str) -> Sequen
 
 def _stack(params: Params, seeds: Sequence[int], device: str) -> list[Answer]:
     """The answers of seeds that are computed at once."""
-    from lawsweep.kernels.ntk.gram import OutOfRangeError
+    from lawsweep.kernels.ntk.linearisation import OutOfRangeError
 
     drawn = [_caught(partial(_samples, params, seed)) for seed in seeds]
     good = [k for k, one in enumerate(drawn) if not isinstance(one, Exception)]
@@ -82,16 +78,10 @@ def _samples(params: Params, seed: int) -> Inputs:
 def _weights(params: Params, seeds: Sequence[int], device: str) -> list[Tensor]:
     """W_1 .. W_L of every seed, stacked."""
     from lawsweep.kernels.data.sampling import DTYPES
-    from lawsweep.kernels.network.networks import init_stacks
+    from lawsweep.kernels.network.init import init_stacks
 
-    return init_stacks(
-        params.layer_widths,
-        [stream(seed, "weights") for seed in seeds],
-        params.layer_betas,
-        DTYPES[params.dtype],
-        device,
-        params.parameterisation,
-    )
+    streams = [stream(seed, "weights") for seed in seeds]
+    return init_stacks(params.network, streams, DTYPES[params.dtype], device)
 
 
 def _agrees(answer: Answer) -> bool:
@@ -120,23 +110,20 @@ def _together(
     """The answers of the members; OutOfRangeError if the values of one of them leave the range."""
     import torch
 
-    from lawsweep.kernels.activations import activation
     from lawsweep.kernels.ntk import gram as ntk
+    from lawsweep.kernels.ntk.linearisation import linearise
     from lawsweep.kernels.ntk.rank import rank_reports
 
     if not seeds:
         return []
-    act = activation(params.activation)
     # Stacked first and moved once: a copy to a device costs more than these few numbers.
     x = torch.stack([one.x for one in given]).to(device)
     weights = _weights(params, seeds, device)
-    biases = [w.new_zeros(w.shape[0], w.shape[2]) for w in weights] if params.bias else None
-    plain, layers = of_kernel(params, ntk.linearise(x, weights, act, biases))
-    lin = in_parameters(params, plain)
-    diagonals = ntk.diagonal(lin, layers)
+    lin = linearise(params.network, weights, x)
+    diagonals = ntk.diagonal(lin)
     # Read on the CPU: many small questions, each of which would wait for a device.
-    reports = rank_reports(_on_cpu(plain), act, layers)
-    error = ntk.gram_error_bound(lin, layers, trace=1.0)  # of the trace
+    reports = rank_reports(lin.map(lambda t: t.cpu()))
+    error = ntk.gram_error_bound(lin, trace=1.0)  # of the trace
     traces, least = diagonals.sum(-1).tolist(), diagonals.amin(-1).tolist()
     facts = [
         {
@@ -152,7 +139,7 @@ def _together(
     }
     solved = [k for k in range(len(seeds)) if k not in rows]
     if solved:
-        grams = ntk.gram(lin, layers)
+        grams = ntk.gram(lin)
         chosen = grams if len(solved) == len(seeds) else grams[solved]
         for k, found in zip(solved, _eigenvalues(params, chosen, seeds, solved), strict=True):
             rows[k] = (
@@ -175,8 +162,3 @@ def _eigenvalues(
     else:
         starts = [stream(seeds[k], "lanczos") for k in solved]
     return smallest_eigenvalues_batched(grams, starts=starts, solver=solver)
-
-
-def _on_cpu(lin: Linearisation) -> Linearisation:
-    features, backprops = (tuple(t.cpu() for t in ts) for ts in (lin.features, lin.backprops))
-    return replace(lin, features=features, backprops=backprops)

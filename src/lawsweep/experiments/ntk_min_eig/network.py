@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from math import ceil
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lawsweep.kernels.network.network import Network
 
 FULL, CONJUGATE = "full", "conjugate"
 
@@ -25,7 +28,19 @@ def pyramid(width: int, n_hidden: int) -> tuple[int, ...]:
 
 def bottleneck(width: int, n_hidden: int) -> tuple[int, ...]:
     """First and last hidden layer have ``width`` units, those between a quarter, rounded up."""
-    return tuple(width if k in (0, n_hidden - 1) else ceil(width / 4) for k in range(n_hidden))
+    return tuple(width if k in (0, n_hidden - 1) else -(-width // 4) for k in range(n_hidden))
+
+
+def described(input_dim: Any, hidden: Sequence[Any], kernel: str, **options: Any) -> Network:
+    """The network of these hidden widths, numbers or columns, of which ``kernel`` sees a part."""
+    from lawsweep.kernels.network.network import Network
+
+    return Network(
+        (input_dim, *hidden, 1),
+        layers=kernel_layers(kernel, len(hidden) + 1),
+        conjugate=kernel == CONJUGATE,
+        **options,
+    )
 
 
 # In order: a network that two rules give is spelled by the first.

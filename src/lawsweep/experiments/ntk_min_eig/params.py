@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from lawsweep import Field
 from lawsweep.core.errors import unknown_name
@@ -11,10 +11,14 @@ from lawsweep.experiments.fields import ROW_LAWS, Activation, Precision, Samples
 from lawsweep.experiments.ntk_min_eig.network import (
     CONJUGATE,
     FULL,
+    described,
     hidden_widths,
     kernel_layers,
     layer_betas,
 )
+
+if TYPE_CHECKING:
+    from lawsweep.kernels.network.network import Network
 
 Shape = Literal["rectangle", "pyramid", "bottleneck"]
 SHARDED = "sharded"
@@ -122,25 +126,22 @@ class Params:
             )
 
     @property
-    def layers(self) -> tuple[int, ...] | None:
-        """The layers of the kernel, None for all."""
-        return kernel_layers(self.kernel, self.depth)
+    def network(self) -> Network:
+        """The network, and which of it the kernel sees."""
+        return described(
+            self.input_dim,
+            hidden_widths(self.width, self.depth, self.shape, self.widths),
+            self.kernel,
+            activation=self.activation,
+            bias=self.bias,
+            betas=layer_betas(self.beta, self.betas, self.depth),
+            parameterisation=self.parameterisation,
+        )
 
     @property
     def conjugate(self) -> bool:
         """Whether the kernel is that of the last features."""
         return self.kernel == CONJUGATE
-
-    @property
-    def layer_widths(self) -> tuple[int, ...]:
-        """(n_0, ..., n_L = 1)."""
-        hidden = hidden_widths(self.width, self.depth, self.shape, self.widths)
-        return (self.input_dim, *hidden, 1)
-
-    @property
-    def layer_betas(self) -> tuple[float, ...]:
-        """(beta_1, ..., beta_L)."""
-        return layer_betas(self.beta, self.betas, self.depth)
 
 
 def _check_data(p: Params) -> None:

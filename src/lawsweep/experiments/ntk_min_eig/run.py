@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from lawsweep import Infeasible, stream
@@ -19,8 +18,8 @@ from lawsweep.kernels.base import devices
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lawsweep.kernels.activations import Activation
-    from lawsweep.kernels.ntk.gram import Linearisation
+    from lawsweep.kernels.network.network import Network
+    from lawsweep.kernels.ntk.linearisation import Linearisation
     from lawsweep.kernels.ntk.rank import RankReport, ZeroReason
 
     # The linearisation, the rank report, the trace and least entry of the diagonal, the error.
@@ -32,7 +31,7 @@ LIMIT_TOLERANCE = 1e-3
 
 @dataclass(eq=False)
 class Prepared:
-    """A run before its eigenvalues: ``lin`` and ``layers`` are what ``ntk.gram`` takes.
+    """A run before its eigenvalues: ``lin`` is what ``ntk.gram`` takes.
 
     ``solver``: the way it takes.  Where that forms no matrix, ``lin`` of all samples is never made:
     it is None.  ``zero`` names why lambda_min is exactly 0, if it is; ``facts`` are metrics that no
@@ -41,7 +40,6 @@ class Prepared:
 
     solver: str
     lin: Linearisation | None
-    layers: tuple[int, ...] | None
     zero: ZeroReason | None
     facts: dict[str, Any]
     x: Any
@@ -58,17 +56,10 @@ class Prepared:
 def draw(params: Params, seed: int, device: str) -> tuple[Inputs, list[Any]]:
     """The samples and the weights W_1 .. W_L of one run."""
     from lawsweep.kernels.data import sampling
-    from lawsweep.kernels.network import networks
+    from lawsweep.kernels.network.init import init_weights
 
     dtype = sampling.DTYPES[params.dtype]
-    weights = networks.init_weights(
-        params.layer_widths,
-        stream(seed, "weights"),
-        params.layer_betas,
-        dtype,
-        device,
-        params.parameterisation,
-    )
+    weights = init_weights(params.network, stream(seed, "weights"), dtype, device)
     return inputs(params, seed, dtype, device), weights
 
 
@@ -78,7 +69,7 @@ def prepare(params: Params, seed: int, device: str) -> Prepared:
     Raises Infeasible where features or gradients leave the range of ``dtype``: a zero that
     underflow made is no zero of K; MemoryError where no solver fits, and no zero has a name.
     """
-    from lawsweep.kernels.ntk import gram as ntk
+    from lawsweep.kernels.ntk.linearisation import OutOfRangeError
 
     no_room: MemoryError | None = None
     try:
@@ -87,65 +78,50 @@ def prepare(params: Params, seed: int, device: str) -> Prepared:
         # What names an exact zero goes by blocks, and such a row is not solved for.
         solver, no_room = MATRIX_FREE[0], error
     given, weights = draw(params, seed, device)
-    biases = [w.new_zeros(w.shape[1]) for w in weights] if params.bias else None
     known = _by_blocks if solver in MATRIX_FREE else _at_once
     try:
-        lin, report, diagonal, gram_error = known(params, given.x, weights, biases)
-    except ntk.OutOfRangeError as error:
+        lin, report, diagonal, gram_error = known(params.network, given.x, weights)
+    except OutOfRangeError as error:
         raise Infeasible(str(error)) from error
     if no_room is not None and report.zero is None:
         raise no_room
     facts = {**facts_of(params, report, *diagonal, gram_error), **of_data(params, given)}
-    layers = (params.depth,) if params.conjugate else params.layers
-    return Prepared(solver, lin, layers, report.zero, facts, given.x, weights)
+    return Prepared(solver, lin, report.zero, facts, given.x, weights)
 
 
-def _at_once(params: Params, x: Tensor, weights: Sequence[Tensor], biases: Any) -> Known:
+def _at_once(network: Network, x: Tensor, weights: Sequence[Tensor]) -> Known:
     """What is known of the kernel, and the linearisation that it takes."""
-    from lawsweep.kernels.activations import activation
     from lawsweep.kernels.ntk import gram as ntk
-    from lawsweep.kernels.ntk import rank as ntk_rank
+    from lawsweep.kernels.ntk.linearisation import linearise
+    from lawsweep.kernels.ntk.rank import rank_report
 
-    act = activation(params.activation)
-    lin, layers = of_kernel(params, ntk.linearise(x, weights, act, biases))
-    # Scales do not change what is exactly 0, so the reasons are read off the features themselves.
-    report = ntk_rank.rank_report(lin, act, layers)
-    lin = in_parameters(params, lin)
-    diagonal = ntk.diagonal(lin, layers)
+    lin = linearise(network, weights, x)
+    report, diagonal = rank_report(lin), ntk.diagonal(lin)
     trace = float(diagonal.sum())
-    error = ntk.gram_error_bound(lin, layers, trace=trace)
+    error = ntk.gram_error_bound(lin, trace=trace)
     return lin, report, (trace, float(diagonal.min())), error
 
 
-def _by_blocks(params: Params, x: Tensor, weights: Sequence[Tensor], biases: Any) -> Known:
+def _by_blocks(network: Network, x: Tensor, weights: Sequence[Tensor]) -> Known:
     """The same without a linearisation: one block of rows after the other, and no N^2 or N n."""
-    from lawsweep.kernels.activations import activation
     from lawsweep.kernels.ntk import gram as ntk
+    from lawsweep.kernels.ntk.linearisation import OutOfRangeError, linearise
     from lawsweep.kernels.ntk.survey import Survey
 
-    act = activation(params.activation)
-    survey = Survey(act, (params.depth,) if params.conjugate else params.layers)
+    survey = Survey(network)
     traces, least = [], math.inf
     for rows in x.split(devices.ROWS_TILE.on(x.device)):
-        lin, layers = of_kernel(params, ntk.linearise(rows, weights, act, biases))
+        lin = linearise(network, weights, rows)
         survey.add(lin)
-        lin = in_parameters(params, lin)
-        diagonal = ntk.diagonal(lin, layers)
+        diagonal = ntk.diagonal(lin)
         traces.append(float(diagonal.sum()))
         least = min(least, float(diagonal.min()))
     trace = math.fsum(traces)
     if not math.isfinite(trace):
-        raise ntk.OutOfRangeError(f"the kernel's trace leaves the range of {params.dtype}")
-    error = ntk.gram_error_bound(lin, layers, trace=trace)
+        name = str(x.dtype).removeprefix("torch.")
+        raise OutOfRangeError(f"the kernel's trace leaves the range of {name}")
+    error = ntk.gram_error_bound(lin, trace=trace)
     return None, survey.report(), (trace, least), error
-
-
-def of_kernel(params: Params, lin: Linearisation) -> tuple[Linearisation, tuple[int, ...] | None]:
-    """What the kernel asked for is made of: a linearisation and its layers (batches too)."""
-    if params.conjugate:
-        # K_L without a bias is F_{L-1} F_{L-1}^T.
-        return replace(lin, bias=False), (params.depth,)
-    return lin, params.layers
 
 
 def facts_of(
@@ -171,48 +147,27 @@ def of_data(params: Params, given: Inputs) -> dict[str, Any]:
 @lru_cache(maxsize=16)
 def _constants(params: Params) -> tuple[int, float | None]:
     """What is the same for every seed: p, and the constant that lambda_min tends to."""
-    widths = params.layer_widths
-    n_weights = sum(a * b for a, b in pairwise(widths))
-    return n_weights + (sum(widths[1:]) if params.bias else 0), _limit(params)
-
-
-def in_parameters(params: Params, lin: Linearisation) -> Linearisation:
-    """K = sum_l s_l^2 K_l of the NTK parameterisation: features times s_l carry the factor.
-
-    A bias enters with the factor 1 and is added to the scaled features, as it should.  Batches too.
-    """
-    if params.parameterisation == "standard" or params.conjugate:
-        return lin
-    from lawsweep.kernels.network.networks import ntk_scales
-
-    scales = ntk_scales(params.layer_widths, params.layer_betas)
-    scaled = tuple(s * f for s, f in zip(scales, lin.features, strict=True))
-    return replace(lin, features=scaled)
+    return params.network.n_params, _limit(params)
 
 
 def _limit(params: Params) -> float | None:
     """The sum of the layers' limits; None where the derivation says nothing."""
-    last = params.layers == (params.depth,)
-    if params.data not in ROW_LAWS or params.conjugate or last:
+    network = params.network
+    last = network.chosen == (network.depth,)
+    if params.data not in ROW_LAWS or last:
         return None
-    limits = _layer_limits(
-        params.layer_widths, params.activation, params.layer_betas, params.parameterisation
-    )
-    chosen = params.layers or range(1, params.depth + 1)
-    return math.fsum(limits[k - 1] for k in chosen)
+    limits = _layer_limits(replace(network, layers=None))
+    return math.fsum(limits[k - 1] for k in network.chosen)
 
 
 @lru_cache(maxsize=1024)
-def _layer_limits(
-    widths: tuple[int, ...], name: str, betas: tuple[float, ...], parameterisation: str
-) -> tuple[float, ...]:
-    from lawsweep.kernels.activations import activation
+def _layer_limits(network: Network) -> tuple[float, ...]:
     from lawsweep.kernels.ntk.limits import layer_limits
 
     try:
-        found = layer_limits(widths, activation(name), betas, parameterisation)
+        found = layer_limits(network)
     except OverflowError:  # beta^2 is no number: what the run itself found is kept
-        return (math.nan,) * (len(widths) - 1)
+        return (math.nan,) * network.depth
     # NaN where the quadrature did not settle (a scale beyond its step).
     return found.values if found.error < 1e-6 else (math.nan,) * len(found.values)
 
@@ -222,23 +177,12 @@ def _infinite_width(params: Params, given: Inputs) -> dict[str, Any]:
         return {}
     import numpy as np
 
-    from lawsweep.kernels.activations import activation
     from lawsweep.kernels.eigmin.smallest import smallest_eigenvalue
     from lawsweep.kernels.ntk.wide import infinite_width
 
-    act = activation(params.activation)
-    if _singular_at_any_width(params, given, act):
+    if _singular_at_any_width(params.network, given.x):
         return {"lambda_min_infinite_width": 0.0, "infinite_width_error": 0.0}
-    limit = infinite_width(
-        given.x,
-        params.layer_widths,
-        act,
-        layers=params.layers,
-        bias=params.bias,
-        betas=params.layer_betas,
-        parameterisation=params.parameterisation,
-        conjugate=params.conjugate,
-    )
+    limit = infinite_width(params.network, given.x)
     if not bool(limit.gram.isfinite().all()):
         return {"lambda_min_infinite_width": math.nan, "infinite_width_error": math.nan}
     # Any start serves: the generator is the solver's own, no part of the run's randomness.
@@ -250,13 +194,13 @@ def _infinite_width(params: Params, given: Inputs) -> dict[str, Any]:
     return {"lambda_min_infinite_width": value, "infinite_width_error": error}
 
 
-def _singular_at_any_width(params: Params, given: Inputs, act: Activation) -> bool:
+def _singular_at_any_width(network: Network, x: Tensor) -> bool:
     """Whether the samples alone make K singular: multiples, zeros, a linear network's rank."""
-    from lawsweep.kernels.ntk.rank import Samples, null_samples
+    from lawsweep.kernels.ntk.rank import null_samples, samples_of
 
-    bias = params.bias and not params.conjugate
-    samples = Samples.of(given.x, act, bias, params.depth)
-    layers = (params.depth,) if params.conjugate else params.layers or range(1, params.depth + 1)
-    if samples.zero is not None or bool(null_samples(given.x, act, layers, bias).any()):
+    bias = network.counts_bias
+    samples = samples_of(network, x, affine=bias)
+    null = null_samples(x, network.act, network.chosen, bias)
+    if samples.zero is not None or bool(null.any()):
         return True
-    return act.linear and params.n_samples > samples.rank
+    return network.act.linear and len(x) > samples.rank

@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from lawsweep import stream
 from lawsweep.experiments.fields import ROW_LAWS
 from lawsweep.experiments.ntk_min_eig.choice import is_stored
@@ -29,7 +27,7 @@ def finished(params: Params, seed: int, run: Prepared) -> Metrics:
         return exact_zero(run.zero, facts)
     if run.solver in MATRIX_FREE:
         return row(_matrix_free(params, seed, run), facts)
-    matrix = ntk.gram(run.take(), run.layers)
+    matrix = ntk.gram(run.take())
     # As many zeros as the rank leaves, and one at least where there is a reason for one.
     n_zero = max(params.n_samples - facts["rank_bound"], int(run.zero is not None))
     facts = {**facts, **_spectra(params, seed, matrix, n_zero)}
@@ -115,26 +113,17 @@ def _matrix_free(params: Params, seed: int, run: Prepared) -> Any:
     """
     from lawsweep.kernels.eigmin.block import smallest_eigenvalue_block
     from lawsweep.kernels.linalg.row_shard import NtkShards
-    from lawsweep.kernels.network.networks import ntk_scales
     from lawsweep.worker.shards import HerePool, current
 
     solver, device = run.solver, run.weights[0].device
     weights = [w.cpu().double().numpy() for w in run.weights]
-    scales = None
-    if params.parameterisation == "ntk" and not params.conjugate:
-        scales = ntk_scales(params.layer_widths, params.layer_betas)
-    layers = run.layers or tuple(range(1, params.depth + 1))
-    biased = params.bias and not params.conjugate
     make = NtkShards(
         params.n_samples,
         _rows(params, seed, run),
+        params.network,
         weights,
-        params.activation,
-        [np.zeros(w.shape[1]) for w in weights] if biased else None,
-        layers,
-        scales,
-        params.dtype,
-        str(device),
+        dtype=params.dtype,
+        device=str(device),
         store=is_stored(params, solver, device),
     )
     pool = current() if solver == "sharded" else HerePool()
@@ -142,7 +131,7 @@ def _matrix_free(params: Params, seed: int, run: Prepared) -> Any:
         return smallest_eigenvalue_block(
             shards,
             key=int.from_bytes(stream(seed, "lanczos").bytes(16), "little"),
-            layers=layers,
+            layers=params.network.chosen,
             tol=TOLERANCE,
             n_starts=2,
             solver=solver,

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lawsweep.kernels.ntk.jacobian import LayerPairs
+from lawsweep.kernels.ntk.factors import LayerPairs
 
 Moments = Sequence[tuple[Tensor, Tensor | None]]
 
@@ -31,7 +31,7 @@ Moments = Sequence[tuple[Tensor, Tensor | None]]
 def principal_pairs(moments: Moments, layers: Sequence[int], rank: int) -> list[LayerPairs]:
     """The ``rank`` largest columns over all layers, from their second moments.
 
-    ``moments``: (F^T F, B^T B or None) for each of ``layers``, as ``NtkRows.second_moments``
+    ``moments``: (F^T F, B^T B or None) for each of ``layers``, as ``Jacobian.second_moments``
     gives, summed over all samples.  Fewer where the network has fewer parameters.
     """
     sizes, found = [], []
@@ -59,10 +59,20 @@ def principal_pairs(moments: Moments, layers: Sequence[int], rank: int) -> list[
 
 @dataclass(frozen=True, eq=False)
 class Woodbury:
-    """M^{-1} for M = c I + A A^T: ``c`` and the factor of c I + A^T A (r, r)."""
+    """M^{-1} for M = c I + A A^T: ``c`` and the factor of c I + A^T A (r, r).
+
+    A itself is not held: it may lie in parts, elsewhere.  NaN where the factor breaks down.
+    """
 
     c: float
     factor: Tensor
+
+    @classmethod
+    def of(cls, inner: Tensor, c: float) -> Woodbury:
+        """From ``inner`` = A^T A (r, r), which is left as it is."""
+        shifted = inner.clone()
+        shifted.diagonal().add_(c)
+        return cls(c, torch.linalg.cholesky_ex(shifted)[0])
 
     @property
     def rank(self) -> int:
@@ -81,6 +91,20 @@ def woodbury(inner: Tensor, trace: float, n_samples: int) -> Woodbury:
     """
     floor = 1e3 * float(torch.finfo(inner.dtype).eps) * trace
     c = max(trace - float(inner.diagonal().sum()), floor) / n_samples
-    shifted = inner.clone()
-    shifted.diagonal().add_(c)
-    return Woodbury(c, torch.linalg.cholesky(shifted))
+    return Woodbury.of(inner, c)
+
+
+class DiagonalAndLowRank:
+    """M^{-1} for M = D + A A^T, a ``Factorisation``, from A^T (r, N) and the diagonal D (N,)."""
+
+    def __init__(self, rows: Tensor, diagonal: Tensor) -> None:
+        self._inverse = diagonal.reciprocal()
+        self._scaled = rows * self._inverse
+        # D^{-1/2} takes M to I + A' A'^T.
+        self._woodbury = Woodbury.of(rows @ self._scaled.mT, 1.0)
+
+    def solve(self, v: Tensor) -> Tensor:
+        """M^{-1} v for v (N,) or (b, N)."""
+        projected = self._scaled @ v.mT if v.ndim > 1 else (self._scaled @ v).unsqueeze(1)
+        inner = self._woodbury.coefficients(projected)
+        return (v * self._inverse).sub_(inner.mT.reshape(*v.shape[:-1], -1) @ self._scaled)

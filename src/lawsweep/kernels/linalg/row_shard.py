@@ -22,11 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lawsweep.kernels.activations import activation
 from lawsweep.kernels.base import devices
 from lawsweep.kernels.base.names import named
 from lawsweep.kernels.data import sampling
-from lawsweep.kernels.ntk.jacobian import LayerPairs, NtkRows
+from lawsweep.kernels.network.network import Network
+from lawsweep.kernels.ntk.factors import LayerPairs
+from lawsweep.kernels.ntk.jacobian import Jacobian
 
 Array = np.ndarray
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: its multiples spread
@@ -53,7 +54,7 @@ class InProcess:
 class RowShard:
     """Rows ``begin .. begin + rows.n_rows`` of the whole, and an eigensolver's state on them."""
 
-    def __init__(self, rows: NtkRows, begin: int = 0):
+    def __init__(self, rows: Jacobian, begin: int = 0):
         self._rows, self._begin = rows, begin
         n, like = rows.n_rows, torch.empty(0, dtype=rows.dtype, device=rows.device)
         self._like = like
@@ -64,7 +65,7 @@ class RowShard:
 
     def facts(self) -> dict[str, float]:
         """This shard's part of N, tr K and min K_ii; p and the unit roundoff."""
-        diagonal = self._rows.diagonal()
+        diagonal = self._rows.squares()
         return {
             "n_rows": self._rows.n_rows,
             "trace": float(diagonal.sum(dtype=torch.float64)),
@@ -74,7 +75,7 @@ class RowShard:
         }
 
     def second_moments(self) -> list[tuple[Array, Array | None]]:
-        """``NtkRows.second_moments`` of these rows."""
+        """``Jacobian.second_moments`` of these rows."""
         return [
             (_out(left), None if right is None else _out(right))
             for left, right in self._rows.second_moments()
@@ -135,11 +136,11 @@ class RowShard:
 
     def transposed(self) -> Array:
         """J^T T on these rows, (b, p): the sum over shards is J^T T."""
-        return _out(self._rows.transposed(self._block))
+        return _out(self._rows.rmv(self._block))
 
     def append(self, gradients: Array) -> Array:
         """Add T to V and J ``gradients`` = K T to W; returns [V; T] (K T)^T, (m + b, b)."""
-        image = self._rows.forward(self._in(gradients))
+        image = self._rows.mv(self._in(gradients))
         m, b = self._size, len(self._block)
         self._basis[m : m + b], self._image[m : m + b] = self._block, image
         self._size = m + b
@@ -185,7 +186,7 @@ class RowShard:
         """Squared norms of J ``gradients`` - theta T on these rows, (b,)."""
         wide = torch.as_tensor(gradients, dtype=self._block.dtype, device=self._like.device)
         theta = torch.as_tensor(values, dtype=self._block.dtype, device=self._like.device)
-        rest = self._rows.forward(wide) - theta.unsqueeze(1) * self._block
+        rest = self._rows.mv(wide) - theta.unsqueeze(1) * self._block
         return _out(rest.square().sum(1))
 
     def _in(self, value: Any) -> Any:
@@ -204,16 +205,14 @@ class NtkShards:
 
     ``rows(begin, end)`` gives inputs (end - begin, n_0), a float64 array or a tensor, which is not
     copied where it has the type and device asked for; ``weights`` and ``biases`` are float64
-    arrays; the others as in ``NtkRows``.
+    arrays; the others as in ``Jacobian.on``.
     """
 
     n_samples: int
     rows: Callable[[int, int], Array | Tensor]
+    network: Network
     weights: Sequence[Array]
-    activation: str
     biases: Sequence[Array] | None = None
-    layers: Sequence[int] | None = None
-    scales: Sequence[float] | None = None
     dtype: str = "float64"
     device: str = "cpu"
     store: bool = True
@@ -228,14 +227,9 @@ class NtkShards:
         begin = index * self.n_samples // n_shards
         end = (index + 1) * self.n_samples // n_shards
         biases = None if self.biases is None else [self._tensor(b) for b in self.biases]
-        rows = NtkRows(
-            self._inputs(begin, end),
-            [self._tensor(w) for w in self.weights],
-            activation(self.activation),
-            biases,
-            layers=self.layers,
-            scales=self.scales,
-            store=self.store,
+        weights = [self._tensor(w) for w in self.weights]
+        rows = Jacobian.on(
+            self.network, weights, self._inputs(begin, end), biases, store=self.store
         )
         return RowShard(rows, begin)
 

@@ -1,1 +1,1 @@
-"""Fully connected networks."""
+"""Networks: what they are, how they begin, what their layers do."""

@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lawsweep.kernels.activations import Activation
 from lawsweep.kernels.base import devices
 from lawsweep.kernels.base.reasons import Ended, Reason
 from lawsweep.kernels.eigmin.smallest import smallest_eigenvalue
-from lawsweep.kernels.ntk.gram import OutOfRangeError, gram, gram_error_bound, linearise
+from lawsweep.kernels.network.network import Network
+from lawsweep.kernels.ntk.gram import gram, gram_error_bound
+from lawsweep.kernels.ntk.linearisation import OutOfRangeError, linearise
 from lawsweep.kernels.ntk.rank import rank_report
 
 
@@ -64,10 +65,10 @@ class KernelChange:
 
 
 def kernel_change(
+    network: Network,
     x: Tensor,
     initial: Sequence[Tensor],
     final: Sequence[Tensor] | None,
-    act: Activation,
     *,
     start: np.random.Generator,
 ) -> KernelChange:
@@ -78,38 +79,38 @@ def kernel_change(
     ValueError where shapes do not fit.
     """
     with torch.no_grad():
-        first, before = _end(x, initial, act, start)
+        first, before = _end(network, x, initial, start)
         if final is None:
             return KernelChange(first, None, None, None)
-        last, after = _end(x, final, act, start)
+        last, after = _end(network, x, final, start)
         return KernelChange(first, last, *_compare(before, after))
 
 
 def kernel_end(
+    network: Network,
     x: Tensor,
     weights: Sequence[Tensor],
-    act: Activation,
     *,
     start: np.random.Generator,
     matrix: Tensor | None = None,
 ) -> KernelEnd:
     """lambda_min at one set of weights; ``matrix``: K in float64, where it is at hand already."""
     with torch.no_grad():
-        return _end(x, weights, act, start, matrix)[0]
+        return _end(network, x, weights, start, matrix)[0]
 
 
 def _end(
+    network: Network,
     x: Tensor,
     weights: Sequence[Tensor],
-    act: Activation,
     start: np.random.Generator,
     matrix: Tensor | None = None,
 ) -> tuple[KernelEnd, Tensor | None]:
     """The verdict at these weights, and K."""
     wide = [w.to(torch.float64) for w in weights]
     try:
-        lin = linearise(x.to(torch.float64), wide, act)
-        zero = rank_report(lin, act).zero
+        lin = linearise(network, wide, x.to(torch.float64))
+        zero = rank_report(lin).zero
         error = gram_error_bound(lin)
     except OutOfRangeError:
         return KernelEnd(None, None, None, None, KernelReason.OUT_OF_RANGE), None

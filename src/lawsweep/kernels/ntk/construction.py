@@ -36,14 +36,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lawsweep.kernels.activations import Activation
-from lawsweep.kernels.base import workspace
 from lawsweep.kernels.base.reasons import Ended, Reason
-from lawsweep.kernels.linalg import cholesky as eigmin_cholesky
-from lawsweep.kernels.network.networks import forward
-from lawsweep.kernels.ntk.gram import Linearisation, OutOfRangeError, gram, linearise
+from lawsweep.kernels.linalg.cholesky import Cholesky
+from lawsweep.kernels.linalg.operator import Factorisation
+from lawsweep.kernels.network.forward import forward
+from lawsweep.kernels.network.network import Network
+from lawsweep.kernels.ntk.gram import gram
+from lawsweep.kernels.ntk.jacobian import Jacobian
+from lawsweep.kernels.ntk.linearisation import OutOfRangeError, linearise
 from lawsweep.kernels.ntk.rank import ZeroReason, rank_report
-from lawsweep.kernels.optimise.gauss_newton import State, norm, pull_back
+from lawsweep.kernels.optimise.gauss_newton import State, norm
 
 SHRINK = 1.0 / 16.0
 CONTRACTION = 0.5  # a step has to lower the residual at least so; else eps is too large
@@ -97,52 +99,60 @@ class Construction(Ended):
 
 
 def construct(
+    network: Network,
     x: Tensor,
     y: Tensor,
     weights: Sequence[Tensor],
-    act: Activation,
     *,
     eps: float = 1.0,
     tolerance: float = 1e-6,
 ) -> Construction:
     """Build the doubled network that maps x (N, d) to y (N,) from ``weights`` (n_{l-1}, n_l).
 
+    ``network``: fully connected and without biases, as the doubling takes them.
+
     ``eps``: the largest to try.  ``tolerance``: the rounding of g, over the largest |y|, beyond
     which it is no fit.  Costs one Gram and one Cholesky of order N, then N^2 and N p a step;
     memory for two N x N matrices.  Raises ValueError for shapes or settings that do not fit.
     """
     _check(x, y, weights, eps, tolerance)
+    if not network.fully_connected or network.bias:
+        raise ValueError(
+            "only fully connected layers without biases can be doubled; leave both out"
+        )
     with torch.no_grad():
         try:
-            lin = linearise(x, weights, act)
+            lin = linearise(network, weights, x)
         except OutOfRangeError:
             return _failed(eps, ConstructionReason.OUT_OF_RANGE)
-        zero = rank_report(lin, act).zero
+        zero = rank_report(lin).zero
         if zero is not None:
             return _failed(eps, ConstructionReason.SINGULAR_KERNEL, zero)
         matrix = gram(lin)
-        factor = workspace.empty(matrix, tuple(matrix.shape))
-        eigmin_cholesky.load(matrix, factor)
-        if not eigmin_cholesky.factorise(factor):
+        factor = Cholesky.of(matrix)
+        if factor is None:
             return _failed(eps, ConstructionReason.SINGULAR_KERNEL, gram=matrix)
-        return _search(_Problem(x, y, list(weights), act, lin, factor), matrix, eps, tolerance)
+        return _search(
+            _Problem(network, x, y, list(weights), Jacobian.of(lin), factor), matrix, eps, tolerance
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class _Problem:
+    network: Network
     x: Tensor
     y: Tensor
     weights: list[Tensor]
-    act: Activation
-    lin: Linearisation
-    factor: Tensor
+    jacobian: Jacobian
+    factor: Factorisation
 
     def outputs(self, weights: Sequence[Tensor]) -> Tensor:
-        return forward(self.x, weights, self.act)[0][-1].squeeze(-1)
+        network = Network.of(weights, self.network.activation)  # of twice the widths, once built
+        return forward(network, weights, self.x)[0][-1].squeeze(-1)
 
     def rounding(self, eps: float) -> float:
         """Of both copies, at the initial weights: delta is small beside them."""
-        state = State(self.weights, self.x, self.y, self.act)
+        state = State(self.network, self.weights, self.x, self.y)
         return math.sqrt(2.0 * state.rounding_level()) / eps
 
 
@@ -186,8 +196,8 @@ def _newton(problem: _Problem, eps: float, floor: float) -> _Attempt:
     delta = [torch.zeros_like(w) for w in problem.weights]
     left, size = problem.y, float(problem.y.abs().max())
     for step in range(1, MAX_STEPS + 1):
-        u = eigmin_cholesky.solve(problem.factor, left)
-        trial = [d + eps * j for d, j in zip(delta, pull_back(problem.lin, u), strict=True)]
+        pulled = problem.jacobian.split(problem.jacobian.rmv(problem.factor.solve(left)))
+        trial = [d + eps * j for d, j in zip(delta, pulled, strict=True)]
         moved = [w + d for w, d in zip(problem.weights, trial, strict=True)]
         left_then = problem.y - (problem.outputs(moved) - start) / eps
         residual = float(left_then.abs().max())

@@ -33,7 +33,6 @@ c1 = Var(sigma') q0 + E[sigma'^2] q1 and c2 = s^2 q1 with q0 = D0_2, q1 = D1_2.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -42,7 +41,7 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.activations import Activation
-from lawsweep.kernels.network.networks import ntk_scales, weight_sds
+from lawsweep.kernels.network.network import Network
 
 REACH = 10.0  # of the trapezoid rule, in standard deviations: exp(-50) is below rounding
 STEP = 1.0 / 16.0  # its error falls like exp(-2 pi strip / STEP) for an analytic integrand
@@ -67,34 +66,22 @@ class LayerLimits:
     error: float
 
 
-def layer_limits(
-    widths: Sequence[int],
-    act: Activation,
-    betas: Sequence[float] | None = None,
-    parameterisation: str = "standard",
-) -> LayerLimits:
-    """The floor of each layer's smallest eigenvalue for widths (n_0, ..., n_L = 1).
+def layer_limits(network: Network) -> LayerLimits:
+    """The floor of each layer's smallest eigenvalue, whichever count in the kernel.
 
-    Biases leave it as it is.  Raises ValueError for a wrong number of betas.
+    Biases leave it as it is.  Raises ValueError where a layer is not fully connected.
     """
-    fine = _limits(widths, act, betas, parameterisation, STEP)
-    coarse = _limits(widths, act, betas, parameterisation, 2.0 * STEP)
+    if not network.fully_connected:
+        raise ValueError("the limit is derived for fully connected layers; leave kinds out")
+    fine, coarse = _limits(network, STEP), _limits(network, 2.0 * STEP)
     size = max(map(abs, fine))
     error = max(abs(a - b) for a, b in zip(fine, coarse, strict=True))
     return LayerLimits(tuple(fine), error / size if size else error)
 
 
-def _limits(
-    widths: Sequence[int],
-    act: Activation,
-    betas: Sequence[float] | None,
-    parameterisation: str,
-    step: float,
-) -> list[float]:
-    depth = len(widths) - 1
-    sds = weight_sds(widths, betas, parameterisation)
-    scales = ntk_scales(widths, betas) if parameterisation == "ntk" else [1.0] * depth
-    gains = [n * sd**2 for n, sd in zip(widths[:-1], sds, strict=True)]  # beta_l^2; n v_L
+def _limits(network: Network, step: float) -> list[float]:
+    depth, widths, act, scales = network.depth, network.widths, network.act, network.scales
+    gains = [n * sd**2 for n, sd in zip(widths[:-1], network.sds, strict=True)]  # beta_l^2; n v_L
     found: list[Moments] = []
     mean, variance, fluctuations = 0.0, 1.0, [1.0]
     for layer in range(1, depth):

@@ -40,7 +40,7 @@ Rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -48,8 +48,9 @@ from torch import Tensor
 
 from lawsweep.kernels.activations import Activation
 from lawsweep.kernels.base.reasons import Reason
+from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk.directions import directions, input_rank, may_share_a_line
-from lawsweep.kernels.ntk.gram import Linearisation, check_layers, member
+from lawsweep.kernels.ntk.linearisation import Linearisation
 
 
 class ZeroReason(Reason):
@@ -76,27 +77,23 @@ class RankReport:
     zero: ZeroReason | None
 
 
-def rank_bound(
-    widths: Sequence[int],
-    act: Activation,
-    *,
-    bias: bool = False,
-    layers: Sequence[int] | None = None,
-    inputs: int | None = None,
-) -> int:
-    """Largest possible rank of K for widths (n_0, ..., n_L), any number of samples.
+def rank_bound(network: Network, *, inputs: int | None = None) -> int:
+    """Largest possible rank of K, any number of samples.
 
-    Nominal: all units count as live.  ``layers``: numbers 1..L, None for all.  ``inputs``: the
-    rank of the inputs, with a column of ones beside them where there are biases; None: n_0 [+1].
+    Nominal: all units count as live.  ``inputs``: the rank of the inputs, with a column of ones
+    beside them where there are biases; None: n_0 [+1].  Where some layer is not fully connected,
+    no more is said than that there are so many parameters.
     """
-    depth = len(widths) - 1
-    chosen = check_layers(layers, depth)
+    if not network.fully_connected:
+        return int(network.n_counted)
+    widths, chosen, bias = network.widths, network.chosen, network.counts_bias
+    act = network.act
     first = widths[0] + bias if inputs is None else inputs
     ranks = [first, *(n + bias for n in widths[1:])]
-    bound = sum(ranks[k - 1] * widths[k] for k in chosen)
+    bound: int = sum(ranks[k - 1] * widths[k] for k in chosen)
     if act.linear:
         # The features before the first layer that takes part span all columns of the later ones.
-        return min(*ranks[: min(chosen)], bound)
+        return int(min(*ranks[: min(chosen)], bound))
     if act.homogeneous:
         ordered = sorted(chosen)
         for lower, upper in pairwise(ordered):
@@ -150,34 +147,44 @@ class Samples:
         return cls(rank, len(x) - len(few) + min(n_kept), zero, found.line)
 
 
-def rank_report(
-    lin: Linearisation, act: Activation, layers: Sequence[int] | None = None
-) -> RankReport:
+def rank_report(lin: Linearisation) -> RankReport:
     """Rank bound of this network on these samples, and the reason for an exact zero if any.
 
-    ``lin`` without batch dimensions; ``lin.bias`` False means biases that are 0 too, not only that
-    they are no parameters.  O(N log N) comparisons of rows; no N^2 work.  ReLU's bound reads which
-    entries of ``lin`` are 0: ``linearise`` sees to it that underflow made none.
+    ``lin`` without batch dimensions.  O(N log N) comparisons of rows; no N^2 work.  ReLU's bound
+    reads which entries of ``lin`` are 0: ``linearise`` sees to it that underflow made none.  Of a
+    network that is not fully connected only equal samples and too few parameters are named.
     """
-    samples = Samples.of(lin.features[0], act, lin.bias, lin.depth)
-    return _report(lin, act, check_layers(layers, lin.depth), samples)
+    return _report(lin, samples_of(lin.network, lin.features[0], affine=lin.affine))
 
 
-def _report(
-    lin: Linearisation, act: Activation, chosen: tuple[int, ...], samples: Samples
-) -> RankReport:
-    widths = [f.shape[1] for f in lin.features] + [1]
-    live = live_parts(lin, chosen) if act.rectifies else None
-    bound, ranked = bounded(widths, act, lin.bias, chosen, live, samples)
-    zero = ZeroReason.RANK if ranked else _zero_reason(lin, act, chosen, samples)
+def samples_of(network: Network, x: Tensor, *, affine: bool) -> Samples:
+    """``Samples.of`` for inputs of this network."""
+    # With biases no sample but an equal one has the same gradient, and so for other layers.
+    plain = network.fully_connected
+    return Samples.of(x, network.act, affine or not plain, network.depth)
+
+
+def _report(lin: Linearisation, samples: Samples) -> RankReport:
+    live = live_parts(lin) if by_units(lin.network) else None
+    bound, ranked = bounded(lin.network, lin.chosen, lin.affine, live, samples)
+    zero = ZeroReason.RANK if ranked else _zero_reason(lin, samples)
     return RankReport(bound, zero)
 
 
+def by_units(network: Network) -> bool:
+    """Whether a unit that is off says that columns of J are 0: ReLU, fully connected."""
+    return network.fully_connected and network.act.rectifies
+
+
+def by_regions(network: Network) -> bool:
+    """Whether samples with the same units on lie in one linear region, with hidden units."""
+    return network.fully_connected and network.act.tells_region and network.depth > 1
+
+
 def bounded(
-    widths: Sequence[int],
-    act: Activation,
-    bias: bool,
+    network: Network,
     chosen: Sequence[int],
+    affine: bool,
     live: Sequence[tuple[Tensor, Tensor]] | None,
     samples: Samples,
 ) -> tuple[int, bool]:
@@ -186,52 +193,52 @@ def bounded(
     Where samples have a reason of their own, only the nominal columns come before it.
     """
 
-    def with_inputs(rank: int) -> int:
-        most = rank_bound(widths, act, bias=bias, layers=chosen, inputs=rank)
-        return most if live is None else min(most, live_bound(live, chosen, bias, rank))
+    # Biases that are there count as parameters, which only makes the bound larger.
+    network = replace(network, bias=affine, layers=tuple(chosen), conjugate=False)
 
-    n, nominal = len(samples.line), with_inputs(widths[0] + bias)
-    bound = nominal if samples.rank == widths[0] + bias else with_inputs(samples.rank)
+    def with_inputs(rank: int) -> int:
+        most = rank_bound(network, inputs=rank)
+        return most if live is None else min(most, live_bound(live, chosen, affine, rank))
+
+    n, n_inputs = len(samples.line), network.widths[0] + affine
+    nominal = with_inputs(n_inputs)
+    bound = nominal if samples.rank == n_inputs else with_inputs(samples.rank)
     if samples.zero is None:
         return bound, n > bound
     return min(bound, samples.n_distinct), n > nominal
 
 
-def rank_reports(
-    lin: Linearisation, act: Activation, layers: Sequence[int] | None = None
-) -> list[RankReport]:
+def rank_reports(lin: Linearisation) -> list[RankReport]:
     """``rank_report`` of each network of a batch, ``lin`` with one leading dimension.
 
     Where neither two samples nor two columns of inputs agree even in the quotient of their first
     entries, samples alone say nothing, and are not looked at one member after the other; where no
     zero can come from a pattern of units either (no ReLU), all share one report.
     """
-    chosen = check_layers(layers, lin.depth)
     x = lin.features[0]
     # A column of one number, beside the ones of a bias, begins with it twice.
     plain = min(x.shape[1:]) > 1 and not bool(
         may_share_a_line(x).any() | may_share_a_line(x.mT).any() | (x[:, 0] == x[:, 1]).any()
     )
     if not plain:
-        return [rank_report(member(lin, i), act, chosen) for i in range(x.shape[0])]
+        return [rank_report(lin.member(i)) for i in range(x.shape[0])]
     lines = torch.arange(x.shape[1], device=x.device)
-    samples = Samples(x.shape[2] + lin.bias, x.shape[1], None, lines)
-    n_asked = x.shape[0] if act.tells_region else 1
-    found = [_report(member(lin, i), act, chosen, samples) for i in range(n_asked)]
+    affine = lin.affine or not lin.network.fully_connected
+    samples = Samples(x.shape[2] + affine, x.shape[1], None, lines)
+    n_asked = x.shape[0] if lin.network.act.tells_region else 1
+    found = [_report(lin.member(i), samples) for i in range(n_asked)]
     return found if n_asked == x.shape[0] else found * x.shape[0]
 
 
-def live_parts(lin: Linearisation, chosen: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
+def live_parts(lin: Linearisation) -> list[tuple[Tensor, Tensor]]:
     """For each layer k: which units of k-1 and k are on together for some sample, which of k are.
 
     Shapes (n_{k-1}, n_k) and (n_k,); of several blocks of samples, either is the union.
     """
     parts = []
-    for k in chosen:
-        above = lin.backprops[k - 1] != 0
-        below = lin.features[k - 1] != 0
-        dtype = lin.features[0].dtype
-        parts.append((below.to(dtype).T @ above.to(dtype) > 0, above.any(0)))
+    for layer in lin.layers:
+        above, below = layer.back != 0, layer.features != 0
+        parts.append((below.to(lin.dtype).T @ above.to(lin.dtype) > 0, above.any(0)))
     return parts
 
 
@@ -251,16 +258,14 @@ def live_bound(
     return bound
 
 
-def _zero_reason(
-    lin: Linearisation, act: Activation, chosen: tuple[int, ...], samples: Samples
-) -> ZeroReason | None:
-    if bool(zero_gradients(lin, act, chosen).any()):
+def _zero_reason(lin: Linearisation, samples: Samples) -> ZeroReason | None:
+    if bool(zero_gradients(lin).any()):
         return ZeroReason.ZERO_GRADIENT
     if samples.zero is not None:
         return samples.zero
-    if act.rectifies and any(int(off.sum()) > 1 for off in samples_off(lin)):
+    if by_units(lin.network) and any(int(off.sum()) > 1 for off in samples_off(lin)):
         return ZeroReason.EQUAL_DEAD
-    if act.tells_region and lin.depth > 1 and _crowded(lin, samples):
+    if by_regions(lin.network) and _crowded(lin, samples):
         return ZeroReason.CROWDED_REGION
     return None
 
@@ -274,11 +279,11 @@ def _crowded(lin: Linearisation, samples: Samples) -> bool:
     """Whether a pattern of units on has more samples than its linear region has dimensions."""
     _, line, counts = torch.unique(samples.line, return_inverse=True, return_counts=True)
     most = int(counts.max())
-    if lin.n_samples <= samples.rank and most <= 1 + lin.bias:
+    if lin.n_samples <= samples.rank and most <= 1 + lin.affine:
         return False  # too few to matter
     pattern = torch.cat([f > 0 for f in lin.features[1:]], dim=1)
     _, region, crowd = torch.unique(pattern, dim=0, return_inverse=True, return_counts=True)
-    return int(crowd.max()) > samples.rank or together(region, line) > 1 + lin.bias
+    return int(crowd.max()) > samples.rank or together(region, line) > 1 + lin.affine
 
 
 def together(region: Tensor, line: Tensor) -> int:
@@ -287,20 +292,21 @@ def together(region: Tensor, line: Tensor) -> int:
     return int(torch.unique(pairs, dim=0, return_counts=True)[1].max())
 
 
-def zero_gradients(lin: Linearisation, act: Activation, chosen: tuple[int, ...]) -> Tensor:
+def zero_gradients(lin: Linearisation) -> Tensor:
     """Which samples have no gradient, shape (N,).
 
     Only exact causes count: a smooth activation whose derivative underflows is no zero.
     """
-    if act.rectifies:
+    if by_units(lin.network):
         parts = []
-        for k in chosen:
-            none = (lin.backprops[k - 1] == 0).all(1)
-            if not lin.bias:
-                none |= (lin.features[k - 1] == 0).all(1)
+        for layer in lin.layers:
+            none = (layer.back == 0).all(1)
+            if not layer.bias:
+                none |= (layer.features == 0).all(1)
             parts.append(none)
         return torch.stack(parts).all(0)
-    return null_samples(lin.features[0], act, chosen, lin.bias)
+    bias = lin.affine or not lin.network.fully_connected
+    return null_samples(lin.features[0], lin.network.act, lin.chosen, bias)
 
 
 def null_samples(x: Tensor, act: Activation, chosen: Sequence[int], bias: bool) -> Tensor:

@@ -15,14 +15,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lawsweep.kernels.activations import Activation
-from lawsweep.kernels.ntk.gram import Linearisation, check_layers
+from lawsweep.kernels.network.network import Network
+from lawsweep.kernels.ntk.linearisation import Linearisation
 from lawsweep.kernels.ntk.rank import (
     RankReport,
     Samples,
     ZeroReason,
     bounded,
+    by_regions,
+    by_units,
     live_parts,
+    samples_of,
     samples_off,
     together,
     zero_gradients,
@@ -32,9 +35,9 @@ from lawsweep.kernels.ntk.rank import (
 class Survey:
     """What the rank report of a network needs to know of its samples."""
 
-    def __init__(self, act: Activation, layers: Sequence[int] | None = None) -> None:
-        self._act, self._layers = act, layers
-        self._n_samples, self._widths, self._bias = 0, [0], False
+    def __init__(self, network: Network) -> None:
+        self._network, self._chosen, self._affine = network, network.chosen, False
+        self._n_samples = 0
         self._zero = False
         self._live: list[tuple[Tensor, Tensor]] = []
         self._off: list[int] = []
@@ -43,18 +46,16 @@ class Survey:
 
     def add(self, lin: Linearisation) -> None:
         """Take in some more samples: ``lin`` of one network, without batch dimensions."""
-        chosen = check_layers(self._layers, lin.depth)
-        x = lin.features[0]
-        self._widths, self._bias = [f.shape[1] for f in lin.features] + [1], lin.bias
+        self._chosen, self._affine = lin.chosen, lin.affine
         self._n_samples += lin.n_samples
-        self._zero |= bool(zero_gradients(lin, self._act, chosen).any())
-        self._rows.append(x)
-        if self._act.tells_region and lin.depth > 1:  # without hidden units, rank says it
+        self._zero |= bool(zero_gradients(lin).any())
+        self._rows.append(lin.features[0])
+        if by_regions(self._network):
             self._patterns.append(_of_bits(torch.cat([f > 0 for f in lin.features[1:]], dim=1)))
-        if self._act.rectifies:
+        if by_units(self._network):
             off = [int(samples.sum()) for samples in samples_off(lin)]
             self._off = [a + b for a, b in zip(self._off or [0] * len(off), off, strict=True)]
-            live = live_parts(lin, chosen)
+            live = live_parts(lin)
             before = self._live or live
             self._live = [(a | c, b | d) for (a, b), (c, d) in zip(before, live, strict=True)]
 
@@ -62,11 +63,10 @@ class Survey:
         """The report of all samples so far; ValueError if there are none."""
         if not self._n_samples:
             raise ValueError("no samples were added; add some before asking for their report")
-        chosen = check_layers(self._layers, len(self._widths) - 1)
         x = self._rows[0] if len(self._rows) == 1 else torch.cat(self._rows)
-        samples = Samples.of(x, self._act, self._bias, len(self._widths) - 1)
-        live = self._live if self._act.rectifies else None
-        bound, ranked = bounded(self._widths, self._act, self._bias, chosen, live, samples)
+        samples = samples_of(self._network, x, affine=self._affine)
+        live = self._live if by_units(self._network) else None
+        bound, ranked = bounded(self._network, self._chosen, self._affine, live, samples)
         zero = ZeroReason.RANK if ranked else self._reason(samples)
         return RankReport(bound, zero)
 
@@ -80,7 +80,7 @@ class Survey:
         if self._patterns:
             region = _labels(self._patterns)
             crowd = int(torch.bincount(region).max())
-            if crowd > samples.rank or together(region, samples.line) > 1 + self._bias:
+            if crowd > samples.rank or together(region, samples.line) > 1 + self._affine:
                 return ZeroReason.CROWDED_REGION
         return None
 

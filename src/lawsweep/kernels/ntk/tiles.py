@@ -13,14 +13,14 @@ from torch import Tensor
 from lawsweep.kernels.base import devices, workspace
 from lawsweep.kernels.base.crew import Crew
 
-Factors = Sequence[tuple[Tensor, Tensor | None]]
+Factors = Sequence[tuple[Tensor, Tensor | None, int]]  # left, right, tokens
 
 
 def fill_symmetric(out: Tensor, factors: Factors, tile: int) -> None:
     """out (..., N, N) = sum over factors of (left left^T) o (right right^T), exactly symmetric.
 
-    ``left`` (..., N, a), ``right`` (..., N, b) or None where that product is all 1; tiles of at
-    most ``tile`` rows.
+    ``left`` (..., N tokens, a), ``right`` (..., N tokens, b) or None where that product is all 1,
+    and their number of tokens, over which the products are summed; tiles of at most ``tile`` rows.
     """
     left, n = factors[0][0], out.shape[-1]
     tiles = list(_lower_tiles(0, n, tile))
@@ -39,6 +39,13 @@ def fill_symmetric(out: Tensor, factors: Factors, tile: int) -> None:
         crew.run(partial(_fill_tile, out, factors, rows, cols, free) for rows, cols in tiles)
 
 
+def block(factors: Factors, rows: slice, cols: slice) -> Tensor:
+    """The sum at some rows and columns, in memory of its own."""
+    left = factors[0][0]
+    size = math.prod(left.shape[:-2]) * (rows.stop - rows.start) * (cols.stop - cols.start)
+    return _sum_of_products(factors, rows, cols, left.new_empty((3, size)))
+
+
 def _fill_tile(
     out: Tensor,
     factors: Factors,
@@ -48,18 +55,18 @@ def _fill_tile(
 ) -> None:
     """One tile of K and its mirror image; ``free`` holds as much scratch as there are threads."""
     scratch = free.pop()
-    block = _sum_of_products(factors, rows, cols, scratch)
+    found = _sum_of_products(factors, rows, cols, scratch)
     if rows != cols:
-        out[..., rows, cols] = block
+        out[..., rows, cols] = found
         mirror = out[..., cols, rows]
-        for begin in range(0, block.shape[-2], devices.MIRRORED_ROWS):
+        for begin in range(0, found.shape[-2], devices.MIRRORED_ROWS):
             strip = slice(begin, begin + devices.MIRRORED_ROWS)
-            mirror[..., strip].copy_(block[..., strip, :].mT)
+            mirror[..., strip].copy_(found[..., strip, :].mT)
     else:
         # A matrix product need not round (i, j) and (j, i) alike: their mean, in fewer passes
         # than a copy of one half.
-        block *= 0.5
-        torch.add(block, block.mT, out=out[..., rows, cols])
+        found *= 0.5
+        torch.add(found, found.mT, out=out[..., rows, cols])
     free.append(scratch)
 
 
@@ -90,8 +97,12 @@ def _sum_of_products(factors: Factors, rows: slice, cols: slice, scratch: Tensor
     shape = (*left.shape[:-2], rows.stop - rows.start, cols.stop - cols.start)
     total, one, two = (s[: math.prod(shape)].view(shape) for s in scratch)
     # Layers with a second factor first, so that the last one can be added by its own product.
-    ordered = sorted(factors, key=lambda pair: pair[1] is None)
-    for count, (left, right) in enumerate(ordered):
+    ordered = sorted(factors, key=lambda part: part[1] is None)
+    for count, (left, right, tokens) in enumerate(ordered):
+        if tokens > 1:
+            part = _over_tokens(left, right, tokens, rows, cols)
+            total.add_(part) if count else total.copy_(part)
+            continue
         a, b = left[..., rows, :], left[..., cols, :].mT
         if right is None and count and len(shape) == 2:
             total.addmm_(a, b)
@@ -104,3 +115,14 @@ def _sum_of_products(factors: Factors, rows: slice, cols: slice, scratch: Tensor
         elif count:
             total.add_(one)
     return total
+
+
+def _over_tokens(
+    left: Tensor, right: Tensor | None, tokens: int, rows: slice, cols: slice
+) -> Tensor:
+    """One tile of (left left^T) o (right right^T) summed over pairs of the samples' tokens."""
+    here, there = (slice(s.start * tokens, s.stop * tokens) for s in (rows, cols))
+    product = left[..., here, :] @ left[..., there, :].mT
+    if right is not None:
+        product *= right[..., here, :] @ right[..., there, :].mT
+    return product.unflatten(-1, (-1, tokens)).sum(-1).unflatten(-2, (-1, tokens)).sum(-2)

@@ -12,7 +12,7 @@ the widths, so the limit is written with them in front: F_l F_l^T ~ n_l Phi_l, a
     B_{L-1} B_{L-1}^T ~ P_{L-1} = n_{L-1} v_L Phi'_{L-1},
     P_l = beta_{l+1}^2 Phi'_l o P_{l+1},       K_l ~ (n_{l-1} Phi_{l-1} [+ 1 1^T]) o P_l,  P_L = 1,
 
-where in the NTK parameterisation (``networks.ntk_scales``) s_l^2 multiplies Phi_{l-1} (derived for
+where in the NTK parameterisation (``Network.scales``) s_l^2 multiplies Phi_{l-1} (derived for
 this project).  The finite K approaches it with a relative distance of order n^(-1/2).
 
 The dual activations, and how their errors are bounded: ``duals``.
@@ -20,16 +20,13 @@ The dual activations, and how their errors are bounded: ``duals``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from lawsweep.kernels.activations import Activation
 from lawsweep.kernels.gaussian.duals import UNIT, Covariance, duals
-from lawsweep.kernels.network.networks import ntk_scales, weight_sds
-from lawsweep.kernels.ntk.gram import check_layers
+from lawsweep.kernels.network.network import Network
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,29 +39,19 @@ class InfiniteWidth:
     error: float
 
 
-def infinite_width(
-    x: Tensor,
-    widths: Sequence[int],
-    act: Activation,
-    *,
-    layers: Sequence[int] | None = None,
-    bias: bool = False,
-    betas: Sequence[float] | None = None,
-    parameterisation: str = "standard",
-    conjugate: bool = False,
-) -> InfiniteWidth:
-    """K in the limit of wide hidden layers, for the rows ``x`` (N, n_0), in float64.
+def infinite_width(network: Network, inputs: Tensor) -> InfiniteWidth:
+    """K in the limit of wide hidden layers, for the rows ``inputs`` (N, n_0), in float64.
 
-    ``widths`` (n_0, ..., n_L) set the scale only; ``layers`` and ``betas`` as in ``ntk.gram`` and
-    ``networks``.  ``conjugate``: n_{L-1} Phi_{L-1}, the limit of F_{L-1} F_{L-1}^T, instead.
-    O(N^2 L) memory at most, O(N^2 n_terms L) flops.  Raises ValueError for a layer that does not
-    exist or a wrong number of betas.
+    The network's widths set the scale only; the conjugate kernel is n_{L-1} Phi_{L-1}, the limit
+    of F_{L-1} F_{L-1}^T.
+    O(N^2 L) memory at most, O(N^2 n_terms L) flops.  Raises ValueError where a layer is not fully
+    connected.
     """
-    depth = len(widths) - 1
-    chosen = check_layers(layers, depth)
-    sds = weight_sds(widths, betas, parameterisation)
-    scales = ntk_scales(widths, betas) if parameterisation == "ntk" else [1.0] * depth
-    pairs = Covariance.of_rows(x.to(torch.float64)).times(1.0 / widths[0])
+    if not network.fully_connected:
+        raise ValueError("the limit is known for fully connected layers; leave kinds out")
+    depth, widths, sds, act = network.depth, network.widths, network.sds, network.act
+    chosen, scales, bias = network.chosen, network.scales, network.counts_bias
+    pairs = Covariance.of_rows(inputs.to(torch.float64)).times(1.0 / widths[0])
     phis, slopes, slope_errors = [pairs], [], []
     for layer in range(1, depth):
         variance = widths[layer - 1] * sds[layer - 1] ** 2
@@ -72,8 +59,6 @@ def infinite_width(
         phis.append(pairs)
         slopes.append(slope)
         slope_errors.append(error)
-    if conjugate:  # K_L without its bias and scale
-        chosen, bias, scales = (depth,), False, [1.0] * depth
     # K_L: its backprop is 1.
     out = torch.zeros_like(pairs.sigma)
     back, back_error, errors = torch.ones_like(out), 0.0, []

@@ -6,8 +6,8 @@ With the residual r = f(W) - y of N samples and its Jacobian J (N, p), the dampe
     delta = -J^T u,  (K + mu I) u = r,  K = J J^T         (p >= N: a system of N unknowns)
     (J^T J + mu I) delta = -J^T r                         (p <  N: a system of p unknowns)
 
-In the first, K is the layerwise Gram of ``ntk`` and J^T u = (F_{l-1}^T (diag(u) B_l))_l, so that J
-is never formed; in the second it is, some rows at a time.  Setting: arXiv 2205.10217.
+In the first, K is the layerwise Gram of ``ntk`` and J^T u two products a layer, so that J is never
+formed; in the second it is, some rows at a time.  Setting: arXiv 2205.10217.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from lawsweep.kernels.activations import Activation
 from lawsweep.kernels.base import devices, workspace
-from lawsweep.kernels.linalg import cholesky as eigmin_cholesky
-from lawsweep.kernels.network.networks import forward
-from lawsweep.kernels.ntk.gram import Linearisation, OutOfRangeError, gram, linearise
+from lawsweep.kernels.linalg.cholesky import Cholesky
+from lawsweep.kernels.network.forward import forward
+from lawsweep.kernels.network.network import Network
+from lawsweep.kernels.ntk.gram import gram
+from lawsweep.kernels.ntk.jacobian import Jacobian
+from lawsweep.kernels.ntk.linearisation import Linearisation, OutOfRangeError, linearise
 
 # The share of |r| that a factor's solution may leave of its system: a step that leaves more is a
 # worse one than a larger damping gives (and no inexact solve is let off with it).
@@ -37,16 +40,16 @@ class State:
     mean squared residual.
     """
 
-    def __init__(self, weights: list[Tensor], x: Tensor, y: Tensor, act: Activation) -> None:
-        self.weights, self.x, self.y, self.act = weights, x, y, act
+    def __init__(self, network: Network, weights: list[Tensor], x: Tensor, y: Tensor) -> None:
+        self.network, self.weights, self.x, self.y = network, weights, x, y
         self.lin: Linearisation | None = None
         """The factors F_{l-1}, B_l; None where they leave the floating-point range."""
         try:  # at once: nearly every state's Jacobian is wanted, and its features give the output
-            self.lin = linearise(x, weights, act)
-            output = self.lin.features[-1] @ weights[-1]
+            self.lin = linearise(network, weights, x)
+            output = self.lin.outputs
         except OutOfRangeError:
-            output = forward(x, weights, act)[0][-1]
-        self.residual = output.squeeze(-1) - y
+            output = forward(network, weights, x)[0][-1].squeeze(-1)
+        self.residual = output - y
         self.loss = float(self.residual @ self.residual) / len(y)
 
     @property
@@ -59,14 +62,15 @@ class State:
         """Number of weights p."""
         return sum(w.numel() for w in self.weights)
 
-    def pull_back(self, u: Tensor) -> list[Tensor]:
-        """J^T u for u (N,), one tensor a layer."""
-        return pull_back(self._factors(), u)
+    @cached_property
+    def jacobian(self) -> Jacobian:
+        """J, where it is in range."""
+        return Jacobian.of(self._factors())
 
     def moved(self, step: Sequence[Tensor]) -> State:
         """The state at the weights plus ``step``."""
         weights = [w + s for w, s in zip(self.weights, step, strict=True)]
-        return State(weights, self.x, self.y, self.act)
+        return State(self.network, weights, self.x, self.y)
 
     def n_dead(self) -> int:
         """Samples that have a layer of exact zeros: output and gradient are 0."""
@@ -87,20 +91,14 @@ class State:
         """
         unit = float(torch.finfo(self.x.dtype).eps) / 2
         lin = self._factors()
-        parts = zip(lin.features, lin.backprops, self.weights, strict=True)
-        total = sum(((f * f) @ (w * w) * (b * b)).sum(1) for f, b, w in parts)
+        parts = zip(lin.every, self.weights, strict=True)
+        total = sum(((f.features**2) @ (w * w) * f.back**2).sum(1) for f, w in parts)
         assert isinstance(total, Tensor)
         return unit**2 * float((total + self.y * self.y).mean())
 
     def _factors(self) -> Linearisation:
         assert self.lin is not None
         return self.lin
-
-
-def pull_back(lin: Linearisation, u: Tensor) -> list[Tensor]:
-    """J^T u for u (N,), one tensor a layer, in 2 N p flops."""
-    pairs = zip(lin.features, lin.backprops, strict=True)
-    return [f.mT @ (u.unsqueeze(-1) * b) for f, b in pairs]
 
 
 def norm(parts: Sequence[Tensor]) -> float:
@@ -140,7 +138,7 @@ class GramSystem:
         assert state.lin is not None
         self.state, self.matrix = state, gram(state.lin)
         self.scale = float(self.matrix.diagonal().mean())
-        self.gradient_norm = norm(state.pull_back(state.residual))
+        self.gradient_norm = norm([state.jacobian.rmv(state.residual)])
         self._work = workspace.empty(self.matrix, tuple(self.matrix.shape))
 
     def solve(self, damping: float) -> Step | None:
@@ -156,7 +154,7 @@ class GramSystem:
         missed = (r - image).sub_(u, alpha=mu)
         if not float(missed.norm()) <= USABLE * float(r.norm()):
             return None
-        parts = [-s for s in self.state.pull_back(u)]
+        parts = self.state.jacobian.split(self.state.jacobian.rmv(u).neg_())
         return Step(parts, promised(r, image), missed=float(missed @ missed))
 
 
@@ -164,23 +162,19 @@ class NormalSystem:
     """(J^T J + mu I) delta = -J^T r: for p < N, with J in blocks of rows."""
 
     def __init__(self, state: State) -> None:
-        lin = state.lin
-        assert lin is not None
-        n, p = lin.n_samples, state.n_params
-        self.shapes = [tuple(w.shape) for w in state.weights]
+        n, p = state.jacobian.shape
+        self.state = state
         matrix = state.x.new_zeros((p, p))
         rows = max(1, devices.JACOBIAN_BYTES // (p * state.x.element_size()))
         for begin in range(0, n, rows):
-            cut = slice(begin, min(begin + rows, n))
-            pairs = zip(lin.features, lin.backprops, strict=True)
-            j = torch.cat([(f[cut, :, None] * b[cut, None, :]).flatten(1) for f, b in pairs], 1)
+            j = state.jacobian.rows(slice(begin, begin + rows))
             # The lower triangle, which is all that is read.
             for left in range(0, p, devices.NORMAL_COLUMNS):
                 right = min(left + devices.NORMAL_COLUMNS, p)
                 matrix[left:, left:right].addmm_(j[:, left:].mT, j[:, left:right])
         self.matrix = matrix
         self.scale = float(matrix.diagonal().mean())
-        self.gradient = torch.cat([g.flatten() for g in state.pull_back(state.residual)])
+        self.gradient = state.jacobian.rmv(state.residual)
         self.gradient_norm = norm([self.gradient])
         self._work = workspace.empty(matrix, tuple(matrix.shape))
 
@@ -192,8 +186,7 @@ class NormalSystem:
             return None
         # -2 g.delta - |J delta|^2, with |J delta|^2 = -g.delta - mu |delta|^2.
         promised = mu * float(step @ step) - float(self.gradient @ step)
-        parts = step.split([a * b for a, b in self.shapes])
-        return Step([t.view(s) for t, s in zip(parts, self.shapes, strict=True)], promised)
+        return Step(self.state.jacobian.split(step), promised)
 
 
 def system_of(state: State) -> GramSystem | NormalSystem:
@@ -203,8 +196,6 @@ def system_of(state: State) -> GramSystem | NormalSystem:
 
 def _solve(matrix: Tensor, shift: float, right: Tensor, work: Tensor) -> Tensor | None:
     """(A + shift I)^{-1} ``right`` by a Cholesky factor in ``work``; None where it breaks down."""
-    eigmin_cholesky.load(matrix, work, shift=-shift)
-    if not eigmin_cholesky.factorise(work):
-        return None
-    found = eigmin_cholesky.solve(work, right)
-    return found if bool(found.isfinite().all()) else None
+    factor = Cholesky.of(matrix, shift=shift, work=work)
+    found = None if factor is None else factor.solve(right)
+    return found if found is not None and bool(found.isfinite().all()) else None

@@ -24,7 +24,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lawsweep.kernels.ntk.gram import Linearisation
+from lawsweep.kernels.linalg.cholesky import Cholesky
+from lawsweep.kernels.linalg.operator import Factorisation
+from lawsweep.kernels.linalg.precondition import DiagonalAndLowRank
+from lawsweep.kernels.ntk.jacobian import Jacobian
 from lawsweep.kernels.optimise.gauss_newton import (
     GramSystem,
     NormalSystem,
@@ -35,13 +38,10 @@ from lawsweep.kernels.optimise.gauss_newton import (
     system_of,
 )
 from lawsweep.kernels.optimise.gauss_newton_cg import (
-    Factor,
     Iterate,
-    Jacobian,
-    PrincipalDirections,
-    Product,
     conjugate_gradients,
     needed,
+    principal_directions,
 )
 
 FAST = torch.float32
@@ -71,7 +71,7 @@ class Experience:
     n_factorised: int = 0
     rate: float = math.inf
     damping: float = 0.0
-    factor: Factor | None = None
+    factor: Cholesky | None = None
 
 
 class IterativeSystem:
@@ -81,10 +81,10 @@ class IterativeSystem:
         lin = state.lin
         assert lin is not None
         self.state, self.eta, self._experience = state, eta, experience
-        self._lin, self._jacobian = lin, Jacobian(lin, state.x.dtype)
-        self._diagonal = _diagonal(lin)
+        self._lin, self._jacobian = lin, state.jacobian
+        self._diagonal = torch.stack([f.squares() for f in lin.layers]).sum(0)
         self.scale = float(self._diagonal.mean())
-        self.gradient_norm = norm(self._jacobian.transposed(state.residual))
+        self.gradient_norm = norm([self._jacobian.rmv(state.residual)])
         self._most = max(1, budget(state))
         self._fast: Jacobian | None = None
         self._dense: GramSystem | None = None
@@ -110,53 +110,56 @@ class IterativeSystem:
             for _ in range(PASSES):
                 found = self._pass(precondition, mu, left / now, SAFETY * goal / now)
                 u = u.add(found.solution.to(u.dtype), alpha=now)
-                parts = self._jacobian.transposed(u)
-                image = self._jacobian.forward(parts)
+                pulled = self._jacobian.rmv(u)
+                image = self._jacobian.mv(pulled)
                 left = (r - image).sub_(u, alpha=mu)
                 before, now = now, float(left.norm())
                 if now <= goal:
-                    return Step([p.neg_() for p in parts], promised(r, image), now / size)
+                    step = self._jacobian.split(pulled.neg_())
+                    return Step(step, promised(r, image), now / size)
                 if not math.isfinite(now):
                     return None
                 if not (found.converged and now <= REFINES * before):
                     break
         return None
 
-    def _pass(self, precondition: Product, mu: float, right: Tensor, tolerance: float) -> Iterate:
+    def _pass(
+        self, precondition: Factorisation, mu: float, right: Tensor, tolerance: float
+    ) -> Iterate:
         """Conjugate gradients in float32, and what they teach."""
-        jacobian = self._fast_jacobian()
+        kernel = self._fast_jacobian().kernel()
 
         def apply(v: Tensor) -> Tensor:
-            return jacobian.forward(jacobian.transposed(v)).add_(v, alpha=mu)
+            return kernel.mv(v).add_(v, alpha=mu)
 
         found = conjugate_gradients(
             apply, precondition, right.to(FAST), max(tolerance, FLOOR), self._most
         )
         known = self._experience
         known.n_products += found.n_iterations + 1
-        if isinstance(precondition, PrincipalDirections):
+        if isinstance(precondition, DiagonalAndLowRank):
             known.rate, known.damping = found.rate, mu / self.scale
         return found
 
-    def _preconditioners(self, damping: float, mu: float) -> Iterator[Product]:
+    def _preconditioners(self, damping: float, mu: float) -> Iterator[Factorisation]:
         """The cheapest first."""
         known, jacobian = self._experience, self._fast_jacobian()
         if known.factor is not None and self.eta <= SETTLED:
             yield known.factor
         elif damping > known.damping or needed(known.rate, self.eta) <= self._most:
-            rows = jacobian.principal_rows(rank(self.state))
-            if rows is not None:
-                yield PrincipalDirections(rows, self._diagonal.to(FAST), mu)
+            found = principal_directions(jacobian, rank(self.state), self._diagonal.to(FAST), mu)
+            if found is not None:
+                yield found
         known.factor = None  # before there is another
         known.n_factorised += 1
-        factor = Factor(jacobian.gram(), mu)
-        if factor.usable:
-            known.factor = factor
-            yield factor
+        matrix = jacobian.kernel().dense()
+        known.factor = Cholesky.of(matrix, shift=mu, work=matrix)
+        if known.factor is not None:
+            yield known.factor
 
     def _fast_jacobian(self) -> Jacobian:
         if self._fast is None:
-            self._fast = Jacobian(self._lin, FAST)
+            self._fast = Jacobian.of(self._lin.map(lambda t: t.to(FAST)))
         return self._fast
 
 
@@ -184,12 +187,3 @@ def system_for(
         return IterativeSystem(state, eta, experience)
     experience.factor = None  # its memory is wanted
     return system_of(state)
-
-
-def _diagonal(lin: Linearisation) -> Tensor:
-    """diag K, shape (N,)."""
-    total = torch.zeros_like(lin.features[0][:, 0])
-    size = torch.linalg.vector_norm  # (a sum of squares takes ten times as long)
-    for f, b in zip(lin.features, lin.backprops, strict=True):
-        total += (size(f, dim=1) * size(b, dim=1)).square_()
-    return total

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from lawsweep.kernels.activations import Activation
 from lawsweep.kernels.base.reasons import Ended, Reason
+from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.optimise.gauss_newton import GramSystem, NormalSystem, State, Step, norm
 from lawsweep.kernels.optimise.gauss_newton_inexact import Experience, IterativeSystem, system_for
 
@@ -136,7 +137,8 @@ def least_squares(
     """
     _check(x, y, weights, max_steps, target_loss, damping)
     with torch.no_grad():
-        start = State([w.detach().clone() for w in weights], x, y, act)
+        network = Network.of(weights, act)
+        start = State(network, [w.detach().clone() for w in weights], x, y)
         search = _Search(start, damping, max_steps, target_loss, exact)
         reason = search.run()
         return _result(search, weights, reason)
@@ -156,7 +158,7 @@ class _Search:
         self.damping, self._start_damping, self._raised = damping, damping, 1.0
         self._eps = float(torch.finfo(start.x.dtype).eps)
         self._size = max(start.loss, float(start.y @ start.y) / len(start.y))
-        self._rise = RISE if start.act.kinked else 1.0
+        self._rise = RISE if start.network.act.kinked else 1.0
         self._system: GramSystem | NormalSystem | IterativeSystem | None = None
 
     def run(self) -> LeastSquaresReason:
@@ -256,7 +258,7 @@ class _Search:
         """Whether to go there."""
         if not (trial.loss < self._rise * self.state.loss and trial.in_range):
             return False
-        if not self.state.act.rectifies or self._raised >= KILLING:
+        if not self.state.network.act.rectifies or self._raised >= KILLING:
             return True
         return trial.n_dead() <= self.state.n_dead()
 
@@ -265,7 +267,7 @@ def _result(search: _Search, initial: Sequence[Tensor], reason: LeastSquaresReas
     best = search.best
     gradient = level = math.nan
     if best.in_range:
-        gradient = 2.0 / len(best.residual) * norm(best.pull_back(best.residual))
+        gradient = 2.0 / len(best.residual) * norm([best.jacobian.rmv(best.residual)])
         level = best.rounding_level()
     return LeastSquares(
         weights=best.weights,

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from lawsweep.kernels.activations import Activation
 from lawsweep.kernels.base.reasons import Ended, Reason
-from lawsweep.kernels.network.networks import forward, n_params
+from lawsweep.kernels.network.forward import forward
+from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.training.checked import as_rates, check_settings, check_tensors
 from lawsweep.kernels.training.gradient import blocks
 from lawsweep.kernels.training.layout import LayerMajor
@@ -208,7 +209,8 @@ def _n_wrong(
     """Misclassified samples at ``weights``, seed by seed to spare memory."""
     counts = []
     for i in range(len(x)):
-        outputs = forward(x[i], [w[i] for w in weights], act)[1][-1]
+        alone = [w[i] for w in weights]
+        outputs = forward(Network.of(alone, act), alone, x[i])[1][-1]
         count = n_wrong(loss, outputs, y[i])
         if count is None:
             return None
@@ -246,9 +248,10 @@ def _result(
     )
 
 
-def flops_per_step(n_samples: int, widths: Sequence[int]) -> int:
+def flops_per_step(n_samples: int, network: Network) -> int:
     """Floating-point operations of the matrix products of one step of one seed, 2N(3p - n_0 n_1).
 
     Three products a layer (forward, weight gradient, backward) but no backward below the first.
     """
-    return 2 * n_samples * (3 * n_params(widths) - widths[0] * widths[1])
+    first, _ = network.shapes[0]
+    return int(2 * n_samples * (3 * network.n_weights - first * network.widths[1]))

@@ -1,0 +1,190 @@
+"""A network linearised in its parameters: the factors of every sample's gradient, layer by layer.
+
+With F_0 = X, G_l = F_{l-1} W_l (+ b_l), F_l = sigma(G_l) and the output f = G_L, the chain rule
+gives for one sample  df/dW_l[i, j] = F_{l-1}[i] B_l[j]  and  df/db_l[j] = B_l[j], where
+B_L = 1 and B_l = sigma'(G_l) o (B_{l+1} W_{l+1}^T); other kinds of layers have their own F, B
+(``network.layers``).  Setting: M. Bombari et al., arXiv 2205.10217, section 2.
+
+Shapes may have leading batch dimensions throughout; N is the number of samples.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from lawsweep.kernels.activations import Activation
+from lawsweep.kernels.network.forward import forward
+from lawsweep.kernels.network.network import Network, check_layers
+from lawsweep.kernels.ntk.factors import LayerFactors
+
+
+class OutOfRangeError(ValueError):
+    """Features, backprops or gradients leave the range of the floating-point type."""
+
+
+@dataclass(frozen=True, eq=False)
+class Linearisation:
+    """What the gradient of every sample is made of.
+
+    ``every``: the factors of layers 1..L.  ``chosen``: the numbers of those that count in the
+    kernel.  ``outputs``: f(x), (..., N).  ``affine``: whether biases are parameters, or not 0.
+    """
+
+    network: Network
+    every: tuple[LayerFactors, ...]
+    chosen: tuple[int, ...]
+    outputs: Tensor
+    affine: bool
+
+    @property
+    def layers(self) -> tuple[LayerFactors, ...]:
+        """The factors of the layers that count."""
+        return tuple(self.every[k - 1] for k in self.chosen)
+
+    @property
+    def features(self) -> tuple[Tensor, ...]:
+        """F_0 .. F_{L-1}, without scales, as the weights multiply them."""
+        return tuple(layer.features for layer in self.every)
+
+    @property
+    def depth(self) -> int:
+        """Number of weight matrices L."""
+        return len(self.every)
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples N."""
+        return self.every[0].n_samples
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the factors."""
+        return self.every[0].features.dtype
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        """The leading dimensions."""
+        return tuple(self.every[0].features.shape[:-2])
+
+    def select(
+        self, layers: Sequence[int] | None = None, scales: Sequence[float] | None = None
+    ) -> Linearisation:
+        """The same with other layers that count (1..L; None: all), or other factors s_1 .. s_L."""
+        every = self.every
+        if scales is not None:
+            if len(scales) != self.depth:
+                raise ValueError(f"expected {self.depth} scales, one a layer, got {len(scales)}")
+            every = tuple(replace(f, scale=s) for f, s in zip(every, scales, strict=True))
+        return replace(self, every=every, chosen=check_layers(layers, self.depth))
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Linearisation:
+        """The same of changed tensors: a member of a batch, another type or device."""
+        every = tuple(layer.map(change) for layer in self.every)
+        return replace(self, every=every, outputs=change(self.outputs))
+
+    def member(self, i: int) -> Linearisation:
+        """Network ``i`` of a batch with one leading dimension, as views."""
+        return self.map(lambda t: t[i])
+
+
+def linearise(
+    network: Network,
+    weights: Sequence[Tensor],
+    inputs: Tensor,
+    biases: Sequence[Tensor] | None = None,
+) -> Linearisation:
+    """Forward and backward pass of all samples: O(N p) flops, O(N sum n_l) memory.
+
+    ``inputs`` (..., N, n_0), ``weights[l]`` (..., n_l, n_{l+1}) with one output, ``biases[l]``
+    (..., n_{l+1}) or None where they are 0.  The layers that count, their scales and whether
+    biases do are the network's.  Raises ValueError when the shapes do not chain or the network has
+    more than one output; OutOfRangeError, one too, when a value overflows or (activations with a
+    kink at 0) so small a product is met that its sign is lost.
+    """
+    _check_shapes(network, weights, inputs, biases)
+    act, kinds = network.act, network.layer_kinds
+    features, preactivations = forward(network, weights, inputs, biases)
+    one = torch.ones_like(preactivations[-1])  # B_L
+    errors: list[Tensor | None] = [None]
+    above = one if network.depth == 1 else one @ weights[-1].mT
+    for k in range(network.depth - 1, 0, -1):
+        kind, g = kinds[k - 1], preactivations[k - 1]
+        found = kind.errors(above, g, features[k], act)
+        errors.append(found)
+        if k > 1:
+            above = kind.below(found, above, weights[k - 1])
+    errors.reverse()
+    # The last product is the output: no unit's sign hangs on it.
+    for rows, weight in zip(features[:-1], [*weights[:-1], None], strict=True):
+        _check_range(rows, weight, act, "features")
+    for rows, weight in zip(errors, [None, *weights[1:]], strict=True):
+        back = one if rows is None else rows
+        _check_range(back, None if weight is None else weight.mT, act, "backprops")
+    every = tuple(
+        LayerFactors(k, kind.left(f), b, scale, network.counts_bias, kind.tokens)
+        for k, (kind, f, b, scale) in enumerate(
+            zip(kinds, features[:-1], errors, network.scales, strict=True), 1
+        )
+    )
+    affine = biases is not None or network.counts_bias
+    return Linearisation(network, every, network.chosen, features[-1].squeeze(-1), affine)
+
+
+def least_normal(dtype: torch.dtype) -> float:
+    """The least number whose rounding error, eps of it, is itself a normal number."""
+    info = torch.finfo(dtype)
+    return float(info.tiny) / float(info.eps)
+
+
+def range_message(what: str, dtype: torch.dtype) -> str:
+    """What OutOfRangeError says."""
+    return (
+        f"the network's {what} leave the range of {str(dtype).removeprefix('torch.')}; "
+        "rescale the weights (or take float64)"
+    )
+
+
+def _check_range(rows: Tensor, weight: Tensor | None, act: Activation, what: str) -> None:
+    """OutOfRangeError if ``rows`` (..., N, n) overflowed or ``rows @ weight`` may underflow.
+
+    Where a kink makes the sign of a product part of the result (is the unit on?), a product that
+    underflows to 0 turns units off that are on.  With |row| |W| >= tiny/eps in the maximum norm,
+    what underflow takes from a product is less than its rounding; a zero is then a zero.
+    """
+    kinked = weight is not None and act.kinked
+    # The 2-norm is ten times faster; where it overflows, or more is asked, the entries decide.
+    if not kinked and bool(torch.linalg.vector_norm(rows, dim=-1).isfinite().all()):
+        return
+    size = rows.abs().amax(-1)
+    overflow = not bool(size.isfinite().all())
+    underflow = torch.zeros((), dtype=torch.bool)
+    if kinked and weight is not None:
+        scale = weight.abs().amax((-2, -1)).unsqueeze(-1)
+        # Half the exponents each: the product of the two may itself underflow.
+        small = size.sqrt() * scale.sqrt() < math.sqrt(least_normal(rows.dtype))
+        underflow = (small & (size > 0) & (scale > 0)).any()
+    if overflow or bool(underflow):
+        raise OutOfRangeError(range_message(what, rows.dtype))
+
+
+def _check_shapes(
+    network: Network, weights: Sequence[Tensor], x: Tensor, biases: Sequence[Tensor] | None
+) -> None:
+    if network.widths[-1] != 1:
+        raise ValueError(
+            f"expected a network with one output, the last weights with one column; got "
+            f"{network.widths[-1]}"
+        )
+    if x.shape[-1] != network.widths[0]:
+        raise ValueError(f"the network takes {network.widths[0]} columns, got {x.shape[-1]}")
+    got = [tuple(w.shape[-2:]) for w in weights]
+    if got != list(network.shapes):
+        raise ValueError(f"expected weights of shapes {list(network.shapes)}, got {got}")
+    sizes = [b for _, b in network.shapes]
+    if biases is not None and [b.shape[-1] for b in biases] != sizes:
+        raise ValueError(f"expected biases of sizes {sizes}, one a layer")
