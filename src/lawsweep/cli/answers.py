@@ -73,9 +73,7 @@ def verb(
         def command(*, as_json: bool = False, **options: Any) -> int:
             if wants_to_know:
                 options["as_json"] = as_json
-            _STDOUT[:] = [sys.stdout]
-            # Whatever else is printed on the way to an answer in JSON is none of it.
-            with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+            with _json_alone() if as_json else contextlib.nullcontext():
                 found = function(**options)
                 if isinstance(found, int):
                     return found
@@ -96,6 +94,17 @@ def verb(
         return made
 
     return make
+
+
+@contextlib.contextmanager
+def _json_alone() -> Iterator[None]:
+    """Whatever is printed on the way to an answer in JSON is none of it: it goes to stderr."""
+    _STDOUT.append(sys.stdout)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _STDOUT.pop()
 
 
 def show(answer: Answer) -> None:
