@@ -19,7 +19,9 @@ from lawsweep.experiments.ntk_min_eig import ntk_min_eig
 from lawsweep.kernels import activations
 from lawsweep.kernels.base import names
 from lawsweep.kernels.compression import theory as compression_theory
+from lawsweep.kernels.compression.compress import compress
 from lawsweep.kernels.compression.search import How
+from lawsweep.kernels.compression.target import Target
 from lawsweep.kernels.data import sampling, target_rows
 from lawsweep.kernels.eigmin import smallest as eigmin
 from lawsweep.kernels.eigmin import solvers as eigmin_solvers
@@ -50,6 +52,10 @@ def trained(**names):
     return train.train(x, x[..., 0], [x[:, :1]], RELU, learning_rate=0.1, max_steps=1, **names)
 
 
+def compressed(**names):
+    return compress(Target(EYE, EYE[0]), 1, RNG, **names)
+
+
 def shard(**fields):
     given = {"network": Network((1, 1), "relu"), "weights": [np.ones((1, 1))], **fields}
     return row_shard.NtkShards(2, row_shard.GivenRows(np.ones((2, 1))), **given)(0, 1)
@@ -64,6 +70,8 @@ KERNELS = [
      lambda s: eigmin.smallest_eigenvalue(EYE, start=RNG, solver=s)),
     (eigmin.smallest_eigenvalues_batched, "solver", "solver", "dense",
      lambda s: eigmin.smallest_eigenvalues_batched(EYE[None][:0], starts=[], solver=s)),
+    *((compress, name, name, valid, lambda s, name=name: compressed(**{name: s}))
+      for name, valid in (("outputs", "fixed"), ("signs", "mean"))),
     *((How, name, name, valid, lambda s, name=name: How(**{name: s}))
       for name, valid in (("objective", "reduced"), ("outputs", "trained"), ("signs", "search"),
                           ("start", "random"))),

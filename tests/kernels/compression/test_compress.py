@@ -51,7 +51,7 @@ def test_an_averaged_target_is_the_limit_of_many_rows():
     assert limit.norm_to_degree(2) == limit.norm_to_degree(0) == 1.7**2 * kernel.mean_factor(5)
     assert limit.loss_scale(3) == theory.limit_loss(1.7, 5, 3)
     assert limit.loss_scale(50) == theory.limit_loss(1.7, 5, 6)  # six rows are a frame in R^5
-    found = compress(limit, 4, np.random.default_rng(0), How(objective="simplified"))
+    [found] = compress_all([limit], 4, [np.random.default_rng(0)], How(objective="simplified"))
     assert found.value == pytest.approx(theory.mean_field_objective(1.7, 5, 4), rel=1e-13)
     assert found.reason == "converged"
 
@@ -78,7 +78,7 @@ def test_a_target_is_computed_once(monkeypatch):
 @pytest.mark.parametrize("outputs", ["absorbed", "trained"])
 def test_a_compression_has_the_loss_of_its_rows(outputs):
     target, (w, alpha) = target_of(), drawn()
-    found = compress(target, 3, np.random.default_rng(1), How(outputs=outputs))
+    found = compress(target, 3, np.random.default_rng(1), outputs=outputs)
     assert found.reason == "converged"
     b = found.outputs[:, 0].numpy()
     assert outputs == "trained" or set(b) == {1.0}
@@ -94,7 +94,7 @@ def test_a_compression_has_the_loss_of_its_rows(outputs):
 
 def test_several_targets_together_are_as_if_alone():
     targets = [target_of(seed=seed) for seed in range(3)]
-    together = compress_all(targets, 3, [np.random.default_rng(s) for s in range(3)])
+    together = compress_all(targets, 3, [np.random.default_rng(s) for s in range(3)], How())
     for seed, (target, found) in enumerate(zip(targets, together, strict=True)):
         alone = compress(target, 3, np.random.default_rng(seed))
         assert found.value == pytest.approx(alone.value, rel=1e-12)
@@ -103,7 +103,7 @@ def test_several_targets_together_are_as_if_alone():
 
 def test_any_activation_and_several_outputs():
     target = target_of("tanh", outputs=2)
-    found = compress(target, 2, np.random.default_rng(0), How(outputs="trained", n_restarts=4))
+    found = compress(target, 2, np.random.default_rng(0), outputs="trained", n_restarts=4)
     assert found.outputs.shape == (2, 2)
     norm, error = target.norm
     error += series_error(target, found.v, found.outputs)
@@ -120,7 +120,9 @@ def test_what_cannot_be_compressed_is_said():
         compress(zero, 2, np.random.default_rng(0))
     a = torch.from_numpy(np.where(np.arange(12) % 2, 1.0, -1.0))
     with pytest.raises(ValueError, match="fixed outputs, the target's mean output, not to vanish"):
-        compress(Target(torch.from_numpy(w), a), 2, np.random.default_rng(0), How(outputs="fixed"))
+        compress(Target(torch.from_numpy(w), a), 2, np.random.default_rng(0), outputs="fixed")
     with pytest.raises(ValueError, match=r"unknown method 'newtn'.* mean 'newton'"):
-        compress(target_of(), 2, np.random.default_rng(0), How(method="newtn"))
+        compress(target_of(), 2, np.random.default_rng(0), method="newtn")
+    with pytest.raises(ValueError, match="absorbed outputs need a homogeneous activation"):
+        compress(target_of("tanh"), 2, np.random.default_rng(0))
     assert math.isfinite(Target(torch.from_numpy(w), a).norm[0])

@@ -106,7 +106,7 @@ def test_gradients_of_one_seed_are_made_in_one_batch(threads):
         x, y.unsqueeze(-1).double(), weights, grads, losses, activation("relu"), "squared"
     )
     assert len(found) == 1
-    [(f, b, w, _)] = found[0]._groups
+    [(f, b, w, _)] = found[0].groups
     assert len(f) == len(b) == len(w) == 3
     w.fill_(7.0)
     assert all(bool((g == 7).all()) for g in grads[:-1])

@@ -15,7 +15,9 @@ from lawsweep.kernels.compression.search import (
     Absorbed,
     Free,
     How,
+    Outputs,
     Search,
+    Signs,
     turned,
 )
 from lawsweep.kernels.compression.simplified import ReducedLoss, SimplifiedLoss
@@ -23,6 +25,7 @@ from lawsweep.kernels.compression.solve import Compression, minimise_rows
 from lawsweep.kernels.compression.target import Target
 from lawsweep.kernels.compression.theory import frame_holds
 from lawsweep.kernels.compression.trained import TrainedLoss
+from lawsweep.kernels.gaussian.pair_profiles import HomogeneousProfile
 from lawsweep.kernels.optimise.minimise import Result, split
 from lawsweep.kernels.optimise.objective import Objective
 
@@ -30,13 +33,33 @@ DENSE_REDUCED = 2000
 
 
 def compress(
-    target: Target, n_compressed: int, rng: np.random.Generator, how: How | None = None
+    target: Target,
+    n_compressed: int,
+    rng: np.random.Generator,
+    *,
+    outputs: Outputs = "absorbed",
+    signs: Signs = "auto",
+    n_restarts: int | None = None,
+    method: str | None = None,
+    tol: float | None = None,
+    max_iterations: int = 300,
 ) -> Compression:
     """Fit M = ``n_compressed`` nodes to the target by its population loss E |f - g|^2 = T + J.
 
-    The answer has J and its evidence; T is ``target.norm``.  ``rng`` draws the starts.  Setting:
-    arXiv 2205.08199.  Raises ValueError for a target that is zero, and where ``how`` does not fit.
+    The answer has J and its evidence; T is ``target.norm``.  ``rng`` draws the starts; the other
+    choices are explained at ``How``.  Setting: arXiv 2205.08199.
+
+    Raises ValueError for a target that is zero, for an unknown name, and for absorbed outputs where
+    the target has several or sigma is not homogeneous.
     """
+    how = How(
+        outputs=outputs,
+        signs=signs,
+        n_restarts=n_restarts,
+        method=method,
+        tol=tol,
+        max_iterations=max_iterations,
+    )
     return compress_all([target], n_compressed, [rng], how)[0]
 
 
@@ -44,13 +67,17 @@ def compress_all(
     targets: Sequence[Target],
     n_compressed: int,
     rngs: Sequence[np.random.Generator],
-    how: How | None = None,
+    how: How,
 ) -> list[Compression]:
     """Each of several targets of one shape: absorbed outputs share one tensor of all restarts."""
-    how = how or How()
     if any(target.is_zero for target in targets):
         raise ValueError("expected a target that is not zero, got one; leave it out")
-    if how.outputs != "absorbed":
+    absorbed = how.outputs == "absorbed"
+    if absorbed and not all(isinstance(t.profile, HomogeneousProfile) for t in targets):
+        raise ValueError(
+            "absorbed outputs need a homogeneous activation, got another; take outputs='trained'"
+        )
+    if not absorbed:
         pairs = zip(targets, rngs, strict=True)
         return [_search([Free(t, n_compressed, rng, how)], how)[0] for t, rng in pairs]
     pairs = zip(targets, rngs, strict=True)

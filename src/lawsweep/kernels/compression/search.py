@@ -29,6 +29,8 @@ from lawsweep.kernels.compression.theory import frame_norm, optimal_frame
 from lawsweep.kernels.gaussian.arccos import RELU, HomogeneousKernel, unit
 from lawsweep.kernels.optimise.minimise import Agreement, Result, joined
 
+Outputs = Literal["absorbed", "fixed", "trained"]
+Signs = Literal["auto", "mean", "search"]
 # Objectives that no direction of the target enters.
 AVERAGED = ("simplified", "simplified_mean")
 # The loss is taken for this part of |J| at least.
@@ -54,8 +56,8 @@ class How:
     """
 
     objective: Literal["population", "simplified", "simplified_mean", "reduced"] = "population"
-    outputs: Literal["absorbed", "fixed", "trained"] = "absorbed"
-    signs: Literal["auto", "mean", "search"] = "auto"
+    outputs: Outputs = "absorbed"
+    signs: Signs = "auto"
     start: Literal["frame", "random", "reduced"] = "frame"
     n_restarts: int | None = None
     method: str | None = None

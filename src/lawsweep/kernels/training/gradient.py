@@ -164,7 +164,8 @@ class Block:
         self._elementwise = OneThread(self._by_seed and not all(map(evenly_shared, hidden)))
         # Put off, the products need every layer's errors; a last block of one seed shares memory.
         apart = len({t.data_ptr() for t in b}) == len(b)
-        self._groups = self._gradient_groups() if alone and self._relu and apart else []
+        # Views of what is multiplied together: (features, errors, gradients, threads).
+        self.groups = self._gradient_groups() if alone and self._relu and apart else []
 
     def _gradient_groups(self) -> list[tuple[Tensor, Tensor, Tensor, OneThread]]:
         """Products F^T B into the gradients, layers joined to batches where they adjoin in memory.
@@ -195,7 +196,7 @@ class Block:
                 features.append(g.relu_() if self._relu else self._activate(g))
             self._outputs(slot, features[-1])
             self._back(features)
-            for f, b, w, sums in self._groups:
+            for f, b, w, sums in self.groups:
                 with sums:
                     torch.bmm(f, b, out=w)
 
@@ -223,7 +224,7 @@ class Block:
         """Errors from the last layer down, and the gradients unless they are made in groups."""
         top = len(self._w) - 1
         for layer in range(top, -1, -1):
-            if layer < top and not self._groups:  # at once, while the errors are in the cache
+            if layer < top and not self.groups:  # at once, while the errors are in the cache
                 f_t = self._features_t[layer] if self._relu else features[layer].mT
                 with self._sums:
                     torch.bmm(f_t, self._b[layer], out=self._grads[layer])
