@@ -20,7 +20,8 @@ from lawsweep.experiments.ntk_memorization import ntk_memorization
 from lawsweep.experiments.ntk_min_eig import ntk_min_eig
 from lawsweep.experiments.ntk_min_eig.run import draw
 from lawsweep.kernels.activations import ACTIVATIONS, Activation, activation
-from lawsweep.kernels.gaussian.duals import Covariance, duals
+from lawsweep.kernels.gaussian.duals import duals
+from lawsweep.kernels.gaussian.pairs import Covariance
 from lawsweep.kernels.ntk.limits import layer_limits
 from lawsweep.kernels.ntk.rank import Samples, ZeroReason
 from lawsweep.store.sweeps.skipping import OtherCodeWarning

@@ -140,7 +140,7 @@ def test_parity_and_homogeneity_are_what_the_entry_says_and_no_less(act):
 def test_its_profile_is_the_expectation_of_a_pair(act):
     """Closed or by a series: E f(u) f(v) at cosines and two norms, against a quadrature."""
     norms, rho = torch.tensor([0.6, 1.1], dtype=torch.float64), [-0.9, -0.3, 0.0, 0.5]
-    profile = choose_degree(act, norms, 1e-13) if act.closed is None else act.closed().profile()
+    profile = choose_degree(act, norms, 1e-13) if act.closed is None else act.closed()
     sides = profile.side(norms)
     for cosine in rho:
         at = torch.full((1, 1), cosine, dtype=torch.float64)

@@ -26,7 +26,7 @@ from lawsweep.kernels.base.names import named
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lawsweep.kernels.gaussian.closed import ClosedForm
+    from lawsweep.kernels.gaussian.pairs import ClosedForm
 
 _SQRT2 = math.sqrt(2.0)
 _SQRT2PI = math.sqrt(2.0 * math.pi)
@@ -115,17 +115,17 @@ def _elu(x: Tensor) -> Tensor:
 
 def _homogeneous(below: float) -> Callable[[], ClosedForm]:
     def make() -> ClosedForm:
-        from lawsweep.kernels.gaussian.closed import Homogeneous
+        from lawsweep.kernels.gaussian.homogeneous import HomogeneousKernel
 
-        return Homogeneous(below)
+        return HomogeneousKernel(below)
 
     return make
 
 
 def _erf_closed() -> ClosedForm:
-    from lawsweep.kernels.gaussian.closed import Erf
+    from lawsweep.kernels.gaussian.erf import ErfKernel
 
-    return Erf()
+    return ErfKernel()
 
 
 def leaky(below: float) -> Activation:

@@ -13,7 +13,7 @@ from lawsweep.kernels.compression.compress import compress, compress_all
 from lawsweep.kernels.compression.norm import series_error
 from lawsweep.kernels.compression.search import How
 from lawsweep.kernels.compression.target import Target
-from lawsweep.kernels.gaussian.arccos import HomogeneousKernel
+from lawsweep.kernels.gaussian.homogeneous import HomogeneousKernel
 
 
 def drawn(d=4, n=12, seed=0, outputs=1):

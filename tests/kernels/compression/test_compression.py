@@ -10,8 +10,7 @@ from lawsweep.kernels.compression.population import PopulationLoss
 from lawsweep.kernels.compression.simplified import SimplifiedLoss
 from lawsweep.kernels.compression.target import Target
 from lawsweep.kernels.compression.theory import simplex_frame
-from lawsweep.kernels.gaussian.arccos import HomogeneousKernel
-from lawsweep.kernels.gaussian.pair_profiles import HomogeneousProfile
+from lawsweep.kernels.gaussian.homogeneous import HomogeneousKernel
 
 SIGNS = torch.tensor([[1.0, -1.0, 1.0], [1.0, 1.0, 1.0]], dtype=torch.float64)
 
@@ -22,7 +21,7 @@ def instance(n=12, d=4, m=3, seed=0):
 
 
 def target(w, alpha, slope=0.0):
-    profile = HomogeneousProfile(HomogeneousKernel(slope))
+    profile = HomogeneousKernel(slope)
     return Target(torch.from_numpy(w), torch.from_numpy(alpha), profile)
 
 

@@ -20,8 +20,7 @@ from lawsweep.kernels.compression.theory import (
 )
 from lawsweep.kernels.data import sampling, target_rows
 from lawsweep.kernels.data.target_rows import target_outputs
-from lawsweep.kernels.gaussian.arccos import RELU, HomogeneousKernel
-from lawsweep.kernels.gaussian.pair_profiles import HomogeneousProfile
+from lawsweep.kernels.gaussian.homogeneous import RELU, HomogeneousKernel
 
 
 def sphere(d, n, seed=0):
@@ -111,7 +110,7 @@ def test_a_sampled_constant_is_within_its_error(slope):
     w = torch.from_numpy(rng.standard_normal((300, 6)))
     w[5], w[6] = w[4], 0.0
     alpha = torch.from_numpy(rng.uniform(-0.5, 1.5, 300))
-    target = Target(w, alpha, HomogeneousProfile(kernel))
+    target = Target(w, alpha, kernel)
     exact, _ = target.norm
     off = []
     for seed in range(40):

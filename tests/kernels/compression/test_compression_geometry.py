@@ -13,15 +13,15 @@ from lawsweep.kernels.compression.simplified import SimplifiedLoss
 from lawsweep.kernels.compression.solve import solve
 from lawsweep.kernels.compression.target import Target
 from lawsweep.kernels.compression.theory import frame_cosine, optimal_frame
-from lawsweep.kernels.gaussian.arccos import HomogeneousKernel
-from lawsweep.kernels.gaussian.pair_profiles import ErfProfile, HomogeneousProfile
+from lawsweep.kernels.gaussian.erf import ErfKernel
+from lawsweep.kernels.gaussian.homogeneous import HomogeneousKernel
 
 
 class Unnamed:
     """A homogeneous profile that goes through the criterion and not the closed form."""
 
     def __init__(self, slope):
-        self.own = HomogeneousProfile(HomogeneousKernel(slope))
+        self.own = HomogeneousKernel(slope)
 
     def side(self, norms):
         return self.own.side(norms)
@@ -32,7 +32,7 @@ class Unnamed:
 
 def smooth(name, norm=1.0):
     if name == "erf":
-        return ErfProfile()
+        return ErfKernel()
     return choose_degree(activation(name), torch.tensor([norm], dtype=torch.float64), 1e-13)
 
 

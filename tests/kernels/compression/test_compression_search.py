@@ -23,7 +23,7 @@ from lawsweep.kernels.compression.search import (
 from lawsweep.kernels.compression.solve import solve
 from lawsweep.kernels.compression.target import Target
 from lawsweep.kernels.compression.trained import TrainedLoss
-from lawsweep.kernels.gaussian.arccos import RELU
+from lawsweep.kernels.gaussian.homogeneous import RELU
 from lawsweep.kernels.optimise.minimise import Agreement, MinimiseReason, Result, joined, split
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from lawsweep.kernels.base import devices
 from lawsweep.kernels.compression.population import PopulationLoss
 from lawsweep.kernels.compression.search import frame_start, random_starts
 from lawsweep.kernels.compression.simplified import ReducedLoss, SimplifiedLoss
@@ -18,7 +19,7 @@ from lawsweep.kernels.compression.theory import (
     target_moments,
 )
 from lawsweep.kernels.data import sampling
-from lawsweep.kernels.gaussian.arccos import RELU, HomogeneousKernel
+from lawsweep.kernels.gaussian.homogeneous import RELU, HomogeneousKernel
 from lawsweep.kernels.optimise.minimise import MinimiseReason
 
 OPTIONS = {"scale": 1.0, "tol": 1e-10, "max_iterations": 300}
@@ -179,13 +180,12 @@ def test_targets_in_a_batch_are_as_if_alone():
 
 
 def test_products_that_keep_nothing_are_the_same(monkeypatch):
-    from lawsweep.kernels.compression import population as compression
 
     w, alpha = sphere(5, 400)
     x = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 15)))
     tested = PopulationLoss(Target(w, alpha), ones(2, 3), block_elements=200)
     kept = tested.hessian_product(x)
-    monkeypatch.setattr(compression, "KEPT_ELEMENTS", 0)
+    monkeypatch.setattr(devices, "KEPT_NUMBERS", 0)
     streamed = tested.hessian_product(x)
     for seed in range(2):  # twice: nothing may pile up from one product to the next
         p = torch.from_numpy(np.random.default_rng(seed).standard_normal(x.shape))

@@ -22,7 +22,7 @@ from lawsweep.kernels.compression.theory import (
 )
 from lawsweep.kernels.data import sampling
 from lawsweep.kernels.data.target_rows import target_rows
-from lawsweep.kernels.gaussian.arccos import RELU
+from lawsweep.kernels.gaussian.homogeneous import RELU
 from lawsweep.kernels.optimise.minimise import MinimiseReason, minimise
 from lawsweep.kernels.optimise.objective import Move, Objective
 

@@ -19,7 +19,7 @@ from lawsweep.kernels.compression.theory import (
     target_moments,
 )
 from lawsweep.kernels.data import sampling
-from lawsweep.kernels.gaussian.arccos import RELU
+from lawsweep.kernels.gaussian.homogeneous import RELU
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ from lawsweep.kernels.compression.population import PopulationLoss
 from lawsweep.kernels.compression.target import Target
 from lawsweep.kernels.compression.trained import TrainedLoss
 from lawsweep.kernels.gaussian import hermite
-from lawsweep.kernels.gaussian.arccos import RELU, HomogeneousKernel
-from lawsweep.kernels.gaussian.pair_profiles import ErfProfile, HermiteProfile, HomogeneousProfile
+from lawsweep.kernels.gaussian.erf import ErfKernel
+from lawsweep.kernels.gaussian.hermite import HermiteProfile
+from lawsweep.kernels.gaussian.homogeneous import RELU, HomogeneousKernel
 from lawsweep.kernels.optimise.minimise import MinimiseReason, minimise
 
 # A reference of its own: E over the plane of two vectors by Gauss-Legendre panels that meet where
@@ -56,7 +57,7 @@ def test_profiles_against_quadrature_in_the_plane(name):
     norms = torch.tensor([0.6, 1.0], dtype=torch.float64)
     other = torch.tensor([0.9], dtype=torch.float64)
     profiles = [choose_degree(activation(name), norms, 1e-13)] + (
-        [ErfProfile()] if name == "erf" else []
+        [ErfKernel()] if name == "erf" else []
     )
     for profile in profiles:
         for rho in (0.7, -0.4, 0.0):
@@ -102,7 +103,7 @@ def instance(k=2, trained=True, profile=None, n=12, d=4, m=3, size=0.5):
     w, alpha, outputs, v = (
         torch.from_numpy(rng.standard_normal(s)) for s in ((n, d), (n, k), (2, m, k), (2, m, d))
     )
-    target = Target(size * w, alpha, profile or ErfProfile())
+    target = Target(size * w, alpha, profile or ErfKernel())
     loss = TrainedLoss(target, outputs, trained)
     return loss, loss.join(size * v, outputs), size * w, alpha
 
@@ -141,9 +142,7 @@ def relu_kernel(u, v):
 
 
 @pytest.mark.parametrize("trained", [True, False])
-@pytest.mark.parametrize(
-    ("profile", "kernel"), [(ErfProfile(), erf_kernel), (HomogeneousProfile(RELU), relu_kernel)]
-)
+@pytest.mark.parametrize(("profile", "kernel"), [(ErfKernel(), erf_kernel), (RELU, relu_kernel)])
 def test_loss_gradient_and_hessian_against_autograd(profile, kernel, trained):
     loss, x, w, alpha = instance(trained=trained, profile=profile)
     value, gradient = loss.value_gradient(x)
@@ -167,7 +166,7 @@ def test_the_series_gives_what_the_closed_form_gives():
         assert torch.allclose(a, b, rtol=1e-10, atol=1e-10)
     assert torch.allclose(closed.hessian(x), series.hessian(x), rtol=1e-9, atol=1e-9)
     norm, error = profile_norm(Target(w, alpha, HermiteProfile(torch.erf, 120)))
-    exact, nothing = profile_norm(Target(w, alpha, ErfProfile()))
+    exact, nothing = profile_norm(Target(w, alpha, ErfKernel()))
     assert nothing == 0.0
     assert norm == pytest.approx(exact, abs=error + 1e-12 * exact)
     rows, b = closed.split(x)
@@ -181,10 +180,10 @@ def test_the_series_gives_what_the_closed_form_gives():
 @pytest.mark.parametrize("slope", [0.0, -1.0])
 def test_homogeneous_outputs_absorbed_or_not_are_the_same_loss(slope):
     kernel = HomogeneousKernel(slope)
-    loss, x, w, alpha = instance(k=1, profile=HomogeneousProfile(kernel))
+    loss, x, w, alpha = instance(k=1, profile=kernel)
     rows, b = loss.split(x)
     signs, v = b[..., 0].sign(), b.abs() * rows.v
-    target = Target(w, alpha, HomogeneousProfile(kernel))
+    target = Target(w, alpha, kernel)
     other = PopulationLoss(target, signs)
     assert torch.allclose(
         loss.value_gradient(x)[0], other.value_gradient(v.flatten(1))[0], rtol=1e-12
@@ -220,7 +219,7 @@ def test_a_perfect_copy_is_found_and_has_loss_zero():
     alpha = torch.tensor([[1.0, 0.5], [-0.7, 1.0]], dtype=torch.float64)
     outputs = torch.from_numpy(rng.standard_normal((6, 2, 2)))
     rows = torch.from_numpy(rng.standard_normal((6, 2, 3)))
-    for profile in (ErfProfile(), choose_degree(activation("tanh"), w.norm(dim=1), 1e-13)):
+    for profile in (ErfKernel(), choose_degree(activation("tanh"), w.norm(dim=1), 1e-13)):
         target = Target(w, alpha, profile)
         loss = TrainedLoss(target, outputs)
         found = minimise(loss, loss.join(rows, outputs), scale=2.0)
@@ -251,4 +250,4 @@ def test_bad_shapes_are_refused():
     with pytest.raises(ValueError, match="give one output weight a row and output"):
         Target(w, a[:4])
     with pytest.raises(ValueError, match=r"expected outputs \(R, M, 2\)"):
-        TrainedLoss(Target(w, a, ErfProfile()), torch.zeros(1, 2, 1))
+        TrainedLoss(Target(w, a, ErfKernel()), torch.zeros(1, 2, 1))

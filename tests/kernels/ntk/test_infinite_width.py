@@ -9,7 +9,8 @@ from reference_infinite import dual_pair
 from reference_infinite import gram as reference_gram
 
 from lawsweep.kernels.activations import ACTIVATIONS, activation
-from lawsweep.kernels.gaussian.duals import Covariance, duals
+from lawsweep.kernels.gaussian.duals import duals
+from lawsweep.kernels.gaussian.pairs import Covariance
 from lawsweep.kernels.network.init import init_weights
 from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk import gram as ntk

@@ -13,8 +13,9 @@ import torch
 
 from lawsweep.experiments.ntk_min_eig import ntk_min_eig
 from lawsweep.kernels.activations import ACTIVATIONS, LEAKY_SLOPE, activation
-from lawsweep.kernels.gaussian.duals import Covariance, duals
-from lawsweep.kernels.gaussian.row_angles import row_angles
+from lawsweep.kernels.gaussian.angles import row_angles
+from lawsweep.kernels.gaussian.duals import duals
+from lawsweep.kernels.gaussian.pairs import Covariance
 from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk.wide import infinite_width
 

@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from lawsweep.kernels.activations import ACTIVATIONS, activation
-from lawsweep.kernels.gaussian import arccos
-from lawsweep.kernels.gaussian.duals import Covariance, duals
+from lawsweep.kernels.gaussian.duals import duals
+from lawsweep.kernels.gaussian.erf import ErfKernel
+from lawsweep.kernels.gaussian.homogeneous import RELU
+from lawsweep.kernels.gaussian.pairs import Covariance
 from lawsweep.kernels.linalg.cholesky import load, solve
 from lawsweep.kernels.network.init import init_stacks
 from lawsweep.kernels.network.network import Network
@@ -73,6 +75,6 @@ def test_solves_and_closed_forms():
         pairs = Covariance(there(9, 9), 0.0, (there(9, 9), there(9, 9)))
         value, slope, _ = duals(pairs, activation(name))
         assert value.sigma.device.type == slope.device.type == "meta"
-    for kernel in (arccos.RELU, arccos.ErfKernel()):
+    for kernel in (RELU, ErfKernel()):
         for function in (kernel.value, kernel.gradient, kernel.hessian):
             assert function(there(3, 5), there(3, 5)).device.type == "meta"

@@ -25,8 +25,8 @@ from lawsweep.kernels.compression.theory import (
     predicted_gap,
     sum_rounding,
 )
-from lawsweep.kernels.gaussian.arccos import unit
-from lawsweep.kernels.gaussian.pair_profiles import HomogeneousProfile
+from lawsweep.kernels.gaussian.angles import unit
+from lawsweep.kernels.gaussian.homogeneous import HomogeneousKernel
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def row(params: Params, found: Found) -> Metrics:
     target, best, moments = found.target, found.best, found.moments
     # A homogeneous activation's outputs belong to the rows: only |b_j| v_j means something.
     v, single = best.v, best.outputs.shape[1] == 1
-    if isinstance(target.profile, HomogeneousProfile):
+    if isinstance(target.profile, HomogeneousKernel):
         v = best.outputs.norm(dim=-1, keepdim=True) * v
     own = 0.0 if found.series_error is None else found.series_error
     own += 6.0 * (found.norm_se or 0.0)
@@ -147,7 +147,7 @@ def _shape_columns(params: Params, found: Found, v: Tensor) -> dict[str, Any]:
     """
     (m, d), profile, moments = v.shape, found.target.profile, found.moments
     cosine = profile_cosine(profile, float(v.norm(dim=-1).mean()), m, d)
-    even = isinstance(profile, HomogeneousProfile) and profile.kernel.linear == 0.0
+    even = isinstance(profile, HomogeneousKernel) and profile.linear == 0.0
     n_span = None
     if cosine is not None and (even or cosine == -1.0 / (m - 1)):
         n_span = m if even else m - 1

@@ -19,7 +19,7 @@ def draw(params: Params, seed: int, device: str) -> Target:
 
     dtype, n, d = DTYPES[params.dtype], params.n_target, params.input_dim
     if n is None:
-        from lawsweep.kernels.gaussian.arccos import HomogeneousKernel
+        from lawsweep.kernels.gaussian.homogeneous import HomogeneousKernel
 
         scale = expected_scale(params)
         assert scale is not None  # Params refuses what makes it unknown

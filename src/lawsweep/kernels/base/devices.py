@@ -48,7 +48,12 @@ CHOLESKY_GRAIN = 64  # halves are multiples of this, the unit of the matrix prod
 NORM_ROWS = 512  # torch takes the norm of a whole matrix with one thread: a thread takes so many
 
 DRAWN = 2**22  # numbers drawn at a time: what a law needs beside its rows stays small
-TARGET_ROWS = 2**15  # rows of a target drawn at a time
+TARGET_ROWS = 2**15  # rows of a target at a time, where they are drawn and where they are summed
+SAMPLED_PAIRS = 2**16  # pairs of rows, or rows, of a sampled norm at a time
+PAIR_NUMBERS = 2**20  # of the largest temporary of a block of pairs of rows; 8 MiB in float64
+# Products with the Hessian keep two matrices of this many numbers (N x R M) between them, at most;
+# larger ones are computed again for each product.
+KEPT_NUMBERS = 2**26
 
 ANGLE_NUMBERS = 2**20  # of pairs of rows whose angle is found by Lagrange's identity at once
 HERMITE_ROWS = 4096  # scales whose Hermite coefficients are found at once

@@ -25,7 +25,7 @@ from lawsweep.kernels.compression.solve import Compression, minimise_rows
 from lawsweep.kernels.compression.target import Target
 from lawsweep.kernels.compression.theory import frame_holds
 from lawsweep.kernels.compression.trained import TrainedLoss
-from lawsweep.kernels.gaussian.pair_profiles import HomogeneousProfile
+from lawsweep.kernels.gaussian.homogeneous import HomogeneousKernel
 from lawsweep.kernels.optimise.minimise import Result, split
 from lawsweep.kernels.optimise.objective import Objective
 
@@ -73,7 +73,7 @@ def compress_all(
     if any(target.is_zero for target in targets):
         raise ValueError("expected a target that is not zero, got one; leave it out")
     absorbed = how.outputs == "absorbed"
-    if absorbed and not all(isinstance(t.profile, HomogeneousProfile) for t in targets):
+    if absorbed and not all(isinstance(t.profile, HomogeneousKernel) for t in targets):
         raise ValueError(
             "absorbed outputs need a homogeneous activation, got another; take outputs='trained'"
         )

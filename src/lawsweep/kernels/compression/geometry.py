@@ -27,8 +27,9 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.compression.theory import frame_cosine, frame_holds
-from lawsweep.kernels.gaussian.arccos import HomogeneousKernel, unit
-from lawsweep.kernels.gaussian.pair_profiles import HomogeneousProfile, Profile
+from lawsweep.kernels.gaussian.angles import unit
+from lawsweep.kernels.gaussian.homogeneous import HomogeneousKernel
+from lawsweep.kernels.gaussian.pairs import Profile
 
 GRID = 801  # cosines at which the tangent is compared with F
 ROUNDING = 1e-10  # of F(1), by which F may seem to lie below its tangent
@@ -42,8 +43,8 @@ def homogeneous_cosine(m: int, d: int, kernel: HomogeneousKernel) -> float | Non
 
 def profile_cosine(profile: Profile, norm: float, m: int, d: int) -> float | None:
     """The cosine c of the module's criterion for M rows of this norm in R^d, else None."""
-    if isinstance(profile, HomogeneousProfile):
-        return homogeneous_cosine(m, d, profile.kernel)
+    if isinstance(profile, HomogeneousKernel):
+        return homogeneous_cosine(m, d, profile)
     if m < 2 or m > d + 1 or not norm > 0.0:
         return None
     simplex = -1.0 / (m - 1)

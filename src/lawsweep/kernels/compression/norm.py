@@ -1,7 +1,7 @@
 """T = E |f(x)|^2 of a target, f(x) = sum_i alpha_i sigma(<w_i, x>): exactly, or by sampled pairs.
 
 For any profile by tiles, with what its series leaves out.  For a homogeneous sigma and one output,
-with beta_i = alpha_i |w_i| and rho_ij the cosines (``arccos.py``)
+with beta_i = alpha_i |w_i| and rho_ij the cosines (``gaussian.homogeneous``)
 
     T = linear |sum_i alpha_i w_i|^2 + even sum_ij beta_i beta_j e(rho_ij),  e(1) = pi/2,
     e(r) = sqrt(1 - r^2) + r arcsin r = 1 + r^2/2 + r^4/24 + ...
@@ -17,14 +17,14 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.activations import Activation
+from lawsweep.kernels.base import devices
 from lawsweep.kernels.compression.objective import Rows
-from lawsweep.kernels.gaussian.pair_profiles import HermiteProfile, Profile
+from lawsweep.kernels.gaussian.angles import even_part
+from lawsweep.kernels.gaussian.hermite import HermiteProfile
+from lawsweep.kernels.gaussian.pairs import Profile
 
 if TYPE_CHECKING:
     from lawsweep.kernels.compression.target import Target
-
-BLOCK_PAIRS = 1 << 16
-TILE_ELEMENTS = 1 << 20
 
 
 def target_norm(target: Target, tile: int = 1024) -> float:
@@ -39,9 +39,8 @@ def target_norm(target: Target, tile: int = 1024) -> float:
     for i in range(0, len(beta), tile):
         u, b = directions[i : i + tile], beta[i : i + tile]
         for j in range(i, len(beta), tile):
-            rho = (u @ directions[j : j + tile].T).clamp_(-1.0, 1.0)
-            even = torch.arcsin(rho).mul_(rho)
-            even += rho.square_().neg_().add_(1.0).sqrt_()
+            rho = u @ directions[j : j + tile].T
+            even = even_part(rho)
             if i == j:
                 even.fill_diagonal_(0.0)
             total = total + (1.0 if i == j else 2.0) * (b @ (even @ beta[j : j + tile]))
@@ -62,14 +61,14 @@ def sampled_target_norm(
     rows, alpha, kernel = target.rows, target.weights, target.kernel
     if n_pairs < 2:
         raise ValueError(f"expected at least 2 pairs, got {n_pairs}; an error needs a spread")
-    norms = torch.cat([part.norm(dim=-1) for part in rows.split(1 << 16)])
+    norms = torch.cat([part.norm(dim=-1) for part in rows.split(devices.SAMPLED_PAIRS)])
     beta, mean = alpha * norms, alpha @ rows
     size = float(beta.abs().sum())
     if size == 0.0:
         return 0.0, 0.0
     gram = rows.new_zeros(rows.shape[1], rows.shape[1])
-    for first in range(0, len(rows), 1 << 16):
-        part = slice(first, first + (1 << 16))
+    for first in range(0, len(rows), devices.SAMPLED_PAIRS):
+        part = slice(first, first + (devices.SAMPLED_PAIRS))
         weight = torch.where(
             norms[part] > 0, alpha[part] / norms[part], torch.zeros_like(norms[part])
         )
@@ -78,8 +77,8 @@ def sampled_target_norm(
     even += (0.5 * math.pi - 1.5) * float(beta @ beta)
     edges = np.cumsum(np.abs(beta.double().cpu().numpy()))
     sums = np.zeros(2)
-    for first in range(0, n_pairs, BLOCK_PAIRS):
-        n = min(BLOCK_PAIRS, n_pairs - first)
+    for first in range(0, n_pairs, devices.SAMPLED_PAIRS):
+        n = min(devices.SAMPLED_PAIRS, n_pairs - first)
         place = np.searchsorted(edges, rng.random((2, n)) * edges[-1], side="right")
         i, j = torch.from_numpy(place.clip(max=len(edges) - 1)).to(rows.device)
         rest = _rest((rows[i] * rows[j]).sum(-1) / (norms[i] * norms[j]))
@@ -102,7 +101,7 @@ def _rest(rho: Tensor) -> Tensor:
     for k in range(2, 14):
         total = total + term
         term = term * square * (2 * k - 1) ** 2 / ((2 * k + 1) * (2 * k + 2))
-    direct = ((1.0 - r) * (1.0 + r)).sqrt() + r * torch.arcsin(r) - 1.0 - 0.5 * square
+    direct = even_part(r) - 1.0 - 0.5 * square
     return torch.where(r.abs() < 0.3, total, direct)
 
 
@@ -114,7 +113,7 @@ def profile_norm(target: Target) -> tuple[float, float]:
     (unit, norms), alpha, profile = target.sides, target.alpha, target.profile
     # A row of norm zero is the constant sigma(0): any direction will do, and cosine 0 is one.
     side, own = profile.side(norms), profile.own(norms)[0]
-    tile = max(16, int((TILE_ELEMENTS / side.shape[-1]) ** 0.5))
+    tile = max(16, int((devices.PAIR_NUMBERS / side.shape[-1]) ** 0.5))
     total = (alpha.square().sum(-1) * own).sum()
     spread, degree = _spread(profile, norms)
     error = torch.zeros_like(total)
@@ -146,8 +145,8 @@ def series_error(target: Target, v: Tensor, b: Tensor) -> float:
     own, _ = _spread(profile, rows.norm[0])
     assert own is not None
     total = 0.0
-    for first in range(0, len(unit), 1 << 15):
-        part = slice(first, first + (1 << 15))
+    for first in range(0, len(unit), devices.TARGET_ROWS):
+        part = slice(first, first + (devices.TARGET_ROWS))
         rest = (unit[part] @ rows.unit[0].T).abs().clamp(max=1.0) ** degree
         weight = (alpha[part] @ b.T).abs() * spread[part].unsqueeze(1) * own
         total += 2.0 * float((weight * rest).sum())

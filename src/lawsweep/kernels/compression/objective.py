@@ -12,26 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lawsweep.kernels.gaussian.arccos import HomogeneousKernel, unit
+from lawsweep.kernels.gaussian.angles import inverse_sine, sine_arcsine, unit
+from lawsweep.kernels.gaussian.homogeneous import HomogeneousKernel
 from lawsweep.kernels.optimise.objective import Move, Objective
 
 # A row below this part of the target's size, and still shrinking fast, has collapsed to zero.
 COLLAPSE = 1e-9
-
-
-def sine_arcsine(rho: Tensor) -> tuple[Tensor, Tensor]:
-    """sqrt(1 - rho^2) and arcsin rho of clipped cosines."""
-    rho = rho.clamp(-1.0, 1.0)
-    return ((1.0 - rho) * (1.0 + rho)).sqrt(), torch.arcsin(rho)
-
-
-def inverse_sine(s: Tensor) -> Tensor:
-    """1/s for the second derivatives t t^T/s, whose size is s: left out below sqrt(eps).
-
-    There t is rounding (eps/s), and what is left out is itself at most sqrt(eps).
-    """
-    tiny = 4.0 * torch.finfo(s.dtype).eps ** 0.5
-    return torch.where(s > tiny, 1.0 / s.clamp_min(tiny), torch.zeros_like(s))
 
 
 def rotation(v: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 Target f(x) = sum_i alpha_i sigma(<w_i, x>), N nodes; compressed g(x) = sum_j s_j sigma(<v_j, x>),
 M nodes with signs s_j = +-1: for a positively homogeneous sigma the size of an output weight is
 absorbed in its row (v_j = |b_j| theta_j / M in the notation of [C], arXiv 2205.08199).  With
-x ~ N(0, I_d) and k the kernel of sigma (``arccos.py``)
+x ~ N(0, I_d) and k the kernel of sigma (``gaussian.homogeneous``)
 
     E (f - g)^2 = T + J(v),   T = sum_ij alpha_i alpha_j k(w_i, w_j),
     J(v) = -2 sum_j s_j h(v_j) + sum_jl s_j s_l k(v_j, v_l),   h(v) = sum_i alpha_i k(w_i, v).
@@ -24,19 +24,10 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from lawsweep.kernels.compression.objective import (
-    HomogeneousObjective,
-    Rows,
-    inverse_sine,
-    sine_arcsine,
-)
+from lawsweep.kernels.base import devices
+from lawsweep.kernels.compression.objective import HomogeneousObjective, Rows
 from lawsweep.kernels.compression.target import Target
-
-# Elements of the largest temporary of a block of target rows; 8 MiB in float64.
-BLOCK_ELEMENTS = 1 << 20
-# Products with the Hessian keep two matrices of this many elements (N x R M) between them, at
-# most; larger ones are computed again for each product.
-KEPT_ELEMENTS = 1 << 26
+from lawsweep.kernels.gaussian.angles import inverse_sine, sine_arcsine
 
 
 class Slots:
@@ -112,7 +103,7 @@ class PopulationLoss(HomogeneousObjective):
         signs: Tensor,
         *,
         group: Tensor | None = None,
-        block_elements: int = BLOCK_ELEMENTS,
+        block_elements: int = devices.PAIR_NUMBERS,
     ):
         each = [targets] if isinstance(targets, Target) else list(targets)
         kernel, w = each[0].kernel, each[0].rows
@@ -166,7 +157,7 @@ class PopulationLoss(HomogeneousObjective):
         return self.kernel.even * rows.inverse[..., None, None] * whole
 
     def cross_product(self, rows: Rows) -> Callable[[Tensor], Tensor]:
-        """As ``cross_hessian``, applied; keeps two (N, R M) matrices up to KEPT_ELEMENTS."""
+        """As ``cross_hessian``, applied; keeps two (N, R M) matrices up to KEPT_NUMBERS."""
         a = self.slots.gather(rows.unit)
         bulk = a.new_zeros(a.shape[:2])
 
@@ -176,7 +167,11 @@ class PopulationLoss(HomogeneousObjective):
                 bulk.add_((beta * sine).sum(1))
                 yield u, beta * inverse_sine(sine)
 
-        kept = list(weights()) if self.beta.shape[1] * a[..., 0].numel() <= KEPT_ELEMENTS else None
+        kept = (
+            list(weights())
+            if self.beta.shape[1] * a[..., 0].numel() <= devices.KEPT_NUMBERS
+            else None
+        )
         if kept is None:
             for _ in weights():
                 pass

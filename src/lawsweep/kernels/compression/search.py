@@ -26,7 +26,8 @@ from lawsweep.kernels.compression.choice import WORTH, prior_stake, sizes
 from lawsweep.kernels.compression.solve import Compression, choose
 from lawsweep.kernels.compression.target import Target
 from lawsweep.kernels.compression.theory import frame_norm, optimal_frame
-from lawsweep.kernels.gaussian.arccos import RELU, HomogeneousKernel, unit
+from lawsweep.kernels.gaussian.angles import unit
+from lawsweep.kernels.gaussian.homogeneous import RELU, HomogeneousKernel
 from lawsweep.kernels.optimise.minimise import Agreement, Result, joined
 
 Outputs = Literal["absorbed", "fixed", "trained"]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.activations import Activation
+from lawsweep.kernels.base import devices
 from lawsweep.kernels.compression.norm import (
     choose_degree,
     profile_norm,
@@ -24,12 +25,11 @@ from lawsweep.kernels.compression.theory import (
     quadratic_factor,
     target_moments,
 )
-from lawsweep.kernels.gaussian.arccos import RELU, HomogeneousKernel
-from lawsweep.kernels.gaussian.pair_profiles import HomogeneousProfile, Profile
+from lawsweep.kernels.gaussian.homogeneous import RELU, HomogeneousKernel
+from lawsweep.kernels.gaussian.pairs import Profile
 
 # Stands in for the kernel of an activation that is not homogeneous, where only a size is asked for.
 LIKE_RELU = HomogeneousKernel(0.01)
-RELU_PROFILE = HomogeneousProfile(RELU)
 # The series is cut where, at the norms of the target, less than this part of E sigma^2 is lost.
 SERIES_TOL = 1e-13
 
@@ -48,7 +48,7 @@ class Target:
 
     rows: Tensor
     alpha: Tensor
-    profile: Profile = RELU_PROFILE
+    profile: Profile = RELU
     average: float | None = None
 
     def __post_init__(self) -> None:
@@ -64,7 +64,7 @@ class Target:
     def of(cls, rows: Tensor, alpha: Tensor, act: Activation) -> Target:
         """For an activation: its closed form, else a series long enough for norms like these."""
         if act.closed is not None:
-            return cls(rows, alpha, act.closed().profile())
+            return cls(rows, alpha, act.closed())
         return cls(rows, alpha, choose_degree(act, rows.norm(dim=-1), SERIES_TOL))
 
     @classmethod
@@ -78,7 +78,7 @@ class Target:
     ) -> Target:
         """The limit of many isotropic rows, E f(x) = A |x| E|<w^, x^>|..., A = ``scale``."""
         rows = torch.empty(0, d, dtype=dtype, device=device)
-        return cls(rows, rows[:, 0], HomogeneousProfile(kernel), scale)
+        return cls(rows, rows[:, 0], kernel, scale)
 
     @property
     def dim(self) -> int:
@@ -89,7 +89,7 @@ class Target:
     def kernel(self) -> HomogeneousKernel:
         """Of a homogeneous sigma; of another, one of its size."""
         own = self.profile
-        return own.kernel if isinstance(own, HomogeneousProfile) else LIKE_RELU
+        return own if isinstance(own, HomogeneousKernel) else LIKE_RELU
 
     @property
     def weights(self) -> Tensor:
@@ -137,9 +137,11 @@ class Target:
         if self.average is not None:
             return abs(self.average)
         total = 0.0
-        for w, a in zip(self.rows.split(1 << 15), self.alpha.split(1 << 15), strict=True):
+        for w, a in zip(
+            self.rows.split(devices.TARGET_ROWS), self.alpha.split(devices.TARGET_ROWS), strict=True
+        ):
             size = w.norm(dim=-1)
-            if not isinstance(self.profile, HomogeneousProfile):
+            if not isinstance(self.profile, HomogeneousKernel):
                 size = (1.0 + size**2).sqrt()
             total += float(a.norm(dim=-1) @ size)
         return total
@@ -180,7 +182,7 @@ class Target:
     @cached_property
     def norm(self) -> tuple[float, float]:
         """T = E |f|^2, exactly, in O(N^2 d), and a bound of its error by sigma's series."""
-        if isinstance(self.profile, HomogeneousProfile) and self.alpha.shape[1] == 1:
+        if isinstance(self.profile, HomogeneousKernel) and self.alpha.shape[1] == 1:
             return target_norm(self), 0.0
         return profile_norm(self)
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.base import devices
 from lawsweep.kernels.base.names import unknown
 from lawsweep.kernels.data.target_rows import LAWS, expected_sparse_norm
-from lawsweep.kernels.gaussian.arccos import RELU, HomogeneousKernel, unit
-
-BLOCK_ROWS = 1 << 15
+from lawsweep.kernels.gaussian.angles import unit
+from lawsweep.kernels.gaussian.homogeneous import RELU, HomogeneousKernel
 
 
 def kappa(r: float) -> float:
@@ -194,10 +194,10 @@ class TargetMoments:
 
 
 def directions_norms(target: Tensor) -> tuple[Tensor, Tensor]:
-    """``arccos.unit`` of rows (N, d), in blocks of bounded memory."""
+    """``angles.unit`` of rows (N, d), in blocks of bounded memory."""
     directions, norms = torch.empty_like(target), target.new_empty(len(target))
-    for first in range(0, len(target), BLOCK_ROWS):
-        part = slice(first, first + BLOCK_ROWS)
+    for first in range(0, len(target), devices.TARGET_ROWS):
+        part = slice(first, first + devices.TARGET_ROWS)
         directions[part], norms[part] = unit(target[part])
     return directions, norms
 
@@ -209,7 +209,9 @@ def target_moments(target: Tensor, alpha: Tensor) -> TargetMoments:
     """
     d = target.shape[1]
     gram, total = target.new_zeros(d, d), target.new_zeros(())
-    for w, a in zip(target.split(BLOCK_ROWS), alpha.split(BLOCK_ROWS), strict=True):
+    for w, a in zip(
+        target.split(devices.TARGET_ROWS), alpha.split(devices.TARGET_ROWS), strict=True
+    ):
         directions, norms = unit(w)
         beta = a * norms
         total = total + beta.sum()

@@ -21,12 +21,11 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.base import devices
 from lawsweep.kernels.compression.objective import Rows, turn
 from lawsweep.kernels.compression.target import Target
-from lawsweep.kernels.gaussian.pair_profiles import Pairs
+from lawsweep.kernels.gaussian.pairs import Pairs
 from lawsweep.kernels.optimise.objective import Move, Objective
-
-BLOCK_ELEMENTS = 1 << 20
 
 
 class TrainedLoss(Objective):
@@ -41,7 +40,7 @@ class TrainedLoss(Objective):
         target: Target,
         outputs: Tensor,
         trained: bool = True,
-        block_elements: int = BLOCK_ELEMENTS,
+        block_elements: int = devices.PAIR_NUMBERS,
     ):
         alpha, profile = target.alpha, target.profile
         if outputs.ndim != 3 or outputs.shape[-1] != alpha.shape[1]:

@@ -10,7 +10,7 @@ c_k^2.
 
 Near rho = +-1.  E sigma' sigma' of a kinked sigma goes like the angle itself, so a cosine rounded
 at 1e-16 would leave it an error of 1e-8.  Its angles are carried from layer to layer instead (see
-``row_angles`` for the first): with s = sin x - x cos x >= 0, free of cancellation,
+``angles`` for the first): with s = sin x - x cos x >= 0, free of cancellation,
 
     1 - cos x' = 1 - cos x - (even / self) s(x),   sin^2 x'/2 = sin^2 x/2 - (even / 2 self) s(x),
 
@@ -29,61 +29,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from lawsweep.kernels.activations import Activation
 from lawsweep.kernels.gaussian import hermite
-from lawsweep.kernels.gaussian.row_angles import row_angles
+from lawsweep.kernels.gaussian.pairs import UNIT, Covariance, Duals, correlation
 
 FIRST_TERMS, MAX_TERMS = 32, 256
 TAIL = 1e-15  # that the series may leave out of an entry before more terms are taken
-UNIT = float(torch.finfo(torch.float64).eps) / 2
-ULPS = 16.0 * UNIT  # of a closed form: its operations and the functions they call
-
-
-@dataclass(frozen=True, eq=False)
-class Covariance:
-    """Of Gaussian variables: ``sigma`` (N, N), ``error`` as the module has it.
-
-    ``angles``: (x, pi - x), each (N, N), where they are known better than by sigma, right to
-    ``angle_error``, and to 64 times that relative to the smaller of the two.
-    """
-
-    sigma: Tensor
-    error: float
-    angles: tuple[Tensor, Tensor] | None = None
-    angle_error: float = 0.0
-
-    @classmethod
-    def of_rows(cls, x: Tensor) -> Covariance:
-        """x x^T for float64 rows (N, d)."""
-        sigma = x @ x.T
-        rounding = (x.shape[1] + 8) * UNIT
-        return cls(0.5 * (sigma + sigma.T), rounding, row_angles(x), 8.0 * rounding)
-
-    def times(self, factor: float) -> Covariance:
-        """Of the variables times sqrt(factor)."""
-        return replace(self, sigma=factor * self.sigma, error=self.error + 2.0 * UNIT)
-
-
-Duals = tuple[Covariance, Tensor, float]
 
 
 def duals(pairs: Covariance, act: Activation) -> Duals:
     """E sigma(u) sigma(v) as a covariance, E sigma'(u) sigma'(v) (N, N) and its error."""
     return _series(pairs, act) if act.closed is None else act.closed().duals(pairs)
-
-
-def correlation(sigma: Tensor) -> tuple[Tensor, Tensor]:
-    """(cosines, 1 on the diagonal, square roots of the variances); a variance 0 has cosine 0."""
-    r = sigma.diagonal().sqrt()
-    scale = torch.where(r > 0, r, torch.ones_like(r))
-    cosine = (sigma / scale.unsqueeze(1) / scale).clamp(-1.0, 1.0)
-    cosine.diagonal().copy_((r > 0).to(r.dtype))
-    return cosine, r
 
 
 def _series(pairs: Covariance, act: Activation) -> Duals:

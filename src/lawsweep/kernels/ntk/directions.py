@@ -16,8 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-SPLITTER = 2.0**27 + 1.0
-LEAST = 2.0**-900  # of an entry beside the largest: below, the error of a product may underflow
+from lawsweep.kernels.base.exact import exact_product, scaled_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,30 +103,7 @@ def input_rank(x: Tensor, bias: bool, rows: Directions) -> int:
     return min(rank, rows.n_lines + bias) if rows.n_lines < n else rank
 
 
-def scaled_rows(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows (N, d) over a power of 2, largest entry in [1/2, 1); which lost no digit by it (N,)."""
-    _, exponent = torch.frexp(x.abs().amax(1, keepdim=True))
-    # 2^-exponent may be no number of its own where the entries are subnormal.
-    half = exponent // 2
-    scaled = torch.ldexp(torch.ldexp(x, -half), half - exponent)
-    return scaled, ((x == 0) | (scaled.abs() >= LEAST)).all(1)
-
-
 def _proportional(x: Tensor, y: Tensor, pivot: Tensor) -> Tensor:
     """Whether x_j y_p = y_j x_p for all j, exactly, for each pair of rows, p its ``pivot``."""
     first, second = exact_product(x, y.gather(1, pivot)), exact_product(y, x.gather(1, pivot))
     return torch.stack([(a == b).all(1) for a, b in zip(first, second, strict=True)]).all(0)
-
-
-def exact_product(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """a b as its rounded value and that one's error, both exact, for entries of scaled rows."""
-    product = a * b
-    (ah, al), (bh, bl) = _split(a), _split(b)
-    return product, ((ah * bh - product) + ah * bl + al * bh) + al * bl
-
-
-def _split(a: Tensor) -> tuple[Tensor, Tensor]:
-    """a as a sum of two numbers of half the digits (G. W. Veltkamp)."""
-    c = SPLITTER * a
-    high = c - (c - a)
-    return high, a - high

@@ -25,7 +25,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lawsweep.kernels.gaussian.duals import UNIT, Covariance, duals
+from lawsweep.kernels.gaussian.duals import duals
+from lawsweep.kernels.gaussian.pairs import UNIT, Covariance
 from lawsweep.kernels.network.network import Network
 
 

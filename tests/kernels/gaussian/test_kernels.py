@@ -6,7 +6,9 @@ import torch
 from reference_compression import gradient as ref_gradient
 from reference_compression import pair
 
-from lawsweep.kernels.gaussian.arccos import RELU, ErfKernel, HomogeneousKernel, unit
+from lawsweep.kernels.gaussian.angles import unit
+from lawsweep.kernels.gaussian.erf import ErfKernel
+from lawsweep.kernels.gaussian.homogeneous import RELU, HomogeneousKernel
 
 SLOPES = [0.0, 0.3, -0.5, -1.0]
 
