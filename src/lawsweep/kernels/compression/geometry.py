@@ -2,7 +2,7 @@
 
 Equal outputs b > 0, an isotropic target, rows of one norm s: of the loss only
 b^2 sum_{j != l} F(rho_jl) depends on the angles, F the profile of the activation at the norms
-(s, s) (``pair_profiles.py``).  The cosines of M rows sum to at least -M, so their mean is at least
+(s, s) (``gaussian.pairs``).  The cosines of M rows sum to at least -M, so their mean is at least
 -1/(M-1).  If for a c >= -1/(M-1) and a slope lambda >= 0 (0 unless c = -1/(M-1))
 
     F(rho) >= F(c) + lambda (rho - c)   for all rho in [-1, 1],
