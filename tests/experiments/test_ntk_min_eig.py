@@ -14,12 +14,13 @@ import torch
 from reference_ntk import FUNCTIONS, jacobians
 
 from lawsweep import Infeasible, LawsweepError, stream
-from lawsweep.experiments.ntk_min_eig import Metrics, Params, cost, ntk_min_eig
+from lawsweep.experiments.ntk_min_eig import Metrics, Params, ntk_min_eig
 from lawsweep.experiments.ntk_min_eig import choice as _ntk_choice
 from lawsweep.experiments.ntk_min_eig import cost as _ntk_cost
 from lawsweep.experiments.ntk_min_eig import inputs as _ntk_inputs
 from lawsweep.experiments.ntk_min_eig import network as _ntk_network
 from lawsweep.experiments.ntk_min_eig import run as _ntk_run
+from lawsweep.experiments.ntk_min_eig.cost import cost
 from lawsweep.experiments.ntk_min_eig.fused import fused
 from lawsweep.kernels.activations import ACTIVATIONS
 from lawsweep.kernels.base import devices

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lawsweep import experiment
-from lawsweep.experiments.memorization.cost import cost
+from lawsweep.experiments.memorization.cost import cost as _cost
 from lawsweep.experiments.memorization.metrics import Metrics
 from lawsweep.experiments.memorization.params import SOURCE, Params
 from lawsweep.kernels.training import optimisers
@@ -31,7 +31,7 @@ _SAME_SINCE_1 = (
 @experiment(
     version=2,
     carries={1: _SAME_SINCE_1},
-    cost=cost,
+    cost=_cost,
     reference=SOURCE,
     fused=_fused,
     fuse_over=["learning_rate"],

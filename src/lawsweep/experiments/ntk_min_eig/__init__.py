@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from lawsweep import experiment
-from lawsweep.experiments.ntk_min_eig.cost import cost
+from lawsweep.experiments.ntk_min_eig.cost import cost as _cost
 from lawsweep.experiments.ntk_min_eig.metrics import Metrics
 from lawsweep.experiments.ntk_min_eig.params import Params
 
-__all__ = ["Metrics", "Params", "cost", "ntk_min_eig"]
+__all__ = ["Metrics", "Params", "ntk_min_eig"]
 
 
 def _fused(params: Sequence[Params], seeds: Sequence[int], device: str) -> Sequence[Any]:
@@ -32,7 +32,7 @@ _SAME_SINCE_1 = (
 @experiment(
     version=2,
     carries={1: _SAME_SINCE_1},
-    cost=cost,
+    cost=_cost,
     fused=_fused,
     reference="arXiv 2205.10217, section 2 and Fig. 1",
     imports=[f"lawsweep.kernels.{name}" for name in ("ntk.gram", "ntk.rank", "eigmin.smallest")],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lawsweep.experiments.ntk_min_eig.params import SHARDED, Params
+from lawsweep.experiments.ntk_min_eig.params import Params
+from lawsweep.kernels.eigmin import solvers
 
 SHARE = 0.7  # of the free memory that a run may take
 SMALL_BYTES = 1e9  # what every machine has
@@ -12,20 +13,19 @@ ITEM_BYTES = {"float64": 8, "float32": 4}
 
 
 def chosen_solver(params: Params, device: Any) -> str:
-    """``auto`` as it is where K and a factor of it fit ``device``, else matrix_free or sharded.
+    """``auto`` as it is where K and a factor of it fit ``device``, else one that needs the rows.
 
     Raises MemoryError where nothing fits.
     """
-    from lawsweep.kernels.eigmin.solvers import choose, matrix_bytes
     from lawsweep.worker.shards import current
 
     asks_for_matrix = params.n_lowest or params.full_spectrum
     item = ITEM_BYTES[params.dtype]
     # The question costs a system call; a small problem is not worth one.
-    small = matrix_bytes(params.n_samples, item) < SMALL_BYTES
-    if params.solver != "auto" or asks_for_matrix or small:
+    small = solvers.matrix_bytes(params.n_samples, item) < SMALL_BYTES
+    if params.solver != solvers.AUTO or asks_for_matrix or small:
         return params.solver
-    return choose(
+    return solvers.choose(
         params.n_samples,
         params.network.widths,
         _room(device),
@@ -36,14 +36,13 @@ def chosen_solver(params: Params, device: Any) -> str:
 
 def is_stored(params: Params, solver: str, device: Any) -> bool:
     """Whether a matrix-free solve keeps the network's values (see ``eigmin.solvers.stores``)."""
-    from lawsweep.kernels.eigmin.solvers import matrix_free_bytes, stores
     from lawsweep.worker.shards import current
 
     widths, item = params.network.widths, ITEM_BYTES[params.dtype]
-    if matrix_free_bytes(params.n_samples, widths, item) < SMALL_BYTES:
+    if solvers.matrix_free_bytes(params.n_samples, widths, item) < SMALL_BYTES:
         return True
-    n_shards = current().n_shards if solver == SHARDED else 1
-    return stores(params.n_samples, widths, _room(device), itemsize=item, n_shards=n_shards)
+    n_shards = current().n_shards if solvers.line(solver).sharded else 1
+    return solvers.stores(params.n_samples, widths, _room(device), itemsize=item, n_shards=n_shards)
 
 
 def _room(device: Any) -> float:

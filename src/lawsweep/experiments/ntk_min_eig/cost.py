@@ -10,10 +10,8 @@ from lawsweep import Cost
 from lawsweep.experiments.columns import over_structures
 from lawsweep.experiments.ntk_min_eig.network import SHAPES, described
 from lawsweep.kernels.base import devices
+from lawsweep.kernels.eigmin import solvers
 
-LANCZOS_STEPS = 70.0  # two triangular solves each
-# Memory traffic makes a flop of a triangular solve ten times dearer than one of a matrix product.
-SOLVE_FACTOR = 10.0
 # Products with K of a matrix-free solve, both its starts, at N = 3000 and N = p / 4; more samples
 # take more.  Within a factor of 3 either way, as N / p and the activation have it.
 PRODUCTS, GROWTH = 900.0, 0.35
@@ -32,24 +30,22 @@ def cost(p: Any) -> Cost:
     4 N p a product with K and no N^2 memory, three times as much and the inputs alone where even
     the network's values do not fit.  ``auto`` forms K where it does on this machine.
     """
-    from lawsweep.kernels.eigmin.solvers import MATRICES
-
     n = np.asarray(p.n_samples, dtype=np.float64)
     columns, n_params, units, n_rank = _network_sizes(p)
     item = np.where(np.asarray(p.dtype) == "float32", 4.0, 8.0)
     asks_for_all, n_lowest = np.asarray(p.full_spectrum), np.asarray(p.n_lowest)
-    solver, small = np.asarray(p.solver), n < 500
-    dense = (solver == "dense") | asks_for_all | ((n_lowest > 0) & small)
-    free = (solver == "matrix_free") | (solver == "sharded")
+    solver, small = np.asarray(p.solver), n < solvers.DENSE_BELOW
+    finds_all = asks_for_all | ((n_lowest > 0) & small)
+    free = np.isin(solver, solvers.names("rows"))
     passes = item * (n * units + 2.0 * n_params)
-    free = (free | ((solver == "auto") & (MATRICES * item * n**2 + passes > _room()))) & ~dense
-    free &= n_lowest == 0
+    formed = solvers.MATRICES * item * n**2 + passes
+    free = (free | ((solver == solvers.AUTO) & (formed > _room()))) & ~finds_all & (n_lowest == 0)
     stored, matrix_free = _matrix_free(p, n, item, columns, n_params)
-    solve = (2.0 / 3.0) * n**3 + LANCZOS_STEPS * 2.0 * SOLVE_FACTOR * n**2
-    solve = np.where(dense, 9.0 * n**3, solve) + columns * n**2
+    solve, squares = _formed(solver, finds_all, n)
+    solve = solve + columns * n**2
     products = np.where(stored, 1.0, ANEW) * PRODUCTS * (n / 3000.0) ** GROWTH
     solve = np.where(free, PRODUCT_FACTOR * products * 4.0 * n * n_params, solve)
-    squares = item * np.where(dense, 4.0, MATRICES) * n**2
+    squares = item * squares * n**2
     limit = (np.asarray(p.infinite_width_up_to) >= n) * (n**3 + 600.0 * n**2)
     skipped = (n > n_rank) & ~asks_for_all & (n_lowest == 0)
     flops = 4.0 * n * n_params + np.where(skipped, 0.0, solve) + limit
@@ -60,12 +56,21 @@ def cost(p: Any) -> Cost:
     return Cost(flops=flops, memory_bytes=memory + (limit > 0) * 8.0 * 6.0 * n**2 + 2e7)
 
 
+def _formed(solver: Any, finds_all: Any, n: Any) -> tuple[Any, Any]:
+    """Flops of a solve that forms K, and its peak memory over N^2 numbers, over points."""
+    *iterative, last = (solvers.line(name) for name in solvers.names("matrix"))
+    flops, squares = solvers.iterative_flops(n), np.full_like(n, solvers.MATRICES)
+    for chosen, line in (*((solver == one.name, one) for one in iterative),
+                         (finds_all | (solver == last.name), last)):  # fmt: skip
+        flops = np.where(chosen, line.flops(n), flops)
+        squares = np.where(chosen, line.squares, squares)
+    return flops, squares
+
+
 def _matrix_free(p: Any, n: Any, item: Any, columns: Any, n_params: Any) -> tuple[Any, Any]:
     """Whether the network's values are kept, and bytes: ``eigmin.solvers``' over points."""
-    from lawsweep.kernels.eigmin.solvers import VECTORS
-
     rank = np.minimum(columns, n / 8.0)
-    beside = n * (item * VECTORS + 4.0 * rank) + 8.0 * (4.0 * n_params + 3.0 * rank**2)
+    beside = n * (item * solvers.VECTORS + 4.0 * rank) + 8.0 * (4.0 * n_params + 3.0 * rank**2)
     kept = beside + item * n * columns
     stored = kept <= _room()
     return stored, np.where(stored, kept, beside + item * n * np.asarray(p.input_dim))

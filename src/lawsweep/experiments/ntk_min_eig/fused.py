@@ -19,8 +19,9 @@ from lawsweep.experiments.ntk_min_eig.run import (
     of_data,
     prepare,
 )
-from lawsweep.experiments.ntk_min_eig.solve import dense_start, exact_zero, finished, is_dense, row
+from lawsweep.experiments.ntk_min_eig.solve import any_start, exact_zero, finished, row
 from lawsweep.kernels.base import devices
+from lawsweep.kernels.eigmin import solvers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,13 +44,23 @@ def fused(params: Sequence[Params], seeds: Sequence[int], device: str) -> Sequen
     one = params[0]
     more = one.n_lowest or one.full_spectrum or one.n_samples <= one.infinite_width_up_to
     size = devices.STACK.on(device) // one.n_samples**2
-    fits = size > 1 and one.n_samples <= FUSE_UP_TO and one.solver in ("auto", "dense")
-    step = size if fits and not more and one.dtype == "float64" else 1
+    fits = size > 1 and one.n_samples <= FUSE_UP_TO and one.dtype == "float64"
+    step = size if fits and not more and _is_batched(one, device) else 1
     answers: list[Answer] = []
     for begin in range(0, len(seeds), step):
         some = seeds[begin : begin + step]
         answers += _stack(one, some, device) if len(some) > 1 else [_alone(one, some[0], device)]
     return answers
+
+
+def _is_batched(params: Params, device: str) -> bool:
+    """Whether the solver takes many matrices in one call."""
+    import torch
+
+    if solvers.needs_rows(params.solver):
+        return False
+    begins = solvers.first(params.solver, params.n_samples, torch.float64, torch.device(device))
+    return begins.batched
 
 
 def _stack(params: Params, seeds: Sequence[int], device: str) -> list[Answer]:
@@ -157,8 +168,8 @@ def _eigenvalues(
 
     n, solver = params.n_samples, params.solver
     starts: Any
-    if is_dense(solver, n):
-        starts = dense_start(n).expand(len(solved), n)
+    if solvers.first(solver, n, grams.dtype, grams.device).finds_all:
+        starts = any_start(n).expand(len(solved), n)
     else:
         starts = [stream(seeds[k], "lanczos") for k in solved]
     return smallest_eigenvalues_batched(grams, starts=starts, solver=solver)

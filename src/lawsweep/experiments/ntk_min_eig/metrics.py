@@ -7,6 +7,7 @@ from typing import Annotated
 
 from lawsweep import Array, Field
 from lawsweep.experiments.aliases import END_ALIASES, ZERO_ALIASES
+from lawsweep.kernels.eigmin import solvers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,7 @@ class Metrics:
     ]
     solver_used: Annotated[
         str,
-        Field("dense, cholesky_lanczos, mixed, matrix_free, sharded, or exact for a named zero"),
+        Field(f"{', '.join(solvers.names())}, or exact for a named zero"),
     ]
     stop_reason: Annotated[
         str,

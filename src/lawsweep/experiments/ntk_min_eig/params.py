@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from lawsweep import Field
 from lawsweep.core.errors import unknown_name
@@ -16,14 +16,16 @@ from lawsweep.experiments.ntk_min_eig.network import (
     kernel_layers,
     layer_betas,
 )
+from lawsweep.kernels.eigmin import solvers
 
 if TYPE_CHECKING:
     from lawsweep.kernels.network.network import Network
 
+    Solver: TypeAlias = str
+else:
+    Solver = Literal[(solvers.AUTO, *solvers.names())]
+
 Shape = Literal["rectangle", "pyramid", "bottleneck"]
-SHARDED = "sharded"
-MATRIX_FREE = ("matrix_free", SHARDED)
-Solver = Literal["auto", "dense", "cholesky_lanczos", "matrix_free", "sharded"]
 LAWS = (*ROW_LAWS, "mixture", "correlated", "digits")
 FILE = "file:"
 SUFFIXES = (".npy", ".parquet", ".csv")
@@ -115,7 +117,7 @@ class Params:
                 "kernel='conjugate' has no scale, so it is the same in every parameterisation; "
                 f"leave it at 'standard', got {self.parameterisation!r}"
             )
-        if self.solver in MATRIX_FREE and (self.n_lowest or self.full_spectrum):
+        if solvers.needs_rows(self.solver) and (self.n_lowest or self.full_spectrum):
             raise ValueError(
                 f"n_lowest and full_spectrum need the matrix, which solver={self.solver!r} never "
                 "forms; take solver='auto' or 'dense'"

@@ -12,8 +12,9 @@ from lawsweep import Infeasible, stream
 from lawsweep.experiments.fields import ROW_LAWS
 from lawsweep.experiments.ntk_min_eig.choice import chosen_solver
 from lawsweep.experiments.ntk_min_eig.inputs import Inputs, inputs
-from lawsweep.experiments.ntk_min_eig.params import MATRIX_FREE, Params
+from lawsweep.experiments.ntk_min_eig.params import Params
 from lawsweep.kernels.base import devices
+from lawsweep.kernels.eigmin import solvers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,9 +77,9 @@ def prepare(params: Params, seed: int, device: str) -> Prepared:
         solver = chosen_solver(params, device)
     except MemoryError as error:
         # What names an exact zero goes by blocks, and such a row is not solved for.
-        solver, no_room = MATRIX_FREE[0], error
+        solver, no_room = solvers.names("rows")[0], error
     given, weights = draw(params, seed, device)
-    known = _by_blocks if solver in MATRIX_FREE else _at_once
+    known = _by_blocks if solvers.needs_rows(solver) else _at_once
     try:
         lin, report, diagonal, gram_error = known(params.network, given.x, weights)
     except OutOfRangeError as error:

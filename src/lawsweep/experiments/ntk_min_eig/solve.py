@@ -9,8 +9,9 @@ from lawsweep import stream
 from lawsweep.experiments.fields import ROW_LAWS
 from lawsweep.experiments.ntk_min_eig.choice import is_stored
 from lawsweep.experiments.ntk_min_eig.metrics import Metrics
-from lawsweep.experiments.ntk_min_eig.params import MATRIX_FREE, SHARDED, Params
+from lawsweep.experiments.ntk_min_eig.params import Params
 from lawsweep.experiments.ntk_min_eig.run import Prepared
+from lawsweep.kernels.eigmin import solvers
 
 TOLERANCE = 1e-3  # of the residual that a matrix-free solve is asked for, relative to its value
 
@@ -25,8 +26,8 @@ def finished(params: Params, seed: int, run: Prepared) -> Metrics:
     facts = run.facts
     if run.zero is not None and not (params.n_lowest or params.full_spectrum):
         return exact_zero(run.zero, facts)
-    if run.solver in MATRIX_FREE:
-        return row(_matrix_free(params, seed, run), facts)
+    if solvers.needs_rows(run.solver):
+        return row(_by_rows(params, seed, run), facts)
     matrix = ntk.gram(run.take())
     # As many zeros as the rank leaves, and one at least where there is a reason for one.
     n_zero = max(params.n_samples - facts["rank_bound"], int(run.zero is not None))
@@ -81,22 +82,15 @@ def row(found: Any, facts: dict[str, Any]) -> Metrics:
 def _solved(matrix: Any, solver: str, seed: int, facts: dict[str, Any]) -> Metrics:
     from lawsweep.kernels.eigmin.smallest import smallest_eigenvalue
 
-    dense = is_dense(solver, len(matrix))
-    start = dense_start(len(matrix)) if dense else stream(seed, "lanczos")
+    begins = solvers.first(solver, len(matrix), matrix.dtype, matrix.device)
+    start = any_start(len(matrix)) if begins.finds_all else stream(seed, "lanczos")
     found = smallest_eigenvalue(matrix, start=start, solver=solver)
     return row(found.given_error(facts["gram_error"]), facts)
 
 
-def is_dense(solver: str, n_samples: int) -> bool:
-    """Whether this solver finds all eigenvalues at this size."""
-    from lawsweep.kernels.eigmin.solvers import DENSE_BELOW
-
-    return solver == "dense" or (solver == "auto" and n_samples < DENSE_BELOW)
-
-
 @lru_cache(maxsize=16)
-def dense_start(n_samples: int) -> Any:
-    """The vector that a dense solve turns into the eigenvector: any serves, so one for all seeds.
+def any_start(n_samples: int) -> Any:
+    """A start for a solver that finds all eigenvalues: any serves, so one for all seeds.
 
     Another seed's kernel is independent of it; a stream a seed costs as much as a small Gram.
     """
@@ -105,13 +99,12 @@ def dense_start(n_samples: int) -> Any:
     return torch.from_numpy(stream(0, "lanczos").standard_normal(n_samples))
 
 
-def _matrix_free(params: Params, seed: int, run: Prepared) -> Any:
-    """Davidson on K = J J^T; ``sharded``: over the shards of where this runs, one if it has none.
+def _by_rows(params: Params, seed: int, run: Prepared) -> Any:
+    """A solve that forms no K = J J^T; sharded: over the shards of where this runs, if it has any.
 
     The residual asked for is TOLERANCE times the value, which puts the value within about
     TOLERANCE^2 over the relative gap to the next eigenvalue; two starts have to agree.
     """
-    from lawsweep.kernels.eigmin.block import smallest_eigenvalue_block
     from lawsweep.kernels.linalg.row_shard import NtkShards
     from lawsweep.worker.shards import HerePool, current
 
@@ -126,9 +119,9 @@ def _matrix_free(params: Params, seed: int, run: Prepared) -> Any:
         device=str(device),
         store=is_stored(params, solver, device),
     )
-    pool = current() if solver == "sharded" else HerePool()
+    pool = current() if solvers.line(solver).sharded else HerePool()
     with pool.open(make) as shards:
-        return smallest_eigenvalue_block(
+        return solvers.load(solver)(
             shards,
             key=int.from_bytes(stream(seed, "lanczos").bytes(16), "little"),
             layers=params.network.chosen,
@@ -145,7 +138,7 @@ def _rows(params: Params, seed: int, run: Prepared) -> Any:
     """
     from lawsweep.kernels.linalg.row_shard import DrawnRows, GivenRows
 
-    if run.solver != SHARDED:
+    if not solvers.line(run.solver).sharded:
         return GivenRows(run.x)
     if params.data in ROW_LAWS:
         return DrawnRows(params.data, stream(seed, "data"), params.input_dim)

@@ -37,7 +37,7 @@ LANCZOS_STEPS = 70.0  # two triangular solves each
 SOLVE_FACTOR = 10.0
 
 
-def _iterative_flops(n: Any) -> Any:
+def iterative_flops(n: Any) -> Any:
     """Two factorisations of N^3 / 3, and some steps of two triangular solves."""
     return (2.0 / 3.0) * n**3 + LANCZOS_STEPS * 2.0 * SOLVE_FACTOR * n**2
 
@@ -60,7 +60,7 @@ class Line:
     home: str
     needs: Needs = "matrix"
     sharded: bool = False
-    flops: Callable[[Any], Any] = _iterative_flops
+    flops: Callable[[Any], Any] = iterative_flops
     squares: float = MATRICES
 
     def __post_init__(self) -> None:
