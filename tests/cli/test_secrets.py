@@ -24,6 +24,7 @@ PLANTED = "pl4nted"
 
 LEAKY = """
 import os
+import os
 from toys import *
 
 @experiment(version=1)

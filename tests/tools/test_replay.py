@@ -111,6 +111,7 @@ def test_measures_of_rounding_are_left_out_on_another_machine(module, folder):
     find = module(
         "rounding",
         """
+        import os
         from toys import *
 
         @dataclass(frozen=True, kw_only=True)
