@@ -154,9 +154,7 @@ class Sampler(Protocol):
     told what the table holds goes on where another ended.
     """
 
-    @property
-    def reads(self) -> Sequence[str]:
-        """Metrics that an outcome must bring; none where it is enough that a run has ended."""
+    reads: Sequence[str]  # metrics that an outcome must bring; none: that a run has ended is enough
 
     def ask(self) -> Sequence[int]:
         """Runs that came to be wanted since it was asked last (at first: all that are wanted)."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from lawsweep.core.outcome import Outcome
+from lawsweep.core.protocols import Sampler
 from lawsweep.grid.plan import Plan
 
 Known = Mapping[int, tuple[Any, Mapping[str, Any] | None]]  # place in the plan: status and metrics
@@ -42,8 +43,8 @@ class Findings:
     columns: Mapping[str, Column] = field(default_factory=dict)
 
 
-class BaseSampler(ABC):
-    """What a verb asks of a sampler besides what the loop does (``core.protocols.Sampler``)."""
+class BaseSampler(Sampler, ABC):
+    """What a verb asks of a sampler besides what the loop of a launch does."""
 
     Options: ClassVar[type[Any]]  # a frozen dataclass that checks itself: the keys of ``search``
     whole: ClassVar[bool] = False  # wants every run of the plan, so that all of them are its rows
@@ -68,7 +69,7 @@ class BaseSampler(ABC):
         """Metrics that it decides by; none where it is enough that a run has ended."""
         return ()
 
-    @classmethod  # noqa: B027  (most fit any plan)
+    @classmethod
     def check(cls, plan: Plan, options: Any) -> None:
         """Raise a LawsweepError where it does not fit the plan; no row is read."""
 
@@ -97,39 +98,12 @@ class BaseSampler(ABC):
         return f"{cls.__name__} sampling"
 
     @abstractmethod
-    def ask(self) -> list[int]:
-        """Runs that came to be wanted since it was asked last, in plan order."""
-
-    @abstractmethod
-    def tell(self, outcome: Outcome) -> None:
-        """Take in a run that ended; one that was told before changes nothing."""
-
-    @abstractmethod
     def wanted(self) -> list[int]:
         """Runs wanted now that have no row, in plan order."""
 
     @abstractmethod
     def asked(self) -> Sequence[int]:
         """Runs asked for so far, in plan order."""
-
-    @abstractmethod
-    def reach(self) -> Sequence[int]:
-        """All runs that it may come to want."""
-
-    @property
-    @abstractmethod
-    def n_planned(self) -> int:
-        """About how many runs will have been done in the end."""
-
-    @property
-    @abstractmethod
-    def n_done(self) -> int:
-        """How many of them have a row."""
-
-    @property
-    @abstractmethod
-    def n_wanted(self) -> int:
-        """How many runs ``wanted`` gives."""
 
     @property
     def n_more(self) -> int:
