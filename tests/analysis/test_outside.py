@@ -43,9 +43,10 @@ def verbs(tmp_path_factory):
     site, folder = tmp_path_factory.mktemp("site"), tmp_path_factory.mktemp("folder")
     write_package(
         site, "lawsweep-approach", {"approach": (SUPPORT / "approach.py").read_text()},
-        {"lawsweep.laws": {"approach": "approach:Approach"},
+        {"lawsweep.laws": {"approach": "approach:Approach", "clumsy": "approach:Clumsy"},
          "lawsweep.samplers": {"enough": "enough:Enough"},
-         "lawsweep.figures": {"histogram": "approach:Histogram", "broken": "approach:Approach"}},
+         "lawsweep.figures": {"histogram": "approach:Histogram", "broken": "approach:Approach",
+                              "bare": "lawsweep.analysis.figures.base:FigureKind"}},
     )  # fmt: skip
     (folder / "sweeps").mkdir()
     (folder / "sweeps" / "mine.yaml").write_text(SWEEP)
@@ -63,10 +64,13 @@ def verbs(tmp_path_factory):
 
 
 def test_they_are_planned_run_fitted_drawn_and_reported(verbs):
-    plan, run, fit, plot, report = verbs(
-        "plan mine", "run mine --no-analysis", "fit mine --json", "plot mine", "report mine"
-    )
+    plan, run, fit, plot, report, clumsy = verbs(
+        "plan mine", "run mine --no-analysis", "fit mine --json", "plot mine", "report mine",
+        "fit mine fits=[{law:clumsy,x:i,y:y}] --json",
+    )  # fmt: skip
     assert [code for code, _ in (plan, run, fit, plot, report)] == [0] * 5, (plan, fit, plot)
+    (none,) = json.loads(clumsy[1])
+    assert (none["parameters"], none["reason"]) == ({}, "KeyError: 'no such parameter'")
     (law,) = json.loads(fit[1])
     assert law["own"] == {"rate": -2.0}
     assert law["parameters"]["limit"]["estimate"] == pytest.approx(3, rel=1e-9)
@@ -96,6 +100,7 @@ def test_plan_checks_what_they_are_given(verbs):
         "plan mine figures=[{kind:curve,x:i,y:y,fit:approch}]": "Did you mean 'approach'",
         "plan mine figures=[{kind:curve,x:i,y:y,fit:{law:approach,rate:1}}]": "fit.rate must be a",
         "plan mine figures=[{kind:curve,x:i,y:y,fit:{law:terms,terms:[i]}}]": "terms takes no x",
+        "plan mine figures=[{kind:bare,x:y}]": "got one that lacks paint. Mend the package",
         "plan mine figures=[{kind:broken,x:y}]": "must be a subclass of lawsweep.analysis.figures",
     }
     for (code, told), said in zip(verbs(*refused), refused.values(), strict=True):

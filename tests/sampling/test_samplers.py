@@ -153,5 +153,5 @@ def test_what_it_is_not_given_right_is_one_sentence(given, said):
 
 def test_what_is_no_sampler_is_refused_by_name(monkeypatch):
     monkeypatch.setitem(SAMPLERS, "broken", "enough:EnoughOptions")
-    with pytest.raises(InvalidValueError, match=r"broken of lawsweep\.samplers must be a subclass"):
+    with pytest.raises(InvalidValueError, match="The sampler 'broken' must be a subclass of"):
         read_search({"kind": "broken"})

@@ -187,17 +187,6 @@ class Entry:
         return expression.text
 
 
-def find_class(group: str, name: str, builtin: Mapping[str, str], base: type[Any]) -> Any:
-    """The class that a name of a group of plugins stands for.  Raises a LawsweepError."""
-    found = plugins.load(group, name, builtin)
-    if not (isinstance(found, type) and issubclass(found, base)):
-        raise InvalidValueError(
-            f"{name} of {group} must be a subclass of {base.__module__}.{base.__qualname__}, got "
-            f"{found!r}. Change the package, or uninstall it."
-        )
-    return found
-
-
 def distinct_names(names: Sequence[str]) -> list[str]:
     """Names made distinct (two files of one stem would overwrite each other): a, a_2, a_3."""
     made: list[str] = []

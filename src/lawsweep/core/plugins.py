@@ -52,6 +52,19 @@ def load(group: str, name: str, builtin: Mapping[str, str], kind: str = "") -> A
         ) from error
 
 
+def load_class(group: str, name: str, builtin: Mapping[str, str], base: type[Any]) -> Any:
+    """``load`` where the group is one of subclasses of ``base``; what is none is refused."""
+    found = load(group, name, builtin)
+    lacks = sorted(getattr(found, "__abstractmethods__", ()))
+    if isinstance(found, type) and issubclass(found, base) and not lacks:
+        return found
+    why = f"one that lacks {', '.join(lacks)}" if lacks else repr(found)
+    raise InvalidValueError(
+        f"The {kind_of(group)} {name!r} must be a subclass of {base.__module__}."
+        f"{base.__qualname__}, got {why}. Mend the package that offers it, or uninstall it."
+    )
+
+
 def target(group: str, name: str, builtin: Mapping[str, str], kind: str = "") -> str:
     """The ``module:attribute`` of a name, not imported.  Raises as ``load`` does for a name."""
     if name in builtin:

@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from lawsweep.core import plugins
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.options import read_options
+from lawsweep.core.plugins import load_class
 from lawsweep.grid.plan import Plan
 from lawsweep.sampling.sampler import BaseSampler
 
@@ -76,10 +76,5 @@ def find_sampler(kind: Any = None) -> type[BaseSampler]:
     kind = DEFAULT if kind is None else kind
     if not isinstance(kind, str):
         raise InvalidValueError(f"search.kind must be the name of a sampler, got {kind!r}.")
-    sampler = plugins.load(GROUP, kind, SAMPLERS)
-    if not (isinstance(sampler, type) and issubclass(sampler, BaseSampler)):
-        raise InvalidValueError(
-            f"{kind} of {GROUP} must be a subclass of lawsweep.sampling.sampler.BaseSampler, got "
-            f"{sampler!r}. Change the package, or uninstall it."
-        )
-    return sampler
+    found: type[BaseSampler] = load_class(GROUP, kind, SAMPLERS, BaseSampler)
+    return found

@@ -56,10 +56,10 @@ class Status:
 
 def status(study: Study) -> Status:
     """See ``Study.status``."""
-    known, sampler = study.done, study.sampler
+    known = study.done
     planned = len(study.plan)
     if not study.chosen.whole:
-        planned = len({study.plan.run_ids[i] for i in sampler.asked()} | set(known))
+        planned = len({study.plan.run_ids[i] for i in study.sampler.asked()} | set(known))
     live = open_own_folder(study.sweep, study.plan).live()
     return Status(
         planned=planned,
@@ -67,7 +67,7 @@ def status(study: Study) -> Status:
         launches=tuple(sign.state for sign in live),
         skipped=dict(study.table.skipped),
         infeasible=study.table.reasons(known, "infeasible"),
-        search=sampler.summary(),
+        search=None if study.chosen.whole else study.sampler.summary(),
     )
 
 

@@ -47,8 +47,11 @@ def fit(study: Study, frame: pd.DataFrame | None = None) -> list[FitResult]:
                 found = fit_cells(cells, spec)
             else:
                 found = fit_one(frame, spec)
+            _ = [law.summary() for law in found]  # one that cannot say what it found has nothing
         except (LawsweepError, ArithmeticError, ValueError) as error:  # costs the others nothing
             found = [_no_fit(spec, str(error))]
+        except Exception as error:  # noqa: BLE001  (a law may be anybody's: the others stand)
+            found = [_no_fit(spec, f"{type(error).__name__}: {error}")]
         reason = f"its where ({spec.where}) leaves no row; loosen it"
         results.extend(found or [_no_fit(spec, reason)])
     return results

@@ -85,5 +85,5 @@ def write_findings(study: Study, sampler: BaseSampler, folder: Folder) -> None:
 
 def found_lines(study: Study, limit: int = 20) -> list[str]:
     """What a sampler found so far, as lines: where it stands, then a line a setting."""
-    said = study.sampler.summary()
+    said = None if study.chosen.whole else study.sampler.summary()
     return [] if said is None else [said, *study.sampler.lines(limit)]

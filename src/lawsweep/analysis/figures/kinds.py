@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
-from lawsweep.analysis.entries import Entry, distinct_names, entries, find_class
+from lawsweep.analysis.entries import Entry, distinct_names, entries
 from lawsweep.analysis.figures.base import FigureKind, Known
 from lawsweep.analysis.figures.specs import FigureSpec
+from lawsweep.core.plugins import load_class
 
 GROUP = "lawsweep.figures"
 KINDS: dict[str, str] = {
@@ -26,7 +27,7 @@ KEYS = tuple(f.name for f in fields(FigureSpec) if f.name != "own")
 @functools.cache
 def find_kind(name: str) -> FigureKind:
     """The kind of figure of that name, ours or another package's.  Raises a LawsweepError."""
-    made: FigureKind = find_class(GROUP, name, KINDS, FigureKind)()
+    made: FigureKind = load_class(GROUP, name, KINDS, FigureKind)()
     return made
 
 

@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from lawsweep.analysis.entries import Entry, distinct_names, entries, find_class
+from lawsweep.analysis.entries import Entry, distinct_names, entries
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.expressions.expression import Expression
+from lawsweep.core.plugins import load_class
 
 if TYPE_CHECKING:
     from lawsweep.analysis.laws.law import Law
@@ -64,7 +65,7 @@ def find_law(name: str) -> Law:
     """The law of that name, ours or another package's.  Raises a LawsweepError."""
     from lawsweep.analysis.laws.law import Law
 
-    found: Law = find_class(GROUP, name, LAWS, Law)()
+    found: Law = load_class(GROUP, name, LAWS, Law)()
     return found
 
 
