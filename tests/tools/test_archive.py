@@ -20,6 +20,7 @@ import lawsweep
 from lawsweep import Sweep
 from lawsweep.core.errors import InvalidValueError, StoreError
 from lawsweep.core.registry import find_experiment
+from lawsweep.grid.plan import make_plan
 from lawsweep.store.table.parquet import ParquetTable
 from lawsweep.tools.archive import archive
 from lawsweep.tools.archive_check import MANIFEST, is_archive, verify_archive
@@ -224,7 +225,7 @@ def test_the_sources_are_the_experiments_own_files(module, folder):
             import other
         """,
     )
-    found, notes = sources(find("own"))
+    found, notes = sources(make_plan(find("own"), axes={"n": [1]}))
     assert [n for n, _ in found] == [
         "kit/__init__.py", "kit/deep/__init__.py", "kit/deep/tools.py", "kit/shared.py",
         "other.py", "own.py", "toys.py",
@@ -236,11 +237,15 @@ def test_the_sources_are_the_experiments_own_files(module, folder):
 
 
 def test_an_installed_experiment_needs_no_source_and_one_in_no_file_is_noted(folder):
-    assert sources(find_experiment("compression")) == ([], [])
+    plan = make_plan(
+        find_experiment("compression"), params={"n_target": 3, "n_compressed": 2, "input_dim": 2}
+    )
+    assert sources(plan) == ([], [])
     toy = find_experiment("toys:toy")
     scope = {"toy": toy}
     exec("def nowhere(params, seed): ...", scope)
-    found, notes = sources(dataclasses.replace(toy, function=scope["nowhere"]))
+    made = dataclasses.replace(toy, function=scope["nowhere"])
+    found, notes = sources(make_plan(made, axes={"n": [1]}))
     assert found == []
     assert "is in no file" in notes[0]
 
