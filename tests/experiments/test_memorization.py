@@ -164,7 +164,7 @@ def test_on_a_gpu_runs_of_a_group_are_trained_one_by_one(monkeypatch):
         calls.append((params, seeds, device))
         return [seeds[0]]
 
-    monkeypatch.setattr("lawsweep.experiments.memorization.run._some", alone)
+    monkeypatch.setattr("lawsweep.experiments.memorization.run.group", alone)
     p = Params(n_samples=4, input_dim=2, width=2)
     assert memorization.fused([p, p], [5, 6], "cuda:0") == [5, 6]
     assert calls == [([p], [5], "cuda:0"), ([p], [6], "cuda:0")]

@@ -13,7 +13,7 @@ import torch
 from lawsweep import stream
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.experiments.memorization import Params, memorization
-from lawsweep.experiments.memorization.run import Trained, _row, draw
+from lawsweep.experiments.memorization.run import Trained, draw, row_of
 from lawsweep.kernels.activations import ACTIVATIONS
 
 LM = "levenberg_marquardt"
@@ -170,7 +170,7 @@ def test_a_loss_below_log_2_over_n_proves_that_all_were_right():
             weights=one.weights, best_loss=best, n_wrong=wrong, n_steps=1, reason="max_steps",
             init_norm=1.0, rounding=None, curve=np.zeros((2, 1)), **numbers,
         )  # fmt: skip
-        return _row(p, 0, one, found).memorized
+        return row_of(p, 0, one, found).memorized
 
     assert row(0.99 * level, 2)
     assert not row(level, 2)
@@ -246,13 +246,13 @@ def kernel(p, seed, weights):
 
 def test_kernels_at_both_ends_are_those_of_autograd(monkeypatch):
     kept = []
-    real = _row
+    real = row_of
 
     def keep(p, seed, one, found):
         kept.append((one.weights, found.weights))
         return real(p, seed, one, found)
 
-    monkeypatch.setattr("lawsweep.experiments.memorization.run._row", keep)
+    monkeypatch.setattr("lawsweep.experiments.memorization.run.row_of", keep)
     params = {"activation": "tanh", "depth": 3, "max_steps": 300}
     m = run(30, 8, measure_kernel=True, **params)
     p = Params(n_samples=30, input_dim=8, width=8, **params)

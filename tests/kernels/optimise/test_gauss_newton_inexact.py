@@ -47,7 +47,7 @@ def iterative(n, widths, act="relu", eta=0.1, most=300, seed=0):
     x, y, weights = problem(n, widths, seed)
     state = gn.State(Network.of(weights, activation(act)), weights, x, y)
     system = gi.IterativeSystem(state, eta, gi.Experience())
-    system._most = most  # so small a system is not worth it
+    system.most = most  # so small a system is not worth it
     return state, system
 
 
@@ -59,7 +59,7 @@ class Unchanged:
 
 
 def factor_of(system):
-    return Cholesky.of(system._fast_jacobian().kernel().dense(), shift=1.0)
+    return Cholesky.of(system.fast_jacobian().kernel().dense(), shift=1.0)
 
 
 @pytest.mark.parametrize("widths", [(5, 1), (5, 7, 1), (6, 5, 4, 3, 1)])
@@ -107,8 +107,8 @@ def test_a_tight_step_is_that_of_a_dense_least_squares_solve(act, damping, by):
     state, system = iterative(40, (6, 6, 6, 1), act, eta=1e-13)
     if by == "factor":  # of another network, and to no avail: then a new one
         other = iterative(40, (6, 6, 6, 1), act, seed=9)[1]
-        system.eta, system._most = 1e-13, 12
-        system._experience.factor = factor_of(other)
+        system.eta, system.most = 1e-13, 12
+        system.experience.factor = factor_of(other)
     step = system.solve(damping)
     j, r = jacobian(state.x, state.weights, act), state.residual.numpy()
     mu = damping * np.mean((j**2).sum(1))
@@ -119,7 +119,7 @@ def test_a_tight_step_is_that_of_a_dense_least_squares_solve(act, damping, by):
     # 1e-13 * sqrt(N / damping) * |r| / sqrt(mu).
     assert np.linalg.norm(flat(step.parts) - expected) <= 1e-10 * np.linalg.norm(expected)
     assert step.promised == pytest.approx(r @ r - ((r + j @ expected) ** 2).sum(), rel=1e-9)
-    assert system._experience.n_factorised == (by == "factor")
+    assert system.experience.n_factorised == (by == "factor")
 
 
 @pytest.mark.parametrize("eta", [0.5, 0.1, 1e-3, 1e-6])
@@ -138,7 +138,7 @@ def test_the_residual_it_states_is_the_systems(eta):
 
 def test_a_factor_serves_again_once_the_steps_are_small():
     state, system = iterative(60, (8, 8, 8, 1), eta=0.01)
-    known = system._experience
+    known = system.experience
     known.rate = 0.0  # the cheap way is known to be hopeless, at any damping
     known.damping = math.inf
     assert system.solve(1e-3).residual <= 0.01
@@ -146,7 +146,7 @@ def test_a_factor_serves_again_once_the_steps_are_small():
     kept = known.factor
     nearby = state.moved([1e-4 * w for w in state.weights])
     again = gi.IterativeSystem(nearby, 0.01, known)
-    again._most = 300
+    again.most = 300
     assert again.solve(1e-3).residual <= 0.01
     assert known.factor is kept
     assert known.n_factorised == 1
@@ -159,7 +159,7 @@ def test_a_factor_serves_again_once_the_steps_are_small():
 def test_where_float32_does_not_get_there_a_factor_in_float64_does(monkeypatch, failure):
     state, system = iterative(40, (6, 6, 6, 1), eta=1e-3)
     if failure == "breakdown":
-        system._most = 1
+        system.most = 1
         monkeypatch.setattr(cholesky, "factorise", torch_cholesky)
     else:
         nothing = cg.Iterate(torch.zeros(40), 3, 1.0, True)
@@ -183,7 +183,7 @@ def test_a_network_beyond_float32_is_solved_in_float64():
     large = [weights[0] * 1e30, *weights[1:]]
     state = gn.State(Network.of(large, "relu"), large, x, y * 1e30)
     system = gi.IterativeSystem(state, 0.1, gi.Experience())
-    system._most = 300
+    system.most = 300
     step = system.solve(0.01)
     assert step.residual is None
     assert torch.equal(step.parts[0], gn.GramSystem(state).solve(0.01).parts[0])
@@ -191,7 +191,7 @@ def test_a_network_beyond_float32_is_solved_in_float64():
 
 def test_a_factor_that_preconditions_goes_before_one_that_solves():
     state, system = iterative(40, (6, 6, 6, 1), eta=0.01)
-    known = system._experience
+    known = system.experience
     known.factor = factor_of(system)
     system.solve_exactly(0.01)
     assert known.factor is None
@@ -260,35 +260,35 @@ def test_a_fit_by_inexact_steps_takes_no_more_of_them():
 def search(monkeypatch, n=40):
     monkeypatch.setattr(gi, "budget", lambda state: 50)  # iterate, however small
     x, y, weights = problem(n, (6, 6, 6, 1))
-    return lm._Search(
+    return lm.Iteration(
         gn.State(Network.of(weights, activation("relu")), weights, x, y), lm.DAMPING, 500, 0.0
     )
 
 
 def test_no_inexact_step_is_ground_for_calling_a_point_stationary(monkeypatch):
     one = search(monkeypatch)
-    monkeypatch.setattr(one, "_is_stationary", lambda promised: True)
-    assert one._step() is None
+    monkeypatch.setattr(one, "is_stationary", lambda promised: True)
+    assert one.step() is None
     assert (one.n_systems, len(one.losses)) == (1, 1)
-    assert isinstance(one._system, gn.GramSystem)
-    assert one._step() is lm.LeastSquaresReason.STATIONARY
+    assert isinstance(one.system, gn.GramSystem)
+    assert one.step() is lm.LeastSquaresReason.STATIONARY
 
 
 def test_a_step_that_is_refused_is_solved_for_more_closely(monkeypatch):
     one = search(monkeypatch)
-    monkeypatch.setattr(one, "_accepts", lambda trial: False)
+    monkeypatch.setattr(one, "accepts", lambda trial: False)
     asked = []
     for _ in range(12):
-        assert one._step() is None
-        asked.append(one._system.eta)
+        assert one.step() is None
+        asked.append(one.system.eta)
     assert asked[:3] == pytest.approx([lm.LARGEST_FORCING * 0.1**k for k in (1, 2, 3)])
     assert asked[-1] == math.sqrt(np.finfo(float).eps)
 
 
 def test_a_stall_is_only_called_one_after_exact_steps(monkeypatch):
     one, exact = search(monkeypatch), []
-    one._system = rough = object()
-    monkeypatch.setattr(one, "_step", lambda: exact.append((one._exact, one._system)))
+    one.system = rough = object()
+    monkeypatch.setattr(one, "step", lambda: exact.append((one.exact, one.system)))
     assert one.run() is lm.LeastSquaresReason.STALLED
     assert exact == [(False, rough)] * lm.PATIENCE + [(True, None)] * lm.PATIENCE
 
@@ -296,15 +296,15 @@ def test_a_stall_is_only_called_one_after_exact_steps(monkeypatch):
 def test_the_forcing_term_is_eisenstats_and_walkers(monkeypatch):
     one = search(monkeypatch)
     first, gamma = one.state.loss, lm.FORCING
-    assert one._next_forcing() == lm.LARGEST_FORCING
+    assert one.next_forcing() == lm.LARGEST_FORCING
     one.losses = [1.0, 1e-4]
     # gamma eta^2 = 0.225 > 0.1: the safeguard; then 0.046, and the rule by itself.
-    assert one._next_forcing() == pytest.approx(gamma * lm.LARGEST_FORCING**2)
+    assert one.next_forcing() == pytest.approx(gamma * lm.LARGEST_FORCING**2)
     one.losses = [1.0, 0.01]
-    assert one._next_forcing() == pytest.approx(gamma * 0.01)
+    assert one.next_forcing() == pytest.approx(gamma * 0.01)
     one.losses = [1.0, 2.0]
-    assert one._next_forcing() == lm.LARGEST_FORCING
-    one.losses, one._forcing = [1.0, 1e-30], 0.1
-    assert one._next_forcing() == pytest.approx(math.sqrt(np.finfo(float).eps))
-    one._target = 1e-4 * first
-    assert one._next_forcing() == pytest.approx(lm.OVERSOLVE * 1e-2)
+    assert one.next_forcing() == lm.LARGEST_FORCING
+    one.losses, one.forcing = [1.0, 1e-30], 0.1
+    assert one.next_forcing() == pytest.approx(math.sqrt(np.finfo(float).eps))
+    one.target = 1e-4 * first
+    assert one.next_forcing() == pytest.approx(lm.OVERSOLVE * 1e-2)

@@ -78,17 +78,17 @@ def test_a_useless_factor_gives_no_step_and_a_poor_one_says_what_it_missed(monke
     system = gn.GramSystem(gn.State(Network.of(weights, activation("tanh")), weights, x, y))
     exact, mu, r = system.solve(1e-3), 1e-3 * system.scale, system.state.residual
     direction = torch.from_numpy(np.random.default_rng(3).standard_normal(20))
-    solve = gn._solve
+    solve = gn.factored
     for size in (1e-9, 1e-4, 1e-2, 0.3, 0.7, 10.0):
         off = size * float(r.norm()) / float((system.matrix @ direction + mu * direction).norm())
-        monkeypatch.setattr(gn, "_solve", lambda *given, off=off: solve(*given) + off * direction)
+        monkeypatch.setattr(gn, "factored", lambda *given, off=off: solve(*given) + off * direction)
         step = system.solve(1e-3)
         assert (step is None) == (size > gn.USABLE)
         if step is not None:
             # To the rounding of a solve with condition number 1e3.
             assert step.missed == pytest.approx(size**2 * float(r @ r), rel=1e-3)
             assert exact.promised <= 2 * (step.promised + step.missed) * (1 + 1e-12)
-    monkeypatch.setattr(gn, "_solve", lambda *_: torch.zeros_like(r))
+    monkeypatch.setattr(gn, "factored", lambda *_: torch.zeros_like(r))
     assert system.solve(1e-3) is None
 
 
@@ -219,16 +219,16 @@ def test_distance_and_norm_are_those_of_the_weights():
 def test_a_trial_that_overflows_is_refused_and_the_damping_raised():
     x, y, weights = problem(10, 4, depth=2)
     state = gn.State(Network.of(weights, activation("relu")), weights, x, y)
-    search = lm._Search(state, lm.DAMPING, 10, 0.0)
-    search._system = gn.system_of(state)
+    search = lm.Iteration(state, lm.DAMPING, 10, 0.0)
+    search.system = gn.system_of(state)
     huge = gn.Step([torch.full_like(w, 1e300) for w in weights], 1.0)
-    search._system.solve = lambda damping: huge
-    assert search._step() is None
+    search.system.solve = lambda damping: huge
+    assert search.step() is None
     assert search.state is state
-    assert search._raised == lm.REJECTED
-    search._system.solve = lambda damping: None  # a Cholesky that breaks down
-    assert search._step() is None
-    assert search._raised == lm.REJECTED**2
+    assert search.raised == lm.REJECTED
+    search.system.solve = lambda damping: None  # a Cholesky that breaks down
+    assert search.step() is None
+    assert search.raised == lm.REJECTED**2
     assert search.best.loss == state.loss
 
 

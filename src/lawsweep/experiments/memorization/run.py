@@ -59,18 +59,19 @@ def rows(params: Sequence[Params], seeds: Sequence[int], device: str) -> list[Me
     where a batch saves no more than launches.
     """
     if params[0].optimizer == LM or not device.startswith("cpu"):
-        return [_some([p], [seed], device)[0] for p, seed in zip(params, seeds, strict=True)]
-    return _some(params, seeds, device)
+        return [group([p], [seed], device)[0] for p, seed in zip(params, seeds, strict=True)]
+    return group(params, seeds, device)
 
 
-def _some(params: Sequence[Params], seeds: Sequence[int], device: str) -> list[Metrics]:
+def group(params: Sequence[Params], seeds: Sequence[int], device: str) -> list[Metrics]:
+    """Runs that are trained together, by a second-order method one by one."""
     drawn = [draw(params[0], seed, device) for seed in seeds]
     if params[0].optimizer == LM:
         trained = [_least_squares(p, one) for p, one in zip(params, drawn, strict=True)]
     else:
         trained = _first_order(params, drawn)
     runs = zip(params, seeds, drawn, trained, strict=True)
-    return [_row(p, seed, one, found) for p, seed, one, found in runs]
+    return [row_of(p, seed, one, found) for p, seed, one, found in runs]
 
 
 def draw(p: Params, seed: int, device: str) -> Drawn:
@@ -179,7 +180,8 @@ def _least_squares(p: Params, one: Drawn) -> Trained:
     )
 
 
-def _row(p: Params, seed: int, one: Drawn, found: Trained) -> Metrics:
+def row_of(p: Params, seed: int, one: Drawn, found: Trained) -> Metrics:
+    """The Metrics of what an optimiser made of one run; the NTK at both ends, if asked for."""
     diverged = found.reason == "diverged"
     fitted = found.best_loss <= p.memorized_below
     if p.loss == "logistic":

@@ -13,6 +13,7 @@ formed; in the second it is, some rows at a time.  Setting: arXiv 2205.10217.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -131,7 +132,23 @@ def promised(residual: Tensor, image: Tensor) -> float:
     return float(image @ (2.0 * residual - image))
 
 
-class GramSystem:
+class System(ABC):
+    """One damped linear system at a state, solved for any damping.
+
+    ``scale``: its mean diagonal; ``gradient_norm``: |J^T r|; ``eta``: the relative residual that a
+    step is solved to, None where that is rounding.
+    """
+
+    scale: float
+    gradient_norm: float
+    eta: float | None = None
+
+    @abstractmethod
+    def solve(self, damping: float) -> Step | None:
+        """The step for mu = ``damping`` times the mean diagonal; None where there is none."""
+
+
+class GramSystem(System):
     """(K + mu I) u = r: for p >= N.  Memory: K and one factor."""
 
     def __init__(self, state: State) -> None:
@@ -147,7 +164,7 @@ class GramSystem:
         Or where it completes with a factor of no use, as it may for mu below the rounding of K.
         """
         mu, r = damping * self.scale, self.state.residual
-        u = _solve(self.matrix, mu, r, self._work)
+        u = factored(self.matrix, mu, r, self._work)
         if u is None:
             return None
         image = self.matrix @ u
@@ -158,7 +175,7 @@ class GramSystem:
         return Step(parts, promised(r, image), missed=float(missed @ missed))
 
 
-class NormalSystem:
+class NormalSystem(System):
     """(J^T J + mu I) delta = -J^T r: for p < N, with J in blocks of rows."""
 
     def __init__(self, state: State) -> None:
@@ -181,7 +198,7 @@ class NormalSystem:
     def solve(self, damping: float) -> Step | None:
         """The step for mu = ``damping`` times the mean diagonal; None where the Cholesky fails."""
         mu = damping * self.scale
-        step = _solve(self.matrix, mu, -self.gradient, self._work)
+        step = factored(self.matrix, mu, -self.gradient, self._work)
         if step is None:
             return None
         # -2 g.delta - |J delta|^2, with |J delta|^2 = -g.delta - mu |delta|^2.
@@ -189,12 +206,12 @@ class NormalSystem:
         return Step(self.state.jacobian.split(step), promised)
 
 
-def system_of(state: State) -> GramSystem | NormalSystem:
+def system_of(state: State) -> System:
     """The smaller of the two systems."""
     return GramSystem(state) if state.n_params >= len(state.residual) else NormalSystem(state)
 
 
-def _solve(matrix: Tensor, shift: float, right: Tensor, work: Tensor) -> Tensor | None:
+def factored(matrix: Tensor, shift: float, right: Tensor, work: Tensor) -> Tensor | None:
     """(A + shift I)^{-1} ``right`` by a Cholesky factor in ``work``; None where it breaks down."""
     factor = Cholesky.of(matrix, shift=shift, work=work)
     found = None if factor is None else factor.solve(right)

@@ -30,9 +30,9 @@ from lawsweep.kernels.linalg.precondition import DiagonalAndLowRank
 from lawsweep.kernels.ntk.jacobian import Jacobian
 from lawsweep.kernels.optimise.gauss_newton import (
     GramSystem,
-    NormalSystem,
     State,
     Step,
+    System,
     norm,
     promised,
     system_of,
@@ -74,18 +74,23 @@ class Experience:
     factor: Cholesky | None = None
 
 
-class IterativeSystem:
-    """(K + mu I) u = r for p >= N, to a relative residual ``eta``; by a factor where that fails."""
+class IterativeSystem(System):
+    """(K + mu I) u = r for p >= N, to a relative residual ``eta``; by a factor where that fails.
+
+    ``most``: iterations of conjugate gradients, of one pass, for the price of a factor.
+    """
+
+    eta: float
 
     def __init__(self, state: State, eta: float, experience: Experience) -> None:
         lin = state.lin
         assert lin is not None
-        self.state, self.eta, self._experience = state, eta, experience
+        self.state, self.eta, self.experience = state, eta, experience
         self._lin, self._jacobian = lin, state.jacobian
         self._diagonal = torch.stack([f.squares() for f in lin.layers]).sum(0)
         self.scale = float(self._diagonal.mean())
         self.gradient_norm = norm([self._jacobian.rmv(state.residual)])
-        self._most = max(1, budget(state))
+        self.most = max(1, budget(state))
         self._fast: Jacobian | None = None
         self._dense: GramSystem | None = None
 
@@ -96,7 +101,7 @@ class IterativeSystem:
 
     def solve_exactly(self, damping: float) -> Step | None:
         """The same by a Cholesky factor in the state's type."""
-        self._experience.factor = None  # its memory is wanted
+        self.experience.factor = None  # its memory is wanted
         if self._dense is None:
             self._dense = GramSystem(self.state)
         return self._dense.solve(damping)
@@ -127,15 +132,15 @@ class IterativeSystem:
         self, precondition: Factorisation, mu: float, right: Tensor, tolerance: float
     ) -> Iterate:
         """Conjugate gradients in float32, and what they teach."""
-        kernel = self._fast_jacobian().kernel()
+        kernel = self.fast_jacobian().kernel()
 
         def apply(v: Tensor) -> Tensor:
             return kernel.mv(v).add_(v, alpha=mu)
 
         found = conjugate_gradients(
-            apply, precondition, right.to(FAST), max(tolerance, FLOOR), self._most
+            apply, precondition, right.to(FAST), max(tolerance, FLOOR), self.most
         )
-        known = self._experience
+        known = self.experience
         known.n_products += found.n_iterations + 1
         if isinstance(precondition, DiagonalAndLowRank):
             known.rate, known.damping = found.rate, mu / self.scale
@@ -143,10 +148,10 @@ class IterativeSystem:
 
     def _preconditioners(self, damping: float, mu: float) -> Iterator[Factorisation]:
         """The cheapest first."""
-        known, jacobian = self._experience, self._fast_jacobian()
+        known, jacobian = self.experience, self.fast_jacobian()
         if known.factor is not None and self.eta <= SETTLED:
             yield known.factor
-        elif damping > known.damping or needed(known.rate, self.eta) <= self._most:
+        elif damping > known.damping or needed(known.rate, self.eta) <= self.most:
             found = principal_directions(jacobian, rank(self.state), self._diagonal.to(FAST), mu)
             if found is not None:
                 yield found
@@ -157,7 +162,8 @@ class IterativeSystem:
         if known.factor is not None:
             yield known.factor
 
-    def _fast_jacobian(self) -> Jacobian:
+    def fast_jacobian(self) -> Jacobian:
+        """J in float32, made once."""
         if self._fast is None:
             self._fast = Jacobian.of(self._lin.map(lambda t: t.to(FAST)))
         return self._fast
@@ -177,9 +183,7 @@ def budget(state: State) -> int:
     return int((dense - SETUP_CALLS - bases - 2 * n * r**2) / (4 * n * (p + r) + CALLS))
 
 
-def system_for(
-    state: State, eta: float | None, experience: Experience
-) -> GramSystem | NormalSystem | IterativeSystem:
+def system_for(state: State, eta: float | None, experience: Experience) -> System:
     """The cheapest system that gives a step to ``eta``; None: an exact one."""
     iterative = eta is not None and state.n_params >= len(state.residual)
     if iterative and budget(state) >= LEAST_BUDGET:

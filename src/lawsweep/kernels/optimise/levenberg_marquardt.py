@@ -28,8 +28,8 @@ from torch import Tensor
 from lawsweep.kernels.activations import Activation
 from lawsweep.kernels.base.reasons import Ended, Reason
 from lawsweep.kernels.network.network import Network
-from lawsweep.kernels.optimise.gauss_newton import GramSystem, NormalSystem, State, Step, norm
-from lawsweep.kernels.optimise.gauss_newton_inexact import Experience, IterativeSystem, system_for
+from lawsweep.kernels.optimise.gauss_newton import State, Step, System, norm
+from lawsweep.kernels.optimise.gauss_newton_inexact import Experience, system_for
 
 DAMPING = 0.1  # mu over the system's mean diagonal, at the loss that the iteration began with
 RISE = 4.0
@@ -139,27 +139,31 @@ def least_squares(
     with torch.no_grad():
         network = Network.of(weights, act)
         start = State(network, [w.detach().clone() for w in weights], x, y)
-        search = _Search(start, damping, max_steps, target_loss, exact)
+        search = Iteration(start, damping, max_steps, target_loss, exact)
         reason = search.run()
         return _result(search, weights, reason)
 
 
-class _Search:
-    """The iteration: where it is, the best it met, and how much the damping is raised."""
+class Iteration:
+    """Where it is, the best it met, the system at hand and how much the damping is ``raised``.
+
+    ``exact``: systems are solved by factors alone; ``forcing``: how closely the last one that was
+    not had to be, relative to |r|; ``target``: the loss to reach.
+    """
 
     def __init__(
         self, start: State, damping: float, max_steps: int, target: float, exact: bool = False
     ) -> None:
         self.state = self.best = start
-        self._max_steps, self._target, self._exact = max_steps, target, exact
+        self._max_steps, self.target, self.exact = max_steps, target, exact
         self.losses, self.n_systems, self.n_exact = [start.loss], 0, 0
         self.experience, self.worst_residual = Experience(), 0.0
-        self._forcing = LARGEST_FORCING
-        self.damping, self._start_damping, self._raised = damping, damping, 1.0
+        self.forcing = LARGEST_FORCING
+        self.damping, self._start_damping, self.raised = damping, damping, 1.0
         self._eps = float(torch.finfo(start.x.dtype).eps)
         self._size = max(start.loss, float(start.y @ start.y) / len(start.y))
         self._rise = RISE if start.network.act.kinked else 1.0
-        self._system: GramSystem | NormalSystem | IterativeSystem | None = None
+        self.system: System | None = None
 
     def run(self) -> LeastSquaresReason:
         """Iterate to the end; why it ended."""
@@ -167,49 +171,49 @@ class _Search:
             return LeastSquaresReason.DIVERGED
         bests = [self.best.loss]
         while self.wants_more:
-            reason = self._step()
-            if reason is not None and self.best.loss > self._target:
+            reason = self.step()
+            if reason is not None and self.best.loss > self.target:
                 return reason
             bests.append(self.best.loss)
             if len(bests) > PATIENCE and bests[-1] > (1.0 - GAIN) * bests[-1 - PATIENCE]:
-                if self._exact:
+                if self.exact:
                     return LeastSquaresReason.STALLED
                 # Perhaps for want of a better solution of the systems: not on that evidence.
-                self._exact, self._system, bests = True, None, [self.best.loss]
-        reached = self.best.loss <= self._target
+                self.exact, self.system, bests = True, None, [self.best.loss]
+        reached = self.best.loss <= self.target
         return LeastSquaresReason.TARGET_REACHED if reached else LeastSquaresReason.MAX_STEPS
 
-    def _step(self) -> LeastSquaresReason | None:
+    def step(self) -> LeastSquaresReason | None:
         """Solve one system and take its step if it is good; why it was the last, if it was."""
-        if self._system is None:
-            forcing = None if self._exact else self._next_forcing()
-            self._system = system_for(self.state, forcing, self.experience)
-        if not self._system.gradient_norm > 0:
+        if self.system is None:
+            forcing = None if self.exact else self.next_forcing()
+            self.system = system_for(self.state, forcing, self.experience)
+        if not self.system.gradient_norm > 0:
             return LeastSquaresReason.ZERO_GRADIENT
         share = min(1.0, self.state.loss / self._size)
-        self.damping = self._raised * max(self._eps, self._start_damping * share)
+        self.damping = self.raised * max(self._eps, self._start_damping * share)
         if not self.damping * self._eps < 1.0:
             return LeastSquaresReason.STALLED
-        step = self._counted(self._system.solve(self.damping))
+        step = self._counted(self.system.solve(self.damping))
         if step is None:  # K is singular to rounding
-            self._raised *= REJECTED
+            self.raised *= REJECTED
             return None
-        if self._raised <= KILLING and self._is_stationary(step.promised + step.missed):
-            if not isinstance(self._system, IterativeSystem) or step.residual is None:
+        if self.raised <= KILLING and self.is_stationary(step.promised + step.missed):
+            if self.system.eta is None or step.residual is None:
                 return LeastSquaresReason.STATIONARY
             # An inexact step promises less than there is: it is no ground for such a claim.
-            self._system = system_for(self.state, None, self.experience)
+            self.system = system_for(self.state, None, self.experience)
             return None
         before, trial = self.state.loss, self.state.moved(step.parts)
-        if self._accepts(trial):
-            self.state, self._system = trial, None
-            self._raised = max(1.0, self._raised / ACCEPTED)
+        if self.accepts(trial):
+            self.state, self.system = trial, None
+            self.raised = max(1.0, self.raised / ACCEPTED)
             self.losses.append(trial.loss)
             self.best = min(self.best, trial, key=lambda s: s.loss)
         else:
-            self._raised *= REJECTED
-            if isinstance(self._system, IterativeSystem):  # the step may have been too rough
-                self._system.eta = max(TIGHTER * self._system.eta, math.sqrt(self._eps))
+            self.raised *= REJECTED
+            if self.system.eta is not None:  # the step may have been too rough
+                self.system.eta = max(TIGHTER * self.system.eta, math.sqrt(self._eps))
         slow = not trial.loss < before / SLOW
         near = self.best.loss <= self._eps * self._size
         if slow and near and self.best.loss <= AT_ROUNDING * self.best.rounding_level():
@@ -224,23 +228,23 @@ class _Search:
             self.worst_residual = max(self.worst_residual, step.residual)
         return step
 
-    def _next_forcing(self) -> float:
+    def next_forcing(self) -> float:
         """How closely the next system need be solved."""
         if len(self.losses) > 1:
             found = FORCING * self.losses[-1] / self.losses[-2]
             # Their safeguard: a forcing term that was large does not become small at once.
-            kept = FORCING * self._forcing**2
-            self._forcing = max(found, kept) if kept > 0.1 else found
-        enough = OVERSOLVE * math.sqrt(self._target / self.state.loss)
-        self._forcing = min(max(self._forcing, enough, math.sqrt(self._eps)), LARGEST_FORCING)
-        return self._forcing
+            kept = FORCING * self.forcing**2
+            self.forcing = max(found, kept) if kept > 0.1 else found
+        enough = OVERSOLVE * math.sqrt(self.target / self.state.loss)
+        self.forcing = min(max(self.forcing, enough, math.sqrt(self._eps)), LARGEST_FORCING)
+        return self.forcing
 
     @property
     def wants_more(self) -> bool:
         """Whether neither the target nor the budget is reached."""
-        return self.best.loss > self._target and len(self.losses) <= self._max_steps
+        return self.best.loss > self.target and len(self.losses) <= self._max_steps
 
-    def _is_stationary(self, promised: float) -> bool:
+    def is_stationary(self, promised: float) -> bool:
         """Whether a decrease of |r|^2 by ``promised`` is lost in the rounding of the loss.
 
         (With what an imprecise solve may have missed: a useless step is no ground for the claim.)
@@ -254,16 +258,18 @@ class _Search:
         noise = 4.0 * self._eps * loss + 2.0 * math.sqrt(loss) * math.sqrt(level)
         return loss > AT_ROUNDING * level and promised <= noise * len(self.state.residual)
 
-    def _accepts(self, trial: State) -> bool:
+    def accepts(self, trial: State) -> bool:
         """Whether to go there."""
         if not (trial.loss < self._rise * self.state.loss and trial.in_range):
             return False
-        if not self.state.network.act.rectifies or self._raised >= KILLING:
+        if not self.state.network.act.rectifies or self.raised >= KILLING:
             return True
         return trial.n_dead() <= self.state.n_dead()
 
 
-def _result(search: _Search, initial: Sequence[Tensor], reason: LeastSquaresReason) -> LeastSquares:
+def _result(
+    search: Iteration, initial: Sequence[Tensor], reason: LeastSquaresReason
+) -> LeastSquares:
     best = search.best
     gradient = level = math.nan
     if best.in_range:
