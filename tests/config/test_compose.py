@@ -28,6 +28,16 @@ def test_results_dir_from_the_environment(toy_sweep, monkeypatch):
     assert load_sweep("toys", "results_dir=here").results_dir == "here"
 
 
+def test_a_hydra_of_the_callers_own_stays(toy_sweep, folder):
+    from hydra import compose, initialize_config_dir
+
+    (folder / "mine").mkdir()
+    (folder / "mine" / "config.yaml").write_text("a: 1\n")
+    with initialize_config_dir(str(folder / "mine"), version_base="1.3"):
+        assert load_sweep("toys").seeds == 2
+        assert compose("config").a == 1
+
+
 def test_a_preset_merges_over_the_sweep(toy_sweep):
     sweep = load_sweep("toys", "preset=big")
     assert (sweep.axes, sweep.seeds, sweep.preset) == ({"n": [100, 200]}, 3, "big")
@@ -75,6 +85,9 @@ def test_an_override_reaches_into_blocks_and_derived_fields(write):
     pinned = load_sweep("blocks", "params.n_compressed=1")
     assert pinned.axes == [{"zip": {"n_target": [4, 8]}}, {"ratio": [1, 2]}]
     assert pinned.params == {"n_compressed": 1}
+    assert load_sweep("blocks", "~axes.zip").axes == [{"ratio": [1, 2]}]
+    other = load_sweep("blocks", "axes.zip={n_target: [9], n_compressed: [1]}").axes
+    assert other == [{"zip": {"n_target": [9], "n_compressed": [1]}}, {"ratio": [1, 2]}]
     plain = load_sweep("blocks", "params.width=7")
     assert plain.derive == {}
     assert plain.axes == [{"zip": {"n_target": [4, 8], "n_compressed": [2, 3]}}]  # no ratio left

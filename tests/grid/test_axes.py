@@ -68,6 +68,14 @@ def test_other_values_stand_where_the_old_ones_stood():
     assert found.with_values("nowhere", [1]).written() == found.written()
 
 
+def test_a_block_goes_by_its_key():
+    axes = read_axes([{"zip": {"b": [1], "c": [2]}}, {"a": [1], "sample": EVERY_KIND["sample"]}])
+    assert axes.has("zip")
+    assert not axes.has_of_its_own("union")
+    assert axes.without("zip").without("sample").written() == [{"a": [1]}]
+    assert axes.with_values("zip", {"d": [3]}).written()[0] == {"zip": {"d": [3]}}
+
+
 def test_what_advances_together():
     axes = read_axes([EVERY_KIND, {"when": {"if": "a > 0", "axes": {"zip": {"b": [1], "z": [1]}}}}])
     assert axes.together("b") == ["c", "z"]

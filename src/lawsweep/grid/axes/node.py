@@ -172,8 +172,11 @@ class Axes:
         return [n for node in self for n in node.names]
 
     def has(self, name: str) -> bool:
-        """Whether ``name`` is an axis, or fixed or derived by a grid inside, anywhere."""
-        return any(name in node.names or any(gives(i, name) for i in node.inner) for node in self)
+        """Whether ``name`` is an axis, a block, or fixed or derived by a grid inside, anywhere."""
+        return any(
+            name in (node.label, *node.names) or any(gives(i, name) for i in node.inner)
+            for node in self
+        )
 
     def has_of_its_own(self, name: str) -> bool:
         """Whether ``name`` is an axis outside of every grid inside."""
@@ -184,18 +187,27 @@ class Axes:
         return self.has(name) and not self.has_of_its_own(name)
 
     def without(self, name: str) -> Axes:
-        """The entry without ``name``, wherever it was; blocks left empty go too."""
+        """The entry without the axis or block ``name``; blocks left empty go too."""
         kept = []
         for block in self.blocks:
-            rest = [left for node in block if (left := node.without(name)) is not None]
+            others = [node for node in block if node.label != name]
+            rest = [left for node in others if (left := node.without(name)) is not None]
             if rest or not block:
                 kept.append(tuple(rest))
         return Axes(tuple(kept), self.is_list)
 
     def with_values(self, name: str, values: Any) -> Axes:
         """The entry where ``name`` has other values, in each place that it has some in."""
-        blocks = [[n for node in b for n in node.with_values(name, values)] for b in self.blocks]
-        return Axes(tuple(map(tuple, blocks)), self.is_list)
+        plain = (Plain(name, values),)
+        blocks = [
+            tuple(
+                n
+                for node in block
+                for n in (plain if node.label == name else node.with_values(name, values))
+            )
+            for block in self.blocks
+        ]
+        return Axes(tuple(blocks), self.is_list)
 
     def with_axis(self, name: str, values: Any) -> Axes:
         """The entry times one more axis."""
