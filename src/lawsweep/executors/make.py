@@ -45,10 +45,4 @@ def _found(config: Mapping[str, Any] | str) -> tuple[type[Executor], str, dict[s
         raise InvalidValueError(f"executor must be a name or a mapping, got {config!r}.")
     given: dict[str, Any] = {"kind": config} if isinstance(config, str) else dict(config)
     kind = str(given.pop("kind", DEFAULT))
-    found = plugins.load(GROUP, kind, BUILTIN)
-    if not isinstance(found, type) or not issubclass(found, Executor):
-        raise InvalidValueError(
-            f"The executor {kind!r} must be a subclass of lawsweep.core.protocols.Executor, got "
-            f"{found!r}. Mend its package."
-        )
-    return found, kind, given
+    return plugins.load_class(GROUP, kind, BUILTIN, Executor), kind, given
