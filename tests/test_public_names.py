@@ -29,6 +29,10 @@ elif order != "forward":
     random.Random(order).shuffle(names)
 for name in names:
     importlib.import_module(name)
+for name in names:  # and no module is hidden behind what a package calls as it is called
+    parent, _, leaf = name.rpartition(".")
+    hidden = getattr(sys.modules[parent], leaf)
+    assert hidden is sys.modules[name], f"{name} is hidden by {hidden!r}"
 for package in sys.argv[2:]:
     found = importlib.import_module(package)
     for name in dict.fromkeys([*found.__all__, *found._HOME]):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
+import inspect
 import pickle
 import pkgutil
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -15,7 +18,8 @@ import lawsweep.kernels
 from lawsweep.experiments.aliases import END_ALIASES, ZERO_ALIASES
 from lawsweep.kernels.activations import activation
 from lawsweep.kernels.base.reasons import Ended, KernelError, Reason
-from lawsweep.kernels.eigmin.result import EigenReason
+from lawsweep.kernels.eigmin.few import smallest_eigenvalues
+from lawsweep.kernels.eigmin.result import EigenReason, Pair
 from lawsweep.kernels.eigmin.smallest import smallest_eigenvalue
 from lawsweep.kernels.ntk.change import KernelReason
 from lawsweep.kernels.ntk.rank import ZeroReason
@@ -103,6 +107,22 @@ def test_seeds_are_an_answer_where_all_of_them_are():
         trained(1e30).throw()
 
 
-def test_every_result_with_a_reason_can_throw():
-    for kind in everywhere(Ended):
-        assert kind.throw is Ended.throw, kind
+def test_every_result_that_says_how_it_ended_can_throw():
+    everywhere(Ended)
+    for module in [m for n, m in sys.modules.items() if n.startswith("lawsweep.kernels.")]:
+        for kind in vars(module).values():
+            if not (inspect.isclass(kind) and dataclasses.is_dataclass(kind)):
+                continue
+            names = {f.name for f in dataclasses.fields(kind)} | {*vars(kind)}
+            if names & {"reason", "stop_reason"} and kind is not Pair:  # which is judged yet
+                assert issubclass(kind, Ended), kind
+
+
+def test_the_lowest_eigenvalues_are_an_answer_where_each_is():
+    good = smallest_eigenvalues(
+        torch.diag(torch.arange(1.0, 9.0, dtype=torch.float64)), 2, start=np.random.default_rng(0)
+    )
+    assert good.throw() is good
+    flat = torch.ones(8, 8, dtype=torch.float64)
+    with pytest.raises(KernelError, match="LowestEigenvalues ended with unresolved"):
+        smallest_eigenvalues(flat, 2, start=np.random.default_rng(0)).throw()

@@ -22,9 +22,10 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.base import workspace
+from lawsweep.kernels.base.reasons import Ended
 from lawsweep.kernels.base.rounding import gamma
 from lawsweep.kernels.eigmin.problem import checked, default_tol, scaled, start_vector
-from lawsweep.kernels.eigmin.result import RESOLUTION, Facts
+from lawsweep.kernels.eigmin.result import RESOLUTION, EigenReason, Facts
 from lawsweep.kernels.linalg.cholesky import cholesky_margin, factorise, load, solve
 from lawsweep.kernels.linalg.lanczos import lanczos_largest
 
@@ -34,7 +35,7 @@ ROUNDS = 3  # starts of Lanczos before a dense solve takes over
 
 
 @dataclass(frozen=True, eq=False)
-class LowestEigenvalues:
+class LowestEigenvalues(Ended):
     """The k smallest eigenvalues, ascending, with their vectors and what supports them.
 
     ``values`` (k,), ``vectors`` (N, k) orthonormal, ``residuals`` (k,): ||K v - value v||.
@@ -53,6 +54,13 @@ class LowestEigenvalues:
     n_iterations: int
     solver: str
     converged: bool
+
+    @property
+    def reason(self) -> EigenReason:
+        """Converged where every value may be used."""
+        if not self.converged:
+            return EigenReason.LARGE_RESIDUAL
+        return EigenReason.CONVERGED if bool(self.known.all()) else EigenReason.UNRESOLVED
 
 
 def smallest_eigenvalues(
