@@ -77,11 +77,12 @@ def test_a_log_has_plain_lines_now_and_then(capsys, monkeypatch):
     plan = make_plan(toy, axes={"n": [1, 2]})
     slow = (UnderWay(30.0, {"n": 2}, 0),)
     failure = Outcome(1, "failed", error="ValueError: no\nmore")
-    with progress.progress(plan) as watch:
+    with progress.progress(plan) as (sink,):
         for second in range(130):
             now[0] = float(second)
-            news = (failure,) if second == 3 else ()
-            watch(snapshot(slowest=slow, new_failures=news))
+            if second == 3:
+                sink.outcome(failure)
+            sink.progress(snapshot(slowest=slow))
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "failed: n=2 seed=0: ValueError: no"
     assert sum("done" in x for x in lines) == 25  # every 5 s

@@ -86,7 +86,7 @@ MOMENTS = [
     "import lawsweep.grid.sweep",
     "import lawsweep.cli.progress",
     "import hydra",
-    "import lawsweep.study.running",
+    "import lawsweep.study.launch",
     "import lawsweep.executors.serial",
     "import lawsweep.store.table.patient",
 ]

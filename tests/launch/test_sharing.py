@@ -29,7 +29,7 @@ from lawsweep.launch.sharing import own_order
 from lawsweep.remote import submitting
 from lawsweep.store.sweeps.sweep_folder import SweepFolder
 from lawsweep.store.table.parquet import ParquetTable
-from lawsweep.study import running
+from lawsweep.study.launch import beside
 from lawsweep.worker.presence import RUNNING, is_dead, presence
 
 SUPPORT = Path(__file__).parents[1] / "support"
@@ -306,4 +306,4 @@ def test_submit_refuses_beside_a_launch_that_is_no_job(slow):
 
 
 def test_what_is_said_names_all_of_them():
-    assert running.beside(["one", "two"]).startswith("this sweep is being run already: one; two.")
+    assert beside(["one", "two"]).startswith("this sweep is being run already: one; two.")

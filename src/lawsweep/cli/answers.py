@@ -11,13 +11,14 @@ import functools
 import inspect
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 import click
 
 from lawsweep.cli.options import warn
 from lawsweep.core.errors import LawsweepError
+from lawsweep.core.json_text import to_json
 from lawsweep.core.secrets import hide
 
 EXIT_FAILED_ROWS, EXIT_SAME_FAILURE, EXIT_INTERRUPTED = 3, 4, 130
@@ -119,18 +120,3 @@ def show(answer: Answer) -> None:
 def give_line(answer: Answer) -> None:
     """Give an answer at once on a line of JSON: one of many that a verb gives as they come."""
     click.echo(json.dumps(json.loads(hide(to_json(answer.to_dict())))), file=_STDOUT[-1])
-
-
-def to_json(value: Any) -> str:
-    """JSON for scripts: NaN and infinities become null, as JSON has none."""
-    return json.dumps(_finite(value), indent=1, default=str)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if value - value == 0 else None
-    if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    return value

@@ -142,8 +142,8 @@ def launch(
     if not as_json:
         click.echo(_beginning(study))
         warn(study.notes())
-    with progress(study.plan, quiet=as_json) as watcher:
-        report = study.run(watcher=watcher, command=command, retry=retry)
+    with progress(study.plan, quiet=as_json) as sinks:
+        report = study.run(sinks=sinks, command=command, retry=retry)
     if analysis and report.stopped is None and (sweep.fits or sweep.figures):
         _tried(study.rows)  # first: what the rest asks for then comes of these, in one look
     return Launched(study, report, study.status(), typed, retry, analysis)

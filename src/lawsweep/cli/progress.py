@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from lawsweep.cli.plain_output import one_line, own_stream, spelled
-from lawsweep.core.outcome import FAILURES
+from lawsweep.core.outcome import FAILURES, Outcome
+from lawsweep.core.protocols import Sink
 from lawsweep.grid.plan import Plan
-from lawsweep.launch.report import Snapshot, Watcher, describe_snapshot
+from lawsweep.launch.report import Snapshot, describe_snapshot
 
 PLAIN_EVERY_S = 5.0
 MAX_FAILURE_LINES = 20
@@ -26,25 +27,15 @@ _UNITS = ((90.0, "s", 1.0), (5400.0, "min", 60.0), (172_800.0, "h", 3600.0))
 
 
 @contextmanager
-def progress(plan: Plan, *, quiet: bool = False) -> Iterator[Watcher | None]:
-    """A watcher for ``Study.run`` that shows how far it is, and failures as they come."""
-    failures = _Failures(plan)
+def progress(plan: Plan, *, quiet: bool = False) -> Iterator[Sequence[Sink]]:
+    """A sink for ``Study.run`` that shows how far it is, and failures as they come."""
     if quiet:
-        yield None
+        yield ()
     elif sys.stderr.isatty():
         with display() as shown:
-
-            def watch(snapshot: Snapshot) -> None:
-                for text in failures.lines(snapshot):
-                    shown.say(text, style="red")
-                state = describe_snapshot(snapshot)
-                if (waits := finishing_line(state)) is not None:
-                    shown.say(waits)
-                shown.show(state)
-
-            yield watch
+            yield (_Live(plan, shown),)
     else:
-        yield _Plain(failures)
+        yield (_Plain(plan),)
 
 
 def line(state: Mapping[str, Any]) -> str:
@@ -115,36 +106,61 @@ def _time(seconds: float) -> str:
     return f"{seconds / size:{'.0f' if unit == 's' else '.3g'}} {unit}"
 
 
-class _Failures:
-    """Prints each failure as it comes, the first few in full."""
+class _Progress(Sink):
+    """Says each failure as it comes, the first few in full."""
+
+    name = "progress"
 
     def __init__(self, plan: Plan) -> None:
+        super().__init__()
         self._plan, self._n = plan, 0
 
-    def lines(self, snapshot: Snapshot) -> Iterator[str]:
-        for outcome in snapshot.new_failures:
-            self._n += 1
-            if self._n <= MAX_FAILURE_LINES:
-                reason = (outcome.error or "").splitlines()[:1]
-                params = self._plan.params_of(outcome.index)
-                point = " ".join(f"{k}={v}" for k, v in params.items())
-                seed = self._plan.seed_of(outcome.index)
-                yield one_line(f"{outcome.status}: {point} seed={seed}: {''.join(reason)}")
-            elif self._n == MAX_FAILURE_LINES + 1:
-                yield "more failures follow; they are rows in the table"
+    def say(self, text: str, style: str | None = None) -> None:
+        """Print a line."""
+        print(text, file=sys.stderr, flush=True)
+
+    def outcome(self, outcome: Outcome) -> None:
+        """Say a failure."""
+        if outcome.status not in FAILURES:
+            return
+        self._n += 1
+        if self._n <= MAX_FAILURE_LINES:
+            reason = (outcome.error or "").splitlines()[:1]
+            params = self._plan.params_of(outcome.index)
+            point = " ".join(f"{k}={v}" for k, v in params.items())
+            seed = self._plan.seed_of(outcome.index)
+            text = one_line(f"{outcome.status}: {point} seed={seed}: {''.join(reason)}")
+            self.say(text, style="red")
+        elif self._n == MAX_FAILURE_LINES + 1:
+            self.say("more failures follow; they are rows in the table", style="red")
 
 
-class _Plain:
+class _Live(_Progress):
+    """The display at the foot of a terminal, with what is said above it."""
+
+    def __init__(self, plan: Plan, shown: Display) -> None:
+        super().__init__(plan)
+        self._shown = shown
+        self.say = shown.say  # type: ignore[method-assign]
+
+    def progress(self, snapshot: Snapshot) -> None:
+        """Show where the launch is."""
+        state = describe_snapshot(snapshot)
+        if (waits := finishing_line(state)) is not None:
+            self.say(waits)
+        self._shown.show(state)
+
+
+class _Plain(_Progress):
     """One line every few seconds, for logs."""
 
-    def __init__(self, failures: _Failures) -> None:
-        self._failures = failures
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan)
         self._last = self._last_slow = time.monotonic()
         self._ended = False
 
-    def __call__(self, snapshot: Snapshot) -> None:
-        for text in self._failures.lines(snapshot):
-            print(text, file=sys.stderr, flush=True)
+    def progress(self, snapshot: Snapshot) -> None:
+        """Print a line, if it is time for one."""
         if (waits := finishing_line(describe_snapshot(snapshot))) is not None:
             print(waits, file=sys.stderr, flush=True)
         now = time.monotonic()

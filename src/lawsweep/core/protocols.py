@@ -180,3 +180,35 @@ class Sampler(Protocol):
     @property
     def n_more(self) -> int:
         """A guess at how many more will come to be wanted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SinkOptions:
+    """What a sink without options takes: nothing."""
+
+
+class Sink:
+    """Hears of a launch, in a thread of its own: override what is to be heard.
+
+    A sink that raises, hangs or falls behind is told no more, and a note of the report says so; it
+    never costs a row.  Any object with some of these methods is one, and so is a callable, which is
+    told every outcome.  A package adds one to ``sinks: [...]`` by an entry point of the group
+    ``lawsweep.sinks`` to its class, made from its options: ``SomeSink(SomeSink.Options(...))``.
+    """
+
+    Options: type[Any] = SinkOptions  # a frozen dataclass (``core.options``), here or beside it
+
+    def __init__(self, options: Any = None):
+        self.options = self.Options() if options is None else options
+
+    def started(self, launch: Any) -> None:
+        """The launch (``study.launch.Launch``) begins: it has ``id``, ``study``, ``status()``."""
+
+    def progress(self, snapshot: Any) -> None:
+        """Where it is (``launch.report.Snapshot``), a few times a second; the latest alone."""
+
+    def outcome(self, outcome: Outcome) -> None:
+        """A run ended: ``launch.study.plan`` has its params.  Large arrays are left out."""
+
+    def ended(self, report: Any) -> None:
+        """The launch ended (``launch.report.RunReport``)."""

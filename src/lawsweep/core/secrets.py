@@ -86,7 +86,7 @@ def hide_overrides(overrides: Any) -> list[str]:
 def hide_override(text: str) -> str:
     """One override: the value goes where its key names a secret, or an environment."""
     key, equals, value = text.partition("=")
-    setting = key.lstrip("+~").startswith(("executor", "store"))
+    setting = key.lstrip("+~").startswith(("executor", "store", "sinks"))
     if setting and equals and (_is_secret_name(key) or _holds_secret_names(value)):
         return f"{key}={HIDDEN}"
     return hide(text)
@@ -95,7 +95,7 @@ def hide_override(text: str) -> str:
 def learn_override(text: str) -> None:
     """Know the values of an override that gives an environment, before anything reads it."""
     key, equals, value = text.partition("=")
-    if not equals or not key.lstrip("+~").startswith(("executor", "store")):
+    if not equals or not key.lstrip("+~").startswith(("executor", "store", "sinks")):
         return
     if _is_secret_name(key):
         learn(value.strip("'\""))

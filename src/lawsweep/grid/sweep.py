@@ -71,6 +71,7 @@ class Sweep:
     on_failure: OnFailure = field(default_factory=OnFailure)
     executor: Mapping[str, Any] = field(default_factory=lambda: {"kind": "ray_local"})
     store: Mapping[str, Any] = field(default_factory=dict)
+    sinks: tuple[str | Mapping[str, Any], ...] = ()
     results_dir: str = "results"
     preset: str | None = None
     max_points: int = MAX_POINTS
@@ -110,6 +111,7 @@ class Sweep:
                 **values,
                 "fits": tuple(_entries("fits", values.get("fits", ()))),
                 "figures": tuple(_entries("figures", values.get("figures", ()))),
+                "sinks": tuple(values.get("sinks", ())),
                 "on_failure": read_options(OnFailure, values.get("on_failure", {}), "on_failure"),
             },
         )
@@ -127,7 +129,7 @@ class Sweep:
         shown = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         shown["experiment"] = "given"
         check_shapes({k: v for k, v in shown.items() if k in _SHAPES}, f"sweep {self.name}")
-        secrets.learn_settings((self.executor, self.store))
+        secrets.learn_settings((self.executor, self.store, *self.sinks))
         object.__setattr__(
             self, "on_failure", read_options(OnFailure, self.on_failure, "on_failure")
         )
@@ -195,7 +197,7 @@ def _without_secrets(config: Mapping[str, Any]) -> dict[str, Any]:
     """Params and axes as they are (run ids are made of them), the rest with its secrets hidden."""
     found = dict(config)
     for key in found:
-        if key in ("executor", "store"):
+        if key in ("executor", "store", "sinks"):
             found[key] = secrets.hide_settings(found[key])
         elif key not in ("params", "axes", "derive", "seeds"):
             found[key] = secrets.hide_in(found[key])
@@ -215,11 +217,11 @@ def hash_place(place: str) -> str:
 _BESIDE = ("name", "config", "overrides", "variant", "file", "notes")
 KEYS = tuple(f.name for f in dataclasses.fields(Sweep) if f.name not in _BESIDE)
 # Where and how a sweep runs, and how large it may be: what is asked stays the same.
-NOT_ASKED = ("executor", "store", "on_failure", "results_dir", "max_points")
+NOT_ASKED = ("executor", "store", "sinks", "on_failure", "results_dir", "max_points")
 _SHAPES: dict[str, type] = {
     "experiment": str, "params": Mapping, "derive": Mapping, "executor": Mapping,
     "store": Mapping, "on_failure": Mapping, "results_dir": str, "max_points": int,
-    "fits": Sequence, "figures": Sequence,
+    "fits": Sequence, "figures": Sequence, "sinks": Sequence,
 }  # fmt: skip
 _WORDS: dict[type, str] = {
     str: "string",
@@ -247,7 +249,8 @@ def check_shapes(values: Mapping[str, Any], place: str, or_name: tuple[str, ...]
         if kind is str:
             good = isinstance(value, str) and bool(value)
         if not good:
-            raise InvalidValueError(f"{key} of {place} must be a {_WORDS[kind]}, got {value!r}.")
+            word = "list of names and mappings" if key == "sinks" else _WORDS[kind]
+            raise InvalidValueError(f"{key} of {place} must be a {word}, got {value!r}.")
 
 
 def _entries(key: str, value: Any) -> list[Mapping[str, Any]]:

@@ -8,6 +8,7 @@ signals back and asks for them where it can stop.
 
 from __future__ import annotations
 
+import ctypes
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -53,15 +54,34 @@ class Interrupts:
     ``with``; what was lost before counts as held back.  The third is delivered at once: a store
     that hangs must not hold a person.  Signals without a Python handler (SIGTERM, as a rule: it
     kills, which the table bears) stay as they are.
+
+    ``ask`` does the same without a signal, in whichever thread: for who holds the launch's handle.
     """
 
     def __init__(self) -> None:
+        self._thread = threading.get_ident()
+        self._lock = threading.Lock()
+        self._is_asked = False
         self._before: dict[int, Callable[[int, Any], Any]] = {}
         self._held: list[int] = []
         self._n_seen = 0
         self._open = False
 
+    def ask(self) -> None:
+        """A KeyboardInterrupt in the thread of the ``with``, where it can stop; from any thread."""
+        with self._lock:
+            self._is_asked = (
+                True  # also where it is raised at once: somebody's bare except may eat it
+            )
+            if self._open:
+                _raise_in(self._thread, KeyboardInterrupt)
+
+    def heard(self) -> None:
+        """What was asked for is being done."""
+        self._is_asked = False
+
     def __enter__(self) -> Interrupts:
+        self._thread = threading.get_ident()
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 before = signal.getsignal(number)
@@ -76,7 +96,7 @@ class Interrupts:
         for number, before in self._before.items():
             signal.signal(number, before)
         if error[0] is None:
-            self.deliver()
+            self._hand_on()  # what was asked for this launch alone came too late for it
 
     def _take(self, number: int, frame: Any) -> None:
         self._n_seen += 1
@@ -87,6 +107,11 @@ class Interrupts:
 
     def deliver(self) -> None:
         """Hand on what was held back; as a rule this raises KeyboardInterrupt."""
+        if self._is_asked:
+            raise KeyboardInterrupt
+        self._hand_on()
+
+    def _hand_on(self) -> None:
         while self._held:
             number = self._held.pop(0)
             self._before[number](number, None)
@@ -94,9 +119,25 @@ class Interrupts:
     @contextmanager
     def released(self) -> Iterator[None]:
         """Inside, signals are delivered as they come, beginning with those held back."""
-        self._open = True
         try:
+            self._open = True
             self.deliver()
             yield
         finally:
-            self._open = False
+            with self._lock:
+                self._open = False
+            _settle()
+
+
+def _raise_in(thread: int, error: type[BaseException]) -> None:
+    """Have a thread raise ``error`` at its next bytecode, as a signal is in the main thread."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(error))
+
+
+def _settle() -> None:
+    """An error that another thread has set is raised in here, and not a little later.
+
+    Python looks for one where a function is entered and where a loop turns.
+    """
+    for _ in range(2):
+        pass

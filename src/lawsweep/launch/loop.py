@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from lawsweep.core.errors import refuse_deadline
-from lawsweep.core.outcome import FAILURES, Event, Loss, Lost, Outcome, RunSpec, Task
+from lawsweep.core.outcome import Event, Loss, Lost, Outcome, RunSpec, Task
 from lawsweep.core.protocols import Done, Executor, Sampler, Table
 from lawsweep.core.secrets import hide
 from lawsweep.grid.plan import Plan
@@ -39,7 +40,7 @@ class Loop:
 
     ``sampler`` says which runs are wanted, and is told of each that ends; without one they are all
     that the table lacks (``retry``: all that failed).  ``known``: what the table has of the plan's
-    runs, where that has been read.
+    runs, where that has been read.  ``hear`` is called with each outcome as it comes in.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class Loop:
         retry: bool = False,
         sampler: Sampler | None = None,
         watcher: Watcher | None = None,
+        hear: Callable[[Outcome], Any] | None = None,
         commit_every_s: float = 2.0,
         look_every_s: float = LOOK_S,
         clock: Callable[[], float] = time.monotonic,
@@ -93,6 +95,7 @@ class Loop:
         self._teller = Teller(
             watcher, self.report, self.backlog, self._flights, executor, self.sampler, clock
         )
+        self._hear, self._interrupts = hear, Interrupts()
         self._started, self._begun = clock(), False
 
     def begin(self) -> None:
@@ -100,6 +103,10 @@ class Loop:
         self._started, self._begun = self._clock(), True
         self._teller.begin(self._started)
         self._submit()
+
+    def stop(self) -> None:
+        """End as at a Ctrl-C; from any thread, at any time."""
+        self._interrupts.ask()
 
     def run(self) -> RunReport:
         """Run to the end, on an executor that is started.
@@ -109,7 +116,7 @@ class Loop:
         else the caller's handlers raise, is passed on when that is written.  A StoreError passes
         on after one more try to write.
         """
-        with Interrupts() as interrupts:
+        with self._interrupts as interrupts:
             try:
                 if not self._begun:
                     self.begin()
@@ -117,6 +124,7 @@ class Loop:
                 self.committer.flush()
                 interrupts.deliver()
             except KeyboardInterrupt:
+                interrupts.heard()
                 self.report.stopped = "interrupted"
                 self.report.message = "interrupted; what had finished is in the table"
                 with interrupts.released():
@@ -126,7 +134,7 @@ class Loop:
                 self.committer.flush()
             self.report.wall_s = self._clock() - self._started
             self.report.notes = (*self._fusing.notes(), *self._ladder.notes())
-            self._teller.tell(last=True)
+            self._teller.tell(at_once=True)
         return self.report
 
     def _loop(self, interrupts: Interrupts) -> None:
@@ -143,7 +151,8 @@ class Loop:
             self._count()
             if self.committer.due():
                 self.committer.flush()
-            self._teller.tell()
+            # A poll in this process may take as long as a run: news is not to wait for it.
+            self._teller.tell(at_once=self.executor.in_process)
 
     def _count(self) -> None:
         """A sampler may come to ask for more runs, some of which had a row before."""
@@ -289,6 +298,8 @@ class Loop:
 
     def _record(self, outcome: Outcome) -> None:
         self.committer.add(outcome)
+        if self._hear is not None:
+            self._hear(outcome)
         self.backlog.finished(outcome.index)
         self.sampler.tell(outcome)
         self.backlog.add(self.sampler.ask())
@@ -297,8 +308,6 @@ class Loop:
             self.costs.learn(
                 outcome.index, outcome.wall_s, outcome.peak_memory_bytes, outcome.n_fused
             )
-        elif outcome.status in FAILURES:
-            self._teller.failed(outcome)
         alike = self._same_failure.after(outcome)
         if alike is not None:
             self.report.stopped, self.report.message = "same_failure", alike

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, fields
 from heapq import nsmallest
 from typing import Any
 
-from lawsweep.core.outcome import Outcome, RunSpec
+from lawsweep.core.outcome import RunSpec
+from lawsweep.core.shown import Shown
 
 N_SLOWEST = 3  # of the runs under way, so many are named
 
@@ -40,7 +41,6 @@ class Snapshot:
     eta_s: float | None
     eta_low_s: float | None = None
     eta_high_s: float | None = None
-    new_failures: tuple[Outcome, ...] = ()
     n_slots: int = 0
     n_busy: int = 0
     slot: str = "CPU"
@@ -54,7 +54,7 @@ class Snapshot:
 
 
 @dataclass
-class RunReport:
+class RunReport(Shown):
     """What a launch did.  ``stopped`` is None, ``interrupted``, ``same_failure`` or ``error``.
 
     ``by_others``: runs that it was to do and other launches did meanwhile.
@@ -70,14 +70,22 @@ class RunReport:
     notes: tuple[str, ...] = ()
     by_others: int = 0
 
+    def _shown(self) -> tuple[str, Mapping[str, Any]]:
+        return f"{sum(self.statuses.values()):,} runs in {self.wall_s:.3g} s", {
+            "planned": f"{self.planned:,}",
+            "done before": f"{self.done_before:,}",
+            **{status: f"{n:,}" for status, n in self.statuses.items()},
+            "stopped": f"{self.stopped}: {self.message}" if self.stopped else "",
+            "notes": "; ".join(self.notes),
+        }
+
 
 Watcher = Callable[[Snapshot], None]
 
 
 def describe_snapshot(snapshot: Snapshot) -> dict[str, Any]:
     """A snapshot as plain values, for the sign of life in the store."""
-    left_out = {"new_failures"}
-    plain = {f.name: getattr(snapshot, f.name) for f in fields(snapshot) if f.name not in left_out}
+    plain = {f.name: getattr(snapshot, f.name) for f in fields(snapshot)}
     plain["statuses"] = dict(snapshot.statuses)
     plain["slowest"] = [
         {"seconds": round(u.seconds, 1), "params": dict(u.params), "seed": u.seed}

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 
-from lawsweep.core.outcome import Outcome
 from lawsweep.core.protocols import Executor, Sampler
 from lawsweep.launch.backlog import Backlog
 from lawsweep.launch.flights import Flights
@@ -31,48 +29,41 @@ class Teller:
         self._flights, self._executor, self._sampler = flights, executor, sampler
         self._clock = clock
         self._slot = slot_name(executor.describe())
-        self._failures: deque[Outcome] = deque()
         self._started, self._told = clock(), float("-inf")
 
     def begin(self, started: float) -> None:
         """The launch began then, by the clock."""
         self._started = started
 
-    def failed(self, outcome: Outcome) -> None:
-        """Tell of a failure with the next Snapshot."""
-        if self._watcher is not None:
-            self._failures.append(outcome)
-
-    def tell(self, *, last: bool = False, finishing_s: float | None = None) -> None:
+    def tell(self, *, at_once: bool = False, finishing_s: float | None = None) -> None:
         """Tell the watcher where the launch is, unless it was told just now."""
         now = self._clock()
-        at_once = last or finishing_s is not None
+        at_once = at_once or finishing_s is not None
         if self._watcher is None or (now - self._told < TELL_S and not at_once):
             return
         self._told = now
+        self._watcher(self._look(now, finishing_s))
+
+    def _look(self, now: float, finishing_s: float | None) -> Snapshot:
         elapsed = max(now - self._started, 1e-9)
         report, begun = self._report, self._flights.begun()
         finished = sum(report.statuses.values())
-        news, self._failures = tuple(self._failures), deque()
         eta, low, high = self._eta(finished)
-        self._watcher(
-            Snapshot(
-                planned=report.planned,
-                done_before=report.done_before,
-                statuses=dict(report.statuses),
-                running=self._flights.n_waiting,
-                elapsed_s=elapsed,
-                rate=finished / elapsed,
-                eta_s=eta,
-                eta_low_s=low,
-                eta_high_s=high,
-                new_failures=news,
-                n_slots=self._executor.n_slots,
-                n_busy=len(begun),
-                slot=self._slot,
-                slowest=slowest(begun, now),
-                finishing_s=finishing_s,
-            )
+        return Snapshot(
+            planned=report.planned,
+            done_before=report.done_before,
+            statuses=dict(report.statuses),
+            running=self._flights.n_waiting,
+            elapsed_s=elapsed,
+            rate=finished / elapsed,
+            eta_s=eta,
+            eta_low_s=low,
+            eta_high_s=high,
+            n_slots=self._executor.n_slots,
+            n_busy=len(begun),
+            slot=self._slot,
+            slowest=slowest(begun, now),
+            finishing_s=finishing_s,
         )
 
     def _eta(self, finished: int) -> tuple[float | None, float | None, float | None]:

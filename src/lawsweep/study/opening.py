@@ -20,9 +20,10 @@ def check_sweep(sweep: Sweep) -> Plan:
     from lawsweep.analysis.figures.kinds import parse_figures
     from lawsweep.analysis.laws.fit_specs import check_sources, parse_fits
     from lawsweep.executors.make import make_executor
+    from lawsweep.launch.sinks.make import make_sinks
     from lawsweep.store.options import read_store
 
-    make_executor(sweep.executor)
+    make_executor(sweep.executor), make_sinks(sweep.sinks)
     read_store(sweep.store, sweep.results_dir)
     made = sweep.plan()
     chosen = read_search(sweep.search)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lawsweep.analysis.columns import columns_of
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.protocols import Done
+from lawsweep.core.shown import Shown
 from lawsweep.grid.sweep import Sweep, Url
 from lawsweep.sampling.samplers import read_search
 from lawsweep.study.known import Known
@@ -23,12 +24,13 @@ if TYPE_CHECKING:
     from lawsweep.launch.report import RunReport, Watcher
     from lawsweep.sampling.sampler import BaseSampler
     from lawsweep.store.table.parquet import ParquetTable
+    from lawsweep.study.launch import Launch
     from lawsweep.study.planning import PlanView
     from lawsweep.study.progress import Status
     from lawsweep.study.questions import Variant
 
 
-class Study:
+class Study(Shown):
     """A sweep with its plan and its table.
 
     The plan is made and checked once, and what the table knows of its runs is read once, when a
@@ -47,6 +49,19 @@ class Study:
 
     def __repr__(self) -> str:
         return f"Study({self.sweep.name!r}: {len(self.plan):,} runs of {self.plan.experiment.name})"
+
+    def _shown(self) -> tuple[str, Mapping[str, Any]]:
+        from lawsweep.study.progress import certificate
+
+        found, plan = self.status(), self.plan
+        return f"Study {self.sweep.name}", {
+            "experiment": f"{plan.experiment.name}, version {plan.experiment.version}",
+            "plan": f"{plan.n_points:,} points x {len(plan.seeds)} seeds",
+            "runs": certificate(found.statuses, found.planned),
+            "search": found.search,
+            "launches under way": len(found.launches) or "",
+            "table": self.table.folder,
+        }
 
     def refresh(self) -> Study:
         """Look at the table anew: the verbs then see what others have added.  Returns itself."""
@@ -116,24 +131,56 @@ class Study:
         self,
         *,
         executor: str | Mapping[str, Any] | None = None,
+        sinks: Sequence[Any] = (),
         watcher: Watcher | None = None,
         command: str = "",
         retry: bool = False,
     ) -> RunReport:
         """Run what the table lacks (``retry``: what it has as failed, oom or timeout).
 
-        ``executor`` overrides the sweep's (``"serial"``, ``"ray_local"``, ``"ray_cluster"`` or a
-        mapping with ``kind``).  ``watcher`` is called with a Snapshot a few times a second.  Where
-        the sweep is being run already, this is said on stderr, and the launches share its work.
+        ``executor`` overrides the sweep's (a name such as ``"serial"``, ``"ray_local"`` or
+        ``"ray_cluster"``, or a mapping with ``kind``); where a person types (a notebook, a prompt)
+        and nobody chose one, it is serial.  ``sinks`` hear of it besides the sweep's own: names,
+        mappings with ``kind``, callables that are told every Outcome, or objects with any of
+        ``started(launch)``, ``outcome(outcome)``, ``progress(snapshot)``, ``ended(report)``.
+        ``watcher`` is called in this thread with a Snapshot a few times a second.  Where the sweep
+        is being run already, this is said on stderr, and the launches share its work.
+
+        The first Ctrl-C ends it with what has finished in the table, and a report that says so.
         Returns a RunReport; raises a LawsweepError before anything is written when the input is
         bad.
         """
-        from lawsweep.study.running import run
+        from lawsweep.study.launch import Launch
 
-        try:
-            return run(self, executor=executor, watcher=watcher, command=command, retry=retry)
-        finally:
-            self.refresh()
+        return Launch(
+            self,
+            executor=executor,
+            sinks=sinks,
+            watcher=watcher,
+            command=command,
+            retry=retry,
+            keep=False,
+        ).run()
+
+    def start(
+        self,
+        *,
+        executor: str | Mapping[str, Any] | None = None,
+        sinks: Sequence[Any] = (),
+        command: str = "",
+        retry: bool = False,
+    ) -> Launch:
+        """As ``run``, in a thread of its own: the Launch is under way when this returns.
+
+        What is wrong with the input is raised here; what ends it later, by ``Launch.wait``.  With
+        ``executor="serial"`` its runs are executed in that thread: what they change in the process
+        is set back after each, and with it what others change there meanwhile.
+        """
+        from lawsweep.study.launch import Launch
+
+        launch = Launch(self, executor=executor, sinks=sinks, command=command, retry=retry)
+        launch.begin()
+        return launch
 
     def rows(self) -> pa.Table:
         """The tidy table: one row a planned run in plan order, ``missing`` where there is none.

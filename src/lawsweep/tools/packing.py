@@ -61,7 +61,8 @@ def scrub_launch(data: bytes) -> bytes:
     record.pop("pid", None)
     if isinstance(config := record.get("config"), dict):
         config["results_dir"] = "results"
-        for key in ("executor", "store"):  # of an older launch, which hid nothing
+        # Of an older launch, which hid nothing.
+        for key in {"executor", "store", "sinks"} & config.keys():
             learn_settings(config.get(key))
             config[key] = hide_settings(config.get(key))
     if isinstance(record.get("overrides"), list):
@@ -94,7 +95,8 @@ def plain_config(sweep: Sweep) -> dict[str, Any]:
     for key in ("executor", "store"):
         if key in config:
             config[key] = _deep(config[key])
-    return {**config, "preset": None, "results_dir": "results"}
+    # Who unpacks it is not to tell those who hear of launches here.
+    return {**config, "preset": None, "results_dir": "results", "sinks": []}
 
 
 def environment() -> bytes:

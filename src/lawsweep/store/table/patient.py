@@ -93,6 +93,10 @@ class PatientTable:
             self._say(f"resumed after {self._clock() - start:.0f} s: the rows are written.")
             return
 
+    def hurry(self) -> None:
+        """Wait no longer than for one more try, as at a Ctrl-C; from any thread."""
+        self._is_called = True
+
     def _nap(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0 and not self._is_called:

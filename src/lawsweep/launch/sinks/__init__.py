@@ -1,0 +1,1 @@
+"""Who hears of a launch: by name, and how they are told."""

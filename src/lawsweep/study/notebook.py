@@ -1,0 +1,40 @@
+"""Where a person types: a launch there needs no Ray unless it is asked for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from lawsweep.executors.make import DEFAULT, make_executor
+from lawsweep.grid.sweep import Sweep
+
+
+def say(text: str) -> None:
+    """Tell whoever started a launch."""
+    print(f"lawsweep: {text}", file=sys.stderr, flush=True)
+
+
+def is_typed() -> bool:
+    """Whether a person types into this process: a notebook, IPython, or Python's own prompt."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)
+    return hasattr(sys, "ps1") or shell() is not None
+
+
+def choose_executor(sweep: Sweep, given: str | Mapping[str, Any] | None) -> str | Mapping[str, Any]:
+    """``given``, else the sweep's; where a person types and nobody chose one, serial, and says so.
+
+    A sweep whose runs have a deadline keeps its own: only workers can be ended.
+    """
+    if given is not None:
+        return given
+    own = make_executor(sweep.executor)
+    chosen = own.name != DEFAULT or own.options != own.Options()
+    chosen = chosen or any(o.lstrip("+~").startswith("executor") for o in sweep.overrides)
+    if chosen or not is_typed() or sweep.on_failure.timeout_s is not None:
+        return sweep.executor
+    say(
+        "runs go one after the other in this process, which needs no Ray; "
+        f"executor={DEFAULT!r} takes all cores"
+    )
+    return "serial"

@@ -1,0 +1,3 @@
+"""Fixtures of the command, for launches by its words."""
+
+from command_fixtures import write  # noqa: F401

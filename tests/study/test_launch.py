@@ -1,0 +1,181 @@
+"""A launch under way: looked at, iterated, waited for and cancelled, while its thread runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import threading
+import warnings
+
+import pytest
+
+import lawsweep
+from lawsweep import Sweep
+from lawsweep.core.errors import InvalidValueError, StoreError
+from lawsweep.executors.serial import SerialExecutor
+from lawsweep.store.table.parquet import ParquetTable
+from lawsweep.study import launch as launches
+
+
+@pytest.fixture
+def sweep(folder):
+    return Sweep(
+        name="many",
+        experiment="toys:faulty",
+        axes={"i": "range(10, 50)"},
+        executor={"kind": "serial"},
+        store={"commit_every_s": 0},
+    )
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    """Holds every run but the first few back until it is opened."""
+    opened, poll, told = threading.Event(), SerialExecutor.poll, threading.Event()
+    polls = []
+
+    def waiting(self, timeout_s):
+        if timeout_s and polls:
+            told.set()
+            while not opened.wait(0.01):  # as a long run, which Ctrl-C ends
+                pass
+        polls.append(timeout_s)
+        return poll(self, min(timeout_s, 0.001))
+
+    monkeypatch.setattr(SerialExecutor, "poll", waiting)
+    opened.told = told
+    yield opened
+    opened.set()
+
+
+def test_a_launch_is_an_iterator_of_its_outcomes_and_a_report(sweep):
+    study = lawsweep.open(sweep)
+    launch = study.start(executor="serial")
+    outcomes = list(launch)
+    assert sorted(o.index for o in outcomes) == list(range(40))
+    assert {o.status for o in outcomes} == {"ok"}
+    report = launch.wait()
+    assert dict(report.statuses) == {"ok": 40}
+    assert launch.status().finished == 40
+    assert list(launch) == outcomes  # also who comes late has them all
+    assert study.status().missing == 0  # it has looked again
+    assert study.start().wait().done_before == 40
+
+
+def test_it_is_under_way_when_start_returns_and_can_be_waited_for(sweep, gate):
+    launch = lawsweep.open(sweep).start()
+    first = next(iter(launch))
+    assert first.status == "ok"
+    with pytest.raises(TimeoutError, match=rf"{launch.id} had not ended after 0\.01 s, and goes"):
+        launch.wait(0.01)
+    assert 1 <= launch.status().finished < 40
+    assert "under way" in repr(launch)
+    gate.set()
+    assert launch.wait().statuses["ok"] == 40
+    assert "ended" in repr(launch)
+
+
+def test_cancel_ends_it_as_an_interrupt_does(sweep, gate):
+    launch = lawsweep.open(sweep).start()
+    gate.told.wait(60)
+    launch.cancel()  # while a run is under way: the thread is in the executor, and comes out
+    report = launch.wait(60)
+    assert report.stopped == "interrupted"
+    n = report.statuses["ok"]
+    assert 1 <= n < 40
+    rows = ParquetTable("results/tables", sweep.find_experiment()).attempts()
+    assert rows.num_rows == n  # what had finished, once each
+    assert len(list(launch)) == n
+    gate.set()
+    assert lawsweep.run(sweep).statuses["ok"] == 40 - n
+
+
+def test_a_launch_cancelled_before_it_began_does_next_to_nothing(sweep):
+    launch = launches.Launch(lawsweep.open(sweep))
+    launch.cancel()
+    assert launch.run().stopped == "interrupted"
+
+
+def test_a_cancel_that_comes_too_late_is_none(sweep):
+    launch = lawsweep.open(sweep).start()
+    launch.wait()
+    launch.cancel()
+    assert launch.wait().stopped is None
+
+
+def test_bad_input_is_told_by_start_and_what_ends_it_later_by_wait(sweep, monkeypatch):
+    study = lawsweep.open(sweep)
+    with pytest.raises(InvalidValueError, match="executor"):
+        study.start(executor=3)
+
+    def full(self, rows, arrays=None):
+        raise StoreError("The disk is full. Free some space.")
+
+    monkeypatch.setattr(ParquetTable, "append", full)
+    study = lawsweep.open(dataclasses.replace(sweep, store={"patience_s": 0}))
+    launch = study.start()
+    with pytest.raises(StoreError, match="disk is full"):
+        launch.wait()
+    assert launch.status().finished >= 0
+    list(launch)  # ends
+    with pytest.raises(StoreError):
+        launch.wait()
+
+
+def test_a_wait_for_the_store_is_cut_short_by_cancel(sweep, monkeypatch):
+    tried = threading.Event()
+
+    def full(self, rows, arrays=None):
+        tried.set()
+        raise StoreError("The disk is full. Free some space.")
+
+    monkeypatch.setattr(ParquetTable, "append", full)
+    launch = lawsweep.open(dataclasses.replace(sweep, store={"patience_s": 3600})).start()
+    tried.wait(60)
+    while not launch._ended.wait(0.05):
+        launch.cancel()
+    with pytest.raises(StoreError, match="disk is full"):
+        launch.wait()
+
+
+def test_an_iterator_that_comes_very_late_says_what_it_missed(monkeypatch):
+    monkeypatch.setattr(launches, "KEPT", 10)
+    kept = launches._Kept()
+    kept.add([*range(25)])
+    kept.end()
+    with pytest.warns(UserWarning, match="the first 15 outcomes are not kept"):
+        assert list(kept) == [*range(15, 25)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        early = launches._Kept()
+        early.add([1, 2])
+        early.end()
+        assert list(early) == [1, 2]
+
+
+def test_where_a_person_types_no_ray_is_needed_unless_it_is_asked_for(folder, monkeypatch, capsys):
+    sweep = Sweep(name="typed", experiment="toys:toy", axes={"n": [1, 2]})
+    monkeypatch.setattr(sys, "ps1", ">>> ", raising=False)
+    made = []
+    monkeypatch.setattr("lawsweep.executors.ray.tasks.RayLocalExecutor.start", made.append)
+    assert dict(lawsweep.run(sweep).statuses) == {"ok": 2}
+    assert "executor='ray_local' takes all cores" in capsys.readouterr().err
+    assert not made
+    for chosen in (
+        dataclasses.replace(sweep, executor={"kind": "ray_local", "n_cpus": 2}),
+        dataclasses.replace(sweep, overrides=("executor=ray_local",)),
+        dataclasses.replace(sweep, on_failure={"timeout_s": 60}),
+    ):
+        assert launches.choose_executor(chosen, None) == chosen.executor
+    monkeypatch.delattr(sys, "ps1")
+    assert launches.choose_executor(sweep, None) == sweep.executor
+
+
+def test_a_notebook_shows_study_launch_and_report(sweep):
+    study = lawsweep.open(dataclasses.replace(sweep, name="a<b"))
+    launch = study.start()
+    report = launch.wait()
+    assert "40 planned: 40 ok" in study._repr_html_()
+    assert "<b>Study a&lt;b</b>" in study._repr_html_()
+    assert "40 of 40 runs" in launch._repr_html_()
+    assert "<td style='text-align:left'>40</td>" in report._repr_html_()
