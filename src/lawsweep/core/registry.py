@@ -77,7 +77,8 @@ def find_own(what: str, name: str, folder: Path | None = None) -> Any:
         raise InvalidValueError(f"{what} {name!r} must be written module:function.")
     module = _imported(what, name, module_name, (folder or Path.cwd()).resolve())
     if not hasattr(module, attribute):
-        public = [k for k, v in vars(module).items() if callable(v) and not k.startswith("_")]
+        named = vars(module).items()
+        public = [k for k, v in named if not (k.startswith("_") or isinstance(v, ModuleType))]
         raise unknown_name(what, attribute, public, f"module {module_name}")
     return getattr(module, attribute)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lawsweep.kernels.activations import Activation
 from lawsweep.kernels.base import devices
+from lawsweep.kernels.base.rounding import tolerances
 from lawsweep.kernels.compression.norm import (
     choose_degree,
     profile_norm,
@@ -170,7 +171,7 @@ class Target:
         stall at 0.3 to 15 eps).  64 leaves room for long sums, as for the least curvature that
         counts as negative (``minimise``).
         """
-        return max(1e-10, 64 * float(torch.finfo(self.rows.dtype).eps))
+        return tolerances(self.rows.dtype).gradient
 
     def loss_scale(self, m: int) -> float:
         """L* of the most rows up to M that make a frame, at A_N (of several outputs their norm)."""

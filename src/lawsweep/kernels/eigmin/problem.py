@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lawsweep.kernels.base import devices, workspace
 from lawsweep.kernels.base.crew import Crew
-from lawsweep.kernels.base.rounding import gamma
+from lawsweep.kernels.base.rounding import gamma, tolerances
 from lawsweep.kernels.eigmin.result import EigenReason, Facts, Pair
 from lawsweep.kernels.linalg.cholesky import cholesky_margin
 from lawsweep.kernels.linalg.lanczos import Ritz, lanczos_largest
@@ -32,7 +32,7 @@ def default_tol(dtype: torch.dtype) -> float:
     lies between the proved lower bound and the value: of eigenvalues closer together than the
     proof can tell (``cholesky_margin``) the value may be any.
     """
-    return 1e-10 if dtype is torch.float64 else math.sqrt(torch.finfo(dtype).eps)
+    return tolerances(dtype).residual
 
 
 def checked(matrix: Tensor) -> Tensor:

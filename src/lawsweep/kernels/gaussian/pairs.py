@@ -15,9 +15,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.base.rounding import tolerances
 from lawsweep.kernels.gaussian.angles import row_angles
 
-UNIT = float(torch.finfo(torch.float64).eps) / 2
+UNIT = tolerances(torch.float64).unit
 ULPS = 16.0 * UNIT  # of a closed form: its operations and the functions they call
 
 

@@ -12,18 +12,19 @@ Setting: M. Bombari et al., arXiv 2205.10217, section 2; the layerwise form is t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from lawsweep.kernels.base import devices, workspace
+from lawsweep.kernels.base.rounding import gamma, tolerances
 from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk.factors import LayerFactors
 from lawsweep.kernels.ntk.linearisation import (
     Linearisation,
     OutOfRangeError,
-    least_normal,
     linearise,
     range_message,
 )
@@ -90,7 +91,7 @@ def squares_of(layers: Sequence[LayerFactors]) -> Tensor:
     """The squared norms of the gradients that ``layers`` are the factors of: see ``diagonal``."""
     parts = [layer.squares() for layer in layers]
     total = parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
-    small = total < least_normal(total.dtype)
+    small = total < tolerances(total.dtype).least_normal
     lost = bool(small.any())
     lost = lost and bool((small & torch.stack([f.has_gradient() for f in layers]).any(0)).any())
     if lost or not bool(total.sum(-1).isfinite().all()):
@@ -114,9 +115,8 @@ def gram_error_bound(lin: Linearisation, *, trace: float | None = None) -> float
     """
     lengths = [sum(f.shape) + int(f.bias) + f.tokens**2 - 1 for f in lin.layers]
     m = max(lengths) + len(lengths) + 3
-    unit = float(torch.finfo(lin.dtype).eps) / 2
-    gamma = m * unit / (1 - m * unit)
+    lost = gamma(m, lin.dtype)
     if trace is None:
         trace = float(diagonal(lin).sum())
-    bound: float = gamma / (1 - gamma) * trace
+    bound: float = lost / (1 - lost) * trace if lost < 1 else math.inf
     return bound

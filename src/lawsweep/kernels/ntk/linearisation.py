@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.activations import Activation
+from lawsweep.kernels.base.rounding import tolerances
 from lawsweep.kernels.network.forward import forward
 from lawsweep.kernels.network.network import Network, check_layers
 from lawsweep.kernels.ntk.factors import LayerFactors
@@ -135,12 +136,6 @@ def linearise(
     return Linearisation(network, every, network.chosen, features[-1].squeeze(-1), affine)
 
 
-def least_normal(dtype: torch.dtype) -> float:
-    """The least number whose rounding error, eps of it, is itself a normal number."""
-    info = torch.finfo(dtype)
-    return float(info.tiny) / float(info.eps)
-
-
 def range_message(what: str, dtype: torch.dtype) -> str:
     """What OutOfRangeError says."""
     return (
@@ -166,7 +161,7 @@ def _check_range(rows: Tensor, weight: Tensor | None, act: Activation, what: str
     if kinked and weight is not None:
         scale = weight.abs().amax((-2, -1)).unsqueeze(-1)
         # Half the exponents each: the product of the two may itself underflow.
-        small = size.sqrt() * scale.sqrt() < math.sqrt(least_normal(rows.dtype))
+        small = size.sqrt() * scale.sqrt() < math.sqrt(tolerances(rows.dtype).least_normal)
         underflow = (small & (size > 0) & (scale > 0)).any()
     if overflow or bool(underflow):
         raise OutOfRangeError(range_message(what, rows.dtype))

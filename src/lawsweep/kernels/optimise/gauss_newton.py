@@ -18,10 +18,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
 from torch import Tensor
 
 from lawsweep.kernels.base import devices, workspace
+from lawsweep.kernels.base.rounding import tolerances
 from lawsweep.kernels.linalg.cholesky import Cholesky
 from lawsweep.kernels.network.forward import forward
 from lawsweep.kernels.network.network import Network
@@ -90,7 +90,7 @@ class State:
         this type can be expected to fit better.  (Losses where the iteration stands still were
         1.0 to 3.1 times this mean, over ten problems in float64 and float32.)  O(N p).
         """
-        unit = float(torch.finfo(self.x.dtype).eps) / 2
+        unit = tolerances(self.x.dtype).unit
         lin = self._factors()
         parts = zip(lin.every, self.weights, strict=True)
         total = sum(((f.features**2) @ (w * w) * f.back**2).sum(1) for f, w in parts)

@@ -18,13 +18,11 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.base.reasons import Ended, Reason
+from lawsweep.kernels.base.rounding import tolerances
 from lawsweep.kernels.optimise import methods
 from lawsweep.kernels.optimise.methods import Ask, Ends, Method
 from lawsweep.kernels.optimise.objective import Objective
 
-# A Hessian eigenvalue below -CURVATURE_TOL times the largest is negative curvature; above it, zero
-# to within rounding (flat directions, such as rotations, are zero exactly).  64 eps in float32.
-CURVATURE_TOL = 1e-8
 # Where losses no longer tell points apart, so many shorter and shorter steps may fail to lower the
 # gradient before a restart counts as stalled.
 BLIND_TRIES = 8
@@ -176,8 +174,8 @@ def minimise(
     ``method``: one of the folder ``methods``, or a class of one's own.  ``scale`` is a typical size
     of the gradient away from a minimum, a number or one a restart (R,): a restart has converged
     when |gradient| <= tol * scale and (methods that need Hessians) no Hessian eigenvalue is below
-    -CURVATURE_TOL times the largest.  ``radius``: first trust radius, by default 0.3 |start|, or 1
-    at zero.
+    minus ``Tolerances.curvature`` of the largest.  ``radius``: first trust radius, by default 0.3
+    |start|, or 1 at zero.
 
     Raises ValueError for an unknown method, a start that is not (R, n) or not finite, or a tol or
     scale that is not positive.
@@ -248,7 +246,7 @@ def _stop_or_model(
     state.curvature[candidates] = low
     # Newton's step solves the model to rounding only; at a saddle (small gradient, negative
     # curvature) the restart goes on, along the lowest eigenvector.
-    allowed = max(CURVATURE_TOL, 64 * torch.finfo(low.dtype).eps)
+    allowed = tolerances(low.dtype).curvature
     state.stop(candidates[(low >= -allowed * high).cpu()], MinimiseReason.CONVERGED)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.base.rounding import tolerances
 from lawsweep.kernels.optimise.methods import Ask, Ends, Method, Need
 
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ class Newton(Method):
     needs only a Cholesky factor (an eighth of the time); that step is the exact answer.
     """
 
-    # Eigenvalues below this part of the largest (64 eps in low precision) are rounding: no step of
-    # rounding over rounding.
-    FLOOR = 1e-10
     # Where |g| is below this part of (largest eigenvalue) |x|, a restart is near its minimum.
     NEAR = 1e-3
     # Eigenvalues above this part of the largest are stiff (``correct``).
@@ -125,7 +123,7 @@ class Newton(Method):
         largest = h.flatten(1).norm(dim=-1).clamp_min(tiny)
         flat = gradient.norm(dim=-1) / x.norm(dim=-1).clamp_min(tiny)
         flat = torch.where(flat <= self.NEAR * largest, flat, torch.zeros_like(flat))
-        margin = torch.maximum(max(self.FLOOR, 64 * torch.finfo(h.dtype).eps) * largest, flat)
+        margin = torch.maximum(tolerances(h.dtype).rank * largest, flat)
         eye = torch.eye(h.shape[-1], dtype=h.dtype, device=h.device)
         _, above = torch.linalg.cholesky_ex(h - margin[:, None, None] * eye)
         factor, sound = torch.linalg.cholesky_ex(h)
@@ -152,7 +150,7 @@ class Newton(Method):
         largest = values.abs().amax(-1).clamp_min(torch.finfo(c.dtype).tiny)
         flat = gradient.norm(dim=-1) / x.norm(dim=-1).clamp_min(torch.finfo(c.dtype).tiny)
         flat = torch.where(flat <= self.NEAR * largest, flat, torch.zeros_like(flat))
-        floor = max(self.FLOOR, 64 * torch.finfo(c.dtype).eps) * largest
+        floor = tolerances(c.dtype).rank * largest
         lifted = torch.maximum(floor, flat).unsqueeze(-1)
         values = torch.where(values.abs() < lifted, lifted, values)
         least = (floor - values[:, 0]).clamp_min(0.0)
