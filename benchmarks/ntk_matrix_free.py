@@ -19,12 +19,12 @@ from lawsweep.kernels.activations import activation
 from lawsweep.kernels.data import sampling
 from lawsweep.kernels.eigmin.block import BlockEigenvalue, smallest_eigenvalue_block
 from lawsweep.kernels.eigmin.smallest import smallest_eigenvalue
-from lawsweep.kernels.linalg.row_shard import DrawnRows, NtkShards
 from lawsweep.kernels.network.init import init_weights
 from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk import gram as ntk
 from lawsweep.kernels.ntk.jacobian import Jacobian
 from lawsweep.kernels.ntk.linearisation import linearise
+from lawsweep.kernels.ntk.row_shard import DrawnRows, NtkShards
 
 DEPTH = 3
 LAYERS = (1, 2, 3)

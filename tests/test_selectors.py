@@ -25,8 +25,8 @@ from lawsweep.kernels.compression.target import Target
 from lawsweep.kernels.data import sampling, target_rows
 from lawsweep.kernels.eigmin import smallest as eigmin
 from lawsweep.kernels.eigmin import solvers as eigmin_solvers
-from lawsweep.kernels.linalg import row_shard
 from lawsweep.kernels.network.network import Network
+from lawsweep.kernels.ntk import row_shard
 from lawsweep.kernels.optimise import methods as optimise_methods
 from lawsweep.kernels.optimise import minimise
 from lawsweep.kernels.optimise.objective import Objective

@@ -1,6 +1,7 @@
 """The experiment: what a row says, and when it must not be believed."""
 
 import dataclasses
+import importlib
 import math
 import subprocess
 import sys
@@ -16,7 +17,6 @@ from reference_ntk import FUNCTIONS, jacobians
 from lawsweep import Infeasible, LawsweepError, stream
 from lawsweep.experiments.ntk_min_eig import Metrics, Params, ntk_min_eig
 from lawsweep.experiments.ntk_min_eig import choice as _ntk_choice
-from lawsweep.experiments.ntk_min_eig import cost as _ntk_cost
 from lawsweep.experiments.ntk_min_eig import inputs as _ntk_inputs
 from lawsweep.experiments.ntk_min_eig import network as _ntk_network
 from lawsweep.experiments.ntk_min_eig import run as _ntk_run
@@ -31,6 +31,8 @@ from lawsweep.kernels.ntk import jacobian as ntk_operator
 from lawsweep.kernels.ntk import linearisation
 from lawsweep.worker.shards import HerePool, installed
 
+# (The package has the function of that name.)
+_ntk_cost = importlib.import_module("lawsweep.experiments.ntk_min_eig.cost")
 POINT = {"n_samples": 80, "input_dim": 15, "width": 15, "depth": 3, "activation": "sigmoid"}
 
 

@@ -117,9 +117,9 @@ class SolveMetrics:
 
 def eigenvalue_problem(n: int, d: int, seed: int) -> Any:
     """The shards of a sigmoid network of width d."""
-    from lawsweep.kernels.linalg.row_shard import DrawnRows, NtkShards
     from lawsweep.kernels.network.init import init_weights
     from lawsweep.kernels.network.network import Network
+    from lawsweep.kernels.ntk.row_shard import DrawnRows, NtkShards
 
     network = Network((d, d, d, 1), "sigmoid")
     weights = init_weights(network, stream(seed, "weights"))

@@ -10,11 +10,11 @@ import torch
 from lawsweep.kernels.data import sampling
 from lawsweep.kernels.eigmin.block import smallest_eigenvalue_block
 from lawsweep.kernels.eigmin.result import EigenReason
-from lawsweep.kernels.linalg.row_shard import DrawnRows, GivenRows, InProcess, NtkShards, RowShard
 from lawsweep.kernels.network.init import init_weights
 from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk import gram as ntk
 from lawsweep.kernels.ntk.jacobian import Jacobian
+from lawsweep.kernels.ntk.row_shard import DrawnRows, GivenRows, InProcess, NtkShards, RowShard
 
 
 def rng(seed=0):
@@ -174,7 +174,7 @@ def test_two_starts_speak_for_each_other():
 
 
 def test_starts_that_disagree_are_no_answer(monkeypatch):
-    from lawsweep.kernels.linalg import davidson
+    from lawsweep.kernels.eigmin import davidson
 
     def stuck(self, key, tol):
         value = 1.0 if key == 0 else 2.0

@@ -17,12 +17,12 @@ from lawsweep.kernels.eigmin.block import smallest_eigenvalue_block
 from lawsweep.kernels.eigmin.few import smallest_eigenvalues
 from lawsweep.kernels.eigmin.result import RESOLUTION, EigenReason
 from lawsweep.kernels.eigmin.smallest import smallest_eigenvalue, smallest_eigenvalues_batched
-from lawsweep.kernels.linalg.row_shard import GivenRows, NtkShards
 from lawsweep.kernels.network.init import init_weights
 from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk import gram as ntk
 from lawsweep.kernels.ntk.change import kernel_end
 from lawsweep.kernels.ntk.linearisation import linearise
+from lawsweep.kernels.ntk.row_shard import GivenRows, NtkShards
 
 DIGITS = 60
 FUNCTIONS = {

@@ -11,12 +11,12 @@ import torch
 
 from lawsweep.kernels.activations import ACTIVATIONS, activation
 from lawsweep.kernels.data import sampling
-from lawsweep.kernels.linalg.precondition import principal_pairs, woodbury
 from lawsweep.kernels.network.init import init_weights
 from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk import gram as ntk
 from lawsweep.kernels.ntk.jacobian import Jacobian
 from lawsweep.kernels.ntk.linearisation import OutOfRangeError, linearise
+from lawsweep.kernels.ntk.precondition import principal_pairs, woodbury
 
 REF = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "reference_ntk.py")))
 

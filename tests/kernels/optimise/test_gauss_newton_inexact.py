@@ -12,9 +12,10 @@ from lawsweep.kernels.activations import activation
 from lawsweep.kernels.data.sampling import rows
 from lawsweep.kernels.linalg import cholesky
 from lawsweep.kernels.linalg.cholesky import Cholesky
-from lawsweep.kernels.linalg.precondition import DiagonalAndLowRank, principal_pairs
+from lawsweep.kernels.linalg.woodbury import DiagonalAndLowRank
 from lawsweep.kernels.network.init import init_weights
 from lawsweep.kernels.network.network import Network
+from lawsweep.kernels.ntk.precondition import principal_pairs
 from lawsweep.kernels.optimise import gauss_newton as gn
 from lawsweep.kernels.optimise import gauss_newton_cg as cg
 from lawsweep.kernels.optimise import gauss_newton_inexact as gi

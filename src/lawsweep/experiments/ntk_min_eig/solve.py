@@ -105,7 +105,7 @@ def _by_rows(params: Params, seed: int, run: Prepared) -> Any:
     The residual asked for is TOLERANCE times the value, which puts the value within about
     TOLERANCE^2 over the relative gap to the next eigenvalue; two starts have to agree.
     """
-    from lawsweep.kernels.linalg.row_shard import NtkShards
+    from lawsweep.kernels.ntk.row_shard import NtkShards
     from lawsweep.worker.shards import HerePool, current
 
     solver, device = run.solver, run.weights[0].device
@@ -136,7 +136,7 @@ def _rows(params: Params, seed: int, run: Prepared) -> Any:
 
     Inputs of other processes travel only where no law draws them.
     """
-    from lawsweep.kernels.linalg.row_shard import DrawnRows, GivenRows
+    from lawsweep.kernels.ntk.row_shard import DrawnRows, GivenRows
 
     if not solvers.line(run.solver).sharded:
         return GivenRows(run.x)

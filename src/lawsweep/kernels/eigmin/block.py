@@ -1,6 +1,6 @@
 """Smallest eigenvalue of K = J J^T where K does not fit: block Davidson over row shards.
 
-Method.  Davidson's (``davidson``) with the preconditioner of ``precondition``, chosen by the number
+Method.  Davidson's (``davidson``), its preconditioner (``ntk.precondition``) chosen by the number
 of products K v, which are nearly all of the time.  Measured on a sigmoid network, N = 3000, d = 75,
 L = 3, to a residual of 1e-2: 266 products with a basis of 100 vectors, 256 with all of them, 262
 with 6 (LOBPCG's memory); 502 in a block of 2, which brings the second eigenvalue too; 3129 without
@@ -24,9 +24,9 @@ import torch
 
 from lawsweep.kernels.base.reasons import Ended, Reason
 from lawsweep.kernels.base.rounding import gamma
+from lawsweep.kernels.eigmin.davidson import Davidson, Found
 from lawsweep.kernels.eigmin.result import EigenReason, resolved
-from lawsweep.kernels.linalg.davidson import Davidson, Found
-from lawsweep.kernels.linalg.row_shard import Shards
+from lawsweep.kernels.ntk.row_shard import Shards
 
 MAX_BLOCK = 64  # a sample's random signs are the bits of one word
 

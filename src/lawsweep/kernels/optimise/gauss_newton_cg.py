@@ -25,8 +25,9 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.linalg.operator import Factorisation
-from lawsweep.kernels.linalg.precondition import DiagonalAndLowRank, principal_pairs
+from lawsweep.kernels.linalg.woodbury import DiagonalAndLowRank
 from lawsweep.kernels.ntk.jacobian import Jacobian
+from lawsweep.kernels.ntk.precondition import principal_pairs
 
 # Share of the iterations allowed after which their rate, over the latter half of them, tells how
 # many more there would be.  (The residual of conjugate gradients hardly falls at first.)

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from lawsweep.kernels.linalg.cholesky import Cholesky
 from lawsweep.kernels.linalg.operator import Factorisation
-from lawsweep.kernels.linalg.precondition import DiagonalAndLowRank
+from lawsweep.kernels.linalg.woodbury import DiagonalAndLowRank
 from lawsweep.kernels.ntk.jacobian import Jacobian
 from lawsweep.kernels.optimise.gauss_newton import (
     GramSystem,

@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from lawsweep.kernels.linalg.precondition import Woodbury, principal_pairs, woodbury
-from lawsweep.kernels.linalg.row_shard import Array, Shards
+from lawsweep.kernels.linalg.woodbury import Woodbury
+from lawsweep.kernels.ntk.precondition import principal_pairs, woodbury
+from lawsweep.kernels.ntk.row_shard import Array, Shards
 
 KEEP = 3  # a third of the basis is kept at a restart
 PASSES = 6  # of orthogonalisation; two do unless the new block lies nearly in the basis
