@@ -1,6 +1,6 @@
 """What all compression losses share: the compressed rows' own terms, and how points move.
 
-J(v) = -2 sum_j s_j h(v_j) + sum_jl s_j s_l k(v_j, v_l); see ``compression.py`` for the setting.
+J(v) = -2 sum_j s_j h(v_j) + sum_jl s_j s_l k(v_j, v_l); see ``population.py`` for the setting.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ class HomogeneousObjective(Objective):
         return value, gradient.flatten(1)
 
     def gains(self, x: Tensor) -> Tensor:
-        """s_j h(v_j), (R, M): what each row gains on the target (``restarts.turned``)."""
+        """s_j h(v_j), (R, M): what each row gains on the target (``search.turned``)."""
         rows = Rows(x, self.shape)
         return self.signs * (rows.v * self.cross(rows)).sum(-1)
 

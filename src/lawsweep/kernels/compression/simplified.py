@@ -1,7 +1,7 @@
 """Simplified objectives: what is left of a target when its directions are averaged.
 
 For even weights beta_i = alpha_i |w_i| and unit v^ the function h(v) = sum_i alpha_i k(w_i, v) of
-``compression.py`` is |v| times a function on the sphere, which splits by degree:
+``population.py`` is |v| times a function on the sphere, which splits by degree:
 
     degree 0: A D,   A = sum_i beta_i, D = ``kernel.mean_factor(d)``;
     degree 1: linear <m, v^>,   m = sum_i alpha_i w_i;

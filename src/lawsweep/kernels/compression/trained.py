@@ -1,7 +1,7 @@
 """Population loss of a student whose output weights are numbers of their own, for any kernel.
 
 Target f(x) = sum_i alpha_i sigma(<w_i, x>) in R^K, student g(x) = sum_j b_j sigma(<v_j, x>), with
-b trained or fixed.  In place of ``compression.py``, where a homogeneous sigma absorbs b in v, this
+b trained or fixed.  In place of ``population.py``, where a homogeneous sigma absorbs b in v, this
 takes any sigma with a profile F(rho, t, s) (``gaussian.pairs``) and several outputs:
 
     E |f - g|^2 = T + J,  J = -2 sum_ij <alpha_i, b_j> F_ij + sum_jl <b_j, b_l> F_jl.

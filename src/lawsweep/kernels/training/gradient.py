@@ -2,7 +2,7 @@
 
 The gradient is written out (no autograd: at the sizes of interest a step is a dozen small matrix
 products, and bookkeeping would dominate).  With F_0 = X, G_l = F_{l-1} W_l, F_l = act(G_l) and
-B_L = dLoss/dG_L (``train_losses``),
+B_L = dLoss/dG_L (``losses``),
 
     B_{l-1} = (B_l W_l^T) o act'(G_{l-1}),   dLoss/dW_l = F_{l-1}^T B_l,
 
@@ -44,7 +44,7 @@ def blocks(
 ) -> list[Block]:
     """Blocks of consecutive seeds, to be evaluated one after the other.
 
-    ``x`` (S, N, n_0), ``y`` as ``train_losses.as_targets`` gives it, ``weights`` and ``grads`` L
+    ``x`` (S, N, n_0), ``y`` as ``losses.as_targets`` gives it, ``weights`` and ``grads`` L
     tensors (S, n_{l-1}, n_l), ``losses`` (K, S, 1, 1); all contiguous, and read or written where
     they are.
     """

@@ -55,7 +55,7 @@ def as_targets(name: LossName, y: Tensor, n_outputs: int) -> Tensor:
 class _Squared:
     """Sums of squares are products of columns: seed by seed and by one thread for the bits' sake.
 
-    Views are made once, as in ``train_gradient.Block``.
+    Views are made once, as in ``gradient.Block``.
     """
 
     def __init__(self, outputs: Tensor, targets: Tensor, losses: Tensor, split: bool) -> None:

@@ -1,6 +1,6 @@
 """Full-batch training of bias-free fully connected networks, many seeds at once.
 
-The loss of a seed is the mean over its N samples of a loss of ``train_losses``; by default the
+The loss of a seed is the mean over its N samples of a loss of ``losses``; by default the
 mean squared error, (1/N) sum_i (f(x_i) - y_i)^2.
 Seeds are independent: each stops for its own reason, and is then taken out of the batch, so that
 its numbers are those of a run alone, but for rounding.  Training amplifies that: after a few tens
