@@ -14,7 +14,8 @@ def over_structures(
     """``measure(*structure, *sizes)`` over points, as arrays of their shape.
 
     ``structure``: what decides how many layers a network has and which of them count, a value or a
-    column each; ``measure`` is called once for each combination that occurs, with Python values.
+    column each; ``measure`` is called once for each combination that occurs, with Python values (a
+    whole number is an int there, though a plan prices its columns as floats).
     ``sizes``: numbers (widths), given to it as columns of the points that share the combination.
     """
     cells = [_cells(c) for c in structure]
@@ -31,7 +32,8 @@ def over_structures(
         here, rest, chosen = code == one, int(one), []
         for values in reversed(tables):
             rest, place = divmod(rest, len(values))
-            chosen.append(values[place])
+            value = values[place]
+            chosen.append(int(value) if isinstance(value, float) else value)
         answers = measure(*reversed(chosen), *(s[here] for s in flat))
         found = found or [np.empty(code.shape) for _ in answers]
         for whole, answer in zip(found, answers, strict=True):
