@@ -1,8 +1,8 @@
-"""What others build on, as tests: whoever writes an executor or a store place inherits them.
+"""What others build on, as tests: whoever writes an executor, a place or a sink inherits them.
 
 In the tests of a package that adds ``executor=pool`` and results in ``shelf://...``::
 
-    from lawsweep.contracts import PlaceContract, WorkerContract
+    from lawsweep.contracts import PlaceContract, SinkContract, WorkerContract
 
     class TestPool(WorkerContract):
         config = "pool"
@@ -11,6 +11,9 @@ In the tests of a package that adds ``executor=pool`` and results in ``shelf://.
         @pytest.fixture
         def url(self, tmp_path):
             return f"shelf://{tmp_path}/study.shelf"
+
+    class TestTally(SinkContract):
+        config = {"kind": "tally", "file": "tally.txt"}
 
 They need pytest, which lawsweep itself does not.
 """
@@ -24,8 +27,14 @@ if TYPE_CHECKING:
     from lawsweep.contracts.executors import ExecutorContract as ExecutorContract
     from lawsweep.contracts.executors import WorkerContract as WorkerContract
     from lawsweep.contracts.places import PlaceContract as PlaceContract
+    from lawsweep.contracts.sinks import SinkContract as SinkContract
 
-_HOMES = {"ExecutorContract": "executors", "WorkerContract": "executors", "PlaceContract": "places"}
+_HOMES = {
+    "ExecutorContract": "executors",
+    "WorkerContract": "executors",
+    "PlaceContract": "places",
+    "SinkContract": "sinks",
+}
 
 if "pytest" in sys.modules:  # its asserts say what they compared
     sys.modules["pytest"].register_assert_rewrite(
