@@ -22,6 +22,7 @@ from lawsweep.experiments.ntk_min_eig.run import draw
 from lawsweep.kernels.activations import ACTIVATIONS, Activation, activation
 from lawsweep.kernels.gaussian.duals import duals
 from lawsweep.kernels.gaussian.pairs import Covariance
+from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk.limits import layer_limits
 from lawsweep.kernels.ntk.rank import Samples, ZeroReason
 from lawsweep.store.sweeps.skipping import OtherCodeWarning
@@ -223,7 +224,7 @@ def test_its_slope_and_expectations_are_those_of_the_entry(own, ours):
     steep = sharp.diagonal().sqrt()
     assert bool(((slope - sharp).abs() <= error * steep.unsqueeze(1) * steep + 1e-15).all())
     # A kink that is not known of leaves the limit's quadrature with the error it says.
-    found = layer_limits((50, 50, 50, 1), mine)
+    found = layer_limits(Network((50, 50, 50, 1), mine))
     assert (found.error < 1e-9) == (ours == "tanh")
     assert mine.kinked and mine.parity is None and not mine.homogeneous  # noqa: PT018
 
