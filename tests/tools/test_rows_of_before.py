@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime, timedelta
 
 import pyarrow.parquet as pq
@@ -9,6 +10,7 @@ import pytest
 
 import lawsweep
 from lawsweep import Sweep
+from lawsweep.core.errors import InvalidValueError
 from lawsweep.experiments.aliases import END_ALIASES, ZERO_ALIASES
 from lawsweep.store.table.parquet import ParquetTable
 from lawsweep.tools.audit import audit, sample_rows
@@ -97,6 +99,16 @@ def test_sql_verify_and_a_condition_take_the_code(before):
         found, left = lawsweep.verify(target, "then")
         assert not left
         assert not [f for fs in found.values() for f in fs if f.severity == "problem"]
+
+
+def test_a_condition_in_words_is_told_the_code(folder):
+    entry = {"law": "power", "x": "n_samples", "y": "lambda_min"}
+    for where in (f"zero_reason != '{OLD}'", f"zero_reason in ('rank', '{OLD}')"):
+        sweep = dataclasses.replace(sweep_of("then"), fits=({**entry, "where": where},))
+        with pytest.raises(InvalidValueError, match=r"zero_reason .*, which is 'duplicate' in"):
+            lawsweep.run(sweep)
+    good = {**entry, "where": "zero_reason != 'duplicate'"}
+    lawsweep.run(dataclasses.replace(sweep_of("then"), fits=(good,)))
 
 
 def test_a_compacted_table_reads_the_same(before):

@@ -20,8 +20,10 @@ def check_values(plan: Plan, spec: FitSpec | FigureSpec) -> None:
     """Raise InvalidValueError where a spec cannot be computed at any point of the plan.
 
     A ``where`` that leaves nothing, a division by zero, a whole number of more than 64 bits, an
-    expression that is finite nowhere.  What reads a metric cannot be looked at before there is one.
+    expression that is finite nowhere.  What reads a metric cannot be looked at before there is one,
+    but for texts that no row says any more (``Field.aliases``).
     """
+    _check_texts(plan, spec)
     columns: dict[str, Any] = {
         n: c for n, c in plan.over_points().items() if c.ndim or not isinstance(c.item(), tuple)
     }
@@ -54,6 +56,17 @@ def check_values(plan: Plan, spec: FitSpec | FigureSpec) -> None:
                 f"{spec.name}.{key} ({expression.shown}) is a finite number at none of {n:,} "
                 "points. Change it."
             )
+
+
+def _check_texts(plan: Plan, spec: FitSpec | FigureSpec) -> None:
+    for key, text in _read(spec, with_where=True):
+        expression = Expression(text)
+        for name, aliases in plan.experiment.aliases.items():
+            for then in expression.texts & set(aliases) if name in expression.names else ():
+                raise InvalidValueError(
+                    f"{spec.name}.{key} asks for {name} {then!r}, which is {aliases[then]!r} in "
+                    "every row by now. Write that."
+                )
 
 
 def _read(spec: FitSpec | FigureSpec, *, with_where: bool = False) -> Iterator[tuple[str, str]]:

@@ -52,6 +52,12 @@ class Expression:
         cut = len(self.text) > _SHOWN
         return repr(self.text[:_SHOWN] + " ..." if cut else self.text)
 
+    @property
+    def texts(self) -> frozenset[str]:
+        """The texts it compares with."""
+        found = (n.value for n in ast.walk(self._tree) if isinstance(n, ast.Constant))
+        return frozenset(v for v in found if isinstance(v, str))
+
     def _parse(self) -> ast.expr:
         if len(self.text) > MAX_CHARACTERS:
             raise self._too_large(f"is {len(self.text):,} characters long")
