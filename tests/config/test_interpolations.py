@@ -144,6 +144,26 @@ def test_a_swept_param_reads_as_its_values_in_a_title_and_nowhere_else(write):
         load_sweep("named")
 
 
+def test_a_title_about_an_axis_that_is_gone_stops_no_run(write):
+    figures = """
+    figures:
+      - {kind: scatter, x: count, y: y, title: "at ${axes.count}"}
+      - {kind: scatter, x: rate, y: y, title: "at ${params.name}"}
+"""
+    text = NAMED[: NAMED.index("    figures")] + figures
+    write("named", text)
+    assert load_sweep("named").figures[0]["title"] == "at [1, 2]"
+    sweep = load_sweep("named", "params.count=3", "params.name=tanh")
+    assert [f["title"] for f in sweep.figures] == ["at tanh"]
+    assert sweep.notes == (
+        "figures[0] is left out: figures[0].title names ${axes.count}, and there is no "
+        "axes.count. Did you mean ${params.count}?",
+    )
+    write("named", text.replace("axes.count", "axes.cuont"))  # a slip in the file itself
+    with pytest.raises(InvalidValueError, match=r"names \$\{axes.cuont\}"):
+        load_sweep("named", "params.count=3")
+
+
 def test_overrides_reach_what_is_interpolated(write):
     write(
         "within",

@@ -16,7 +16,7 @@ from typing import Any
 from lawsweep.config.applicable import applicable
 from lawsweep.config.axes_of import axes_of, names_of
 from lawsweep.config.files import data_folder, find_sweep_file, read_sweep_file
-from lawsweep.config.interpolations import resolve, resolve_text
+from lawsweep.config.interpolations import leave_out, resolve, resolve_text
 from lawsweep.config.merge import merge_files
 from lawsweep.config.overrides import (
     Override,
@@ -59,7 +59,11 @@ def load_sweep(name: str | Path, *overrides: str) -> Sweep:
     fields = fields_of(parts.experiment, rest)
     config, notes = with_overrides(base, rest, fields, parts.written.write)
     try:
-        config = resolve(config, parts.specs)
+        try:
+            config = resolve(config, parts.specs)
+        except InvalidValueError:
+            config, gone = leave_out(config, base, parts.specs)
+            config, notes = resolve(config, parts.specs), (*notes, *gone)
     except InvalidValueError as error:
         raise InvalidValueError(f"Cannot compose sweep {path.stem}: {error}") from None
 

@@ -77,6 +77,38 @@ def resolve(config: Mapping[str, Any], specs: Specs) -> dict[str, Any]:
     return {k: found.get(k, v) for k, v in config.items()}
 
 
+def leave_out(
+    config: Mapping[str, Any], before: Mapping[str, Any], specs: Specs
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The config without fits and figures that name what overrides took away, and notes of them.
+
+    ``before`` is the config without the overrides: what could not be resolved there stays.
+    """
+    found, notes = dict(config), []
+    for key in ("fits", "figures"):
+        entries, kept = config.get(key), []
+        for i, entry in enumerate(entries if isinstance(entries, list) else ()):
+            reason = _why_not(config, key, i, entry, specs)
+            if reason is None or _why_not(before, key, i, entry, specs) is not None:
+                kept.append(entry)
+            else:
+                notes.append(f"{key}[{i}] is left out: {reason}")
+        found[key] = kept if isinstance(entries, list) else entries
+    return found, tuple(notes)
+
+
+def _why_not(
+    config: Mapping[str, Any], key: str, place: int, entry: Any, specs: Specs
+) -> str | None:
+    """Why an entry of fits or figures cannot be resolved in a config; None where it can."""
+    rest = {k: v for k, v in config.items() if k not in ("fits", "figures")}
+    try:
+        resolve({**rest, key: [None] * place + [entry]}, specs)
+    except InvalidValueError as error:
+        return str(error)
+    return None
+
+
 def _needed(config: Mapping[str, Any], texts: Texts) -> set[str]:
     """The keys of the config that hold interpolations, or that one may name."""
     if any(re.search(r"\$\{\s*\$", text) for _, text in texts):
