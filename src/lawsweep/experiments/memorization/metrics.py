@@ -9,7 +9,7 @@ from lawsweep import Array, Field
 from lawsweep.experiments.aliases import END_ALIASES
 from lawsweep.experiments.memorization.params import SOURCE
 
-EARLY_STEPS = (1, 3, 10, 30, 100, 300, 1000, 3000)  # as kernels.train_stop has them
+EARLY_STEPS = (1, 3, 10, 30, 100, 300, 1000, 3000)  # as kernels.training.stop has them
 _IF_MEASURED = "; null unless measure_kernel"
 
 
