@@ -25,13 +25,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lawsweep.contracts.executors import ExecutorContract as ExecutorContract
-    from lawsweep.contracts.executors import WorkerContract as WorkerContract
     from lawsweep.contracts.places import PlaceContract as PlaceContract
     from lawsweep.contracts.sinks import SinkContract as SinkContract
+    from lawsweep.contracts.workers import WorkerContract as WorkerContract
 
 _HOMES = {
     "ExecutorContract": "executors",
-    "WorkerContract": "executors",
+    "WorkerContract": "workers",
     "PlaceContract": "places",
     "SinkContract": "sinks",
 }

@@ -37,6 +37,7 @@ class ExecutorContract:
     """
 
     config: ClassVar[str | Mapping[str, Any]]
+    has_workers: ClassVar[bool] = False
 
     def make(self, **options: Any) -> Executor:
         """The executor, not started, with ``options`` on top of ``config``."""
@@ -66,7 +67,7 @@ class ExecutorContract:
         named = self.config if isinstance(self.config, str) else self.config["kind"]
         assert executor.name == named
         assert dataclasses.is_dataclass(executor.options)
-        assert executor.in_process or isinstance(self, WorkerContract)
+        assert executor.in_process != self.has_workers, "inherit the other contract"
         assert executor.cpus_here(4) >= 1
         executor.start(faulty)
         assert executor.n_slots >= 1
@@ -247,99 +248,6 @@ class ExecutorContract:
             (note,) = report.notes
             assert "the fused form of fusable failed for" in note
             assert message in note
-
-
-class WorkerContract(ExecutorContract):
-    """For an executor whose workers are processes: they die, hang and are ended, alone."""
-
-    @pytest.mark.parametrize("fault", ["sleep", "swallow_all", "swallow_and_fail", "swallow_exit"])
-    def test_a_timeout_is_one_row_and_costs_its_batch_nothing(
-        self, tmp_path: Path, fault: str
-    ) -> None:
-        plan = make_plan(faulty, axes={"i": "range(40)"}, params={"fault": fault, "at": 20})
-        rows, report = self.launch(tmp_path, plan, OnFailure(timeout_s=1.0, max_attempts=1))
-        assert dict(report.statuses) == {"ok": 39, "timeout": 1}
-        assert (rows[20]["status"], rows[20]["error"]) == (
-            "timeout", "longer than on_failure.timeout_s=1.0",
-        )  # fmt: skip
-        assert {r["attempt"] for r in rows} == {1}
-
-    @pytest.mark.parametrize("fault", ["exit", "kill", "abort", "segfault"])
-    def test_a_worker_that_dies_becomes_a_row(self, tmp_path: Path, fault: str) -> None:
-        plan = make_plan(faulty, axes={"i": "range(6)"}, params={"fault": fault})
-        rows, report = self.launch(tmp_path, plan, OnFailure(max_attempts=2))
-        assert dict(report.statuses) == {"ok": 5, "failed": 1}
-        assert (rows[2]["status"], rows[2]["attempt"]) == ("failed", 2)
-        assert rows[2]["error"].startswith("worker lost: crashed: ")
-
-    @pytest.mark.parametrize("fault", ["deaf", "swallow_for_ever"])
-    def test_a_call_that_cannot_be_interrupted_is_killed(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
-    ) -> None:
-        monkeypatch.setattr(loop, "KILL_GRACE_S", 1.0)
-        plan = make_plan(faulty, axes={"i": "range(4)"}, params={"fault": fault})
-        _, report = self.launch(tmp_path, plan, OnFailure(timeout_s=1.0))
-        assert dict(report.statuses) == {"ok": 3, "timeout": 1}
-
-    def test_a_killer_in_a_batch_costs_its_neighbours_nothing(self, tmp_path: Path) -> None:
-        """Many short runs in a batch: none but the killer is blamed, with one attempt each."""
-        plan = make_plan(faulty, axes={"i": "range(300)"}, params={"fault": "exit", "at": 150})
-        rows, report = self.launch(tmp_path, plan, OnFailure(max_attempts=1))
-        assert dict(report.statuses) == {"ok": 299, "failed": 1}
-        assert rows[150]["status"] == "failed"
-
-    def test_outcomes_stream_while_a_batch_runs(self, executor: Executor) -> None:
-        executor.start(faulty)
-        executor.submit(Task(0, specs([{"i": 10 + i, "pause_s": 0.5} for i in range(6)])))
-        arrivals: list[float] = []
-        ended, end = False, time.monotonic() + GIVE_UP_S
-        while not ended:
-            assert time.monotonic() < end, "no answer"
-            for event in executor.poll(1.0):
-                arrivals += [time.monotonic()] * len(event.outcomes)
-                ended = ended or event.done
-        assert len(arrivals) == 6
-        assert arrivals[0] < arrivals[-1] - 1.0, "all outcomes came at the end"
-
-    def test_a_group_past_its_deadline_goes_alone_and_each_run_has_its_own_time(
-        self, tmp_path: Path
-    ) -> None:
-        policy = OnFailure(timeout_s=0.3, stop_after=0)
-        plan = fused_plan(rates=(0.1,), fault="group_slow", at=3)
-        _, report = self.launch(tmp_path, plan, policy)
-        assert dict(report.statuses) == {"ok": 12}
-        if self.make().fuse:
-            assert "timeout: longer than" in report.notes[0]
-        slow = fused_plan(rates=(0.1,), fault="slow", at=3)
-        rows, _ = self.launch(tmp_path, slow, policy)
-        assert [r["status"] for r in rows] == ["ok", "ok", "ok", "timeout", "ok", "ok"] * 2
-
-    @pytest.mark.parametrize("fault", ["group_kill", "group_os_exit"])
-    def test_a_group_that_loses_its_worker_goes_alone(self, tmp_path: Path, fault: str) -> None:
-        plan = fused_plan(fault=fault, at=3)
-        rows, report = self.launch(tmp_path, plan, OnFailure(max_attempts=1))
-        assert dict(report.statuses) == {"ok": 24}
-        assert {r["attempt"] for r in rows} == {1}
-        if self.make().fuse:
-            assert "crashed: " in report.notes[0]
-
-    def test_a_member_that_kills_its_worker_is_found_and_its_neighbours_live(
-        self, tmp_path: Path
-    ) -> None:
-        plan = fused_plan(n_seeds=12, rates=(0.1,), fault="kill", at=7)
-        rows, report = self.launch(tmp_path, plan, OnFailure(max_attempts=1, stop_after=0))
-        assert [i for i, r in enumerate(rows) if r["status"] == "failed"] == [7, 19]
-        assert rows[7]["error"].startswith("worker lost: crashed: ")
-        assert report.statuses["ok"] == 22
-
-    def test_a_group_that_cannot_be_interrupted_is_killed(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(loop, "KILL_GRACE_S", 1.0)
-        params = {"fault": "group_deaf", "at": 1}
-        plan = make_plan(fusable, axes={"n": [1]}, params=params, seeds=4)
-        _, report = self.launch(tmp_path, plan, OnFailure(timeout_s=0.5, stop_after=0))
-        assert dict(report.statuses) == {"ok": 4}
 
 
 def specs(params: Sequence[Mapping[str, Any]], seed: int = 0) -> tuple[RunSpec, ...]:
