@@ -137,7 +137,8 @@ class LayerFactors:
         if self.bias:
             image += u[:, n0 * n1 :]
         # Over the units of the layer; one output needs no second factor.
-        out = (image if right is None else image.mul_(right.unsqueeze(1))).sum(2).mT
+        out = image.squeeze(2) if right is None else image.mul_(right.unsqueeze(1)).sum(2)
+        out = out.mT
         return out if self.tokens == 1 else out.unflatten(-1, (-1, self.tokens)).sum(-1)
 
     def rows(self) -> Tensor:

@@ -61,7 +61,7 @@ class Jacobian:
         kept = [replace(f, features=f.scaled, scale=1.0) for f in lin.layers]
         network = replace(lin.network, layers=lin.chosen, conjugate=False)
         network = replace(network, bias=kept[0].bias)
-        return cls(network, lambda rows: [f.of_rows(rows) for f in kept], lin.outputs, tile)
+        return cls(network, _cut(kept), lin.outputs, tile)
 
     @classmethod
     def on(
@@ -89,8 +89,7 @@ class Jacobian:
 
         found = cls(network, anew, inputs, tile)
         if store:
-            kept = found._store(inputs)
-            found._layers_of = lambda rows: [f.of_rows(rows) for f in kept]
+            found._layers_of = _cut(found._store(inputs))
         return found
 
     @property
@@ -221,6 +220,16 @@ class Jacobian:
 def _as(moments: tuple[Tensor, Tensor | None], dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
     left, right = moments
     return left.to(dtype), None if right is None else right.to(dtype)
+
+
+def _cut(kept: Sequence[LayerFactors]) -> Callable[[slice], Sequence[LayerFactors]]:
+    """Some samples' part of what is at hand: of all, that itself."""
+    n = kept[0].n_samples
+
+    def layers_of(rows: slice) -> Sequence[LayerFactors]:
+        return kept if rows == slice(0, n) else [f.of_rows(rows) for f in kept]
+
+    return layers_of
 
 
 def _room(layer: LayerFactors, inputs: Tensor) -> LayerFactors:
