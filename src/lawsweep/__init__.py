@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lawsweep.study.reading import show as show
     from lawsweep.study.study import Study as Study
     from lawsweep.study.verbs import export as export
+    from lawsweep.study.verbs import figure as figure
     from lawsweep.study.verbs import fit as fit
     from lawsweep.study.verbs import load as load
     from lawsweep.study.verbs import load_arrays as load_arrays
@@ -50,6 +51,7 @@ __version__ = "0.2.0"
 
 _VERBS = (
     "export",
+    "figure",
     "fit",
     "load",
     "load_arrays",

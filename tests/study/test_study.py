@@ -7,11 +7,12 @@ import inspect
 from collections import Counter
 
 import pytest
+from matplotlib.figure import Figure
 
 import lawsweep
 from lawsweep import Sweep
 from lawsweep.cli.main import run_command
-from lawsweep.core.errors import InvalidValueError
+from lawsweep.core.errors import InvalidValueError, UnknownNameError
 from lawsweep.store.table import parquet, parts
 
 
@@ -72,6 +73,20 @@ def test_the_verbs_share_one_look(toys, reads):
     study.status(), study.fit(), study.preview(), list(study.notes())
     assert reads.pop("looks") == 1
     assert set(reads.values()) == {1}  # each part was opened once
+
+
+def test_a_figure_is_matplotlibs_and_writes_nothing(toys):
+    drawn = dataclasses.replace(toys, figures=({"kind": "curve", "x": "n", "y": "y"},))
+    study = lawsweep.open(drawn)
+    (png, _) = study.plot()
+    before = sorted(png.parent.iterdir())
+    figure = study.figure(png.stem)
+    assert isinstance(figure, Figure)
+    assert figure.axes[0].get_xlabel()
+    assert len(lawsweep.figure(drawn, {"kind": "curve", "x": "n", "y": "y"}).axes) == 1
+    assert sorted(png.parent.iterdir()) == before
+    with pytest.raises(UnknownNameError, match=f"Did you mean '{png.stem}'"):
+        study.figure(f"{png.stem}s")
 
 
 def test_what_others_add_is_seen_after_a_refresh(toys):

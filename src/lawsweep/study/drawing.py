@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from lawsweep.core.errors import FigureError, LawsweepError
+from lawsweep.core.errors import FigureError, LawsweepError, unknown_name
 from lawsweep.grid.sweep import Url
 from lawsweep.study.progress import certificate
 from lawsweep.study.questions import claim, open_own_folder
@@ -18,6 +18,7 @@ from lawsweep.study.reading import cell_names, cells_of
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from lawsweep.study.study import Study
 
@@ -32,6 +33,30 @@ def plot(study: Study, frame: pd.DataFrame | None = None) -> list[Path | Url]:
     return kept
 
 
+def figure(
+    study: Study, asked: str | Mapping[str, Any], frame: pd.DataFrame | None = None
+) -> Figure:
+    """See ``Study.figure``."""
+    from lawsweep.analysis.figures.draw import make_figure
+    from lawsweep.analysis.figures.kinds import parse_figures
+
+    frame = study.frame() if frame is None else frame
+    cells = cells_of(study)
+    entries = list(study.sweep.figures) if isinstance(asked, str) else [asked]
+    specs = parse_figures(entries, list(frame.columns), cells=cell_names(cells))
+    named = {spec.name: spec for spec in specs}
+    if isinstance(asked, str) and asked not in named:
+        raise unknown_name("figure", asked, named, f"sweep {study.sweep.name}")
+    spec = named[asked] if isinstance(asked, str) else specs[0]
+    rows = cells if cells is not None and spec.of_cells else frame
+    return make_figure(rows, spec, _caption(frame), study.arrays)
+
+
+def _caption(frame: pd.DataFrame) -> str:
+    """How complete the sweep is."""
+    return certificate(Counter(frame["status"].to_list()), len(frame))
+
+
 @contextmanager
 def drawn(study: Study, frame: pd.DataFrame) -> Iterator[tuple[list[Path], list[str]]]:
     """The figures as temporary files, on their way into the sweep's folder.
@@ -43,14 +68,13 @@ def drawn(study: Study, frame: pd.DataFrame) -> Iterator[tuple[list[Path], list[
 
     cells = cells_of(study)
     specs = parse_figures(list(study.sweep.figures), list(frame.columns), cells=cell_names(cells))
-    caption = certificate(Counter(frame["status"].to_list()), len(frame))
     paths: list[Path] = []
     errors: list[str] = []
     with tempfile.TemporaryDirectory(prefix="lawsweep-") as folder:
         for spec in specs:
             rows = cells if cells is not None and spec.of_cells else frame
             try:
-                paths += draw(rows, spec, Path(folder) / spec.name, caption, study.arrays)
+                paths += draw(rows, spec, Path(folder) / spec.name, _caption(frame), study.arrays)
             except LawsweepError as error:
                 named = str(error).startswith(f"Figure {spec.name} ")
                 errors.append(str(error) if named else f"Figure {spec.name}: {error}")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     import pyarrow as pa
+    from matplotlib.figure import Figure
 
     from lawsweep.analysis.laws.results import FitResult
     from lawsweep.launch.report import RunReport, Watcher
@@ -248,6 +249,17 @@ class Study(Shown):
         from lawsweep.study.drawing import plot
 
         return plot(self, frame)
+
+    def figure(self, name: str | Mapping[str, Any], frame: pd.DataFrame | None = None) -> Figure:
+        """One of the sweep's figures by its name, as matplotlib's Figure; nothing is written.
+
+        Instead of a name, an entry as under ``figures``: ``{"kind": "curve", "x": "n", "y": "y"}``.
+        Raises UnknownNameError for a name that no figure has, InvalidValueError where it cannot be
+        drawn.
+        """
+        from lawsweep.study.drawing import figure
+
+        return figure(self, name, frame)
 
     def report(self, typed: str | None = None) -> Path | Url:
         """Write ``report.html`` into the sweep's folder: certificate, fits, figures, provenance.

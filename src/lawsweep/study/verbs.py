@@ -37,6 +37,7 @@ def plan(sweep: Sweep | Study | str) -> Plan:
 
 open = open_study
 export = _of_sweep(Study.export)
+figure = _of_sweep(Study.figure)
 fit = _of_sweep(Study.fit)
 load = _of_sweep(Study.frame)
 load_arrays = _of_sweep(Study.arrays)
