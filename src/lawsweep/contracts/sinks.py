@@ -68,6 +68,16 @@ class SinkContract:
         reports = [launch.wait() for launch in started]
         assert [dropped(report) for report in reports] == [[], []]
 
+    def test_a_launch_that_is_cancelled_has_an_end_too(self) -> None:
+        class Stop:
+            def started(self, launch: Any) -> None:
+                launch.cancel()
+
+        sweep = self.sweep(axes={"i": "range(400)"}, params={"pause_s": 0.01})
+        report = lawsweep.run(sweep, sinks=[self.config, Stop()])
+        assert report.stopped == "interrupted"
+        assert not dropped(report)
+
     def test_a_launch_that_has_nothing_to_do_is_no_trouble(self) -> None:
         sweep = self.sweep()
         lawsweep.run(sweep)
