@@ -279,7 +279,7 @@ def test_a_signal_ends_the_pause(command, folder, full_after):
 def test_patience_is_seconds(command, value):
     code, _, err = command(f"store.patience_s={value}")
     assert code == 11
-    assert "store.patience_s must be seconds from 0 to 86400" in err
+    assert "store.patience_s must be seconds from 0 to 86,400" in err
 
 
 def fill(path):

@@ -1,0 +1,207 @@
+"""The page "Extending lawsweep": each example is added as it says, and a sweep runs with it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from outside import write_package
+
+PAGE = (Path(__file__).parent.parent / "docs" / "extending.md").read_text(encoding="utf-8")
+STUDY = """
+experiment: trial:trial
+axes: {n: [4, 8, 16, 32]}
+seeds: 6
+"""
+TRIAL = """
+from dataclasses import dataclass
+
+from lawsweep import experiment, stream
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    n: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics:
+    loss: float
+
+
+@experiment(version=1)
+def trial(params: Params, seed: int) -> Metrics:
+    noise = stream(seed, "noise").standard_normal()
+    return Metrics(loss=2.0 + 3.0 * params.n**-2.0 * (1.0 + 0.01 * noise))
+"""
+
+
+def blocks(title, language):
+    """The code blocks of one language in a section of the page."""
+    (section,) = re.findall(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", PAGE, re.M | re.S)
+    return re.findall(rf"```{language}\n(.*?)```", section, re.S)
+
+
+def python(folder, *words, paths=()):
+    path = os.pathsep.join(str(p) for p in (*paths, os.environ.get("PYTHONPATH", "")) if str(p))
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=folder, env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True,
+        timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
+
+
+def command(folder, *words, paths=()):
+    """``lawsweep words...`` in a folder; what it said."""
+    return python(folder, "-m", "lawsweep.cli.main", *words, paths=paths)
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A working folder with an experiment of one file and the sweep ``trial`` of 24 runs."""
+    folder = tmp_path / "study"
+    (folder / "sweeps").mkdir(parents=True)
+    (folder / "trial.py").write_text(TRIAL)
+    (folder / "sweeps" / "trial.yaml").write_text(STUDY)
+    return folder
+
+
+def add(study, text):
+    with (study / "sweeps" / "trial.yaml").open("a") as file:
+        file.write(text)
+
+
+def installed(tmp_path, title):
+    """The folder in which the package of a section is installed, as it stands on the page."""
+    (entry,) = blocks(title, "toml")
+    group = re.search(r'entry-points\."([\w.]+)"', entry)[1]
+    name, target = re.search(r'^(\w+) = "([\w.:]+)"', entry, re.M).groups()
+    module = target.partition(":")[0]
+    place = tmp_path / "site"
+    write_package(place, module, {module: blocks(title, "python")[0]}, {group: {name: target}})
+    return place
+
+
+def test_an_experiment(study):
+    title = "An experiment, from outside"
+    (source,) = blocks(title, "python")
+    (study / "growth.py").write_text(source)
+    sweep, group = blocks(title, "yaml")
+    (study / "sweeps" / "growth.yaml").write_text(sweep)
+    (commands,) = blocks(title, "sh")
+    first, second = (shlex.split(x, comments=True) for x in commands.strip().splitlines())
+    assert "15 planned: 15 ok" in command(study, *first[1:])
+    assert "15 planned: 15 ok" in command(study, *second[1:])
+    (study / "conf" / "experiment").mkdir(parents=True)
+    (study / "conf" / "experiment" / "growth.yaml").write_text(group)
+    out = command(study, "run", "growth", "executor=serial", "--no-analysis")
+    assert "ran 15" in out  # another rate: other runs
+    assert ".75" in command(study, "sql", "select distinct rate from growth order by rate")
+
+
+def test_an_activation(study):
+    title = "An activation"
+    bent, hard = blocks(title, "python")
+    (study / "bent.py").write_text(bent)
+    (study / "hard.py").write_text(hard)
+    (study / "sweeps" / "bent.yaml").write_text(blocks(title, "yaml")[0])
+    assert "4 planned: 4 ok" in command(study, "run", "bent", "executor=serial")
+    out = command(study, "run", "bent", "executor=serial", "params.activation=hard:hard")
+    assert "2 planned: 2 ok" in out
+
+
+@pytest.mark.parametrize(
+    "title", ["An eigen-solver", "A layer kind of the network", "An optimiser"]
+)
+def test_what_kernels_take(tmp_path, title):
+    first, *more = blocks(title, "python")
+    (tmp_path / "inverse.py").write_text(first)
+    (tmp_path / "page.py").write_text("\n".join([first, *more]))
+    python(tmp_path, "page.py")
+
+
+def test_an_axis_kind(study):
+    title = "An axis kind"
+    (study / "my_study.py").write_text(blocks(title, "python")[0])
+    (study / "sweeps" / "halved.yaml").write_text(blocks(title, "yaml")[0])
+    (commands,) = blocks(title, "sh")
+    first, second = (shlex.split(x, comments=True) for x in commands.strip().splitlines())
+    assert "6 planned: 6 ok" in command(study, *first[1:])
+    assert "4 planned" in command(study, *second[1:])
+
+
+def test_a_law(study, tmp_path):
+    site = installed(tmp_path, "A law")
+    add(study, blocks("A law", "yaml")[0])
+    out = command(study, "run", "trial", "executor=serial", paths=[site])
+    limit = re.search(r"fit: +loss = (\S+) \[", out)[1]
+    assert abs(float(limit) - 2.0) < 0.01  # n^-2 is what TRIAL is made of
+    assert "figure:" in out
+
+
+def test_a_kind_of_figure(study, tmp_path):
+    site = installed(tmp_path, "A kind of figure")
+    add(study, blocks("A kind of figure", "yaml")[0])
+    out = command(study, "run", "trial", "executor=serial", paths=[site])
+    assert "histogram_loss.png" in out
+
+
+def test_a_sampler(study, tmp_path):
+    site = installed(tmp_path, "A sampler")
+    (asked,) = (b for b in blocks("A sampler", "yaml"))
+    text = (study / "sweeps" / "trial.yaml").read_text().replace("seeds: 6", asked)
+    (study / "sweeps" / "trial.yaml").write_text(text)
+    out = command(study, "run", "trial", "executor=serial", "--no-analysis", paths=[site])
+    assert "ran 20" in out  # 5 of 20 seeds of 4 points
+
+
+def test_an_executor(study, tmp_path):
+    site = installed(tmp_path, "An executor")
+    words = ("run", "trial", "executor=crew", "executor.n_workers=3", "--no-analysis")
+    assert "24 planned: 24 ok" in command(study, *words, paths=[site])
+
+
+def test_a_sink(study, tmp_path):
+    site = installed(tmp_path, "A sink")
+    words = ("run", "trial", "executor=serial", "sinks=[counter]", "--no-analysis")
+    assert "24 planned: 24 ok" in command(study, *words, paths=[site])
+    assert (study / "count.txt").read_text() == "24 of 24"
+
+
+def test_a_store_place(study, tmp_path):
+    site = installed(tmp_path, "A store place")
+    where = "results_dir=shelf://study.shelf/results"
+    words = ("run", "trial", "executor=serial", where, "--no-analysis")
+    assert "24 planned: 24 ok" in command(study, *words, paths=[site])
+    assert "24 planned: 24 ok" in command(study, "status", "trial", where, paths=[site])
+    assert not (study / "results").exists()
+
+
+def test_a_verb(study, tmp_path):
+    # As a file among the verbs: here in a folder that stands for the section's.
+    more = tmp_path / "more"
+    more.mkdir()
+    (more / "count.py").write_text(blocks("A verb", "python")[0])
+    start = (
+        "from lawsweep.cli.verbs import running\n"
+        f"running.__path__.append({str(more)!r})\n"
+        "from lawsweep.cli.main import main\n"
+        "main(['count', 'trial', '--json'])\n"
+    )
+    assert python(study, "-c", start).split() == ["{", '"n":', "24", "}"]
+
+
+def test_every_row_of_the_table_has_its_section_and_its_test():
+    titles = re.findall(r"^## (.*)$", PAGE, re.M)
+    anchors = {t.lower().replace(",", "").replace(" ", "-") for t in titles}
+    linked = set(re.findall(r"\]\(#([\w-]+)\)", PAGE))
+    assert linked == anchors
+    told = Path(__file__).read_text(encoding="utf-8")
+    assert not [t for t in titles if f'"{t}"' not in told]
