@@ -87,7 +87,7 @@ MOMENTS = [
     "import lawsweep.cli.progress",
     "import hydra",
     "import lawsweep.study.launch",
-    "import lawsweep.executors.serial",
+    "import lawsweep.worker.execute",
     "import lawsweep.store.table.patient",
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -233,3 +234,37 @@ def test_what_does_not_finish_in_time_is_left(tmp_path, monkeypatch):
     executor.start(faulty)
     report = Loop(plan, table, executor, launch_id="L", on_failure=OnFailure()).run()
     assert (report.stopped, dict(report.statuses)) == ("interrupted", {})
+
+
+class Swallowing(SerialExecutor):
+    """Its first poll is stopped from another thread, and eats what is raised in it."""
+
+    stop = None
+
+    def poll(self, timeout_s):
+        found = super().poll(timeout_s)
+        if self.stop is not None and found:
+            thread = threading.Thread(target=self.stop)
+            self.stop = None
+            thread.start()
+            with contextlib.suppress(BaseException):
+                thread.join()
+                while True:  # until it comes
+                    pass
+        return found
+
+
+@pytest.mark.parametrize("executor", [Swallowing(), Remote()])
+def test_a_stop_from_another_thread_is_not_lost(plan, tmp_path, executor):
+    executor.start(plan.experiment)
+    loop = Loop(
+        plan, ParquetTable(tmp_path, faulty), executor, launch_id="L", on_failure=OnFailure()
+    )
+    if isinstance(executor, Swallowing):
+        executor.stop = loop.stop
+    else:
+        loop.stop()
+    report = loop.run()
+    assert report.stopped == "interrupted"
+    table = ParquetTable(tmp_path, faulty)
+    assert len(written(table)) == len(set(written(table))) == report.statuses["ok"] < 40

@@ -90,6 +90,21 @@ def test_cancel_ends_it_as_an_interrupt_does(sweep, gate):
     assert lawsweep.run(sweep).statuses["ok"] == 40 - n
 
 
+@pytest.mark.slow
+def test_a_launch_on_ray_is_cancelled_from_another_thread_too(sweep, capfd):
+    """Ray is started and stopped in the thread of the launch."""
+    slow = dataclasses.replace(sweep, params={"pause_s": 0.2}, axes={"i": "range(10, 400)"})
+    launch = lawsweep.open(slow).start(executor={"kind": "ray_local", "n_cpus": 1})
+    first = next(iter(launch))
+    launch.cancel()
+    report = launch.wait(120)
+    assert report.stopped == "interrupted"
+    done = lawsweep.open(slow).done
+    assert slow.plan().run_ids[first.index] in done
+    assert len(done) == report.statuses["ok"] < 390
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_a_launch_cancelled_before_it_began_does_next_to_nothing(sweep):
     launch = launches.Launch(lawsweep.open(sweep))
     launch.cancel()
