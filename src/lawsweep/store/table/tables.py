@@ -23,6 +23,7 @@ from lawsweep.store.table.attempts import ATTEMPT, distinct, latest
 from lawsweep.store.table.parts import (
     SkippedPart,
     check_experiment,
+    conform,
     part_names,
     steady_look,
     use_part,
@@ -77,7 +78,7 @@ def read_attempts(
     found = [t.drop_columns(_others(newest, t.schema)) for t in found]
     schema = _common([t.schema for t in reversed(found)])
     defaults = _defaults(newest)
-    kept = [_conform(t, schema, defaults) for t in found if _fits(t.schema, schema)]
+    kept = [conform(t, schema, defaults) for t in found if _fits(t.schema, schema)]
     return distinct(pa.concat_tables(kept).replace_schema_metadata(newest.metadata))
 
 
@@ -253,15 +254,3 @@ def _defaults(schema: pa.Schema) -> dict[str, Any]:
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _conform(table: pa.Table, schema: pa.Schema, defaults: dict[str, Any]) -> pa.Table:
-    arrays = []
-    for f in schema:
-        if f.name in table.column_names:
-            # An int column that became a float one is rounded above 2**53, as floats are.
-            arrays.append(table[f.name].cast(f.type, safe=False))
-        else:
-            default = pa.scalar(defaults.get(f.name), type=f.type)
-            arrays.append(pa.chunked_array([pa.repeat(default, table.num_rows)], type=f.type))
-    return pa.Table.from_arrays(arrays, schema=schema)
