@@ -19,7 +19,6 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lawsweep.core.errors import IncompatibleTableError
 from lawsweep.core.experiment import Experiment
@@ -257,16 +256,6 @@ class ParquetTable:
             return table
         where = {name: i for i, name in enumerate(plain(table["run_id"]))}
         return table.take(pa.array([where[r] for r in run_ids if r in where], type=pa.int64()))
-
-    def launches(self) -> set[str]:
-        """Every launch that made a row."""
-        ids = self.attempts(columns=["launch_id"])["launch_id"]
-        return set(pc.unique(ids).drop_null().to_pylist())
-
-    def launch_ids(self, run_ids: Collection[str]) -> dict[str, str | None]:
-        """The launch that made the row of each of these runs that has one."""
-        rows = self.rows(run_ids, ["launch_id"])
-        return dict(zip(plain(rows["run_id"]), plain(rows["launch_id"]), strict=True))
 
     def rows(
         self, run_ids: Collection[str] | None = None, columns: Collection[str] | None = None
