@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lawsweep.config.compose import load_sweep as load_sweep
-    from lawsweep.core.carry import Carry as Carry
     from lawsweep.core.cost import Cost as Cost
+    from lawsweep.core.definition import Carry as Carry
     from lawsweep.core.errors import Infeasible as Infeasible
     from lawsweep.core.errors import LawsweepError as LawsweepError
     from lawsweep.core.experiment import Experiment as Experiment
@@ -64,7 +64,7 @@ _VERBS = (
 )
 _HOME = dict.fromkeys(_VERBS, "lawsweep.study.verbs") | {
     "Array": "lawsweep.core.schema",
-    "Carry": "lawsweep.core.carry",
+    "Carry": "lawsweep.core.definition",
     "Cost": "lawsweep.core.cost",
     "Experiment": "lawsweep.core.experiment",
     "Field": "lawsweep.core.schema",

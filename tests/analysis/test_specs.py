@@ -6,7 +6,8 @@ import pytest
 from lawsweep.analysis.figures.base import COMMON
 from lawsweep.analysis.figures.kinds import KINDS, find_kind, parse_figures
 from lawsweep.analysis.figures.specs import LineSpec
-from lawsweep.analysis.laws.fit_specs import FitSpec, parse_fits
+from lawsweep.analysis.laws.fit_specs import FitSpec
+from lawsweep.analysis.laws.laws import parse_fits
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
 
 COLUMNS = ["n_samples", "input_dim", "seed", "lambda_min", "gap", "status", "predicted_gap"]
@@ -134,8 +135,8 @@ def test_parsing_and_completeness_import_nothing_heavy():
         "import sys\n"
         "from lawsweep.analysis import completeness\n"
         "from lawsweep.analysis.figures import kinds\n"
-        "from lawsweep.analysis.laws import fit_specs\n"
-        "[fit_specs.find_law(n) for n in fit_specs.LAWS]\n"
+        "from lawsweep.analysis.laws import laws\n"
+        "[laws.find_law(n) for n in laws.LAWS]\n"
         "[kinds.find_kind(n) for n in kinds.KINDS]\n"
         "print({'pandas', 'scipy', 'matplotlib', 'pyarrow', 'torch'} & set(sys.modules))"
     )

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from toys import pair, toy
 
 from lawsweep import experiment
-from lawsweep.core.carry import as_of
 from lawsweep.core.identity import run_id
 from lawsweep.core.registry import experiment_names, find_experiment
+from lawsweep.grid.older import as_of
 from lawsweep.grid.plan import make_plan
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "run_ids.json").read_text())

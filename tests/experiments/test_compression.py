@@ -12,7 +12,7 @@ import yaml
 
 from lawsweep import Infeasible
 from lawsweep.analysis.figures.kinds import parse_figures
-from lawsweep.analysis.laws.fit_specs import parse_fits
+from lawsweep.analysis.laws.laws import parse_fits
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.experiments.compression import compression
 from lawsweep.grid.sweep import Sweep

@@ -17,7 +17,7 @@ import lawsweep
 from lawsweep import Sweep
 from lawsweep.analysis.figures.kinds import parse_figures
 from lawsweep.analysis.frames import Columns
-from lawsweep.analysis.laws.fit_specs import parse_fits
+from lawsweep.analysis.laws.laws import parse_fits
 from lawsweep.analysis.laws.threshold_fits import ends_of, fit_thresholds
 from lawsweep.cli.launching import counts
 from lawsweep.cli.main import run_command

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from lawsweep.analysis.figures.kinds import find_kind
+from lawsweep.analysis.figures.specs import FigureSpec
+from lawsweep.analysis.laws.fit_specs import FitSpec
+from lawsweep.analysis.laws.laws import find_law
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.expressions.expression import Expression
 from lawsweep.grid.plan import Plan
-
-if TYPE_CHECKING:
-    from lawsweep.analysis.figures.specs import FigureSpec
-    from lawsweep.analysis.laws.fit_specs import FitSpec
 
 
 def check_values(plan: Plan, spec: FitSpec | FigureSpec) -> None:
@@ -71,7 +71,10 @@ def _check_texts(plan: Plan, spec: FitSpec | FigureSpec) -> None:
 
 def _read(spec: FitSpec | FigureSpec, *, with_where: bool = False) -> Iterator[tuple[str, str]]:
     """The expressions of a spec over the columns, each with its key."""
-    yield from spec.expressions()
+    if isinstance(spec, FitSpec):
+        yield from find_law(spec.law).expressions(spec)
+    else:
+        yield from find_kind(spec.kind).expressions(spec)
     if with_where and spec.where:
         yield "where", spec.where
 

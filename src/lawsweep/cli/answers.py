@@ -18,8 +18,8 @@ import click
 
 from lawsweep.cli.options import warn
 from lawsweep.core.errors import LawsweepError
-from lawsweep.core.json_text import to_json
 from lawsweep.core.secrets import hide
+from lawsweep.core.shown import to_json
 
 EXIT_FAILED_ROWS, EXIT_SAME_FAILURE, EXIT_INTERRUPTED = 3, 4, 130
 EXIT_NOT_REPRODUCED, EXIT_PROBLEMS = 5, 6

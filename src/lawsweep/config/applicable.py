@@ -78,7 +78,7 @@ class _Judge:
 
     def fit(self, entry: Mapping[str, Any]) -> str | None:
         """Why a fit does not apply."""
-        from lawsweep.analysis.laws.fit_specs import parse_fits
+        from lawsweep.analysis.laws.laws import parse_fits
 
         try:
             (spec,) = parse_fits([entry], [*self.columns, *self.cells, *self.known], self.kinds)
@@ -88,7 +88,7 @@ class _Judge:
 
     def figure(self, entry: Mapping[str, Any]) -> str | None:
         """Why a figure does not apply."""
-        from lawsweep.analysis.figures.kinds import parse_figures
+        from lawsweep.analysis.figures.kinds import find_kind, parse_figures
 
         names = [*self.columns, *self.known]
         cells = [*self.cells, *names] if self.cells or "n_star" in self.known else []
@@ -96,9 +96,10 @@ class _Judge:
             (spec,) = parse_figures([entry], names, self.arrays, cells, self.kinds)
         except LawsweepError:
             return None
-        if spec.of_cells and not self.cells:
+        of_cells = find_kind(spec.kind).of_cells
+        if of_cells and not self.cells:
             return "it draws what a search found, and there is none any more"
-        return self._reason(spec, set(self.cells if spec.of_cells else self.columns))
+        return self._reason(spec, set(self.cells if of_cells else self.columns))
 
     def _reason(self, spec: Any, columns: Collection[str]) -> str | None:
         gone = sorted(columns_read(spec) & set(self.known) - set(columns))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from lawsweep.core.carry import Carry
 from lawsweep.core.circumstances import CIRCUMSTANCES
 from lawsweep.core.errors import unknown_name
 from lawsweep.core.expressions.expression import Expression
@@ -19,6 +19,18 @@ from lawsweep.core.schema import FieldSpec
 RESERVED = frozenset(
     {"run_id", "point", "experiment", "version", "seed", "status", *(c.name for c in CIRCUMSTANCES)}
 )
+
+
+@dataclass(frozen=True)
+class Carry:
+    """Rows of an older version that fulfil ``condition`` mean the same today.
+
+    ``condition`` is over params, metrics and circumstances.  ``defaults`` are defaults of that
+    version that are others today: a row that had one is a row of today's default.
+    """
+
+    condition: str
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 def check_carries(

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
-from lawsweep.core.carry import Carry
 from lawsweep.core.code.imported import imported_by
 from lawsweep.core.cost import Cost
 from lawsweep.core.definition import (
+    Carry,
     check_carries,
     check_fused,
     check_names,

@@ -1,8 +1,9 @@
-"""How things show themselves in a notebook: a title and a small table of facts."""
+"""How things are shown: to a notebook as a title and a small table of facts, to scripts as JSON."""
 
 from __future__ import annotations
 
 import html
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,3 +23,18 @@ class Shown:
             if value not in (None, "", ())
         )
         return f"<b>{html.escape(title)}</b><table>{rows}</table>"
+
+
+def to_json(value: Any, indent: int | None = 1) -> str:
+    """JSON of plain values: NaN and infinities become null, as JSON has none."""
+    return json.dumps(_finite(value), indent=indent, default=str)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return value

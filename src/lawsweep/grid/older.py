@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lawsweep.core.carry import as_of, columns_as_of
+import numpy as np
+
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.expressions.expression import Expression
@@ -34,6 +36,32 @@ def ids_as_of(plan: Plan, version: int) -> list[str]:
     """Run ids that the plan's runs had under an older version."""
     columns = columns_as_of(plan.experiment, version, plan.params)
     return run_ids(as_of(plan.experiment, version), columns, plan.n_points, plan.seeds)
+
+
+def as_of(experiment: Experiment, version: int) -> Experiment:
+    """The experiment as run ids of an older version know it: with its version and defaults."""
+    carry = experiment.carries.get(version)
+    then = {} if carry is None else carry.defaults
+    params = tuple(
+        dataclasses.replace(s, default=s.cast(then[s.name]) if s.name in then else s.default)
+        for s in experiment.params
+    )
+    return dataclasses.replace(experiment, version=version, params=params)
+
+
+def columns_as_of(
+    experiment: Experiment, version: int, columns: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Columns of params as that version had them: today's default stands for the one of then."""
+    then = {s.name: s for s in as_of(experiment, version).params}
+    mapped = dict(columns)
+    for spec in experiment.params:
+        if spec.has_default and spec.name in mapped and then[spec.name].default != spec.default:
+            values = mapped[spec.name].tolist()
+            made = np.empty(len(values), dtype=object)
+            made[:] = [then[spec.name].default if v == spec.default else v for v in values]
+            mapped[spec.name] = made
+    return mapped
 
 
 def told_of_older(sweep: Sweep, plan: Plan, older: Mapping[int, Sequence[int]]) -> list[str]:

@@ -38,7 +38,7 @@ def figure(
 ) -> Figure:
     """See ``Study.figure``."""
     from lawsweep.analysis.figures.draw import make_figure
-    from lawsweep.analysis.figures.kinds import parse_figures
+    from lawsweep.analysis.figures.kinds import find_kind, parse_figures
 
     frame = study.frame() if frame is None else frame
     cells = cells_of(study)
@@ -48,7 +48,7 @@ def figure(
     if isinstance(asked, str) and asked not in named:
         raise unknown_name("figure", asked, named, f"sweep {study.sweep.name}")
     spec = named[asked] if isinstance(asked, str) else specs[0]
-    rows = cells if cells is not None and spec.of_cells else frame
+    rows = cells if cells is not None and find_kind(spec.kind).of_cells else frame
     return make_figure(rows, spec, _caption(frame), study.arrays)
 
 
@@ -64,7 +64,7 @@ def drawn(study: Study, frame: pd.DataFrame) -> Iterator[tuple[list[Path], list[
     And what is wrong with those that cannot be drawn: they cost the others nothing.
     """
     from lawsweep.analysis.figures.draw import draw
-    from lawsweep.analysis.figures.kinds import parse_figures
+    from lawsweep.analysis.figures.kinds import find_kind, parse_figures
 
     cells = cells_of(study)
     specs = parse_figures(list(study.sweep.figures), list(frame.columns), cells=cell_names(cells))
@@ -72,7 +72,7 @@ def drawn(study: Study, frame: pd.DataFrame) -> Iterator[tuple[list[Path], list[
     errors: list[str] = []
     with tempfile.TemporaryDirectory(prefix="lawsweep-") as folder:
         for spec in specs:
-            rows = cells if cells is not None and spec.of_cells else frame
+            rows = cells if cells is not None and find_kind(spec.kind).of_cells else frame
             try:
                 paths += draw(rows, spec, Path(folder) / spec.name, _caption(frame), study.arrays)
             except LawsweepError as error:

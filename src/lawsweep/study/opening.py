@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def check_sweep(sweep: Sweep) -> Plan:
     """The plan of a sweep, once all that it says has been checked.  Writes nothing."""
     from lawsweep.analysis.figures.kinds import parse_figures
-    from lawsweep.analysis.laws.fit_specs import check_sources, parse_fits
+    from lawsweep.analysis.laws.laws import check_sources, parse_fits
     from lawsweep.executors.make import make_executor
     from lawsweep.launch.sinks.make import make_sinks
     from lawsweep.store.options import read_store

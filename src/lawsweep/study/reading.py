@@ -33,9 +33,9 @@ def rows(study: Study) -> pa.Table:
 
 def fit(study: Study, frame: pd.DataFrame | None = None) -> list[FitResult]:
     """See ``Study.fit``."""
-    from lawsweep.analysis.laws.fit_specs import parse_fits, reads_cells
     from lawsweep.analysis.laws.fits import fit as fit_one
     from lawsweep.analysis.laws.fits import fit_cells
+    from lawsweep.analysis.laws.laws import parse_fits, reads_cells
 
     frame = study.frame() if frame is None else frame
     cells = cells_of(study)

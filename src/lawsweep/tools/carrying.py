@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lawsweep.core.carry import as_of
 from lawsweep.core.circumstances import CIRCUMSTANCES
 from lawsweep.core.errors import LawsweepError
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.identity import run_id
-from lawsweep.grid.older import condition_of, ids_as_of
+from lawsweep.grid.older import as_of, condition_of, ids_as_of
 from lawsweep.grid.sweep import Sweep
 from lawsweep.study.study import Study
 from lawsweep.tools.importing import against_table, write_rows

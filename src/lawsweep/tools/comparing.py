@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lawsweep.core.circumstances import TOLERANCES
 from lawsweep.core.errors import InvalidValueError, LawsweepError, unknown_name
-from lawsweep.core.rounding import TOLERANCES
 from lawsweep.grid.sweep import Sweep
 from lawsweep.study.study import Study, open_study
 from lawsweep.tools.sameness import relative_difference, same_value
@@ -239,4 +239,4 @@ def _fits(
 def _fit_key(result: FitResult, apart: Collection[str]) -> tuple[Any, ...]:
     spec = result.spec
     group = tuple((n, _plain(v)) for n, v in result.group.items() if n not in apart)
-    return (spec.law, *spec.expressions(), *map(repr, sorted(spec.own.items())), group)
+    return (spec.law, *result.law.expressions(spec), *map(repr, sorted(spec.own.items())), group)

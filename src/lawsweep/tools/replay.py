@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lawsweep.core.circumstances import TOLERANCES
 from lawsweep.core.code.source import OtherCode
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.identity import run_id as make_run_id
 from lawsweep.core.outcome import Outcome, RunSpec
 from lawsweep.core.registry import find_experiment, loaded_experiment
-from lawsweep.core.rounding import TOLERANCES
 from lawsweep.study.reading import show
 from lawsweep.tools.elsewhere import IMPORTED, here, other_circumstances
 from lawsweep.tools.rounding import Amplified, explained, more_nudged_outcomes, nudged_outcomes

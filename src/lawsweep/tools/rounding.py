@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lawsweep.core.circumstances import EPS
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.outcome import Outcome
 from lawsweep.core.randomness.nudges import nudged
-from lawsweep.core.rounding import EPS
 from lawsweep.tools.sameness import Difference, relative_difference, same_value
 
 N_NUDGES = 3

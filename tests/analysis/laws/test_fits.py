@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lawsweep.analysis.laws.fit_specs import FitSpec, parse_fits
+from lawsweep.analysis.laws.fit_specs import FitSpec
 from lawsweep.analysis.laws.fits import fit
+from lawsweep.analysis.laws.laws import parse_fits
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
 
 # sqrt(p (1 - p) / n) of a coverage estimated from n trials; four of them are passed by chance
@@ -289,7 +290,7 @@ def test_summary_is_one_readable_line():
     ],
 )
 def test_numbers_show_what_their_interval_supports(estimate, half, expected):
-    from lawsweep.analysis.laws.results import Parameter
+    from lawsweep.analysis.laws.fitted import Parameter
 
     assert Parameter("a", estimate, estimate - half, estimate + half).interval() == expected
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lawsweep.analysis.laws.fit_specs import LAWS, find_law, parse_fits
 from lawsweep.analysis.laws.fits import fit
+from lawsweep.analysis.laws.laws import LAWS, find_law, parse_fits
 from lawsweep.core.errors import InvalidValueError
 
 X = np.repeat([1.0, 2.0, 3.0, 5.0, 8.0], 2)

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy.stats import ttest_ind
 
-from lawsweep.analysis.laws.fit_specs import parse_fits
 from lawsweep.analysis.laws.fits import fit
+from lawsweep.analysis.laws.laws import parse_fits
 from lawsweep.core.errors import InvalidValueError
 
 POWER = {"law": "power", "x": "width", "y": "edge", "local": True}

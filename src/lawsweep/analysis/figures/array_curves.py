@@ -15,7 +15,7 @@ from lawsweep.analysis.figures import labels
 from lawsweep.analysis.figures.arrays_of import kept
 from lawsweep.analysis.figures.base import FigureKind, Known, check_array
 from lawsweep.analysis.figures.look import colour, group_label, legend, scales
-from lawsweep.analysis.laws.results import count
+from lawsweep.analysis.laws.fitted import count
 from lawsweep.core.errors import InvalidValueError
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from lawsweep.analysis.entries import Entry, entries
 from lawsweep.analysis.figures.specs import GUIDE_VARIABLE, FigureSpec, LineSpec
-from lawsweep.analysis.laws.fit_specs import FitSpec, read_fit
+from lawsweep.analysis.laws.fit_specs import FitSpec
+from lawsweep.analysis.laws.laws import find_law, read_fit
 from lawsweep.core.errors import InvalidValueError, unknown_name
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def _law(entry: Entry, names: Sequence[str]) -> FitSpec | None:
             raise InvalidValueError(f"{entry.place}.fit takes no {key}: it is the figure's.")
     law = Entry(f"{entry.place}.fit", {**about, **given}, entry.kinds)
     spec = read_fit(law, names)
-    if {key for key, _ in spec.expressions()} != {"x", "y"}:
+    if {key for key, _ in find_law(spec.law).expressions(spec)} != {"x", "y"}:
         raise InvalidValueError(
             f"{law.place} must be a law of x alone, got {spec.law!r}. Put that one under fits."
         )

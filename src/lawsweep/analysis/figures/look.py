@@ -11,7 +11,7 @@ import numpy as np
 from lawsweep.analysis.figures import labels
 from lawsweep.analysis.figures.specs import FigureSpec
 from lawsweep.analysis.frames import Array, Columns
-from lawsweep.analysis.laws.fit_specs import find_law
+from lawsweep.analysis.laws.laws import find_law
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -98,12 +98,12 @@ def fitted_laws(
     columns: Columns, spec: FigureSpec, *, of_cells: bool = False
 ) -> dict[tuple[Any, ...], FitResult]:
     """The law of each group where the figure asks for one, by the group's values."""
-    from lawsweep.analysis.laws.fits import fit_columns
+    from lawsweep.analysis.laws.fits import fit_cell_columns, fit_columns
 
     if not spec.fit:
         return {}
     asked = replace(spec.fit, name=spec.name)
-    fit = find_law(asked.law).fit_cells if of_cells else fit_columns
+    fit = fit_cell_columns if of_cells else fit_columns
     return {tuple(found.group.values()): found for found in fit(columns, asked)}
 
 

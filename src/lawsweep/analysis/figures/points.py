@@ -9,7 +9,7 @@ import numpy as np
 from lawsweep.analysis.figures.look import geometric_y, log_x, log_y
 from lawsweep.analysis.figures.specs import FigureSpec
 from lawsweep.analysis.frames import Array, Columns
-from lawsweep.analysis.laws.results import count
+from lawsweep.analysis.laws.fitted import count
 from lawsweep.core.errors import InvalidValueError
 
 

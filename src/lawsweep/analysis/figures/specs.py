@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -48,16 +48,3 @@ class FigureSpec:
     array: str | None = None
     threshold: str | None = None  # over a heatmap: an event whose edge along y is drawn
     own: Mapping[str, Any] = field(default_factory=dict)
-
-    def expressions(self) -> Iterator[tuple[str, str]]:
-        """The expressions over the columns that it reads besides ``where``, each with its key."""
-        from lawsweep.analysis.figures.kinds import find_kind
-
-        return find_kind(self.kind).expressions(self)
-
-    @property
-    def of_cells(self) -> bool:
-        """Whether it is drawn from the thresholds that a search found, in place of rows."""
-        from lawsweep.analysis.figures.kinds import find_kind
-
-        return find_kind(self.kind).of_cells

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lawsweep.analysis.laws.straight import Straight
 
 if TYPE_CHECKING:
-    from lawsweep.analysis.laws.results import FitResult
+    from lawsweep.analysis.laws.fitted import Fitted
 
 
 class Exponential(Straight):
@@ -16,7 +16,7 @@ class Exponential(Straight):
     names = ("C", "rate")
     log_y = True
 
-    def formula(self, found: FitResult) -> str:
+    def formula(self, found: Fitted) -> str:
         """``y ~ exp(a*x), a = -0.5 [-0.6, -0.4]``."""
         x = found.spec.x_bracketed
         return f"{found.spec.y} ~ exp(a*{x}), a = {found['rate'].interval()}"

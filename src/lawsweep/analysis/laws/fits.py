@@ -23,9 +23,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lawsweep.analysis.frames import Array, Columns, distinct, means
-from lawsweep.analysis.laws.fit_specs import FitSpec, find_law
+from lawsweep.analysis.laws.fit_specs import FitSpec
+from lawsweep.analysis.laws.fitted import count
 from lawsweep.analysis.laws.law import Law, Points
-from lawsweep.analysis.laws.results import FitResult, count
+from lawsweep.analysis.laws.laws import find_law
+from lawsweep.analysis.laws.results import FitResult
 from lawsweep.core.errors import InvalidValueError
 
 if TYPE_CHECKING:
@@ -54,7 +56,13 @@ def fit(frame: pd.DataFrame, spec: FitSpec) -> list[FitResult]:
 
 def fit_cells(cells: pd.DataFrame, spec: FitSpec) -> list[FitResult]:
     """``fit`` of the table of thresholds that a search found."""
-    return find_law(spec.law).fit_cells(Columns(cells), spec)
+    return fit_cell_columns(Columns(cells), spec)
+
+
+def fit_cell_columns(columns: Columns, spec: FitSpec) -> list[FitResult]:
+    """``fit_cells`` on columns that are converted already: by the law's own way, if it has one."""
+    found = find_law(spec.law).fit_cells(columns, spec)
+    return fit_columns(columns, spec) if found is None else [FitResult(**vars(f)) for f in found]
 
 
 def fit_columns(columns: Columns, spec: FitSpec) -> list[FitResult]:

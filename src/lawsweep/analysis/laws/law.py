@@ -1,6 +1,6 @@
 """A law is one class: the keys its entry takes, how it is fitted, what it says and predicts.
 
-A new one is a subclass of ``Law`` and its line in ``fit_specs.LAWS``; in another package an entry
+A new one is a subclass of ``Law`` and its line in ``laws.LAWS``; in another package an entry
 point of the group ``lawsweep.laws`` that names the class.  Nothing else asks which law it is.
 """
 
@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from lawsweep.analysis.entries import Entry
-from lawsweep.analysis.laws.local_slopes import LocalSlope
-from lawsweep.analysis.laws.regress import Curvature
+from lawsweep.analysis.laws.fit_specs import FitSpec
+from lawsweep.analysis.laws.fitted import Fitted, Found
 
 if TYPE_CHECKING:
     from lawsweep.analysis.frames import Array, Columns
-    from lawsweep.analysis.laws.fit_specs import FitSpec
-    from lawsweep.analysis.laws.results import FitResult, Parameter
 
 SOME = ("x", "terms", "local")  # keys that some laws take; all take the others of FitSpec
 
@@ -45,26 +43,6 @@ class Points:
         return len(self.y)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """What a law made of its points; without ``parameters``, and with a ``reason``, nothing.
-
-    The fields are those of FitResult.  ``evidence`` is what a law of another kind has to show:
-    plain values, which scripts are given as they are.
-    """
-
-    parameters: tuple[Parameter, ...] = ()
-    reason: str | None = None
-    rms: float | None = None
-    r2: float | None = None
-    condition: float | None = None
-    curvature: Curvature | None = None
-    n_seeds: int | None = None
-    local: tuple[LocalSlope, ...] = ()
-    warnings: tuple[str, ...] = ()
-    evidence: Mapping[str, Any] = field(default_factory=dict)
-
-
 class Law(ABC):
     """A model of a metric over the design."""
 
@@ -77,8 +55,6 @@ class Law(ABC):
 
     def read(self, entry: Entry, name: str, columns: Sequence[str]) -> FitSpec:
         """The fit that an entry of this law, called ``name``, asks for."""
-        from lawsweep.analysis.laws.fit_specs import FitSpec
-
         entry.require("y", *self.needs)
         for key in SOME:
             if key not in self.takes:
@@ -108,32 +84,35 @@ class Law(ABC):
             yield "x", spec.x
         yield from ((f"terms[{j}]", term) for j, term in enumerate(spec.terms))
 
+    def expressions(self, spec: FitSpec) -> Iterator[tuple[str, str]]:
+        """The expressions over the columns that a fit reads, each with its key; not ``where``."""
+        yield from self.inputs(spec)
+        yield "y", spec.y
+
     @abstractmethod
     def solve(self, spec: FitSpec, points: Points) -> Found:
         """Fit it; a ``reason`` where these points do not determine it."""
 
     @abstractmethod
-    def formula(self, found: FitResult) -> str:
+    def formula(self, found: Fitted) -> str:
         """The law with its intervals, on a line."""
 
     @abstractmethod
-    def predict(self, found: FitResult, inputs: Mapping[str, Array]) -> Array:
+    def predict(self, found: Fitted, inputs: Mapping[str, Array]) -> Array:
         """y where the inputs have these values, by the text of each: (n,)."""
 
-    def short(self, found: FitResult) -> str:
+    def short(self, found: Fitted) -> str:
         """What a legend says of it: the last parameter."""
         last = found.parameters[-1]
         return f"{last.name} {last.interval()}"
 
-    def said(self, found: FitResult) -> Sequence[str]:
+    def said(self, found: Fitted) -> Sequence[str]:
         """What its line says beyond counts and warnings: its evidence."""
         return ()
 
-    def fit_cells(self, columns: Columns, spec: FitSpec) -> list[FitResult]:
-        """A fit of the table of thresholds that a search found, one result a group."""
-        from lawsweep.analysis.laws.fits import fit_columns
-
-        return fit_columns(columns, spec)
+    def fit_cells(self, columns: Columns, spec: FitSpec) -> list[Fitted] | None:
+        """Its own fit of the thresholds that a search found, one a group; None: as of any rows."""
+        return None
 
     def unusable(self, inputs: Sequence[Array], y: Array) -> Iterator[tuple[Array, str]]:
         """Where a row cannot count besides numbers that are not finite, and why."""

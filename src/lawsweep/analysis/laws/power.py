@@ -10,7 +10,7 @@ from lawsweep.core.expressions.expression import Expression
 if TYPE_CHECKING:
     from lawsweep.analysis.frames import Columns
     from lawsweep.analysis.laws.fit_specs import FitSpec
-    from lawsweep.analysis.laws.results import FitResult
+    from lawsweep.analysis.laws.fitted import Fitted
 
 
 class Power(Straight):
@@ -19,18 +19,17 @@ class Power(Straight):
     names = ("C", "exponent")
     log_x = log_y = True
 
-    def formula(self, found: FitResult) -> str:
+    def formula(self, found: Fitted) -> str:
         """``y ~ x^2.01 [1.96, 2.06]``."""
         return f"{found.spec.y} ~ {found.spec.x_bracketed}^{found['exponent'].interval()}"
 
-    def short(self, found: FitResult) -> str:
+    def short(self, found: Fitted) -> str:
         """``slope 2.01 [1.96, 2.06]``."""
         return f"slope {found['exponent'].interval()}"
 
-    def fit_cells(self, columns: Columns, spec: FitSpec) -> list[FitResult]:
+    def fit_cells(self, columns: Columns, spec: FitSpec) -> list[Fitted] | None:
         """Thresholds weigh by their intervals; other columns of cells as any rows."""
         from lawsweep.analysis.laws.threshold_fits import fit_thresholds
 
-        if "n_star" in Expression(spec.y).names and not spec.local:
-            return fit_thresholds(columns, spec)
-        return super().fit_cells(columns, spec)
+        of_thresholds = "n_star" in Expression(spec.y).names and not spec.local
+        return fit_thresholds(columns, spec) if of_thresholds else None

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from lawsweep.analysis.frames import Array, means
-from lawsweep.analysis.laws.law import Found, Law, Points
+from lawsweep.analysis.laws.fitted import Found, Parameter
+from lawsweep.analysis.laws.law import Law, Points
 from lawsweep.analysis.laws.local_slopes import LocalSlope, local_slopes
 from lawsweep.analysis.laws.regress import ROUNDING_ULPS, Regression, curvature, least_squares
-from lawsweep.analysis.laws.results import Parameter
 from lawsweep.analysis.laws.seed_spread import seed_spread
 
 if TYPE_CHECKING:
     from lawsweep.analysis.laws.fit_specs import FitSpec
-    from lawsweep.analysis.laws.results import FitResult
+    from lawsweep.analysis.laws.fitted import Fitted
 
 
 class Straight(Law):
@@ -41,7 +41,7 @@ class Straight(Law):
         bend = curvature(v, points.y, line) if found.parameters and line else None
         return replace(found, curvature=bend, local=local)
 
-    def predict(self, found: FitResult, inputs: Mapping[str, Array]) -> Array:
+    def predict(self, found: Fitted, inputs: Mapping[str, Array]) -> Array:
         """The line, back in units of y."""
         assert found.spec.x is not None
         x = np.asarray(inputs[found.spec.x], dtype=np.float64)

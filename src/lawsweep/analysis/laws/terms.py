@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lawsweep.analysis.frames import Array
-from lawsweep.analysis.laws.law import Found, Law, Points
+from lawsweep.analysis.laws.fitted import Found
+from lawsweep.analysis.laws.law import Law, Points
 from lawsweep.analysis.laws.straight import solve_coefficients
 
 if TYPE_CHECKING:
     from lawsweep.analysis.laws.fit_specs import FitSpec
-    from lawsweep.analysis.laws.results import FitResult
+    from lawsweep.analysis.laws.fitted import Fitted
 
 
 class Terms(Law):
@@ -26,7 +27,7 @@ class Terms(Law):
         design = np.stack([points.inputs[t] for t in spec.terms], axis=1)
         return solve_coefficients(design, spec.terms, points, spec.level)[0]
 
-    def formula(self, found: FitResult) -> str:
+    def formula(self, found: Fitted) -> str:
         """``y = 0.3 [0.2, 0.4] * 1/n + 2.0 [1.9, 2.1]``."""
         terms = (
             p.interval() if p.name == "1" else f"{p.interval()} * {p.name}"
@@ -34,6 +35,6 @@ class Terms(Law):
         )
         return f"{found.spec.y} = {' + '.join(terms)}"
 
-    def predict(self, found: FitResult, inputs: Mapping[str, Array]) -> Array:
+    def predict(self, found: Fitted, inputs: Mapping[str, Array]) -> Array:
         """The sum."""
         return np.asarray(sum(found[t].estimate * inputs[t] for t in found.spec.terms))

@@ -10,13 +10,13 @@ import numpy as np
 
 from lawsweep.analysis.frames import Array, Columns, distinct
 from lawsweep.analysis.laws.fit_specs import FitSpec
-from lawsweep.analysis.laws.results import FitResult, Parameter, count
+from lawsweep.analysis.laws.fitted import Fitted, Parameter, count
 from lawsweep.analysis.laws.threshold import Lattice, Posterior
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.expressions.expression import Expression
 
 
-def fit_thresholds(columns: Columns, spec: FitSpec) -> list[FitResult]:
+def fit_thresholds(columns: Columns, spec: FitSpec) -> list[Fitted]:
     """The power law of ``n_star`` (or what ``y`` makes of it) in ``x``, one result a group.
 
     Each threshold weighs by its interval: log y has the standard deviation (log high - log low) /
@@ -30,9 +30,7 @@ def fit_thresholds(columns: Columns, spec: FitSpec) -> list[FitResult]:
     return [_fit_group(columns, spec, values, rows) for values, rows in groups]
 
 
-def _fit_group(
-    columns: Columns, spec: FitSpec, values: Mapping[str, Any], rows: Array
-) -> FitResult:
+def _fit_group(columns: Columns, spec: FitSpec, values: Mapping[str, Any], rows: Array) -> Fitted:
     from scipy.special import ndtri
 
     assert spec.x is not None
@@ -49,16 +47,16 @@ def _fit_group(
         "left_out": dict(Counter(sorted(str(s) for s in states[~good]))),
     }
     if base["n_points"] < 2:
-        return FitResult(**base, reason=f"{count(base['n_points'], 'threshold')}, 2 needed")
+        return Fitted(**base, reason=f"{count(base['n_points'], 'threshold')}, 2 needed")
     if np.ptp(np.log(x[good])) == 0:
-        return FitResult(**base, reason="all thresholds are at one x, 2 needed")
+        return Fitted(**base, reason="all thresholds are at one x, 2 needed")
     z = ndtri((1 + columns["confidence"][rows][good].astype(float)) / 2)
     sd = (np.log(high[good]) - np.log(low[good])) / (2 * z)
     parameters, rms, warnings = _weighted(np.log(x[good]), np.log(y[good]), sd, spec.level)
     n_unsettled = int(np.sum(np.isin(states[good], ("unresolved", "open"))))
     if n_unsettled:
         warnings.append(f"{count(n_unsettled, 'threshold')} not resolved to the tolerance")
-    return FitResult(
+    return Fitted(
         **base,
         parameters=parameters,
         rms=rms,

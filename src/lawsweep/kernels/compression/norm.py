@@ -10,7 +10,6 @@ with beta_i = alpha_i |w_i| and rho_ij the cosines (``gaussian.homogeneous``)
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,16 +17,14 @@ from torch import Tensor
 
 from lawsweep.kernels.activations import Activation
 from lawsweep.kernels.base import devices
+from lawsweep.kernels.compression.nodes import Nodes
 from lawsweep.kernels.compression.objective import Rows
 from lawsweep.kernels.gaussian.angles import even_part
 from lawsweep.kernels.gaussian.hermite import HermiteProfile
 from lawsweep.kernels.gaussian.pairs import Profile
 
-if TYPE_CHECKING:
-    from lawsweep.kernels.compression.target import Target
 
-
-def target_norm(target: Target, tile: int = 1024) -> float:
+def target_norm(target: Nodes, tile: int = 1024) -> float:
     """T, exactly; O(N^2 d) in tiles^2 memory.  A homogeneous sigma and one output.
 
     The even part is summed over tiles on and above the diagonal, and the diagonal,
@@ -48,7 +45,7 @@ def target_norm(target: Target, tile: int = 1024) -> float:
 
 
 def sampled_target_norm(
-    target: Target, rng: np.random.Generator, n_pairs: int
+    target: Nodes, rng: np.random.Generator, n_pairs: int
 ) -> tuple[float, float]:
     """T and its standard error, from ``n_pairs`` random pairs; O(N d^2 + n_pairs d).
 
@@ -105,7 +102,7 @@ def _rest(rho: Tensor) -> Tensor:
     return torch.where(r.abs() < 0.3, total, direct)
 
 
-def profile_norm(target: Target) -> tuple[float, float]:
+def profile_norm(target: Nodes) -> tuple[float, float]:
     """T = sum_ij <alpha_i, alpha_j> F_ij and a bound of its error by the series (0 in closed form).
 
     The diagonal is V, not the series.  O(N^2) in tiles.
@@ -131,7 +128,7 @@ def profile_norm(target: Target) -> tuple[float, float]:
     return float(total), float(error)
 
 
-def series_error(target: Target, v: Tensor, b: Tensor) -> float:
+def series_error(target: Nodes, v: Tensor, b: Tensor) -> float:
     """A bound of the error of J at rows v (M, d) and outputs b (M, K); 0 in closed form.
 
     2 sum_ij |<alpha_i, b_j>| |rho_ij|^(P+1) e_i e_j + sum_{j != l} |<b_j, b_l>| ... with e the root

@@ -12,6 +12,7 @@ from torch import Tensor
 from lawsweep.kernels.activations import Activation
 from lawsweep.kernels.base import devices
 from lawsweep.kernels.base.rounding import tolerances
+from lawsweep.kernels.compression.nodes import Nodes
 from lawsweep.kernels.compression.norm import (
     choose_degree,
     profile_norm,
@@ -20,46 +21,26 @@ from lawsweep.kernels.compression.norm import (
 )
 from lawsweep.kernels.compression.theory import (
     TargetMoments,
-    directions_norms,
     frame_holds,
     limit_loss,
     quadratic_factor,
     target_moments,
 )
 from lawsweep.kernels.gaussian.homogeneous import RELU, HomogeneousKernel
-from lawsweep.kernels.gaussian.pairs import Profile
 
-# Stands in for the kernel of an activation that is not homogeneous, where only a size is asked for.
-LIKE_RELU = HomogeneousKernel(0.01)
 # The series is cut where, at the norms of the target, less than this part of E sigma^2 is lost.
 SERIES_TOL = 1e-13
 
 
 @dataclass(frozen=True, eq=False)
-class Target:
-    """f(x) = sum_i alpha_i sigma(<w_i, x>), x ~ N(0, I_d), with N nodes and K outputs.
+class Target(Nodes):
+    """Nodes that are to be compressed (``Target.of`` finds the profile of an activation).
 
-    ``rows`` w (N, d); ``alpha`` (N, K), or (N,) for one output; ``profile`` of sigma (ReLU's by
-    default; ``Target.of`` finds an activation's).  All else is computed once, when it is first
-    asked for.  ``average``: A of the target whose directions are averaged over the sphere
-    (``Target.averaged``), which has no rows.
-
-    Raises ValueError for shapes that do not fit.
+    All else is computed once, when it is first asked for.  ``average``: A of the target whose
+    directions are averaged over the sphere (``Target.averaged``), which has no rows.
     """
 
-    rows: Tensor
-    alpha: Tensor
-    profile: Profile = RELU
     average: float | None = None
-
-    def __post_init__(self) -> None:
-        w, alpha = self.rows, self.alpha
-        if w.ndim != 2 or alpha.ndim not in (1, 2) or len(alpha) != len(w):
-            raise ValueError(
-                f"expected target rows (N, d) and alpha (N,) or (N, K), got {tuple(w.shape)} and "
-                f"{tuple(alpha.shape)}; give one output weight a row and output"
-            )
-        object.__setattr__(self, "alpha", alpha.unsqueeze(-1) if alpha.ndim == 1 else alpha)
 
     @classmethod
     def of(cls, rows: Tensor, alpha: Tensor, act: Activation) -> Target:
@@ -80,38 +61,6 @@ class Target:
         """The limit of many isotropic rows, E f(x) = A |x| E|<w^, x^>|..., A = ``scale``."""
         rows = torch.empty(0, d, dtype=dtype, device=device)
         return cls(rows, rows[:, 0], kernel, scale)
-
-    @property
-    def dim(self) -> int:
-        """The input dimension d."""
-        return int(self.rows.shape[1])
-
-    @property
-    def kernel(self) -> HomogeneousKernel:
-        """Of a homogeneous sigma; of another, one of its size."""
-        own = self.profile
-        return own if isinstance(own, HomogeneousKernel) else LIKE_RELU
-
-    @property
-    def weights(self) -> Tensor:
-        """Alpha of the one output, (N,); ValueError where there are several."""
-        if self.alpha.shape[1] != 1:
-            raise ValueError(
-                f"expected a target of one output, got {self.alpha.shape[1]}; give one output "
-                "weight a row"
-            )
-        return self.alpha[:, 0]
-
-    @cached_property
-    def sides(self) -> tuple[Tensor, Tensor]:
-        """Directions w^ (N, d), 0 for a zero row, and norms |w| (N,)."""
-        directions, norms = directions_norms(self.rows)
-        return directions, norms
-
-    @cached_property
-    def beta(self) -> Tensor:
-        """alpha_i |w_i| of the one output, (N,)."""
-        return self.weights * self.sides[1]
 
     @cached_property
     def moments(self) -> TargetMoments:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any, TextIO
 
 from lawsweep.core.errors import InvalidValueError
-from lawsweep.core.json_text import to_json
 from lawsweep.core.options import check_options
 from lawsweep.core.outcome import Outcome
 from lawsweep.core.protocols import Sink
 from lawsweep.core.schema import Field
 from lawsweep.core.secrets import hide
+from lawsweep.core.shown import to_json
 from lawsweep.launch.report import RunReport, describe_report
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lawsweep.core.circumstances import TOLERANCES
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.identity import run_id, run_ids
-from lawsweep.core.rounding import TOLERANCES
 from lawsweep.store.upkeep.bits import row_classes, same_values
 from lawsweep.store.upkeep.compact import ORDER
 
