@@ -81,12 +81,12 @@ def by_torch(
 
 def problem(n: int, d: int, n_seeds: int) -> Callable[[int], float]:
     """Trains ``n_seeds`` seeds for so many steps; the loss of the first."""
-    widths = Network.equal(d, d, DEPTH, "linear").widths
+    network = Network.equal(d, d, DEPTH, "linear")
     draws = [
         (
             sampling.rows("gaussian", stream(seed, "data"), n, d),
             sampling.rows("gaussian", stream(seed, "targets"), n, 1)[:, 0],
-            init_weights(Network(widths, "linear"), stream(seed, "weights")),
+            init_weights(network, stream(seed, "weights")),
         )
         for seed in range(n_seeds)
     ]
@@ -102,10 +102,10 @@ def problem(n: int, d: int, n_seeds: int) -> Callable[[int], float]:
 
 
 def step_times(n: int, d: int) -> dict[str, Any]:
-    widths = Network.equal(d, d, DEPTH, "linear").widths
+    network = Network.equal(d, d, DEPTH, "linear")
     x = sampling.rows("gaussian", stream(0, "data"), n, d)
     y = sampling.rows("gaussian", stream(0, "targets"), n, 1)
-    weights = init_weights(Network(widths, "linear"), stream(0, "weights"))
+    weights = init_weights(network, stream(0, "weights"))
     rate = 1.0 / (10.0 * math.sqrt(n))
     solo = problem(n, d, 1)
     kept: dict[str, float] = {}
@@ -129,11 +129,11 @@ def step_times(n: int, d: int) -> dict[str, Any]:
         warm()
     s = compare(contestants, 5)
     us = {name: 1e6 * seconds / STEPS for name, seconds in s.items()}
-    floor = 1e6 * flops_per_step(n, widths) * s["matmul"] / product_flops
+    floor = 1e6 * flops_per_step(n, network) * s["matmul"] / product_flops
     return {
         "N": n,
         "d": d,
-        "p": Network(widths, "linear").n_params,
+        "p": network.n_params,
         "floor_us": floor,
         "products_us": us["products"],
         "step_us": us["ours"],

@@ -1,6 +1,6 @@
 """A million runs on a simulated cluster of 100 nodes that loses one every minute.
 
-The scheduler is the one of ``lawsweep run`` (runner.run_plan.Loop); the clock and the workers are
+The scheduler is the one of ``lawsweep run`` (launch.loop.Loop); the clock and the workers are
 simulated.  Seconds of a run: its stated flops to the power 0.9, a lognormal factor (sd 0.4 in the
 logarithm), and in one run of a hundred a factor of up to 20 that nothing announces.
 

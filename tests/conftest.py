@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import signal
 import sys
 import uuid
 import zlib
@@ -19,6 +20,10 @@ hypothesis.settings.load_profile("lawsweep")
 
 SUPPORT = Path(__file__).parent / "support"
 sys.path.insert(0, str(SUPPORT))
+
+# A shell ignores Ctrl-C for what it starts in the background, and so would every process below.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config, items):

@@ -40,7 +40,7 @@ def _use_pcg():
     np.random.set_bit_generator(np.random.PCG64(1))
 
 
-# How each is read and how it is changed.  Names as in core.process_state where it lists them.
+# How each is read and how it is changed.  Names as in worker.process_state where it lists them.
 THINGS = {
     "working folder": (os.getcwd, lambda: os.chdir("/")),
     "os.environ": (

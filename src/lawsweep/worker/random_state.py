@@ -2,7 +2,8 @@
 
 A fixed state, not the one a run happens to find: what an experiment draws from them unseeded is
 then the same on every worker and in every order.  That a draw depends on the run's seed is the
-business of named streams (``core.streams``), or of an experiment that seeds these itself.
+business of named streams (``core.randomness.streams``), or of an experiment that seeds these
+itself.
 """
 
 from __future__ import annotations
