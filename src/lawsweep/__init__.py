@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from lawsweep.remote.end import cancel as cancel
     from lawsweep.remote.states import jobs as jobs
     from lawsweep.remote.submitting import submit as submit
-    from lawsweep.study.reading import show as show
+    from lawsweep.study.reading.rows import show as show
     from lawsweep.study.study import Study as Study
     from lawsweep.study.verbs import export as export
     from lawsweep.study.verbs import figure as figure
@@ -83,7 +83,7 @@ _HOME = dict.fromkeys(_VERBS, "lawsweep.study.verbs") | {
     "jobs": "lawsweep.remote.states",
     "load_sweep": "lawsweep.config.compose",
     "replay": "lawsweep.tools.replay",
-    "show": "lawsweep.study.reading",
+    "show": "lawsweep.study.reading.rows",
     "sql": "lawsweep.tools.sql",
     "stream": "lawsweep.core.randomness.streams",
     "submit": "lawsweep.remote.submitting",

@@ -108,7 +108,7 @@ import numpy as np
 from rows import row
 from toys import spectrum, toy
 import lawsweep
-from lawsweep.study.drawing import Shelf
+from lawsweep.study.reading.drawing import Shelf
 from lawsweep.study.study import Study
 from lawsweep.core.errors import StoreError
 from lawsweep.store.arrays.arrays import ArrayStore

@@ -24,7 +24,7 @@ from lawsweep.cli.main import run_command
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
 from lawsweep.sampling.samplers import read_search
 from lawsweep.sampling.threshold.options import ThresholdOptions
-from lawsweep.study.sampling import found_lines
+from lawsweep.study.reading.findings import found_lines
 
 SEARCH = {"axis": "n", "event": "loss < 1", "tolerance": 0.1, "max_runs": 40}
 

@@ -54,7 +54,7 @@ class Launched(Answer):
     def lines(self) -> Iterator[str]:
         """What ran, what is missing and how to close each gap, fits and figures."""
         from lawsweep.study.progress import certificate
-        from lawsweep.study.sampling import found_lines
+        from lawsweep.study.reading.findings import found_lines
 
         report = self.report
         yield self._what_ran()
@@ -95,7 +95,7 @@ class Launched(Answer):
             "missing": self.status.missing,
         }
         if self.study.cells:
-            from lawsweep.study.sampling import findings_table
+            from lawsweep.study.reading.findings import findings_table
 
             found["thresholds"] = findings_table(self.study).to_pylist()
         fits, figures = self._results["fits"], self._results["figures"]

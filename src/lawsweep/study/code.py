@@ -6,12 +6,10 @@ import warnings
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lawsweep.core.code.source import OtherCode
-
-if TYPE_CHECKING:
-    from lawsweep.study.study import Study
+from lawsweep.study.opening import Opened
 
 SHOWN = 4  # files that a sentence names
 
@@ -36,27 +34,27 @@ class OtherRows:
         )
 
 
-def other_rows(study: Study) -> OtherRows | None:
+def other_rows(opened: Opened) -> OtherRows | None:
     """Rows of the sweep that code other than today's made; None where there are none.
 
     Rows whose launch does not say which code it ran (older ones, imports) are not counted.
     """
-    ids = study.known.keys["launch_id"].to_pylist()
-    changed = _changed(study, set(ids) - {None})
+    ids = opened.known.keys["launch_id"].to_pylist()
+    changed = _changed(opened, set(ids) - {None})
     counts = Counter(i for i in ids if i in changed)
     if not counts:
         return None
     files = tuple(sorted({f for i in counts for f in changed[str(i)]}))
-    experiment = study.plan.experiment
+    experiment = opened.plan.experiment
     return OtherRows(experiment.name, experiment.version, counts.total(), len(ids), files)
 
 
-def _changed(study: Study, launches: set[str]) -> dict[str, tuple[str, ...]]:
+def _changed(opened: Opened, launches: set[str]) -> dict[str, tuple[str, ...]]:
     """Those of the launches that ran other code, and the files that differ."""
     from lawsweep.store.sweeps.sweep_folder import find_launches
 
-    compare = OtherCode(study.plan.experiment)
-    records = find_launches(study.sweep.results, launches)
+    compare = OtherCode(opened.plan.experiment)
+    records = find_launches(opened.sweep.results, launches)
     found = {i: compare.changed(_code(record)) for i, record in records.items()}
     return {i: files for i, files in found.items() if files}
 
@@ -66,9 +64,9 @@ def _code(record: Mapping[str, Any]) -> Mapping[str, Any]:
     return code if isinstance(code, Mapping) else {}
 
 
-def tell_other_rows(study: Study) -> None:
+def tell_other_rows(opened: Opened) -> None:
     """Warn of rows that other code made."""
     from lawsweep.store.sweeps.skipping import OtherCodeWarning
 
-    if (found := other_rows(study)) is not None:
+    if (found := other_rows(opened)) is not None:
         warnings.warn(str(found), OtherCodeWarning, stacklevel=3)

@@ -6,8 +6,8 @@ import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from lawsweep.core.outcome import FAILURES
 from lawsweep.core.protocols import Done
-from lawsweep.study.sampling import open_sampler
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,14 +59,62 @@ class Known:
     @functools.cached_property
     def sampler(self) -> BaseSampler:
         """The sampler at where its rows have brought it, to be looked at."""
-        return open_sampler(self)
+        return self.open_sampler()
+
+    def open_sampler(self, *, retry: bool = False) -> BaseSampler:
+        """The sampler of a sweep at where its rows have brought it.
+
+        ``retry``: rows that failed count as not there, and are wanted, asked for or not.
+        """
+        place = {run_id: i for i, run_id in enumerate(self.plan.run_ids)}
+        rows, again = self.keys, []
+        metrics = [n for n in self.metrics if n in rows.column_names]
+        there, columns = {}, [rows[n].to_pylist() for n in metrics]
+        for k, (run_id, status) in enumerate(
+            zip(rows["run_id"].to_pylist(), rows["status"].to_pylist(), strict=True)
+        ):
+            if retry and status in FAILURES:
+                again.append(place[run_id])
+            else:
+                told = {n: c[k] for n, c in zip(metrics, columns, strict=True)} if metrics else None
+                there[place[run_id]] = (status, told)
+        return self.chosen.open(self.plan, there, again if retry else None)
+
+    def seen(self) -> list[int] | None:
+        """Runs that were asked for or that have a row; None where those are all runs of the plan.
+
+        The other runs of its plan are candidates that nothing is missing without.
+        """
+        if self.chosen.whole:
+            return None
+        have = {i for i, r in enumerate(self.plan.run_ids) if r in self.done}
+        return sorted(have | set(self.sampler.asked()))
 
     @functools.cached_property
     def tidy(self) -> pa.Table:
-        """One row a planned run, those without a row too (see ``Study.rows``)."""
-        from lawsweep.study.tidy import tidy_rows
+        """Plan and table joined, in plan order; ``status`` is ``missing`` where there is no row."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
 
-        return tidy_rows(self)
+        from lawsweep.store.sweeps.sweep_folder import plan_table
+
+        plan, rows = self.plan, self.whole
+        where = {r: i for i, r in enumerate(rows["run_id"].to_pylist())}
+        found = rows.take(pa.array([where.get(r) for r in plan.run_ids], type=pa.int64()))
+        tidy = plan_table(plan)
+        fields = {f.name: f for f in rows.schema}
+        columns = {n: tidy[n] for n in tidy.column_names}
+        for name in fields:
+            if name not in columns:
+                columns[name] = found[name]
+        columns["status"] = pc.fill_null(columns["status"], "missing")
+        schema = pa.schema(
+            [fields.get(n, pa.field(n, c.type)).with_type(c.type) for n, c in columns.items()],
+            metadata=rows.schema.metadata,
+        )
+        table = pa.Table.from_arrays(list(columns.values()), schema=schema)
+        runs = self.seen()
+        return table if runs is None else table.take(pa.array(runs, type=pa.int64()))
 
     def _read(self, columns: list[str] | None) -> pa.Table:
         _ = self.parts  # listed first: a part that comes meanwhile makes this older, not wrong

@@ -24,13 +24,13 @@ from lawsweep.launch.sinks.make import make_sinks
 from lawsweep.store.table.collection import set_aside
 from lawsweep.study.code import tell_other_rows
 from lawsweep.study.notebook import choose_executor, say
+from lawsweep.study.opening import Opened
 from lawsweep.study.questions import claim, open_own_folder
-from lawsweep.study.sampling import open_sampler, write_findings
+from lawsweep.study.reading.findings import write_findings
 
 if TYPE_CHECKING:
     from lawsweep.store.sweeps.signs import Sign
     from lawsweep.store.sweeps.sweep_folder import SweepFolder
-    from lawsweep.study.study import Study
 
 KEPT = 100_000  # outcomes that a launch keeps for who iterates over it later
 
@@ -44,7 +44,7 @@ class Launch(Shown):
 
     def __init__(
         self,
-        study: Study,
+        study: Opened,
         *,
         executor: str | Mapping[str, Any] | None = None,
         sinks: Sequence[Any] = (),
@@ -73,7 +73,7 @@ class Launch(Shown):
         self._table.check_writable()
         self._folder = open_own_folder(sweep, study.plan)
         self._job = driver_job(self._folder, sweep.name)
-        self._sampler = open_sampler(study.known, retry=retry)
+        self._sampler = study.known.open_sampler(retry=retry)
         self._watcher = watcher
         facts = {"job": self._job, "experiment": study.plan.experiment.name,
                  "patience_s": self._table.patience_s}  # fmt: skip

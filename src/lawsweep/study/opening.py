@@ -1,18 +1,21 @@
-"""Every check that comes before anything of a sweep is run or read."""
+"""A sweep, checked and opened on its table: what every verb begins with."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Self
 
 from lawsweep.analysis.columns import columns_of, kinds_of
 from lawsweep.analysis.values import check_values
+from lawsweep.core.protocols import Done
 from lawsweep.grid.plan import Plan
 from lawsweep.grid.sweep import Sweep
 from lawsweep.sampling.samplers import read_search
+from lawsweep.study.known import Known
 
 if TYPE_CHECKING:
-    from lawsweep.study.study import Study
+    from lawsweep.sampling.sampler import BaseSampler
+    from lawsweep.store.table.parquet import ParquetTable
 
 
 def check_sweep(sweep: Sweep) -> Plan:
@@ -42,12 +45,67 @@ def check_sweep(sweep: Sweep) -> Plan:
     return made
 
 
-def iterate_notes(study: Study) -> Iterator[str]:
-    """What a person should be told about a plan and its table."""
-    from lawsweep.grid.older import told_of_older
+class Opened:
+    """A sweep with its plan and its table, and what the table knows of the plan's runs.
 
-    yield from study.plan.notes
-    yield from study.chosen.sampler.notes(study.plan, study.chosen.options)
-    todo = [i for i, r in enumerate(study.plan.run_ids) if r not in study.done]
-    yield from told_of_older(study.sweep, study.plan, study.older(todo))
-    yield from study.table.notes()
+    The plan is made and checked once, and what the table knows is read once, when it is first
+    asked for; ``refresh`` looks again.  Opening writes nothing, and raises a LawsweepError where
+    anything that the sweep says is wrong.
+    """
+
+    def __init__(self, sweep: Sweep):
+        from lawsweep.store.table.parquet import ParquetTable
+
+        self.sweep = sweep
+        self.plan = check_sweep(sweep)
+        self.chosen = read_search(sweep.search)
+        table = ParquetTable(sweep.tables, self.plan.experiment)
+        self.known = Known(self.plan, self.chosen, table)
+
+    def refresh(self) -> Self:
+        """Look at the table anew: the verbs then see what others have added.  Returns itself."""
+        self.known = Known(self.plan, self.chosen, self.table.since(()))
+        return self
+
+    @property
+    def table(self) -> ParquetTable:
+        """The table of the sweep's experiment."""
+        return self.known.table
+
+    @property
+    def done(self) -> Mapping[str, Done]:
+        """What the table knows of each planned run that has a row, by run id."""
+        return self.known.done
+
+    @property
+    def sampler(self) -> BaseSampler:
+        """What decides which runs are wanted, as the rows have it."""
+        return self.known.sampler
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns of the tidy frame."""
+        return columns_of(self.plan)
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Columns of the table of thresholds, of a sweep with a search; else none."""
+        return self.chosen.columns(self.plan)
+
+    def older(self, todo: Sequence[int]) -> dict[int, list[int]]:
+        """Runs of ``todo`` that have a row of an older version: version to places in the plan."""
+        from lawsweep.grid.older import older_rows
+
+        if not todo or not self.table.older_versions():
+            return {}
+        return older_rows(self.plan, self.table.done(), todo)
+
+    def notes(self) -> Iterator[str]:
+        """What a person should be told about the plan and the table."""
+        from lawsweep.grid.older import told_of_older
+
+        yield from self.plan.notes
+        yield from self.chosen.sampler.notes(self.plan, self.chosen.options)
+        todo = [i for i, r in enumerate(self.plan.run_ids) if r not in self.done]
+        yield from told_of_older(self.sweep, self.plan, self.older(todo))
+        yield from self.table.notes()

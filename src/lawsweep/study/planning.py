@@ -25,13 +25,12 @@ from lawsweep.launch.costs.simulate import (
 )
 from lawsweep.sampling.sampler import BaseSampler
 from lawsweep.study.code import other_rows
+from lawsweep.study.opening import Opened
 from lawsweep.study.questions import open_own_folder
 from lawsweep.worker.hardware import hardware
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from lawsweep.study.study import Study
 
 
 @dataclass(frozen=True)
@@ -80,13 +79,13 @@ class PlanView:
         return [run for run, is_large in zip(self.todo, large.tolist(), strict=True) if is_large]
 
 
-def preview(study: Study, on: str | None = None) -> PlanView:
+def preview(opened: Opened, on: str | None = None) -> PlanView:
     """See ``Study.preview``."""
     from lawsweep.executors.make import make_executor
     from lawsweep.store.sweeps.skipping import tell_skipped
 
-    sweep, made, known, sampler = study.sweep, study.plan, study.done, study.sampler
-    tell_skipped(study.table.folder, study.table.skipped)
+    sweep, made, known, sampler = opened.sweep, opened.plan, opened.done, opened.sampler
+    tell_skipped(opened.table.folder, opened.table.skipped)
     facts = hardware()
     here = make_executor(sweep.executor).cpus_here(facts["n_cpus"])
     machine = read_machine(on) if on else Machine("cpus", here)
@@ -97,16 +96,16 @@ def preview(study: Study, on: str | None = None) -> PlanView:
     costs.learn_table(made, known, machine.device, threads)
     todo = tuple(sampler.outlook())
     per_task = _per_task(sweep, machine.kind)
-    older = study.older(todo)
-    notes = tuple(study.table.differences()) + tuple(told_of_older(sweep, made, older))
-    notes += (str(other),) if (other := other_rows(study)) is not None else ()
+    older = opened.older(todo)
+    notes = tuple(opened.table.differences()) + tuple(told_of_older(sweep, made, older))
+    notes += (str(other),) if (other := other_rows(opened)) is not None else ()
     notes += tuple(_one_slot_each(option) for option in by_point if option.startswith(machine.kind))
     n_slots = max(1, int(machine.n / per_task))
     notes += _in_rounds(sampler, n_slots)
     return PlanView(
         plan=dataclasses.replace(made, notes=(*made.notes, *notes)) if notes else made,
         states=_states(made, known, older),
-        orphaned=_orphaned(study),
+        orphaned=_orphaned(opened),
         todo=todo,
         costs=costs,
         device=machine.device,
@@ -116,12 +115,12 @@ def preview(study: Study, on: str | None = None) -> PlanView:
     )
 
 
-def _orphaned(study: Study) -> tuple[str, ...]:
+def _orphaned(opened: Opened) -> tuple[str, ...]:
     """Runs of the plan that was frozen last that have rows and are no longer planned."""
-    frozen = open_own_folder(study.sweep, study.plan).frozen_run_ids()
-    planned = set(study.plan.run_ids)
+    frozen = open_own_folder(opened.sweep, opened.plan).frozen_run_ids()
+    planned = set(opened.plan.run_ids)
     gone = [r for r in frozen if r not in planned]
-    there = study.table.done(gone) if gone else {}
+    there = opened.table.done(gone) if gone else {}
     return tuple(r for r in gone if r in there)
 
 

@@ -6,13 +6,11 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lawsweep.core.outcome import FAILURES
+from lawsweep.study.opening import Opened
 from lawsweep.study.questions import open_own_folder
-
-if TYPE_CHECKING:
-    from lawsweep.study.study import Study
 
 
 @dataclass(frozen=True)
@@ -54,20 +52,20 @@ class Status:
         return lines
 
 
-def status(study: Study) -> Status:
+def status(opened: Opened) -> Status:
     """See ``Study.status``."""
-    known = study.done
-    planned = len(study.plan)
-    if not study.chosen.whole:
-        planned = len({study.plan.run_ids[i] for i in study.sampler.asked()} | set(known))
-    live = open_own_folder(study.sweep, study.plan).live()
+    known = opened.done
+    planned = len(opened.plan)
+    if not opened.chosen.whole:
+        planned = len({opened.plan.run_ids[i] for i in opened.sampler.asked()} | set(known))
+    live = open_own_folder(opened.sweep, opened.plan).live()
     return Status(
         planned=planned,
         statuses=Counter(d.status for d in known.values()),
         launches=tuple(sign.state for sign in live),
-        skipped=dict(study.table.skipped),
-        infeasible=study.table.reasons(known, "infeasible"),
-        search=None if study.chosen.whole else study.sampler.summary(),
+        skipped=dict(opened.table.skipped),
+        infeasible=opened.table.reasons(known, "infeasible"),
+        search=None if opened.chosen.whole else opened.sampler.summary(),
     )
 
 

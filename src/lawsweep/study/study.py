@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lawsweep.analysis.columns import columns_of
 from lawsweep.core.errors import InvalidValueError
-from lawsweep.core.protocols import Done
 from lawsweep.core.shown import Shown
 from lawsweep.grid.sweep import Sweep, Url
-from lawsweep.sampling.samplers import read_search
-from lawsweep.study.known import Known
-from lawsweep.study.opening import check_sweep, iterate_notes
+from lawsweep.study.opening import Opened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,30 +19,19 @@ if TYPE_CHECKING:
 
     from lawsweep.analysis.laws.results import FitResult
     from lawsweep.launch.report import RunReport, Watcher
-    from lawsweep.sampling.sampler import BaseSampler
-    from lawsweep.store.table.parquet import ParquetTable
     from lawsweep.study.launch import Launch
     from lawsweep.study.planning import PlanView
     from lawsweep.study.progress import Status
     from lawsweep.study.questions import Variant
 
 
-class Study(Shown):
+class Study(Opened, Shown):
     """A sweep with its plan and its table.
 
     The plan is made and checked once, and what the table knows of its runs is read once, when a
     verb first asks; ``refresh`` looks again, and so does a launch, before it begins and at its end.
     Opening writes nothing, and raises a LawsweepError where anything that the sweep says is wrong.
     """
-
-    def __init__(self, sweep: Sweep):
-        from lawsweep.store.table.parquet import ParquetTable
-
-        self.sweep = sweep
-        self.plan = check_sweep(sweep)
-        self.chosen = read_search(sweep.search)
-        table = ParquetTable(sweep.tables, self.plan.experiment)
-        self.known = Known(self.plan, self.chosen, table)
 
     def __repr__(self) -> str:
         return f"Study({self.sweep.name!r}: {len(self.plan):,} runs of {self.plan.experiment.name})"
@@ -63,48 +48,6 @@ class Study(Shown):
             "launches under way": len(found.launches) or "",
             "table": self.table.folder,
         }
-
-    def refresh(self) -> Study:
-        """Look at the table anew: the verbs then see what others have added.  Returns itself."""
-        self.known = Known(self.plan, self.chosen, self.table.since(()))
-        return self
-
-    @property
-    def table(self) -> ParquetTable:
-        """The table of the sweep's experiment."""
-        return self.known.table
-
-    @property
-    def done(self) -> Mapping[str, Done]:
-        """What the table knows of each planned run that has a row, by run id."""
-        return self.known.done
-
-    @property
-    def sampler(self) -> BaseSampler:
-        """What decides which runs are wanted, as the rows have it."""
-        return self.known.sampler
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names of the columns of the tidy frame."""
-        return columns_of(self.plan)
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """Columns of the table of thresholds, of a sweep with a search; else none."""
-        return self.chosen.columns(self.plan)
-
-    def older(self, todo: Sequence[int]) -> dict[int, list[int]]:
-        """Runs of ``todo`` that have a row of an older version: version to places in the plan."""
-        from lawsweep.grid.older import older_rows
-
-        if not todo or not self.table.older_versions():
-            return {}
-        return older_rows(self.plan, self.table.done(), todo)
-
-    def notes(self) -> Iterator[str]:
-        """What a person should be told about the plan and the table."""
-        return iterate_notes(self)
 
     def variants(self) -> list[Variant]:
         """The other folders of the sweep: under other overrides, or as its file stands."""
@@ -189,20 +132,19 @@ class Study(Shown):
         Of a search: the runs that it has asked for, and others of its plan that have a row.  Warns
         of each file of the table that could not be read, when it reads them.
         """
-        from lawsweep.study.reading import rows
+        from lawsweep.study.reading.rows import rows
 
         return rows(self)
 
     def frame(self) -> pd.DataFrame:
         """``rows`` as pandas (Arrow-backed: a missing value is ``<NA>``, NaN stays NaN)."""
-        import pandas as pd
+        from lawsweep.study.reading.rows import frame
 
-        frame: pd.DataFrame = self.rows().to_pandas(types_mapper=pd.ArrowDtype)
-        return frame
+        return frame(self)
 
     def show(self, run_id: str) -> dict[str, Any]:
         """One row of the results folder, whole, with its launch; a unique beginning will do."""
-        from lawsweep.study.reading import show
+        from lawsweep.study.reading.rows import show
 
         return show(run_id, self.sweep.results_dir)
 
@@ -214,7 +156,7 @@ class Study(Shown):
         order in which the values are stored.  Raises UnknownNameError for an array that the
         experiment has not.
         """
-        from lawsweep.study.arrays import arrays
+        from lawsweep.study.reading.rows import arrays
 
         return arrays(self, name)
 
@@ -224,7 +166,7 @@ class Study(Shown):
         A fit of ``n_star`` is one of the thresholds that a search found.  One that cannot be made
         is a result without parameters, and with the reason.
         """
-        from lawsweep.study.reading import fit
+        from lawsweep.study.reading.fitting import fit
 
         return fit(self, frame)
 
@@ -234,19 +176,16 @@ class Study(Shown):
         Columns: the cell's params, then those of ``sampling.threshold.findings.COLUMNS``.  Raises
         InvalidValueError for another sweep.
         """
-        import pandas as pd
+        from lawsweep.study.reading.findings import thresholds
 
-        from lawsweep.study.sampling import findings_table
-
-        frame: pd.DataFrame = findings_table(self).to_pandas(types_mapper=pd.ArrowDtype)
-        return frame
+        return thresholds(self)
 
     def plot(self, frame: pd.DataFrame | None = None) -> list[Path | Url]:
         """Draw the sweep's figures, PNG and PDF, into its ``figures`` folder; where they are.
 
         Raises FigureError, which has the files of the others, where some cannot be drawn.
         """
-        from lawsweep.study.drawing import plot
+        from lawsweep.study.reading.drawing import plot
 
         return plot(self, frame)
 
@@ -257,7 +196,7 @@ class Study(Shown):
         Raises UnknownNameError for a name that no figure has, InvalidValueError where it cannot be
         drawn.
         """
-        from lawsweep.study.drawing import figure
+        from lawsweep.study.reading.drawing import figure
 
         return figure(self, name, frame)
 
@@ -268,7 +207,7 @@ class Study(Shown):
         it.  What cannot be fitted is said there.  Raises FigureError, when all else is written,
         where some figures cannot be drawn.
         """
-        from lawsweep.study.reporting import report
+        from lawsweep.study.reading.reporting import report
 
         return report(self, typed)
 
@@ -277,7 +216,7 @@ class Study(Shown):
 
         Returns the number of rows.  ``path`` may be a URL of an object store.
         """
-        from lawsweep.study.exporting import export
+        from lawsweep.study.reading.exporting import export
 
         return export(self, path)
 

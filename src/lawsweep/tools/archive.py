@@ -165,7 +165,7 @@ def _entries(study: Study, said: str, notes: list[str]) -> Iterator[Entry]:
     from lawsweep.store.sweeps.sweep_folder import QUESTION, plan_table
     from lawsweep.store.table.parts import encode
     from lawsweep.store.table.tables import array_names
-    from lawsweep.study.sampling import findings_table
+    from lawsweep.study.reading.findings import findings_table
 
     sweep, experiment = study.sweep, study.plan.experiment
     results = open_folder(sweep.results_dir)

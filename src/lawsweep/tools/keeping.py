@@ -11,7 +11,6 @@ from lawsweep.core.experiment import Experiment
 from lawsweep.core.registry import experiment_names, find_experiment
 from lawsweep.grid.sweep import Sweep, results_place
 from lawsweep.study.code import other_rows
-from lawsweep.study.sampling import seen
 from lawsweep.study.study import Study
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def verify(
 
     if isinstance(target, Sweep | Study):
         study = target if isinstance(target, Study) else Study(target)
-        found = verify_one(study.table, plan=study.plan, asked=seen(study.known))
+        found = verify_one(study.table, plan=study.plan, asked=study.known.seen())
         if (other := other_rows(study)) is not None:
             found = by_severity([*found, Finding("note", "code", str(other), other.n_rows)])
         return {study.plan.experiment.name: found}, {}

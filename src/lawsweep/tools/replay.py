@@ -16,7 +16,7 @@ from lawsweep.core.experiment import Experiment
 from lawsweep.core.identity import run_id as make_run_id
 from lawsweep.core.outcome import Outcome, RunSpec
 from lawsweep.core.registry import find_experiment, loaded_experiment
-from lawsweep.study.reading import show
+from lawsweep.study.reading.rows import show
 from lawsweep.tools.elsewhere import IMPORTED, here, other_circumstances
 from lawsweep.tools.rounding import Amplified, explained, more_nudged_outcomes, nudged_outcomes
 from lawsweep.tools.sameness import (

@@ -16,9 +16,9 @@ from lawsweep.core.plugins import load_class
 
 GROUP = "lawsweep.laws"
 LAWS: dict[str, str] = {
-    "power": "lawsweep.analysis.laws.power:Power",
-    "exponential": "lawsweep.analysis.laws.exponential:Exponential",
-    "linear": "lawsweep.analysis.laws.linear:Linear",
+    "power": "lawsweep.analysis.laws.straight:Power",
+    "exponential": "lawsweep.analysis.laws.straight:Exponential",
+    "linear": "lawsweep.analysis.laws.straight:Linear",
     "terms": "lawsweep.analysis.laws.terms:Terms",
 }
 

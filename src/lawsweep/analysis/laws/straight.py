@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from lawsweep.analysis.frames import Array, means
+from lawsweep.analysis.frames import Array, Columns, means
 from lawsweep.analysis.laws.fitted import Found, Parameter
 from lawsweep.analysis.laws.law import Law, Points
 from lawsweep.analysis.laws.local_slopes import LocalSlope, local_slopes
 from lawsweep.analysis.laws.regress import ROUNDING_ULPS, Regression, curvature, least_squares
 from lawsweep.analysis.laws.seed_spread import seed_spread
+from lawsweep.core.expressions.expression import Expression
 
 if TYPE_CHECKING:
     from lawsweep.analysis.laws.fit_specs import FitSpec
@@ -49,6 +50,51 @@ class Straight(Law):
         if not self.log_y:
             return np.asarray(intercept + slope * (np.log(x) if self.log_x else x))
         return np.asarray(intercept * (x**slope if self.log_x else np.exp(slope * x)))
+
+
+class Power(Straight):
+    """y = C x^a: log y = log C + a log x.  Of thresholds, through their errors."""
+
+    names = ("C", "exponent")
+    log_x = log_y = True
+
+    def formula(self, found: Fitted) -> str:
+        """``y ~ x^2.01 [1.96, 2.06]``."""
+        return f"{found.spec.y} ~ {found.spec.x_bracketed}^{found['exponent'].interval()}"
+
+    def short(self, found: Fitted) -> str:
+        """``slope 2.01 [1.96, 2.06]``."""
+        return f"slope {found['exponent'].interval()}"
+
+    def fit_cells(self, columns: Columns, spec: FitSpec) -> list[Fitted] | None:
+        """Thresholds weigh by their intervals; other columns of cells as any rows."""
+        from lawsweep.analysis.laws.threshold_fits import fit_thresholds
+
+        of_thresholds = "n_star" in Expression(spec.y).names and not spec.local
+        return fit_thresholds(columns, spec) if of_thresholds else None
+
+
+class Exponential(Straight):
+    """y = C exp(a x): log y = log C + a x."""
+
+    names = ("C", "rate")
+    log_y = True
+
+    def formula(self, found: Fitted) -> str:
+        """``y ~ exp(a*x), a = -0.5 [-0.6, -0.4]``."""
+        x = found.spec.x_bracketed
+        return f"{found.spec.y} ~ exp(a*{x}), a = {found['rate'].interval()}"
+
+
+class Linear(Straight):
+    """y = b + a x."""
+
+    names = ("intercept", "slope")
+
+    def formula(self, found: Fitted) -> str:
+        """``y = 1.0 [0.9, 1.1] + 2.0 [1.9, 2.1] * x``."""
+        ends = (found["intercept"].interval(), found["slope"].interval())
+        return f"{found.spec.y} = {ends[0]} + {ends[1]} * {found.spec.x_bracketed}"
 
 
 def solve_coefficients(

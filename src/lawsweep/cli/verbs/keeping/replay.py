@@ -153,7 +153,7 @@ def replay(
     """
     if sample is not None:
         return _audit(load(target, overrides), sample, seed, tolerance, device, as_json)
-    from lawsweep.study.reading import show
+    from lawsweep.study.reading.rows import show
     from lawsweep.tools.replay import replay_row
 
     place = results_dir(overrides)

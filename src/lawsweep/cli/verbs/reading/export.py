@@ -65,7 +65,7 @@ def export(
 
     Beside it goes NAME.dictionary.csv: type, unit, meaning and range of every column.
     """
-    from lawsweep.study.exporting import export_dictionary, export_thresholds
+    from lawsweep.study.reading.exporting import export_dictionary, export_thresholds
     from lawsweep.study.study import Study
 
     loaded = load(sweep, overrides)

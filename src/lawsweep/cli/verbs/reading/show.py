@@ -68,7 +68,7 @@ def show(run_id: str, overrides: tuple[str, ...], with_meanings: bool) -> Shown:
     RUN_ID may be shortened to a unique beginning.
     """
     from lawsweep.store.table.tables import arrays_of_row, meanings
-    from lawsweep.study.reading import show as find_row
+    from lawsweep.study.reading.rows import show as find_row
 
     place = results_dir(overrides)
     row = find_row(run_id, place)

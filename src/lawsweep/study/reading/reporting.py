@@ -11,35 +11,36 @@ from lawsweep.core.errors import FigureError, LawsweepError
 from lawsweep.core.secrets import hide, hide_overrides
 from lawsweep.grid.sweep import Sweep, Url
 from lawsweep.study.code import other_rows
-from lawsweep.study.drawing import Shelf, drawn
-from lawsweep.study.progress import certificate
-from lawsweep.study.sampling import found_lines
+from lawsweep.study.opening import Opened
+from lawsweep.study.progress import certificate, status
+from lawsweep.study.reading.drawing import Shelf, drawn
+from lawsweep.study.reading.findings import found_lines
+from lawsweep.study.reading.fitting import fit
+from lawsweep.study.reading.rows import frame, rows
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from lawsweep.study.study import Study
 
-
-def report(study: Study, typed: str | None = None) -> Path | Url:
+def report(opened: Opened, typed: str | None = None) -> Path | Url:
     """See ``Study.report``."""
     from lawsweep.analysis.report.page import render
 
-    sweep = study.sweep
+    sweep = opened.sweep
     typed = typed or " ".join([sweep.name, *hide_overrides(sweep.overrides)])
-    shelf = Shelf(study)
-    found, table = study.status(), study.rows()
+    shelf = Shelf(opened)
+    found, table = status(opened), rows(opened)
     has_rows = found.statuses.get("ok", 0) > 0
-    frame = study.frame()
+    made = frame(opened)
     with ExitStack() as stack:
-        figures, errors = stack.enter_context(drawn(study, frame)) if has_rows else ([], [])
+        figures, errors = stack.enter_context(drawn(opened, made)) if has_rows else ([], [])
         page = render(
             name=sweep.name,
             certificate=certificate(found.statuses, found.planned),
             gaps=found.gaps(typed),
-            notes=[str(other)] if (other := other_rows(study)) is not None else [],
-            fits=[*found_lines(study), *_summaries(study, frame)] if has_rows else [],
+            notes=[str(other)] if (other := other_rows(opened)) is not None else [],
+            fits=[*found_lines(opened), *_summaries(opened, made)] if has_rows else [],
             figures=[p for p in figures if p.suffix == ".png"],
             columns=[(f.name, *_unit_and_meaning(f.metadata or {})) for f in table.schema],
             launches=_launches(sweep, table, shelf),
@@ -62,9 +63,9 @@ def _launches(sweep: Sweep, table: pa.Table, shelf: Shelf) -> list[dict[str, Any
     return [found[i] for i in sorted(found, reverse=True)]
 
 
-def _summaries(study: Study, frame: pd.DataFrame) -> list[str]:
+def _summaries(opened: Opened, rows: pd.DataFrame) -> list[str]:
     try:
-        return [f.summary() for f in study.fit(frame)]
+        return [f.summary() for f in fit(opened, rows)]
     except LawsweepError as error:
         return [f"no fits: {error}"]
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
 
-from lawsweep.study.sampling import findings_table
-
-if TYPE_CHECKING:
-    from lawsweep.study.study import Study
+from lawsweep.study.opening import Opened
+from lawsweep.study.reading.findings import findings_table
+from lawsweep.study.reading.rows import rows
 
 
-def export(study: Study, path: str | Path) -> int:
+def export(opened: Opened, path: str | Path) -> int:
     """See ``Study.export``."""
     from lawsweep.store.exchange.export import write_table
 
-    table = study.rows()
+    table = rows(opened)
     write_table(table, path)
     return int(table.num_rows)
 
@@ -26,22 +24,22 @@ def beside(path: str, what: str) -> str:
     return f"{place.removesuffix(PurePath(place).suffix)}.{what}.csv{mark}{options}"
 
 
-def export_dictionary(study: Study, path: str) -> str:
+def export_dictionary(opened: Opened, path: str) -> str:
     """Write the data dictionary of what ``export`` wrote to ``path``; returns where it is."""
     from lawsweep.store.exchange.dictionary import data_dictionary, dictionary_table
     from lawsweep.store.exchange.export import write_table
 
     place = beside(path, "dictionary")
-    write_table(dictionary_table(data_dictionary(study.rows(), study.plan.experiment)), place)
+    write_table(dictionary_table(data_dictionary(rows(opened), opened.plan.experiment)), place)
     return place
 
 
-def export_thresholds(study: Study, path: str) -> str | None:
+def export_thresholds(opened: Opened, path: str) -> str | None:
     """Write the thresholds of a search beside what ``export`` wrote; None where there are none."""
     from lawsweep.store.exchange.export import write_table
 
-    if not study.cells:
+    if not opened.cells:
         return None
     place = beside(path, "thresholds")
-    write_table(findings_table(study), place)
+    write_table(findings_table(opened), place)
     return place

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any
 
 from lawsweep.core.errors import FigureError, LawsweepError, unknown_name
 from lawsweep.grid.sweep import Url
+from lawsweep.study.opening import Opened
 from lawsweep.study.progress import certificate
 from lawsweep.study.questions import claim, open_own_folder
-from lawsweep.study.reading import cell_names, cells_of
+from lawsweep.study.reading.findings import cell_names, cells_of
+from lawsweep.study.reading.rows import arrays, frame
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from lawsweep.study.study import Study
 
-
-def plot(study: Study, frame: pd.DataFrame | None = None) -> list[Path | Url]:
+def plot(opened: Opened, given: pd.DataFrame | None = None) -> list[Path | Url]:
     """See ``Study.plot``."""
-    shelf = Shelf(study)  # before the rows are read: what comes of them goes where they are
-    with drawn(study, study.frame() if frame is None else frame) as (paths, errors):
+    shelf = Shelf(opened)  # before the rows are read: what comes of them goes where they are
+    with drawn(opened, frame(opened) if given is None else given) as (paths, errors):
         kept = shelf.put(paths)
     if errors:
         raise FigureError(" ".join(errors), kept)
@@ -34,31 +34,31 @@ def plot(study: Study, frame: pd.DataFrame | None = None) -> list[Path | Url]:
 
 
 def figure(
-    study: Study, asked: str | Mapping[str, Any], frame: pd.DataFrame | None = None
+    opened: Opened, asked: str | Mapping[str, Any], given: pd.DataFrame | None = None
 ) -> Figure:
     """See ``Study.figure``."""
     from lawsweep.analysis.figures.draw import make_figure
     from lawsweep.analysis.figures.kinds import find_kind, parse_figures
 
-    frame = study.frame() if frame is None else frame
-    cells = cells_of(study)
-    entries = list(study.sweep.figures) if isinstance(asked, str) else [asked]
-    specs = parse_figures(entries, list(frame.columns), cells=cell_names(cells))
+    rows = frame(opened) if given is None else given
+    cells = cells_of(opened)
+    entries = list(opened.sweep.figures) if isinstance(asked, str) else [asked]
+    specs = parse_figures(entries, list(rows.columns), cells=cell_names(cells))
     named = {spec.name: spec for spec in specs}
     if isinstance(asked, str) and asked not in named:
-        raise unknown_name("figure", asked, named, f"sweep {study.sweep.name}")
+        raise unknown_name("figure", asked, named, f"sweep {opened.sweep.name}")
     spec = named[asked] if isinstance(asked, str) else specs[0]
-    rows = cells if cells is not None and find_kind(spec.kind).of_cells else frame
-    return make_figure(rows, spec, _caption(frame), study.arrays)
+    data = cells if cells is not None and find_kind(spec.kind).of_cells else rows
+    return make_figure(data, spec, _caption(rows), functools.partial(arrays, opened))
 
 
-def _caption(frame: pd.DataFrame) -> str:
+def _caption(rows: pd.DataFrame) -> str:
     """How complete the sweep is."""
-    return certificate(Counter(frame["status"].to_list()), len(frame))
+    return certificate(Counter(rows["status"].to_list()), len(rows))
 
 
 @contextmanager
-def drawn(study: Study, frame: pd.DataFrame) -> Iterator[tuple[list[Path], list[str]]]:
+def drawn(opened: Opened, rows: pd.DataFrame) -> Iterator[tuple[list[Path], list[str]]]:
     """The figures as temporary files, on their way into the sweep's folder.
 
     And what is wrong with those that cannot be drawn: they cost the others nothing.
@@ -66,15 +66,16 @@ def drawn(study: Study, frame: pd.DataFrame) -> Iterator[tuple[list[Path], list[
     from lawsweep.analysis.figures.draw import draw
     from lawsweep.analysis.figures.kinds import find_kind, parse_figures
 
-    cells = cells_of(study)
-    specs = parse_figures(list(study.sweep.figures), list(frame.columns), cells=cell_names(cells))
+    cells = cells_of(opened)
+    specs = parse_figures(list(opened.sweep.figures), list(rows.columns), cells=cell_names(cells))
+    values = functools.partial(arrays, opened)
     paths: list[Path] = []
     errors: list[str] = []
     with tempfile.TemporaryDirectory(prefix="lawsweep-") as folder:
         for spec in specs:
-            rows = cells if cells is not None and find_kind(spec.kind).of_cells else frame
+            data = cells if cells is not None and find_kind(spec.kind).of_cells else rows
             try:
-                paths += draw(rows, spec, Path(folder) / spec.name, _caption(frame), study.arrays)
+                paths += draw(data, spec, Path(folder) / spec.name, _caption(rows), values)
             except LawsweepError as error:
                 named = str(error).startswith(f"Figure {spec.name} ")
                 errors.append(str(error) if named else f"Figure {spec.name}: {error}")
@@ -87,8 +88,8 @@ def drawn(study: Study, frame: pd.DataFrame) -> Iterator[tuple[list[Path], list[
 class Shelf:
     """The sweep's folder, for what is made of its rows: each file whole or absent there."""
 
-    def __init__(self, study: Study):
-        sweep, plan = study.sweep, study.plan
+    def __init__(self, opened: Opened):
+        sweep, plan = opened.sweep, opened.plan
         own = open_own_folder(sweep, plan)
         self.place, self.folder = sweep.folder, own.folder
         self.launches, self._claim = own.launch_records, functools.partial(claim, own, sweep, plan)
