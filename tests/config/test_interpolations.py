@@ -217,6 +217,13 @@ def test_blocks_and_points_files_may_be_interpolated(write, folder):
         ("store=object_store", "store=object_store needs results_dir=s3://"),
         ("on_failure.stop_after=true", "on_failure.stop_after must be a whole number from 0"),
         ("search={axis: count, event: 'y > 1', batch: 0}", "search.batch must be a whole number"),
+        ("executor=serial,ray_local", r"executor must be a name or a mapping, got \['serial'"),
+        ("executor=[serial]", r"executor must be a name or a mapping, got \['serial'\]"),
+        ("executor={kind:[serial]}", "executor must be a name or a mapping"),
+        ("store=[local]", "store must be a name or a mapping"),
+        ("derive=3", "derive must be a mapping of names to values, got 3"),
+        ("params=3", "params must be a mapping of names to values, got 3"),
+        ("derive=[a]", r"derive must be a mapping of names to values, got \['a'\]"),
     ],
 )
 def test_options_are_typed_by_their_owners(write, override, message):
@@ -233,7 +240,7 @@ def test_options_are_typed_by_their_owners(write, override, message):
         ("results_dir: ${oc.env:NOT_SET}", "reads the environment variable NOT_SET, which is not"),
         ("results_dir: ${nowhere:x}", "nowhere"),
         ("results_dir: '${params.name'", "Cannot compose sweep wrong|is not YAML"),
-        ("seeds: ${seeds}", "Cannot compose sweep wrong"),
+        ("seeds: ${seeds}", "seeds names itself, by what it stands for"),
     ],
 )
 def test_what_stands_for_nothing_is_one_sentence(write, line, message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
 import sys
 import threading
 import warnings
@@ -194,3 +195,79 @@ def test_a_notebook_shows_study_launch_and_report(sweep):
     assert "<b>Study a&lt;b</b>" in study._repr_html_()
     assert "40 of 40 runs" in launch._repr_html_()
     assert "<td style='text-align:left'>40</td>" in report._repr_html_()
+
+
+def test_a_launch_that_has_ended_shows_nothing_under_way(sweep, gate):
+    launch = lawsweep.open(sweep).start()
+    gate.told.wait(60)
+    launch.cancel()
+    report = launch.wait(60)
+    state = launch.status()
+    assert (state.running, state.n_busy, state.slowest, state.eta_s) == (0, 0, (), None)
+    assert state.statuses == dict(report.statuses)
+
+
+def test_who_waits_is_not_left_waiting_where_the_end_goes_wrong(sweep, monkeypatch):
+    study = lawsweep.open(sweep)
+
+    def gone(self):
+        raise StoreError("The mount is gone. Mount it again.")
+
+    launch = launches.Launch(study)
+    monkeypatch.setattr(lawsweep.Study, "refresh", gone)
+    launch.begin()
+    with pytest.raises(StoreError, match="mount is gone"):
+        launch.wait(60)
+    assert len(list(launch)) == 40
+
+
+LEAVES = """
+import os, signal, sys, threading, time
+import lawsweep
+
+class Interrupts:  # once the program has nothing else to do than to wait for the launch
+    def outcome(self, outcome):
+        frame, names = sys._current_frames()[threading.main_thread().ident], []
+        while frame is not None:
+            names.append(frame.f_code.co_name)
+            frame = frame.f_back
+        if "_shutdown" in names and names[0] == "wait":
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(60)  # once is enough
+
+lawsweep.open("slow").start(executor="serial", sinks=[Interrupts()])
+"""
+
+
+def test_an_interrupt_while_a_program_waits_at_its_end_loses_nothing(folder, module):
+    module(
+        "slow_toy",
+        """
+        import time
+        from dataclasses import dataclass
+        from lawsweep import experiment
+
+        @dataclass(frozen=True, kw_only=True)
+        class Params:
+            i: int
+
+        @dataclass(frozen=True, kw_only=True)
+        class Metrics:
+            y: float
+
+        @experiment(version=1)
+        def slow(params: Params, seed: int) -> Metrics:
+            time.sleep(0.05)
+            return Metrics(y=1.0)
+        """,
+    )
+    (folder / "sweeps").mkdir(exist_ok=True)
+    (folder / "sweeps/slow.yaml").write_text(
+        "experiment: slow_toy:slow\naxes: {i: range(5000)}\nstore: {commit_every_s: 3600}\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", LEAVES], cwd=folder, capture_output=True, text=True, timeout=200
+    )
+    assert "Traceback" not in done.stderr
+    statuses = lawsweep.open("slow").status().statuses
+    assert 1 <= statuses["ok"] < 5000

@@ -67,6 +67,26 @@ def test_the_functions_are_the_methods(toys):
     assert lawsweep.fit.__doc__ == lawsweep.Study.fit.__doc__
 
 
+def test_an_override_given_to_a_function_is_told_where_it_goes(toys, folder):
+    for verb in ("run", "fit", "plot", "report", "status", "plan", "load"):
+        with pytest.raises(InvalidValueError, match=r"go to lawsweep\.open, got 'seeds=2'"):
+            getattr(lawsweep, verb)(toys, "seeds=2")
+    assert lawsweep.export(toys, folder / "a=b.csv") == 8  # no override
+    with pytest.raises(InvalidValueError, match=r"Expected a frame.*got 'seeds'"):
+        lawsweep.open(toys).fit("seeds")
+
+
+def test_what_a_prompt_prints_is_a_line(toys):
+    study = lawsweep.open(toys)
+    shown = [study.plan, study.preview(), study.plan.experiment, *study.fit()]
+    assert [repr(s) for s in shown[:3]] == [
+        "Plan(8 runs of toy: 4 points x 2 seeds)",
+        "PlanView(8 runs of toy: 8 done)",
+        "Experiment('toy', version 1)",
+    ]
+    assert repr(shown[3]) == f"FitResult({study.fit()[0].summary()})"
+
+
 def test_the_verbs_share_one_look(toys, reads):
     study = lawsweep.open(toys)
     assert len(study.frame()) == len(study.done) == 8

@@ -137,12 +137,17 @@ def _shown(path: Path) -> str:
 
 def _lent(config: Mapping[str, Any], texts: Texts, specs: Specs) -> dict[str, Any]:
     """Params that interpolations name and the config does not give: what they stand for."""
+    for key in ("params", "derive"):
+        if not isinstance(config.get(key) or {}, Mapping):
+            raise InvalidValueError(
+                f"{key} must be a mapping of names to values, got {config[key]!r}."
+            )
     given, derived = (config.get(key) or {} for key in ("params", "derive"))
     lent: dict[str, Any] = {}
     axes: Axes | None = None
     for path, text in texts:
         for name in _PARAM.findall(text):
-            if not isinstance(given, Mapping) or name in given:
+            if name in given:
                 continue
             axes = axes or read_axes(config.get("axes"))
             if name in derived or axes.has(name):
@@ -228,6 +233,8 @@ def _told(error: Exception, config: Mapping[str, Any]) -> InvalidValueError:
             f"{place}reads the environment variable {unset[1]}, which is not set. Set it, or give "
             f"a default: ${{oc.env:{unset[1]},default}}."
         )
+    if "Recursive interpolation" in text:
+        return InvalidValueError(f"{place}names itself, by what it stands for. Give it a value.")
     return InvalidValueError(" ".join(text.split())[:300])
 
 

@@ -145,10 +145,12 @@ def _group_choices(
             if isinstance(level, Mapping) and (name is None or name == choices.get(key)):
                 settings.setdefault(key, {}).update({str(k): v for k, v in level.items()})
                 continue
+            if not isinstance(name, str):
+                raise InvalidValueError(f"{key} must be a name or a mapping, got {level!r}.")
             if key == "executor" and name not in names:
                 names |= set(executor_names())  # another package's, without a file
-            if not isinstance(name, str) or name not in names:
-                raise unknown_name(key, str(name), names)
+            if name not in names:
+                raise unknown_name(key, name, names)
             choices[key] = name
             settings[key] = {**level, "kind": name} if isinstance(level, Mapping) else {}
     return choices, settings

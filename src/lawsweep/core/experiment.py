@@ -61,6 +61,9 @@ class Experiment:
     imports: tuple[str, ...] = ()
     carries: Mapping[int, Carry] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"Experiment({self.name!r}, version {self.version})"
+
     def __call__(
         self, params: Any = None, seed: int = 0, device: Device = "cpu", **fields: Any
     ) -> Any:

@@ -35,6 +35,10 @@ class Plan:
     derives: tuple[Mapping[str, str], ...]
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:  # as a prompt shows it: the columns have a value a run
+        n = f"{self.n_points:,} points x {len(self.seeds):,} seeds"
+        return f"Plan({len(self):,} runs of {self.experiment.name}: {n})"
+
     def __len__(self) -> int:
         return len(self.run_ids)
 

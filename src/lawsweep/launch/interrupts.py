@@ -9,11 +9,13 @@ signals back and asks for them where it can stop.
 from __future__ import annotations
 
 import ctypes
+import functools
 import signal
 import threading
+import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import contextmanager, suppress
+from typing import Any, Protocol
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 PATIENCE = 3  # a signal that comes so often is delivered whatever is under way
@@ -141,3 +143,37 @@ def _settle() -> None:
     """
     for _ in range(2):
         pass
+
+
+class Waited(Protocol):
+    """What is under way in a thread of its own; an interrupt while ``wait`` waits is one for it."""
+
+    def wait(self) -> object:
+        """Return, or raise, when it has ended."""
+
+
+_STARTED: weakref.WeakSet[Waited] = weakref.WeakSet()
+
+
+def wait_at_exit(launch: Waited) -> None:
+    """Have the program ``wait`` for the launch before it ends.
+
+    Python itself would wait for its thread, but not heed a Ctrl-C meanwhile: what had finished
+    would be lost.
+    """
+    _register()
+    _STARTED.add(launch)
+
+
+@functools.cache
+def _register() -> None:
+    # ``atexit`` comes after the wait for threads, and what comes before it has no public name.
+    if (register := getattr(threading, "_register_atexit", None)) is not None:
+        with suppress(RuntimeError):  # the program is ending already
+            register(_wait_for_all)
+
+
+def _wait_for_all() -> None:
+    for launch in list(_STARTED):
+        with suppress(BaseException):  # it ended with an error, which is for who waits himself
+            launch.wait()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from heapq import nsmallest
 from typing import Any
 
@@ -51,6 +51,20 @@ class Snapshot:
     def finished(self) -> int:
         """Runs finished by this launch."""
         return sum(self.statuses.values())
+
+    def at_end(self, report: RunReport) -> Snapshot:
+        """The same when the launch has ended: nothing is under way, and nothing is awaited."""
+        return replace(
+            self,
+            statuses=dict(report.statuses),
+            running=0,
+            n_busy=0,
+            slowest=(),
+            eta_s=None,
+            eta_low_s=None,
+            eta_high_s=None,
+            finishing_s=None,
+        )
 
 
 @dataclass

@@ -14,6 +14,7 @@ from lawsweep.core.errors import LawsweepError
 from lawsweep.core.outcome import Outcome
 from lawsweep.core.secrets import hide
 from lawsweep.core.shown import Shown
+from lawsweep.launch.interrupts import wait_at_exit
 from lawsweep.launch.loop import Loop, RunReport, Watcher, describe_report
 from lawsweep.launch.record.heart import Heart
 from lawsweep.launch.record.provenance import launch_record, new_launch_id
@@ -164,11 +165,14 @@ class Launch(Shown):
     def begin(self) -> None:
         """Run in a thread of its own.  The program waits for it before it ends."""
         self._thread = threading.Thread(target=self._run_apart, name=f"lawsweep-{self.id}")
+        wait_at_exit(self)
         self._thread.start()
 
     def _run_apart(self) -> None:
-        with contextlib.suppress(BaseException):  # it is kept, and wait raises it
+        try:
             self.run()
+        except BaseException as end:  # noqa: BLE001  (wait raises it)
+            self._error = self._error or end
 
     def run(self) -> RunReport:
         """Run to the end in this thread."""
@@ -186,12 +190,15 @@ class Launch(Shown):
             self._error = end
             raise
         finally:
-            self._pass_on(None)
-            report.notes = (*report.notes, *self._delivery.ended(report))
-            self.study.refresh()
-            if self._outcomes is not None:
-                self._outcomes.end()
-            self._ended.set()
+            try:
+                self._pass_on(None)
+                report.notes = (*report.notes, *self._delivery.ended(report))
+                self.study.refresh()
+            finally:  # whoever waits is never left waiting
+                self._state = self._state.at_end(report)
+                if self._outcomes is not None:
+                    self._outcomes.end()
+                self._ended.set()
         return report
 
     def _run(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -52,6 +53,10 @@ class PlanView:
     n_slots: int
     memory_bytes: int
     sampler: BaseSampler
+
+    def __repr__(self) -> str:
+        states = ", ".join(f"{n:,} {state}" for state, n in Counter(self.states).items())
+        return f"PlanView({len(self.plan):,} runs of {self.plan.experiment.name}: {states})"
 
     def count(self, state: str) -> int:
         """How many planned runs are in a state."""

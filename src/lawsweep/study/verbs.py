@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable
 from typing import Concatenate, ParamSpec, TypeVar
 
+from lawsweep.core.errors import InvalidValueError
 from lawsweep.grid.plan import Plan
 from lawsweep.grid.sweep import Sweep
 from lawsweep.study.study import Study, open_study
@@ -20,19 +21,28 @@ def _of_sweep(
 ) -> Callable[Concatenate[Sweep | Study | str, P], T]:
     """A method of Study as a function of what can be opened as one."""
 
+    first, *others = inspect.signature(method).parameters.values()
+    n_needed = sum(p.default is p.empty for p in others)
+
     @functools.wraps(method)
     def verb(sweep: Sweep | Study | str, *args: P.args, **options: P.kwargs) -> T:
+        for text in args[n_needed:]:
+            if isinstance(text, str) and "=" in text:
+                raise InvalidValueError(
+                    f"Overrides go to lawsweep.open, got {text!r}. Give what "
+                    f"lawsweep.open(name, {text!r}) returns in place of the sweep's name."
+                )
         return method(open_study(sweep), *args, **options)
 
-    first, *others = inspect.signature(method).parameters.values()
     shown = first.replace(name="sweep", annotation="Sweep | Study | str")
     verb.__signature__ = inspect.Signature([shown, *others])  # type: ignore[attr-defined]
     return verb  # type: ignore[return-value]  # ``sweep`` may be given by its name, too
 
 
-def plan(sweep: Sweep | Study | str) -> Plan:
+@_of_sweep
+def plan(study: Study) -> Plan:
     """All runs of a sweep, checked; nothing is written."""
-    return open_study(sweep).plan
+    return study.plan
 
 
 open = open_study

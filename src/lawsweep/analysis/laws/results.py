@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 class FitResult(Fitted):
     """The fit of one group, with its law: it predicts, and says itself."""
 
+    def __repr__(self) -> str:
+        return f"FitResult({self.summary()})"
+
     @property
     def law(self) -> Law:
         """The law itself."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def plot(opened: Opened, given: pd.DataFrame | None = None) -> list[Path | Url]:
     """See ``Study.plot``."""
     shelf = Shelf(opened)  # before the rows are read: what comes of them goes where they are
-    with drawn(opened, frame(opened) if given is None else given) as (paths, errors):
+    with drawn(opened, frame(opened, given)) as (paths, errors):
         kept = shelf.put(paths)
     if errors:
         raise FigureError(" ".join(errors), kept)
@@ -40,7 +40,7 @@ def figure(
     from lawsweep.analysis.figures.draw import make_figure
     from lawsweep.analysis.figures.kinds import find_kind, parse_figures
 
-    rows = frame(opened) if given is None else given
+    rows = frame(opened, given)
     cells = cells_of(opened)
     entries = list(opened.sweep.figures) if isinstance(asked, str) else [asked]
     specs = parse_figures(entries, list(rows.columns), cells=cell_names(cells))

@@ -22,7 +22,7 @@ def fit(opened: Opened, given: pd.DataFrame | None = None) -> list[FitResult]:
     from lawsweep.analysis.laws.fits import fit_cells
     from lawsweep.analysis.laws.laws import parse_fits, reads_cells
 
-    rows = frame(opened) if given is None else given
+    rows = frame(opened, given)
     cells = cells_of(opened)
     specs = parse_fits(list(opened.sweep.fits), [*rows.columns, *cell_names(cells)])
     results = []

@@ -30,10 +30,17 @@ def rows(opened: Opened) -> pa.Table:
     return known.tidy
 
 
-def frame(opened: Opened) -> pd.DataFrame:
-    """See ``Study.frame``."""
+def frame(opened: Opened, given: pd.DataFrame | None = None) -> pd.DataFrame:
+    """See ``Study.frame``; a frame that a verb was given is returned as it is."""
     import pandas as pd
 
+    if isinstance(given, pd.DataFrame):
+        return given
+    if given is not None:
+        raise InvalidValueError(
+            f"Expected a frame, as study.frame() makes it, got {given!r}. Overrides go to "
+            "lawsweep.open."
+        )
     made: pd.DataFrame = rows(opened).to_pandas(types_mapper=pd.ArrowDtype)
     return made
 
@@ -61,7 +68,7 @@ def show(run_id: str, results_dir: str | Path = "results") -> dict[str, Any]:
     from lawsweep.store.sweeps.sweep_folder import find_launch
     from lawsweep.store.table.lookup import find_rows
 
-    text = run_id.strip().lower()
+    text = str(run_id).strip().lower()
     if len(text) < 4 or not all(c in "0123456789abcdef" for c in text):
         raise InvalidValueError(
             f"A run id is at least 4 hexadecimal digits, got {run_id!r}. "
