@@ -57,6 +57,30 @@ def test_a_package_adds_a_name(installed):
         plugins.load(GROUP, "pol", OURS, kind="figure kind")
 
 
+def test_an_error_in_a_package_is_told_from_a_bug_of_ours(installed, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    installed("outside-slip", {"outside_slip": "def slip():\n    raise KeyError('oh')\n"},
+              {"slip": "outside_slip:slip"})  # fmt: skip
+    with pytest.raises(KeyError) as caught:
+        plugins.load(GROUP, "slip", OURS)()
+    place = plugins.place_of(caught.value)
+    assert place is not None
+    assert place.startswith("outside_slip.py line 2, in slip, of package outside-slip")
+    with pytest.raises(UnknownNameError) as ours:
+        plugins.load(GROUP, "nothing", OURS)
+    assert plugins.place_of(ours.value) is None
+
+
+def test_metadata_in_the_working_folder_is_passed_over_and_said(installed, monkeypatch):
+    folder = installed("outside-here", {"outside_here": "x = 1\n"}, {"here": "outside_here:x"})
+    monkeypatch.chdir(folder)
+    with pytest.raises(UnknownNameError, match=r"passed over: install the package \(pip install"):
+        plugins.load(GROUP, "here", OURS)
+    with pytest.raises(UnknownNameError) as caught:
+        plugins.load(GROUP, "there", OURS)
+    assert "passed over" not in str(caught.value)
+
+
 def test_our_names_are_ours(installed):
     installed("outside-thief", {"outside_thief": "raise SystemError\n"},
               {"counter": "outside_thief:Mine"})  # fmt: skip

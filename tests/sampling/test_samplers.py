@@ -151,6 +151,20 @@ def test_what_it_is_not_given_right_is_one_sentence(given, said):
         read_search(given)
 
 
+def test_one_without_options_is_a_name_and_asks_for_runs_of_the_plan(sweep, monkeypatch):
+    monkeypatch.setitem(SAMPLERS, "astray", "enough:Astray")
+    chosen = read_search("astray")
+    assert (chosen.kind, chosen.describe()) == ("astray", {"kind": "astray"})
+    with pytest.raises(InvalidValueError, match=r"Sampler Astray must ask for runs from 0 to \d+"):
+        chosen.open(sweep.plan())
+
+
+def test_options_are_checked_though_their_class_does_not(monkeypatch):
+    monkeypatch.setitem(SAMPLERS, "plain", "enough:Plain")
+    with pytest.raises(InvalidValueError, match=r"search\.n must be a whole number, got 'a'"):
+        read_search({"kind": "plain", "n": "a"})
+
+
 def test_what_is_no_sampler_is_refused_by_name(monkeypatch):
     monkeypatch.setitem(SAMPLERS, "broken", "enough:EnoughOptions")
     with pytest.raises(InvalidValueError, match="The sampler 'broken' must be a subclass of"):

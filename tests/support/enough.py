@@ -39,3 +39,23 @@ class Enough(Chooser):
             return []
         self._n_asked[point] += 1
         return [point * n_seeds + self._n_asked[point] - 1]
+
+
+class Astray(Chooser):
+    """Without options, and its first run is none of the plan's."""
+
+    def first(self):
+        return [10**6]
+
+
+@dataclass(frozen=True)
+class PlainOptions:
+    """Options that do not check themselves."""
+
+    n: int = 3
+
+
+class Plain(Enough):
+    """``Enough`` with them."""
+
+    Options = PlainOptions

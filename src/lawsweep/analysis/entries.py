@@ -71,7 +71,8 @@ class Entry:
             self.require(key)
         except InvalidValueError as error:
             return error
-        return unknown_name(key, str(self.values[key]), plugins.names(group, builtin), self.place)
+        names = plugins.names(group, builtin)
+        return plugins.unknown(group, str(self.values[key]), names, key, self.place)
 
     def require(self, *keys: str) -> None:
         """Refuse an entry without one of ``keys``."""

@@ -15,6 +15,7 @@ from lawsweep.cli.plain_output import plain_output
 from lawsweep.cli.readers import Readers, lasting
 from lawsweep.cli.verbs import homes, load_verb, sections
 from lawsweep.core.errors import LawsweepError, nearest
+from lawsweep.core.plugins import place_of
 from lawsweep.core.secrets import hide
 from lawsweep.launch.interrupts import heeded
 
@@ -140,12 +141,20 @@ def _answered(arguments: list[str] | None, may_restart: bool, readers: Readers) 
             return UNREAD
         if os.environ.get("LAWSWEEP_DEBUG"):
             print(hide(traceback.format_exc()), file=sys.stderr)
-        print(
-            f"lawsweep: a bug: {type(error).__name__}: {hide(str(error))}. "
-            "Set LAWSWEEP_DEBUG=1 to see where, and please report it.",
-            file=sys.stderr,
-        )
+        print(f"lawsweep: {hide(_unforeseen(error))}", file=sys.stderr)
         return 1
+
+
+def _unforeseen(error: BaseException) -> str:
+    """One sentence: a bug of ours, or where what somebody added went wrong."""
+    said = f"{type(error).__name__}: {error}"
+    place = place_of(error)
+    if place is None:
+        return f"a bug: {said}. Set LAWSWEEP_DEBUG=1 to see where, and please report it."
+    first = error.__context__  # what went wrong first, where tidying up did as well
+    if first is not None and not error.__suppress_context__ and place_of(first):
+        said, place = f"{type(first).__name__}: {first}", place_of(first)
+    return f"{said} ({place}). Mend it; set LAWSWEEP_DEBUG=1 to see the calls that led there."
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ from lawsweep.config.axes_of import axes_of, names_of
 from lawsweep.config.files import data_folder, own_and_shipped
 from lawsweep.config.overrides import Override
 from lawsweep.config.presets import GROUPS
-from lawsweep.core.errors import InvalidValueError, unknown_name
+from lawsweep.core.errors import InvalidValueError
+from lawsweep.core.plugins import unknown
 from lawsweep.core.registry import find_experiment
 from lawsweep.executors.make import executor_names
 
@@ -150,7 +151,7 @@ def _group_choices(
             if key == "executor" and name not in names:
                 names |= set(executor_names())  # another package's, without a file
             if name not in names:
-                raise unknown_name(key, name, names)
+                raise unknown(f"lawsweep.{key}s", name, names, key)
             choices[key] = name
             settings[key] = {**level, "kind": name} if isinstance(level, Mapping) else {}
     return choices, settings

@@ -124,7 +124,8 @@ class ExecutorContract:
     ) -> None:
         """What is cut off may be an import or hold a lock: nothing else is executed beside that."""
         executor.start(faulty)
-        task = Task(0, specs([{"i": i, "fault": "sleep"} for i in range(4)]), timeout_s=0.5)
+        fault = "none" if executor.in_process else "sleep"  # what is not refused must not hang
+        task = Task(0, specs([{"i": i, "fault": fault} for i in range(4)]), timeout_s=0.5)
         if executor.in_process:
             told = "timeout_s=0.5 needs workers that can be ended"
             with pytest.raises(InvalidValueError, match=told):

@@ -54,7 +54,9 @@ def read_options(cls: type[T], values: Any, place: str) -> T:
         )
         if name not in values and not has_default:
             raise InvalidValueError(f"{place} needs {name}; got {dict(values)!r}. Give it.")
-    return cls(**values)
+    made = cls(**values)
+    check_options(made, place)
+    return made
 
 
 def check_options(options: Any, place: str) -> None:

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lawsweep.core.errors import InvalidValueError, unknown_name
+from lawsweep.core.errors import InvalidValueError, UnknownNameError, unknown_name
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoint
@@ -78,6 +79,45 @@ def targets(group: str, builtin: Mapping[str, str]) -> dict[str, str]:
     return {**{name: _place(entry) for name, entry in single.items()}, **builtin}
 
 
+def unknown(
+    group: str, name: object, valid: Iterable[object], kind: str, where: str = ""
+) -> UnknownNameError:
+    """``unknown_name``, which says so where metadata was passed over that has the name."""
+    error = unknown_name(kind, name, valid, where)
+    if all(entry.name != name for entry in _passed_over(group)):
+        return error
+    return UnknownNameError(
+        f"{error} Metadata in the working folder offers it, and is passed over: install the "
+        "package (pip install -e .), or work in another folder."
+    )
+
+
+def place_of(error: BaseException) -> str | None:
+    """``parts.py line 3, in poll, of package parts 1.0``: whose code raised an error, if not ours.
+
+    That is the innermost call in a package with entry points of ours, or in the working folder.
+    """
+    import importlib.metadata
+
+    owners = {
+        entry.module.partition(".")[0]: f"{dist.name} {dist.version}"
+        for dist in importlib.metadata.distributions()
+        for entry in dist.entry_points
+        if entry.group.startswith("lawsweep.") and dist.name != "lawsweep"
+    }
+    own = Path.cwd().resolve()
+    ours = Path(__file__).resolve().parents[1]
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        module = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        path = Path(frame.f_code.co_filename)
+        # In a checkout the working folder holds us, and an environment with others' packages.
+        local = own in path.parents and "site-packages" not in path.parts
+        if ours not in path.parents and (module in owners or local):
+            of = f", of package {owners[module]}" if module in owners else ""
+            return f"{path.name} line {line}, in {frame.f_code.co_name}{of}"
+    return None
+
+
 def kind_of(group: str) -> str:
     """``executor`` for ``lawsweep.executors``."""
     return group.rpartition(".")[2].removesuffix("s")
@@ -86,7 +126,7 @@ def kind_of(group: str) -> str:
 def _entry(group: str, name: str, builtin: Mapping[str, str], kind: str) -> EntryPoint:
     found = _outside(group)
     if name not in found:
-        raise unknown_name(kind, name, {*builtin, *found})
+        raise unknown(group, name, {*builtin, *found}, kind)
     first, *others = found[name]
     if others:
         packages = ", ".join(sorted(_package(e) for e in found[name]))
@@ -101,12 +141,21 @@ def _outside(group: str) -> dict[str, list[EntryPoint]]:
     """Entry points of other packages by name; those that say the same count once."""
     import importlib.metadata  # a tenth of a second, and our own names need it not
 
-    here = Path.cwd().resolve()
+    passed_over = _passed_over(group)
     found: dict[str, dict[str, EntryPoint]] = {}
     for entry in importlib.metadata.entry_points(group=group):
-        if entry.dist is None or not (_lies_in(here, entry.dist) or entry.dist.name == "lawsweep"):
+        ours = entry.dist is not None and entry.dist.name == "lawsweep"
+        if not ours and entry not in passed_over:
             found.setdefault(entry.name, {})[entry.value] = entry
     return {name: list(entries.values()) for name, entries in found.items()}
+
+
+def _passed_over(group: str) -> list[EntryPoint]:
+    import importlib.metadata
+
+    here = Path.cwd().resolve()
+    found = importlib.metadata.entry_points(group=group)
+    return [entry for entry in found if entry.dist is not None and _lies_in(here, entry.dist)]
 
 
 def _place(entry: EntryPoint) -> str:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lawsweep.core.errors import refuse_deadline
+from lawsweep.core.errors import ExecutorError, refuse_deadline
 from lawsweep.core.outcome import Event, Loss, Lost, Outcome, RunSpec, Task
 from lawsweep.core.protocols import Done, Executor, Sampler, Table
 from lawsweep.core.secrets import hide
@@ -175,9 +175,16 @@ class Loop:
 
     def _poll(self, interrupts: Interrupts) -> list[Event]:
         if not self.executor.in_process:
-            return self.executor.poll(TICK_S)  # soon over: a signal can wait until it is
-        with interrupts.released():
-            return self.executor.poll(TICK_S)
+            events = self.executor.poll(TICK_S)  # soon over: a signal can wait until it is
+        else:
+            with interrupts.released():
+                events = self.executor.poll(TICK_S)
+        if not isinstance(events, list) or not all(isinstance(e, Event) for e in events):
+            raise ExecutorError(
+                f"poll of executor {self.executor.name} must return a list of Events, got "
+                f"{events!r}. Mend the package that offers it."
+            )
+        return events
 
     def _submit(self) -> None:
         # One task more than slots waits at the executor, so that a free slot never waits for us.

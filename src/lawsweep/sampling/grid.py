@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from lawsweep.core.outcome import FAILURES, Outcome
@@ -24,10 +23,6 @@ class Grid(BaseSampler):
 
     There may be a million of them, so it counts, and keeps a byte of each.
     """
-
-    @dataclass(frozen=True)
-    class Options:
-        """There is nothing to choose."""
 
     whole = True
 

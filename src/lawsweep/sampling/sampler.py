@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.outcome import Outcome
 from lawsweep.core.protocols import Sampler
 from lawsweep.grid.plan import Plan
@@ -43,10 +44,15 @@ class Findings:
     columns: Mapping[str, Column] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class NoOptions:
+    """There is nothing to choose."""
+
+
 class BaseSampler(Sampler, ABC):
     """What a verb asks of a sampler besides what the loop of a launch does."""
 
-    Options: ClassVar[type[Any]]  # a frozen dataclass that checks itself: the keys of ``search``
+    Options: ClassVar[type[Any]] = NoOptions  # a frozen dataclass: the keys of ``search``
     whole: ClassVar[bool] = False  # wants every run of the plan, so that all of them are its rows
     reads: Sequence[str]  # what ``metrics`` says
 
@@ -200,6 +206,11 @@ class Chooser(BaseSampler):
             run = coming.popleft()
             if run in self._asked:
                 continue
+            if not 0 <= run < len(self.plan):
+                raise InvalidValueError(
+                    f"Sampler {type(self).__name__} must ask for runs from 0 to "
+                    f"{len(self.plan) - 1}, got {run!r}. Mend it."
+                )
             self._asked.add(run)
             self._beside.discard(run)
             told = self._told.get(run)

@@ -57,13 +57,15 @@ class Chosen(NamedTuple):
 def read_search(value: Any) -> Chosen:
     """The sampler of a sweep's ``search`` block; the whole grid where there is none.
 
-    ``kind`` names it (``threshold`` where it is left out), the other keys are its options.  Raises
-    a LawsweepError.
+    ``kind`` names it (``threshold`` where it is left out), the other keys are its options; one
+    without any is a name alone.  Raises a LawsweepError.
     """
+    if isinstance(value, str):
+        value = {"kind": value}
     if value is not None and not isinstance(value, Mapping):
         raise InvalidValueError(
-            "search must be a mapping, for example {axis: n_samples, event: memorized}; "
-            f"got {value!r}."
+            "search must be the name of a sampler or a mapping, for example "
+            f"{{axis: n_samples, event: memorized}}; got {value!r}."
         )
     given = {k: v for k, v in (value or {}).items() if v is not None}
     kind = given.pop("kind", "grid" if value is None else DEFAULT)

@@ -21,7 +21,7 @@ from lawsweep.analysis.figures.arrays_of import ArraySource
 from lawsweep.analysis.figures.kinds import find_kind
 from lawsweep.analysis.figures.specs import FigureSpec
 from lawsweep.analysis.frames import Columns
-from lawsweep.core.errors import InvalidValueError
+from lawsweep.core.errors import FigureError, InvalidValueError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -100,6 +100,10 @@ def make_figure(
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         notes = find_kind(spec.kind).paint(axes, Columns(frame), spec, arrays)
+        if not isinstance(notes, list):
+            raise FigureError(
+                f"paint of figure kind {spec.kind} must return a list, got {notes!r}."
+            )
         plain_log_ticks(axes)
         if spec.title:
             axes.set_title(spec.title, loc="left")

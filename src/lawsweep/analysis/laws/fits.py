@@ -24,7 +24,7 @@ import numpy as np
 
 from lawsweep.analysis.frames import Array, Columns, distinct, means
 from lawsweep.analysis.laws.fit_specs import FitSpec
-from lawsweep.analysis.laws.fitted import count
+from lawsweep.analysis.laws.fitted import Found, count
 from lawsweep.analysis.laws.law import Law, Points
 from lawsweep.analysis.laws.laws import find_law
 from lawsweep.analysis.laws.results import FitResult
@@ -113,6 +113,8 @@ def _fit_group(
         seeds=columns["seed"][rows[used]] if "seed" in columns else None,
     )
     found = law.solve(spec, points)
+    if not isinstance(found, Found):
+        raise InvalidValueError(f"solve of law {spec.law} must return Found, got {found!r}.")
     warnings = [*_scale_warnings(data), *_row_warnings(columns, spec, data, rows[used], point_of)]
     x = points.inputs[spec.x] if spec.x is not None else np.zeros(0)
     facts = {f.name: getattr(found, f.name) for f in fields(found) if f.name != "warnings"}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lawsweep.core.errors import FigureError, LawsweepError, unknown_name
+from lawsweep.core.plugins import place_of
 from lawsweep.grid.sweep import Url
 from lawsweep.study.opening import Opened
 from lawsweep.study.progress import certificate
@@ -81,7 +82,9 @@ def drawn(opened: Opened, rows: pd.DataFrame) -> Iterator[tuple[list[Path], list
                 errors.append(str(error) if named else f"Figure {spec.name}: {error}")
             except Exception as error:  # noqa: BLE001  (whatever a library says: the others stand)
                 said = " ".join(f"{type(error).__name__}: {error}".split())[:300].rstrip(".")
-                errors.append(f"Figure {spec.name} cannot be drawn ({said}). Change its entry.")
+                place = place_of(error)
+                do = f"Look at {place}" if place else "Change its entry"
+                errors.append(f"Figure {spec.name} cannot be drawn ({said}). {do}.")
         yield paths, errors
 
 

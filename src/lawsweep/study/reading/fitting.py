@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lawsweep.core.errors import LawsweepError
+from lawsweep.core.plugins import place_of
 from lawsweep.study.opening import Opened
 from lawsweep.study.reading.findings import cell_names, cells_of
 from lawsweep.study.reading.rows import frame
@@ -36,7 +37,8 @@ def fit(opened: Opened, given: pd.DataFrame | None = None) -> list[FitResult]:
         except (LawsweepError, ArithmeticError, ValueError) as error:  # costs the others nothing
             found = [_no_fit(spec, str(error))]
         except Exception as error:  # noqa: BLE001  (a law may be anybody's: the others stand)
-            found = [_no_fit(spec, f"{type(error).__name__}: {error}")]
+            place = f" ({place})" if (place := place_of(error)) else ""
+            found = [_no_fit(spec, f"law {spec.law}: {type(error).__name__}: {error}{place}")]
         reason = f"its where ({spec.where}) leaves no row; loosen it"
         results.extend(found or [_no_fit(spec, reason)])
     return results
