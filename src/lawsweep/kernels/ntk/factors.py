@@ -54,7 +54,7 @@ class LayerFactors:
         """N."""
         return int(self.features.shape[-2]) // self.tokens
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, int]:
         """Of the weights."""
         return int(self.features.shape[-1]), 1 if self.errors is None else self.errors.shape[-1]
@@ -69,6 +69,11 @@ class LayerFactors:
     def scaled(self) -> Tensor:
         """s_l F."""
         return self.features if self.scale == 1.0 else self.scale * self.features
+
+    @cached_property
+    def _units(self) -> Tensor:
+        """Ones (n_l,): a product with them sums short rows faster than a sum does."""
+        return self.features.new_ones(self.shape[1])
 
     @property
     def left(self) -> Tensor:
@@ -110,18 +115,14 @@ class LayerFactors:
 
     def rmv(self, v: Tensor) -> Tensor:
         """J_l^T v for vectors ``v`` (b, N), shape (b, p_l): dW_l by rows, then db_l."""
-        if self.tokens > 1:
-            v = v.repeat_interleave(self.tokens, dim=1)
+        v = self._by_row(v)
         (n0, n1), b = self.shape, v.shape[0]
-        across = v.mT
-        left, right = self.scaled.to(v.dtype), self._errors(v.dtype)
+        across, right = v.mT.contiguous(), self.errors
         if right is None:
-            total = left.mT @ across
-        elif b == 1:
-            total = left.mT @ (across * right)
+            total = self.scaled.mT @ across
         else:
-            weighted = across.contiguous().unsqueeze(2) * right.unsqueeze(1)  # (rows, b, n_l)
-            total = left.mT @ weighted.view(len(right), -1)
+            weighted = across.unsqueeze(2) * right.unsqueeze(1)  # (rows, b, n_l)
+            total = self.scaled.mT @ weighted.view(len(right), -1)
         flat = total.view(n0, b, n1).transpose(0, 1).reshape(b, n0 * n1)
         if not self.bias:
             return flat
@@ -130,16 +131,44 @@ class LayerFactors:
 
     def mv(self, u: Tensor) -> Tensor:
         """J_l u for parameter vectors ``u`` (b, p_l), shape (b, N)."""
-        (n0, n1), b = self.shape, u.shape[0]
-        left, right = self.scaled.to(u.dtype), self._errors(u.dtype)
+        (n0, n1), b, left = self.shape, u.shape[0], self.scaled
         weight = u[:, : n0 * n1].view(b, n0, n1).transpose(0, 1).reshape(n0, b * n1)
         image = (left @ weight).view(len(left), b, n1)
         if self.bias:
             image += u[:, n0 * n1 :]
         # Over the units of the layer; one output needs no second factor.
-        out = image.squeeze(2) if right is None else image.mul_(right.unsqueeze(1)).sum(2)
+        if self.errors is None:
+            out = image.squeeze(2)
+        else:
+            out = image.mul_(self.errors.unsqueeze(1)).sum(2)
         out = out.mT
         return out if self.tokens == 1 else out.unflatten(-1, (-1, self.tokens)).sum(-1)
+
+    def add_rmv(self, v: Tensor, out: Tensor, beta: int) -> None:
+        """``out`` (p_l,) <- ``beta`` ``out`` + J_l^T v for one ``v`` (N,), in the fewest calls."""
+        v = self._by_row(v)
+        (n0, n1), left, right = self.shape, self.scaled.mT, self.errors
+        weight, shift = out.split([n0 * n1, n1]) if self.bias else (out, None)
+        if right is None:
+            weight.addmv_(left, v, beta=beta)
+        else:
+            weight.view(n0, n1).addmm_(left, right * v.unsqueeze(1), beta=beta)
+        if shift is not None:
+            shift.addmv_(self.back.mT, v, beta=beta)
+
+    def add_mv(self, u: Tensor, out: Tensor) -> None:
+        """``out`` (N,) <- ``out`` + J_l u for one ``u`` (p_l,)."""
+        (n0, n1), left = self.shape, self.scaled
+        weight, shift = u.split([n0 * n1, n1]) if self.bias else (u, None)
+        image = left @ weight.view(n0, n1)
+        if shift is not None:
+            image += shift
+        if self.errors is not None:
+            image.mul_(self.errors)
+        if self.tokens > 1:
+            out += self._by_sample(image).sum((-2, -1))
+        else:
+            out.addmv_(image, self._units)
 
     def rows(self) -> Tensor:
         """J_l itself, (N, p_l)."""
@@ -162,8 +191,9 @@ class LayerFactors:
             columns = columns * (self.errors @ pairs.right.to(left))[:, pairs.second]
         return columns if self.tokens == 1 else columns.unflatten(0, (-1, self.tokens)).sum(1)
 
-    def _errors(self, dtype: torch.dtype) -> Tensor | None:
-        return None if self.errors is None else self.errors.to(dtype)
+    def _by_row(self, v: Tensor) -> Tensor:
+        """Vectors (..., N) over the samples as such over the rows of factors."""
+        return v if self.tokens == 1 else v.repeat_interleave(self.tokens, dim=-1)
 
     def _by_sample(self, rows: Tensor) -> Tensor:
         """(..., N, tokens, n)."""

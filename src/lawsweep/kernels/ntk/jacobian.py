@@ -106,23 +106,31 @@ class Jacobian:
         """J^T v for vectors ``v`` (b, n) or (n,): a gradient in the parameters' order."""
         v = self._check(v, self.n_rows)
         if v.ndim == 1:
-            return self.rmv(v.unsqueeze(0)).squeeze(0)
+            out = v.new_empty(self.n_params)
+            parts = out.split(self._sizes)
+            for rows, layers in self._tiles(v.dtype):
+                here, beta = v[rows], int(rows.start > 0)
+                for f, part in zip(layers, parts, strict=True):
+                    f.add_rmv(here, part, beta)
+            return out
         total: list[Tensor] = []
         for rows, layers in self._tiles(v.dtype):
-            parts = [f.rmv(v[:, rows]) for f in layers]
-            total = [t.add_(p) for t, p in zip(total, parts, strict=True)] if total else parts
+            found = [f.rmv(v[:, rows]) for f in layers]
+            total = [t.add_(p) for t, p in zip(total, found, strict=True)] if total else found
         return torch.cat(total, dim=1)
 
     def mv(self, u: Tensor) -> Tensor:
         """J u for parameter vectors ``u`` (b, p) or (p,)."""
         u = self._check(u, self.n_params)
-        if u.ndim == 1:
-            return self.mv(u.unsqueeze(0)).squeeze(0)
-        parts = u.split(self._sizes, dim=1)
-        out = u.new_zeros(len(u), self.n_rows)
+        parts = u.split(self._sizes, dim=-1)
+        out = u.new_zeros(*u.shape[:-1], self.n_rows)
         for rows, layers in self._tiles(u.dtype):
+            here = out[..., rows]
             for f, part in zip(layers, parts, strict=True):
-                out[:, rows] += f.mv(part)
+                if u.ndim == 1:
+                    f.add_mv(part, here)
+                else:
+                    here += f.mv(part)
         return out
 
     def squares(self) -> Tensor:
