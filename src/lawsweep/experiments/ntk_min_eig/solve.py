@@ -59,7 +59,7 @@ def exact_zero(zero: ZeroReason, facts: dict[str, Any]) -> Metrics:
 
 
 def row(found: Any, facts: dict[str, Any]) -> Metrics:
-    """The row of a solve: an ``eigmin.MinEigenvalue`` given the Gram's error, or a block's."""
+    """The row of a solve: a ``MinEigenvalue`` given the Gram's error, or a block's."""
     positive = found.value > 0.0
     return Metrics(
         lambda_min=found.value,

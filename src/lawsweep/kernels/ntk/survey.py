@@ -1,4 +1,4 @@
-"""``ntk_rank.rank_report`` of samples that come in blocks of rows: the inputs, no N x n features.
+"""``rank.rank_report`` of samples that come in blocks of rows: the inputs, no N x n features.
 
 Where a kernel is solved without being formed, neither are all features and backprops at once; what
 names an exact zero is gathered block by block.  How many samples share a pattern of units that are
