@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 
 import pytest
 
@@ -102,6 +103,29 @@ def test_one_that_hangs_costs_no_row_and_a_moment_at_the_end(sweep, monkeypatch)
     never.set()
     assert len(others) == 30
     assert "had not taken in all 0.2 s after the end" in report.notes[0]
+
+
+def test_one_that_takes_its_time_to_begin_hears_all_of_a_short_launch(sweep, monkeypatch):
+    monkeypatch.setattr(delivery, "END_S", 0.5)
+    over = threading.Event()
+
+    class Slow:
+        n = 0
+
+        def started(self, launch):
+            over.wait()
+            time.sleep(1.0)  # longer than sinks have at the end
+
+        def outcome(self, outcome):
+            self.n += 1
+
+    class Other:
+        def ended(self, report):
+            over.set()
+
+    slow = Slow()
+    report = lawsweep.run(sweep, sinks=[slow, Other()])
+    assert (slow.n, report.notes) == (30, ())
 
 
 def test_one_that_hangs_in_a_call_or_falls_behind_is_dropped_while_the_launch_runs(monkeypatch):

@@ -44,6 +44,10 @@ class Delivery:
         """The launch ended; notes on the sinks that were dropped."""
         for line in self._lines:
             line.end(report)
+        # A launch may be over before a sink has connected to whom it tells.
+        until = time.monotonic() + CALL_S
+        for line in self._lines:
+            line.begun.wait(max(0.0, until - time.monotonic()))
         until = time.monotonic() + END_S
         for line in self._lines:
             line.join(max(0.0, until - time.monotonic()))
@@ -64,6 +68,7 @@ class _Line:
         self._since: float | None = None  # when the call began that it is in
         self._latest: list[Snapshot] = []
         self.dropped: str | None = None
+        self.begun = threading.Event()  # it has taken in that the launch started
         self._thread = threading.Thread(target=self._work, name=f"sink-{self._name}", daemon=True)
 
     @property
@@ -79,6 +84,8 @@ class _Line:
     def put(self, hook: str, given: Sequence[Any]) -> None:
         if hook in self._hooks:
             self._queue.put((hook, given))
+        elif hook == "started":
+            self.begun.set()
 
     def tell(self, outcomes: Sequence[Outcome], snapshot: Snapshot | None) -> None:
         if self.dropped is not None:
@@ -112,6 +119,7 @@ class _Line:
 
     def drop(self, reason: str) -> None:
         self.dropped = self.dropped or reason
+        self.begun.set()
 
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
@@ -123,6 +131,7 @@ class _Line:
                     return
                 self._call(self._hooks[hook], each)
                 self._n_told += hook == "outcome"
+            self.begun.set()
 
     def _call(self, hook: Callable[[Any], Any], given: Any) -> None:
         self._since = self._clock()
