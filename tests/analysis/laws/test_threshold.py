@@ -224,7 +224,7 @@ def test_an_axis_that_is_too_coarse_says_so():
         ({"axis": "n", "event": "y <"}, InvalidValueError, "Cannot read the expression"),
         ({"axis": "n", "event": "y < 1", "max_runs": 0}, InvalidValueError, "whole number from 1"),
         ({"axis": "n", "event": "y < 1", "rising": 1}, InvalidValueError, "true or false"),
-        ([1], InvalidValueError, "must be a mapping"),
+        ([1], InvalidValueError, "or a mapping, for example"),
     ],
 )
 def test_a_search_block_that_is_wrong_is_told_so(given, error, said):
