@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,6 +21,7 @@ from lawsweep.store.table import parts
 from lawsweep.store.table.attempts import latest, latest_rows
 from lawsweep.store.table.lookup import find_rows
 from lawsweep.store.table.parquet import ParquetTable
+from lawsweep.store.table.plain import arrow
 from lawsweep.store.table.tables import read_rows
 from lawsweep.store.upkeep.compact import compact
 
@@ -137,3 +143,23 @@ def test_a_file_that_says_nothing_of_its_ids_is_read(table):
         (table.folder.path / name).unlink()
     table.folder.write("part-0-0.parquet", sink.getvalue().to_pybytes())
     assert table.read([ident(3)])["run_id"].to_pylist() == [ident(3)]
+
+
+@pytest.mark.parametrize("n", [0, 1, 7, 8, 9, 1000])
+def test_masks_and_places_are_what_pyarrow_makes_of_them(n):
+    mask = np.random.default_rng(n).random(n) < 0.5
+    assert arrow(mask).equals(pa.array(mask))
+    places = np.flatnonzero(mask)
+    assert arrow(places).equals(pa.array(places, pa.int64()))
+    assert arrow(places[::2]).to_pylist() == places[::2].tolist()
+
+
+def test_few_rows_are_read_without_pandas(table):
+    code = (
+        "import sys; from lawsweep.store.table.parquet import ParquetTable; from toys import toy\n"
+        f"t = ParquetTable({str(table.root)!r}, toy); ids = [{ident(3)!r}, {ident(8)!r}]\n"
+        "assert len(t.done(ids)) == 2; assert 'pandas' not in sys.modules"
+    )
+    support = str(Path(__file__).parents[1] / "support")
+    environment = {**os.environ, "PYTHONPATH": support}
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, env=environment)

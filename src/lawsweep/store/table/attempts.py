@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from lawsweep.store.table.plain import plain
+from lawsweep.store.table.plain import arrow, numbers, plain
 
 IDENTITY = ("run_id", "status", "attempt", "started_at")  # what makes a row one
 ATTEMPT = ("run_id", "attempt", "started_at")  # what an array's values name their row by
@@ -23,7 +22,7 @@ def latest(table: pa.Table) -> pa.Table:
     """
     if len(set(plain(table["run_id"]))) == table.num_rows:  # half the time of count_distinct
         return table
-    return table.take(pa.array(_counting(table)))
+    return table.take(arrow(_counting(table)))
 
 
 def latest_rows(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -38,7 +37,7 @@ def distinct(table: pa.Table) -> pa.Table:
     """The table without the attempts that stand in two parts (an interrupted merge)."""
     keys = np.stack([_codes(table), *(_numbers(table, name) for name in ATTEMPT[1:])])
     _, first = np.unique(keys, axis=1, return_index=True)
-    return table if len(first) == table.num_rows else table.take(pa.array(np.sort(first)))
+    return table if len(first) == table.num_rows else table.take(arrow(np.sort(first)))
 
 
 def _counting(table: pa.Table) -> np.ndarray:
@@ -46,7 +45,7 @@ def _counting(table: pa.Table) -> np.ndarray:
     codes, n = _codes(table), table.num_rows
     ok = np.ones(n, dtype=bool)
     if "status" in table.column_names:
-        ok = pc.fill_null(pc.equal(table["status"], "ok"), False).to_numpy(zero_copy_only=False)
+        ok = np.array([status == "ok" for status in plain(table["status"])], dtype=bool)
     # Sorted so that the row to keep comes last in its run; ties fall to the later part.
     order = np.lexsort(
         (np.arange(n), _numbers(table, "started_at"), _numbers(table, "attempt"), ok, codes)
@@ -60,14 +59,10 @@ def _codes(table: pa.Table) -> np.ndarray:
     ids = table["run_id"].combine_chunks().dictionary_encode()
     if isinstance(ids, pa.ChunkedArray):
         ids = ids.combine_chunks()
-    codes: np.ndarray = ids.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    return codes
+    return numbers(ids.indices)
 
 
 def _numbers(table: pa.Table, name: str) -> np.ndarray:
     if name not in table.column_names:
         return np.zeros(table.num_rows, dtype=np.int64)
-    numbers: np.ndarray = pc.fill_null(table[name].cast(pa.int64()), 0).to_numpy(
-        zero_copy_only=False
-    )
-    return numbers
+    return numbers(table[name].cast(pa.int64()))

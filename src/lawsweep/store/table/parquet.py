@@ -18,6 +18,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
 import pyarrow as pa
 
 from lawsweep.core.errors import IncompatibleTableError
@@ -39,7 +40,7 @@ from lawsweep.store.table.parts import (
     read_schema,
     steady_look,
 )
-from lawsweep.store.table.plain import plain
+from lawsweep.store.table.plain import arrow, plain
 from lawsweep.store.table.reader import Wanted
 from lawsweep.store.table.schema import (
     changed_defaults,
@@ -255,7 +256,7 @@ class ParquetTable:
         if run_ids is None:
             return table
         where = {name: i for i, name in enumerate(plain(table["run_id"]))}
-        return table.take(pa.array([where[r] for r in run_ids if r in where], type=pa.int64()))
+        return table.take(arrow(np.array([where[r] for r in run_ids if r in where], np.int64)))
 
     def rows(
         self, run_ids: Collection[str] | None = None, columns: Collection[str] | None = None

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lawsweep.store.table.plain import plain
+from lawsweep.store.table.plain import arrow, plain
 
 
 class Wanted:
@@ -75,7 +75,7 @@ def read_columns(
         mask = np.concatenate([hits[g] for g in groups]) if groups else np.zeros(0, dtype=bool)
     else:
         mask = wanted.among(_texts(table["run_id"]))
-    table = table if mask.all() else table.filter(pa.array(mask))
+    table = table if mask.all() else table.filter(arrow(mask))
     return table if read == names else table.select(names)
 
 
