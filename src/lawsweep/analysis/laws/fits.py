@@ -126,6 +126,7 @@ def _fit_group(
         left_out=data.left_out(),
         x_range=(float(x.min()), float(x.max())) if len(x) else None,
         other_warnings=(*found.warnings, *warnings),
+        points=points,
         **facts,
     )
 

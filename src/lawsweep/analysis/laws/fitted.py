@@ -5,21 +5,80 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from lawsweep.analysis.laws.fit_specs import FitSpec
 from lawsweep.analysis.laws.local_slopes import LocalSlope
 from lawsweep.analysis.laws.regress import Curvature
 
+if TYPE_CHECKING:
+    from lawsweep.analysis.frames import Array
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Points:
+    """What a law is fitted to: distinct design points, each with the mean of its replicates.
+
+    ``inputs`` has the values of each expression that the law is a function of, (n_points,), by its
+    text.  ``y`` (n_points,) are means of ``replicates`` (n_rows,), which are log y where the law
+    is one of logarithms; ``point_of`` (n_rows,) is the point of each row and ``seeds`` its seed,
+    None where rows have none.
+    """
+
+    inputs: Mapping[str, Array]
+    y: Array
+    replicates: Array
+    point_of: Array
+    seeds: Array | None
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @property
+    def n(self) -> Array:
+        """Replicates of each point, (n_points,)."""
+        return np.bincount(self.point_of, minlength=len(self.y))
+
+    @property
+    def sd(self) -> Array:
+        """Standard deviation of each point's replicates, (n_points,); NaN where there is one."""
+        squares = (self.replicates - self.y[self.point_of]) ** 2
+        total = np.bincount(self.point_of, weights=squares, minlength=len(self.y))
+        n = self.n
+        return np.where(n > 1, np.sqrt(total / np.maximum(n - 1, 1)), np.nan)
+
+    def at(self, kept: Array) -> Points:
+        """Some of the points (a mask of n_points) with their rows."""
+        rows = kept[self.point_of]
+        number = np.cumsum(kept) - 1
+        return Points(
+            inputs={text: values[kept] for text, values in self.inputs.items()},
+            y=self.y[kept],
+            replicates=self.replicates[rows],
+            point_of=number[self.point_of[rows]],
+            seeds=None if self.seeds is None else self.seeds[rows],
+        )
+
 
 @dataclass(frozen=True)
 class Parameter:
-    """One fitted parameter and its interval at the fit's level."""
+    """One fitted parameter and its interval at the fit's level.
+
+    ``scatter`` is the interval from the scatter of the points about the law (of a nonlinear law
+    its profile), ``seeds`` that from the laws of single seeds; None is one that cannot be known.
+    ``low`` and ``high`` are the ends of the wider one.
+    """
 
     name: str
     estimate: float
     low: float
     high: float
+    scatter: Interval | None = None
+    seeds: Interval | None = None
 
     def interval(self) -> str:
         """``1.19 [1.15, 1.23]``, to one digit of the half width, two where it starts 1 or 2."""
@@ -57,6 +116,12 @@ class Found:
     local: tuple[LocalSlope, ...] = ()
     warnings: tuple[str, ...] = ()
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    rss: float | None = None
+    n_parameters: int | None = None
+    covariance: Array | None = field(default=None, compare=False, repr=False)
+    seed_covariance: Array | None = field(default=None, compare=False, repr=False)
+    seed_laws: int | None = None
+    checks: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +135,13 @@ class Fitted:
     ``n_seeds`` is the number of seeds whose own laws give the interval, None where it comes from
     the scatter of the points about the law.  ``local`` has the slopes between neighbouring points
     where the spec asks for them, and ``evidence`` what a law of another kind has to show.
+
+    ``rss`` is the (weighted) residual sum of squares of the points and ``n_parameters`` how many
+    numbers were fitted.  ``covariance`` (p, p) is that of the law's own coordinates (of log C
+    where a C is fitted in logarithms) as the scatter says, with n_points - n_parameters degrees of
+    freedom; ``seed_covariance`` the same as the ``seed_laws`` laws of single seeds say, with
+    seed_laws - 1.  ``points`` are what it was fitted to, and ``checks`` what the law itself found
+    out about how well it holds: plain values.
     """
 
     spec: FitSpec
@@ -88,6 +160,13 @@ class Fitted:
     local: tuple[LocalSlope, ...] = ()
     n_seeds: int | None = None
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    rss: float | None = None
+    n_parameters: int | None = None
+    covariance: Array | None = field(default=None, compare=False, repr=False)
+    seed_covariance: Array | None = field(default=None, compare=False, repr=False)
+    seed_laws: int | None = None
+    checks: Mapping[str, Any] = field(default_factory=dict)
+    points: Points | None = field(default=None, compare=False, repr=False)
 
     @property
     def n_left_out(self) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -16,31 +15,12 @@ import numpy as np
 from lawsweep.analysis.entries import Entry
 from lawsweep.analysis.laws.fit_specs import FitSpec
 from lawsweep.analysis.laws.fitted import Fitted, Found
+from lawsweep.analysis.laws.fitted import Points as Points
 
 if TYPE_CHECKING:
     from lawsweep.analysis.frames import Array, Columns
 
 SOME = ("x", "terms", "local")  # keys that some laws take; all take the others of FitSpec
-
-
-@dataclass(frozen=True)
-class Points:
-    """What a law is fitted to: distinct design points, each with the mean of its replicates.
-
-    ``inputs`` has the values of each expression that the law is a function of, (n_points,), by its
-    text.  ``y`` (n_points,) are means of ``replicates`` (n_rows,), which are log y where the law
-    is one of logarithms; ``point_of`` (n_rows,) is the point of each row and ``seeds`` its seed,
-    None where rows have none.
-    """
-
-    inputs: Mapping[str, Array]
-    y: Array
-    replicates: Array
-    point_of: Array
-    seeds: Array | None
-
-    def __len__(self) -> int:
-        return len(self.y)
 
 
 class Law(ABC):
@@ -51,6 +31,8 @@ class Law(ABC):
     own: ClassVar[tuple[str, ...]] = ()  # keys that it alone has
     log_x: ClassVar[bool] = False  # it takes log x: rows with x ≤ 0 are left out
     log_y: ClassVar[bool] = False  # it is about the means of log y: rows with y ≤ 0 are left out
+    rivals: ClassVar[tuple[str, ...]] = ()  # laws that are compared with it on the same points
+    contains: ClassVar[tuple[str, ...]] = ()  # laws that are a case of it: an F test can tell
     straight: ClassVar[bool] = False  # a straight line where the axes have the logarithms it takes
 
     def read(self, entry: Entry, name: str, columns: Sequence[str]) -> FitSpec:
@@ -100,6 +82,15 @@ class Law(ABC):
     @abstractmethod
     def predict(self, found: Fitted, inputs: Mapping[str, Array]) -> Array:
         """y where the inputs have these values, by the text of each: (n,)."""
+
+    def band(
+        self, found: Fitted, inputs: Mapping[str, Array], *, new: bool = False
+    ) -> tuple[Array, Array] | None:
+        """Interval of the law at these inputs, (n,) each, at the fit's level; None: not known.
+
+        With ``new`` the interval of the mean of a new point there, measured as those fitted.
+        """
+        return None
 
     def short(self, found: Fitted) -> str:
         """What a legend says of it: the last parameter."""

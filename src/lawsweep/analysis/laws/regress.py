@@ -27,6 +27,8 @@ class Regression:
     rank: int
     condition: float  # of the design with columns of unit norm
     exact: bool  # the residuals are rounding
+    rss: float = np.nan
+    covariance: Array | None = None  # (p, p)
 
 
 def least_squares(design: Array, y: Array, level: float) -> Regression:
@@ -53,8 +55,8 @@ def least_squares(design: Array, y: Array, level: float) -> Regression:
     residuals = y - design @ coefficients
     rss = float(residuals @ residuals)
     dof = n - p
-    unscaled = np.sqrt(np.sum((vt.T / s) ** 2, axis=1)) / scale
-    std_errors = np.sqrt(rss / dof) * unscaled
+    root = vt.T / s / scale[:, None]
+    std_errors = np.sqrt(rss / dof) * np.sqrt(np.sum(root**2, axis=1))
     half = stdtrit(dof, (1 + level) / 2) * std_errors
     total = float(np.sum((y - y.mean()) ** 2))
     # Rounding in y and in each product c_k t_k, whichever is larger.
@@ -71,6 +73,8 @@ def least_squares(design: Array, y: Array, level: float) -> Regression:
         rank,
         condition,
         bool(np.max(abs(residuals)) <= rounding),
+        rss,
+        rss / dof * (root @ root.T),
     )
 
 

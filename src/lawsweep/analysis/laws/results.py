@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lawsweep.analysis.laws.fitted import Fitted, count
+from lawsweep.analysis.laws.judging.check import Judged, judge
 from lawsweep.analysis.laws.law import Law
 from lawsweep.analysis.laws.laws import find_law
 from lawsweep.analysis.laws.local_slopes import shown_slopes
@@ -37,6 +39,26 @@ class FitResult(Fitted):
         """y where x (or each expression that the law is a function of) has these values, (n,)."""
         given = inputs if isinstance(inputs, Mapping) else {self.spec.x or "": inputs}
         return self.law.predict(self, given)
+
+    def band(
+        self, inputs: Array | Mapping[str, Array], new: bool = False
+    ) -> tuple[Array, Array] | None:
+        """Ends of the interval of the law at x, (n,) each; ``new``: of a new point's mean there.
+
+        None where the law has none, or there is no fit.
+        """
+        given = inputs if isinstance(inputs, Mapping) else {self.spec.x or "": inputs}
+        return None if self.reason is not None else self.law.band(self, given, new=new)
+
+    @functools.cached_property
+    def judged(self) -> Judged:
+        """What the checks of the law came to; made when it is first asked for."""
+        return judge(self, self.law)
+
+    @property
+    def verdict(self) -> str | None:
+        """Whether one law of this kind is supported, in a sentence; None where nothing can say."""
+        return self.judged.verdict
 
     def summary(self) -> str:
         """One line: the law with its intervals, the counts, the local slopes."""
@@ -72,7 +94,13 @@ class FitResult(Fitted):
                 **({"own": dict(self.spec.own)} if self.spec.own else {}),
                 "group": dict(self.group),
                 "parameters": {
-                    p.name: {"estimate": p.estimate, "low": p.low, "high": p.high}
+                    p.name: {
+                        "estimate": p.estimate,
+                        "low": p.low,
+                        "high": p.high,
+                        "scatter": p.scatter,
+                        "seeds": p.seeds,
+                    }
                     for p in self.parameters
                 },
                 "reason": self.reason,
@@ -84,6 +112,8 @@ class FitResult(Fitted):
                 "n_left_out": self.n_left_out,
                 "left_out": dict(self.left_out),
                 "rms": self.rms,
+                "rss": self.rss,
+                "n_parameters": self.n_parameters,
                 "r2": self.r2,
                 "condition": self.condition,
                 "x_range": self.x_range,
@@ -95,6 +125,8 @@ class FitResult(Fitted):
                 "local_slopes": [vars(s) for s in self.local],
                 **({"evidence": dict(self.evidence)} if self.evidence else {}),
                 "warnings": list(self.warnings),
+                "verdict": self.verdict,
+                "checks": {**self.judged.checks, **self.checks},
                 "summary": self.summary(),
             }
         )

@@ -10,7 +10,6 @@ seeds tell.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,12 +21,14 @@ from lawsweep.analysis.frames import Array
 class SeedSpread:
     """Half widths of the coefficients, shape (p,), from ``n_seeds`` laws of single seeds.
 
-    ``half`` is None where that cannot be known, and ``unknown`` says why in words.
+    ``covariance`` (p, p) is that of the mean of their coefficients.  Both are None where that
+    cannot be known, and ``unknown`` says why in words.
     """
 
     half: Array | None
     n_seeds: int
     unknown: str = ""
+    covariance: Array | None = None
 
 
 def seed_spread(
@@ -63,8 +64,10 @@ def seed_spread(
         unknown = "too few seeds with a law of their own: the interval lacks how draws move it"
         return SeedSpread(None, len(laws), unknown)
     n = len(laws)
-    half = float(stdtrit(n - 1, (1 + level) / 2)) * np.std(laws, axis=0, ddof=1) / math.sqrt(n)
-    return SeedSpread(half, n)
+    apart = laws - laws.mean(axis=0)
+    covariance = apart.T @ apart / (n * (n - 1))
+    half = float(stdtrit(n - 1, (1 + level) / 2)) * np.sqrt(np.diag(covariance))
+    return SeedSpread(half, n, covariance=covariance)
 
 
 def _laws(design: Array, y: Array) -> Array:

@@ -10,6 +10,7 @@ import numpy as np
 
 from lawsweep.analysis.frames import Array, Columns, means
 from lawsweep.analysis.laws.fitted import Found, Parameter
+from lawsweep.analysis.laws.judging.bands import half_band
 from lawsweep.analysis.laws.law import Law, Points
 from lawsweep.analysis.laws.local_slopes import LocalSlope, local_slopes
 from lawsweep.analysis.laws.regress import ROUNDING_ULPS, Regression, curvature, least_squares
@@ -42,6 +43,22 @@ class Straight(Law):
         bend = curvature(v, points.y, line) if found.parameters and line else None
         return replace(found, curvature=bend, local=local)
 
+    def band(
+        self, found: Fitted, inputs: Mapping[str, Array], *, new: bool = False
+    ) -> tuple[Array, Array] | None:
+        """The line's, back in units of y: the wider of what the scatter and the seeds say."""
+        assert found.spec.x is not None
+        x = np.asarray(inputs[found.spec.x], dtype=np.float64)
+        v = np.log(x) if self.log_x else x
+        half = half_band(found, np.stack([np.ones_like(v), v], axis=1), new=new)
+        if half is None:
+            return None
+        centre = self.predict(found, inputs)
+        if not self.log_y:
+            return centre - half, centre + half
+        with np.errstate(over="ignore"):
+            return centre * np.exp(-half), centre * np.exp(half)
+
     def predict(self, found: Fitted, inputs: Mapping[str, Array]) -> Array:
         """The line, back in units of y."""
         assert found.spec.x is not None
@@ -56,6 +73,7 @@ class Power(Straight):
     """y = C x^a: log y = log C + a log x.  Of thresholds, through their errors."""
 
     names = ("C", "exponent")
+    rivals = ("power_offset", "two_powers", "power_log", "exponential")
     log_x = log_y = True
 
     def formula(self, found: Fitted) -> str:
@@ -78,6 +96,7 @@ class Exponential(Straight):
     """y = C exp(a x): log y = log C + a x."""
 
     names = ("C", "rate")
+    rivals = ("power",)
     log_y = True
 
     def formula(self, found: Fitted) -> str:
@@ -117,16 +136,14 @@ def solve_coefficients(
         return Found(reason=reason, condition=solution.condition), solution
     spread = seed_spread(design, points.replicates, points.point_of, points.seeds, level)
     scatter = solution.high - solution.coefficients
-    half, n_seeds = scatter, None
+    n_seeds = None
     if spread is not None and spread.half is not None:
-        half = np.maximum(scatter, spread.half)
         # Of data that the law fits to rounding, and every seed alike, both are rounding.
         n_seeds = spread.n_seeds if np.any(spread.half > scatter) and not _alike(points) else None
-    rows = np.stack([solution.coefficients, solution.coefficients - half,
-                     solution.coefficients + half], axis=1)  # fmt: skip
+    own = None if spread is None else spread.half
     parameters = tuple(
-        Parameter(name, *(float(np.exp(v) if name == "C" else v) for v in row))
-        for name, row in zip(names, rows, strict=True)
+        parameter_of(name, solution.coefficients[k], scatter[k], None if own is None else own[k])
+        for k, name in enumerate(names)
     )
     found = Found(
         parameters=parameters,
@@ -135,8 +152,25 @@ def solve_coefficients(
         condition=solution.condition,
         n_seeds=n_seeds,
         warnings=() if spread is None or not spread.unknown else (spread.unknown,),
+        rss=solution.rss,
+        n_parameters=len(names),
+        covariance=solution.covariance,
+        seed_covariance=None if spread is None else spread.covariance,
+        seed_laws=None if spread is None or spread.half is None else spread.n_seeds,
     )
     return found, solution
+
+
+def parameter_of(name: str, value: float, scatter: float, seeds: float | None) -> Parameter:
+    """A parameter with both intervals, from its coefficient and their half widths."""
+
+    def ends(half: float) -> tuple[float, float]:
+        low, high = float(value - half), float(value + half)
+        return (float(np.exp(low)), float(np.exp(high))) if name == "C" else (low, high)
+
+    estimate = float(np.exp(value) if name == "C" else value)
+    wider = ends(scatter if seeds is None else max(scatter, seeds))
+    return Parameter(name, estimate, *wider, ends(scatter), None if seeds is None else ends(seeds))
 
 
 def _alike(points: Points) -> bool:

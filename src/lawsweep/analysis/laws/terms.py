@@ -9,6 +9,7 @@ import numpy as np
 
 from lawsweep.analysis.frames import Array
 from lawsweep.analysis.laws.fitted import Found
+from lawsweep.analysis.laws.judging.bands import half_band
 from lawsweep.analysis.laws.law import Law, Points
 from lawsweep.analysis.laws.straight import solve_coefficients
 
@@ -34,6 +35,15 @@ class Terms(Law):
             for p in found.parameters
         )
         return f"{found.spec.y} = {' + '.join(terms)}"
+
+    def band(
+        self, found: Fitted, inputs: Mapping[str, Array], *, new: bool = False
+    ) -> tuple[Array, Array] | None:
+        """The sum's: the wider of what the scatter and the seeds say."""
+        design = np.stack([np.asarray(inputs[t], dtype=np.float64) for t in found.spec.terms], 1)
+        half = half_band(found, design, new=new)
+        centre = self.predict(found, inputs)
+        return None if half is None else (centre - half, centre + half)
 
     def predict(self, found: Fitted, inputs: Mapping[str, Array]) -> Array:
         """The sum."""

@@ -87,8 +87,10 @@ def _weighted(
     # log C = middle - a centre; the two estimates are independent, u being centred.
     half_c = float(np.hypot(quantile * factor / np.sqrt(w), half * centre))
     log_c = middle - slope * float(centre)
-    c = Parameter("C", *(float(np.exp(log_c + h)) for h in (0.0, -half_c, half_c)))
-    a = Parameter("exponent", slope, slope - half, slope + half)
+    ends_c = (float(np.exp(log_c - half_c)), float(np.exp(log_c + half_c)))
+    ends_a = (slope - half, slope + half)
+    c = Parameter("C", float(np.exp(log_c)), *ends_c, scatter=ends_c)
+    a = Parameter("exponent", slope, *ends_a, scatter=ends_a)
     return (c, a), float(np.sqrt(np.mean(residuals**2))), warnings
 
 
