@@ -22,7 +22,7 @@ def test_run_then_again_then_read(lawsweep, toy_sweep, folder):
     assert code == 0
     assert "8 planned: 8 ok" in out
     assert "table:  results/tables/toy/part-" in out
-    assert "fit:    y ~ n^" in out
+    assert ": y ~ n^" in out
     figures = [Path(x.split()[-1]) for x in out.splitlines() if x.startswith("figure:")]
     assert {p.suffix for p in figures} == {".png", ".pdf"}
     assert all(p.stat().st_size > 1000 for p in figures)

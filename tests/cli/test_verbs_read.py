@@ -200,7 +200,7 @@ def test_a_figure_that_cannot_be_drawn_costs_the_others_and_the_fits_nothing(law
     )
     code, out, err = lawsweep("run", "toys", bad)
     assert code == 0
-    assert "fit:    y ~ n^" in out
+    assert ": y ~ n^" in out
     (note,) = [line for line in err.splitlines() if line.startswith("note: Figure")]
     assert "Figure curve_y needs" in note
     assert "Figure third needs" in note

@@ -78,7 +78,7 @@ def test_fits_stand_side_by_side(toys):
     )
     found = compare(first, second)
     assert found.fits == ()
-    assert "cannot be fitted: no fit of y against n: its where" in found.notes[0]
+    assert "cannot be fitted: power_y: no fit of y against n: its where" in found.notes[0]
 
 
 def test_missing_and_nan_are_no_numbers_and_no_match(folder):

@@ -251,7 +251,9 @@ def test_too_few_points_give_a_reason_and_no_parameters():
     (found,) = one(power_frame(n=2), law="power", x="width", y="edge", by=["status"])
     assert found.parameters == ()
     assert found.reason == "2 distinct points, 3 needed for an interval"
-    assert found.summary().startswith("status=ok: no fit of edge against width: 2 distinct points")
+    assert found.summary().startswith(
+        "power_edge (status=ok): no fit of edge against width: 2 distinct points"
+    )
     assert found.rms is None
 
 
@@ -265,15 +267,19 @@ def test_an_empty_frame_has_no_groups():
     assert one(power_frame().head(0), law="power", x="width", y="edge") == []
 
 
-def test_summary_is_one_readable_line():
+def test_summary_is_a_readable_line_and_its_verdict():
     frame = power_frame(noise=0.3, seed=3).assign(n_samples=1000)
     (found,) = one(frame, law="power", x="width**2", y="edge", by="n_samples")
     assert 0.03 <= (found["exponent"].high - found["exponent"].low) / 2 < 0.1  # two decimals
     e, bend = found["exponent"], found.curvature
+    low, high = e.scatter
+    change, half = bend.drift(0.95)
     assert found.summary() == (
-        f"n_samples=1000: edge ~ (width**2)^{e.estimate:.2f} [{e.low:.2f}, {e.high:.2f}]  "
-        "(95 %, 8 points, geometric means of 24 rows; interval from the laws of 3 seeds; local "
-        f"slope {bend.slope_first:.3g} → {bend.slope_last:.3g})"
+        f"power_edge (n_samples=1000): edge ~ (width**2)^{e.estimate:.2f} [{e.low:.2f}, "
+        f"{e.high:.2f}]  (95 %, 8 points, geometric means of 24 rows; interval from the laws of 3 "
+        f"seeds, by the scatter [{low:.2f}, {high:.2f}]; local slope {bend.slope_first:.3g} → "
+        f"{bend.slope_last:.3g})\n        one power law is supported: no bend is seen, the slope "
+        f"changes by {change:.2g} ± {half:.2g}"
     )
 
 

@@ -37,7 +37,7 @@ def test_a_law_finds_the_coefficients_it_was_made_of_and_predicts(name):
     # Ten numbers of a few ulps each through a well-conditioned design of two columns.
     for parameter, value in parameters.items():
         assert found[parameter].estimate == pytest.approx(value, rel=1e-12)
-    assert found.summary().startswith(said)
+    assert found.summary().startswith(f"{spec.name}: {said}")
     at = np.array([1.5, 4.0, 10.0])
     inputs = {"n": at, "1/n": 1 / at, "1": np.ones(3)}
     expected = {

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import ttest_ind
+from scipy.stats import ttest_ind, ttest_rel
 
 from lawsweep.analysis.laws.fits import fit
 from lawsweep.analysis.laws.laws import parse_fits
@@ -40,7 +40,7 @@ def test_a_long_line_keeps_its_ends():
     found = one(pd.DataFrame({"v": v, "y": v**2}), law="linear", x="v", y="y", local=True)
     assert len(found.local) == 11
     shown = "3.00, 5.00, 7.00, 9.00, ..., 17.00, 19.00, 21.00, 23.00)"
-    assert found.summary().endswith(f"; between neighbours {shown}")
+    assert found.summary().splitlines()[0].endswith(f"; between neighbours {shown}")
 
 
 def test_only_where_asked_for():
@@ -62,8 +62,8 @@ def test_other_laws(law, column):
 
 
 def test_interval_is_welchs():
-    """Against scipy's test of two means with unequal variances."""
-    table = frame({10: 1.0, 30: 9.0, 90: 60.0}, n_seeds=5, noise=0.2)
+    """Against scipy's test of two means with unequal variances, where rows have no seeds."""
+    table = frame({10: 1.0, 30: 9.0, 90: 60.0}, n_seeds=5, noise=0.2).drop(columns="seed")
     found = one(table, **POWER)
     logs = {w: np.log(g.to_numpy()) for w, g in table.groupby("width")["edge"]}
     for slope in found.local:
@@ -72,6 +72,36 @@ def test_interval_is_welchs():
         gap = np.log(slope.x_high / slope.x_low)
         assert slope.low == pytest.approx(interval.low / gap, rel=1e-10)
         assert slope.high == pytest.approx(interval.high / gap, rel=1e-10)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_seeds_that_shift_their_points_together_are_paired(sign):
+    """Against scipy's paired test: an offset of each seed leaves the slope as well known."""
+    table = frame({10: 1.0, 30: 9.0, 90: 60.0}, n_seeds=5, noise=0.02)
+    offset = np.random.default_rng(5).normal(size=5)[table.seed]
+    table["edge"] *= np.exp(offset * np.where(table.width == 30, sign, 1.0))
+    found = one(table, **POWER)
+    for slope in found.local:
+        first, second = (
+            np.log(table[table.width == w].sort_values("seed").edge.to_numpy())
+            for w in (slope.x_low, slope.x_high)
+        )
+        interval = ttest_rel(second, first).confidence_interval(0.95)
+        gap = np.log(slope.x_high / slope.x_low)
+        assert (slope.low, slope.high) == pytest.approx(
+            (interval.low / gap, interval.high / gap), rel=1e-9
+        )
+        assert slope.n_seeds == 5
+    widths = [s.high - s.low for s in found.local]
+    assert max(widths) < 0.1 if sign > 0 else min(widths) > 1
+
+
+def test_neighbours_that_share_few_seeds_are_compared_as_means():
+    table = frame({10: 1.0, 30: 9.0, 90: 60.0}, n_seeds=6, noise=0.1)
+    table = table[(table.width != 30) | (table.seed < 5)]
+    table.loc[table.width == 90, "seed"] += 4  # seeds 4 to 9, of which 30 has one
+    found = one(table, **POWER)
+    assert [s.n_seeds for s in found.local] == [5, None]
 
 
 def test_intervals_cover_at_their_level():
@@ -96,7 +126,14 @@ def test_dictionary_is_strict_json():
         found = one(frame({10: 1.0, 30: 3.0, 90: 8.0}, n_seeds, 0.1), **POWER)
         read = json.loads(json.dumps(found.to_dict(), allow_nan=False))
         assert len(read["local_slopes"]) == 2
-        assert set(read["local_slopes"][0]) == {"x_low", "x_high", "estimate", "low", "high"}
+        assert set(read["local_slopes"][0]) == {
+            "x_low",
+            "x_high",
+            "estimate",
+            "low",
+            "high",
+            "n_seeds",
+        }
 
 
 def test_too_few_points_have_no_fit_but_a_slope():

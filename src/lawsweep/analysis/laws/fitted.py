@@ -7,61 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from lawsweep.analysis.laws.fit_specs import FitSpec
-from lawsweep.analysis.laws.local_slopes import LocalSlope
+from lawsweep.analysis.laws.judging.local_slopes import LocalSlope
 from lawsweep.analysis.laws.regress import Curvature
 
 if TYPE_CHECKING:
     from lawsweep.analysis.frames import Array
+    from lawsweep.analysis.laws.points import Points
 
 Interval = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Points:
-    """What a law is fitted to: distinct design points, each with the mean of its replicates.
-
-    ``inputs`` has the values of each expression that the law is a function of, (n_points,), by its
-    text.  ``y`` (n_points,) are means of ``replicates`` (n_rows,), which are log y where the law
-    is one of logarithms; ``point_of`` (n_rows,) is the point of each row and ``seeds`` its seed,
-    None where rows have none.
-    """
-
-    inputs: Mapping[str, Array]
-    y: Array
-    replicates: Array
-    point_of: Array
-    seeds: Array | None
-
-    def __len__(self) -> int:
-        return len(self.y)
-
-    @property
-    def n(self) -> Array:
-        """Replicates of each point, (n_points,)."""
-        return np.bincount(self.point_of, minlength=len(self.y))
-
-    @property
-    def sd(self) -> Array:
-        """Standard deviation of each point's replicates, (n_points,); NaN where there is one."""
-        squares = (self.replicates - self.y[self.point_of]) ** 2
-        total = np.bincount(self.point_of, weights=squares, minlength=len(self.y))
-        n = self.n
-        return np.where(n > 1, np.sqrt(total / np.maximum(n - 1, 1)), np.nan)
-
-    def at(self, kept: Array) -> Points:
-        """Some of the points (a mask of n_points) with their rows."""
-        rows = kept[self.point_of]
-        number = np.cumsum(kept) - 1
-        return Points(
-            inputs={text: values[kept] for text, values in self.inputs.items()},
-            y=self.y[kept],
-            replicates=self.replicates[rows],
-            point_of=number[self.point_of[rows]],
-            seeds=None if self.seeds is None else self.seeds[rows],
-        )
 
 
 @dataclass(frozen=True)
@@ -82,11 +36,18 @@ class Parameter:
 
     def interval(self) -> str:
         """``1.19 [1.15, 1.23]``, to one digit of the half width, two where it starts 1 or 2."""
+        return "{} [{}, {}]".format(*self._texts(self.estimate, self.low, self.high))
+
+    def shown(self, ends: Interval) -> str:
+        """``[1.15, 1.23]``, with the digits of its own half width."""
+        own = Parameter(self.name, self.estimate, *ends)
+        return "[{}, {}]".format(*own._texts(*ends))
+
+    def _texts(self, *values: float) -> list[str]:
         digits = self._decimals()
-        values = (self.estimate, self.low, self.high)
         if digits is None or max(abs(v) for v in values) >= 1e6:
-            return "{} [{}, {}]".format(*(f"{v:.4g}" for v in values))
-        return "{} [{}, {}]".format(*(f"{v:.{digits}f}" for v in values))
+            return [f"{v:.4g}" for v in values]
+        return [f"{v:.{digits}f}" for v in values]
 
     def _decimals(self) -> int | None:
         """Decimals to show; None where four significant digits say more."""

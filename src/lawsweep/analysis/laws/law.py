@@ -15,7 +15,7 @@ import numpy as np
 from lawsweep.analysis.entries import Entry
 from lawsweep.analysis.laws.fit_specs import FitSpec
 from lawsweep.analysis.laws.fitted import Fitted, Found
-from lawsweep.analysis.laws.fitted import Points as Points
+from lawsweep.analysis.laws.points import Points as Points
 
 if TYPE_CHECKING:
     from lawsweep.analysis.frames import Array, Columns

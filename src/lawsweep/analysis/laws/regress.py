@@ -86,6 +86,18 @@ class Curvature:
     p_value: float
     slope_first: float  # dy/dv at the smallest x
     slope_last: float  # dy/dv at the largest x
+    std_error: float  # of the quadratic term
+    dof: float
+    test: str = "points"  # what the noise was judged by: points, replicates or seeds
+
+    def drift(self, level: float) -> tuple[float, float]:
+        """How much the slope changes from the smallest x to the largest, and ± at ``level``."""
+        from scipy.special import stdtrit
+
+        change = self.slope_last - self.slope_first
+        per_term = abs(change / self.quadratic) if self.quadratic else 0.0
+        half = float(stdtrit(self.dof, (1 + level) / 2)) * self.std_error
+        return change, half * per_term
 
 
 def curvature(v: Array, y: Array, straight: Regression) -> Curvature | None:
@@ -111,4 +123,5 @@ def curvature(v: Array, y: Array, straight: Regression) -> Curvature | None:
     else:
         p_value = float(2 * stdtr(bent.dof, -abs(b2 / bent.std_errors[2])))
     ends = (float(centred.min()), float(centred.max()))
-    return Curvature(b2, p_value, *(b1 + 2 * b2 * end for end in ends))
+    first, last = (b1 + 2 * b2 * end for end in ends)
+    return Curvature(b2, p_value, first, last, float(bent.std_errors[2]), bent.dof)

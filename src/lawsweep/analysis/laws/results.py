@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lawsweep.analysis.laws.fitted import Fitted, count
-from lawsweep.analysis.laws.judging.check import Judged, judge
+from lawsweep.analysis.laws.judging.check import Judge
+from lawsweep.analysis.laws.judging.local_slopes import shown_slopes
 from lawsweep.analysis.laws.law import Law
 from lawsweep.analysis.laws.laws import find_law
-from lawsweep.analysis.laws.local_slopes import shown_slopes
+
+MUCH = 1.5  # how many times as wide one interval is for the other to be shown too
 
 if TYPE_CHECKING:
     from lawsweep.analysis.frames import Array
@@ -51,9 +53,9 @@ class FitResult(Fitted):
         return None if self.reason is not None else self.law.band(self, given, new=new)
 
     @functools.cached_property
-    def judged(self) -> Judged:
-        """What the checks of the law came to; made when it is first asked for."""
-        return judge(self, self.law)
+    def judged(self) -> Judge:
+        """What the checks of the law came to; each is made when it is first asked for."""
+        return Judge(self, self.law)
 
     @property
     def verdict(self) -> str | None:
@@ -61,15 +63,14 @@ class FitResult(Fitted):
         return self.judged.verdict
 
     def summary(self) -> str:
-        """One line: the law with its intervals, the counts, the local slopes."""
-        head = f"{self.label()}: " if self.group else ""
+        """The law with its intervals, the counts, the local slopes; below it the verdict."""
+        head = self.spec.name + (f" ({self.label()})" if self.group else "") + ": "
         if self.reason is not None:
             return f"{head}no fit of {self._subject()}: {self.reason}{self._left_out()}"
         points, rows = count(self.n_points, "point"), count(self.n_rows, "row")
         what = f"{self.mean} means of " if self.n_rows > self.n_points else ""
         notes = f"{100 * self.spec.level:g} %, {points}, {what}{rows}"
-        if self.n_seeds is not None:
-            notes += f"; interval from the laws of {count(self.n_seeds, 'seed')}"
+        notes += self._sources()
         if self.curvature is not None:
             a, b = self.curvature.slope_first, self.curvature.slope_last
             notes += f"; local slope {a:.3g} → {b:.3g}"
@@ -77,7 +78,8 @@ class FitResult(Fitted):
         if self.local:
             notes += f"; between neighbours {shown_slopes(self.local)}"
         notes += "".join(f"; {said}" for said in (*self.law.said(self), *self.other_warnings))
-        return f"{head}{self.law.formula(self)}  ({notes}{self._left_out()})"
+        line = f"{head}{self.law.formula(self)}  ({notes}{self._left_out()})"
+        return line if self.verdict is None else f"{line}\n        {self.verdict}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that ``json.dumps(..., allow_nan=False)`` accepts; NaN and inf are None."""
@@ -121,6 +123,7 @@ class FitResult(Fitted):
                 "local_slope_last": bend and bend.slope_last,
                 "curvature": bend and bend.quadratic,
                 "curvature_p_value": bend and bend.p_value,
+                "curvature_test": bend and bend.test,
                 "curved": self.curved,
                 "local_slopes": [vars(s) for s in self.local],
                 **({"evidence": dict(self.evidence)} if self.evidence else {}),
@@ -131,6 +134,21 @@ class FitResult(Fitted):
             }
         )
         return found
+
+    def _sources(self) -> str:
+        """Where the interval comes from, and the other one where they differ much."""
+        last = self.parameters[-1]
+        text = ""
+        if self.n_seeds is not None:
+            text = f"; interval from the laws of {count(self.n_seeds, 'seed')}"
+        if last.scatter is None or last.seeds is None:
+            return text
+        scatter, seeds = (high - low for low, high in (last.scatter, last.seeds))
+        if self.n_seeds is not None and seeds > MUCH * scatter:
+            return f"{text}, by the scatter {last.shown(last.scatter)}"
+        if self.n_seeds is None and scatter > MUCH * seeds > 0 and self.seed_laws:
+            return f"; by the laws of {count(self.seed_laws, 'seed')} {last.shown(last.seeds)}"
+        return text
 
     def _subject(self) -> str:
         inputs = dict.fromkeys(text for _, text in self.law.inputs(self.spec))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lawsweep.analysis.frames import Array
+from lawsweep.analysis.laws.points import SeedTable
 
 
 @dataclass(frozen=True)
@@ -31,35 +32,20 @@ class SeedSpread:
     covariance: Array | None = None
 
 
-def seed_spread(
-    design: Array, y: Array, points: Array, seeds: Array | None, level: float
-) -> SeedSpread | None:
+def seed_spread(design: Array, table: SeedTable | None, level: float) -> SeedSpread | None:
     """The spread of the seeds' own laws; None where no two points share a seed.
 
-    ``design`` (n_points, p) holds the regressors of each point; ``y``, ``points`` and ``seeds``
-    (n_rows,) the response, the point and the seed of each row.  Seeds that are at every point
-    count; where there are fewer than two, those whose own points determine a law.
+    ``design`` (n_points, p) holds the regressors of each point.
     """
     from scipy.special import stdtrit
 
-    if seeds is None or not len(y) or seeds.dtype.kind not in "iu":
+    if table is None or not table.shared:
         return None
-    names, seed_of = np.unique(seeds.astype(np.int64), return_inverse=True)
-    shape = (len(names), len(design))
-    count, total = np.zeros(shape), np.zeros(shape)
-    np.add.at(count, (seed_of, points), 1)
-    np.add.at(total, (seed_of, points), y)
-    there = count > 0
-    if not np.any(there.sum(axis=1) > 1):
-        return None
-    if len(names) == 1:
+    if len(table.mean) == 1:
         return SeedSpread(
             None, 1, "one seed: the interval lacks how other draws would move the law"
         )
-    mean = total / np.maximum(count, 1)
-    laws = _laws(design, mean[there.all(axis=1)])
-    if len(laws) < 2:
-        laws = _own_laws(design, mean, there)
+    laws = seed_laws(design, table)
     if len(laws) < 2:
         unknown = "too few seeds with a law of their own: the interval lacks how draws move it"
         return SeedSpread(None, len(laws), unknown)
@@ -68,6 +54,16 @@ def seed_spread(
     covariance = apart.T @ apart / (n * (n - 1))
     half = float(stdtrit(n - 1, (1 + level) / 2)) * np.sqrt(np.diag(covariance))
     return SeedSpread(half, n, covariance=covariance)
+
+
+def seed_laws(design: Array, table: SeedTable) -> Array:
+    """Coefficients of single seeds' laws, (n, p).
+
+    Seeds that are at every point count; where there are fewer than two, those whose own points
+    determine a law.
+    """
+    laws = _laws(design, table.mean[table.there.all(axis=1)])
+    return laws if len(laws) > 1 else _own_laws(design, table.mean, table.there)
 
 
 def _laws(design: Array, y: Array) -> Array:

@@ -11,9 +11,10 @@ import numpy as np
 from lawsweep.analysis.frames import Array, Columns, means
 from lawsweep.analysis.laws.fitted import Found, Parameter
 from lawsweep.analysis.laws.judging.bands import half_band
+from lawsweep.analysis.laws.judging.bend import bend
+from lawsweep.analysis.laws.judging.local_slopes import LocalSlope, local_slopes
 from lawsweep.analysis.laws.law import Law, Points
-from lawsweep.analysis.laws.local_slopes import LocalSlope, local_slopes
-from lawsweep.analysis.laws.regress import ROUNDING_ULPS, Regression, curvature, least_squares
+from lawsweep.analysis.laws.regress import ROUNDING_ULPS, Regression, least_squares
 from lawsweep.analysis.laws.seed_spread import seed_spread
 from lawsweep.core.expressions.expression import Expression
 
@@ -39,9 +40,9 @@ class Straight(Law):
         )
         local: tuple[LocalSlope, ...] = ()
         if spec.local and len(x) > 1:
-            local = local_slopes(x, v, points.replicates, points.point_of, spec.level)
-        bend = curvature(v, points.y, line) if found.parameters and line else None
-        return replace(found, curvature=bend, local=local)
+            local = local_slopes(x, v, points, spec.level)
+        bent = bend(v, points, line) if found.parameters and line else None
+        return replace(found, curvature=bent, local=local)
 
     def band(
         self, found: Fitted, inputs: Mapping[str, Array], *, new: bool = False
@@ -134,7 +135,7 @@ def solve_coefficients(
             f"{len(names)}); drop a term or spread the points"
         )
         return Found(reason=reason, condition=solution.condition), solution
-    spread = seed_spread(design, points.replicates, points.point_of, points.seeds, level)
+    spread = seed_spread(design, points.by_seed, level)
     scatter = solution.high - solution.coefficients
     n_seeds = None
     if spread is not None and spread.half is not None:

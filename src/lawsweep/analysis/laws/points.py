@@ -1,0 +1,86 @@
+"""What a law is fitted to: its design points, and their replicates by seed."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from lawsweep.analysis.frames import Array
+
+
+@dataclass(frozen=True)
+class SeedTable:
+    """The response by seed and point, (n_seeds, n_points), and where there is one."""
+
+    mean: Array
+    there: Array
+
+    @property
+    def shared(self) -> bool:
+        """Whether some seed is at two points."""
+        return bool(np.any(self.there.sum(axis=1) > 1))
+
+
+def seed_table(y: Array, points: Array, seeds: Array | None, n_points: int) -> SeedTable | None:
+    """``y``, ``points`` and ``seeds`` (n_rows,) as a table; None where rows have no seeds."""
+    if seeds is None or not len(y) or seeds.dtype.kind not in "iu":
+        return None
+    names, seed_of = np.unique(seeds.astype(np.int64), return_inverse=True)
+    shape = (len(names), n_points)
+    cell, n_cells = seed_of * n_points + points, len(names) * n_points
+    count = np.bincount(cell, minlength=n_cells).reshape(shape)
+    total = np.bincount(cell, weights=y, minlength=n_cells).reshape(shape)
+    return SeedTable(total / np.maximum(count, 1), count > 0)
+
+
+@dataclass(frozen=True)
+class Points:
+    """What a law is fitted to: distinct design points, each with the mean of its replicates.
+
+    ``inputs`` has the values of each expression that the law is a function of, (n_points,), by its
+    text.  ``y`` (n_points,) are means of ``replicates`` (n_rows,), which are log y where the law
+    is one of logarithms; ``point_of`` (n_rows,) is the point of each row and ``seeds`` its seed,
+    None where rows have none.
+    """
+
+    inputs: Mapping[str, Array]
+    y: Array
+    replicates: Array
+    point_of: Array
+    seeds: Array | None
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    @functools.cached_property
+    def by_seed(self) -> SeedTable | None:
+        """The replicates by seed and point; None where rows have no seeds."""
+        return seed_table(self.replicates, self.point_of, self.seeds, len(self.y))
+
+    @property
+    def n(self) -> Array:
+        """Replicates of each point, (n_points,)."""
+        return np.bincount(self.point_of, minlength=len(self.y))
+
+    @property
+    def sd(self) -> Array:
+        """Standard deviation of each point's replicates, (n_points,); NaN where there is one."""
+        squares = (self.replicates - self.y[self.point_of]) ** 2
+        total = np.bincount(self.point_of, weights=squares, minlength=len(self.y))
+        n = self.n
+        return np.where(n > 1, np.sqrt(total / np.maximum(n - 1, 1)), np.nan)
+
+    def at(self, kept: Array) -> Points:
+        """Some of the points (a mask of n_points) with their rows."""
+        rows = kept[self.point_of]
+        number = np.cumsum(kept) - 1
+        return Points(
+            inputs={text: values[kept] for text, values in self.inputs.items()},
+            y=self.y[kept],
+            replicates=self.replicates[rows],
+            point_of=number[self.point_of[rows]],
+            seeds=None if self.seeds is None else self.seeds[rows],
+        )
