@@ -22,13 +22,15 @@ MADE = {
     "linear": ({"x": "n"}, 4 + 2 * X, {"intercept": 4, "slope": 2}, "y = 4"),
     "terms": ({"terms": ["1/n", 1]}, 6 / X + 1, {"1/n": 6, "1": 1}, "y = 6"),
 }
+# Each has a file of its own: they are not linear, or not over this one x.
+ELSEWHERE = {"power_offset", "two_powers", "power_log", "joint"}
 
 
 def test_every_law_is_here():
-    assert set(MADE) == set(LAWS)
+    assert set(MADE) | ELSEWHERE == set(LAWS)
 
 
-@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize("name", MADE)
 def test_a_law_finds_the_coefficients_it_was_made_of_and_predicts(name):
     keys, y, parameters, said = MADE[name]
     frame = pd.DataFrame({"n": X, "y": y, "seed": [0, 1] * 5, "status": "ok"})
@@ -54,7 +56,7 @@ def test_a_law_finds_the_coefficients_it_was_made_of_and_predicts(name):
     assert not {"own", "evidence"} & set(told)  # ours have neither
 
 
-@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize("name", MADE)
 def test_a_law_takes_no_key_of_another(name):
     keys = MADE[name][0]
     for key, value in (("x", "n"), ("terms", ["n"]), ("local", True)):

@@ -57,12 +57,16 @@ def log_x(spec: FigureSpec) -> bool:
 
 def log_y(spec: FigureSpec) -> bool:
     """Whether y is logarithmic: as asked, else where a law of log y is drawn."""
-    return spec.logy if spec.logy is not None else bool(spec.fit and find_law(spec.fit.law).log_y)
+    return spec.logy if spec.logy is not None else _fits_logs(spec)
 
 
 def geometric_y(spec: FigureSpec) -> bool:
     """Whether means of y are geometric: on a logarithmic axis, and for a law of log y."""
-    return log_y(spec) or bool(spec.fit and find_law(spec.fit.law).log_y)
+    return log_y(spec) or _fits_logs(spec)
+
+
+def _fits_logs(spec: FigureSpec) -> bool:
+    return bool(spec.fit and find_law(spec.fit.law).of_logs(spec.fit))
 
 
 def scales(axes: Axes, *, logx: bool, logy: bool, grid: bool = True) -> None:

@@ -104,7 +104,7 @@ def _fit_group(
     data = _read(columns, spec, law, rows)
     used = data.used
     point_of, firsts = _design_points({k: v[used] for k, v in data.inputs.items()}, int(used.sum()))
-    replicates = np.log(data.y[used]) if law.log_y else data.y[used]
+    replicates = np.log(data.y[used]) if law.of_logs(spec) else data.y[used]
     points = Points(
         inputs={k: v[used][firsts] for k, v in data.inputs.items()},
         y=means(replicates, point_of),
@@ -152,7 +152,8 @@ def _read(columns: Columns, spec: FitSpec, law: Law, rows: Array) -> _Data:
     leave_out(~np.isfinite(y), "without a finite y")
     for value in inputs.values():
         leave_out(~np.isfinite(value), "without a finite x")
-    for condition, reason in law.unusable(list(inputs.values()), y):
+    positive = law.of_logs(spec) or not law.log_y
+    for condition, reason in law.unusable(list(inputs.values()), y if positive else abs(y) + 1):
         leave_out(condition, reason)
     return _Data(inputs, y, why)
 

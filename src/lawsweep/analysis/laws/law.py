@@ -60,6 +60,10 @@ class Law(ABC):
         """The checked values of its own keys, plain ones."""
         return {key: entry.values[key] for key in self.own if key in entry.values}
 
+    def of_logs(self, spec: FitSpec) -> bool:
+        """Whether this fit is about the means of log y; where it may not be, ``log_y`` is True."""
+        return self.log_y
+
     def inputs(self, spec: FitSpec) -> Iterator[tuple[str, str]]:
         """The expressions that it is a function of, each with its key."""
         if spec.x is not None:

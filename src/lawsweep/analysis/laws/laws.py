@@ -20,6 +20,10 @@ LAWS: dict[str, str] = {
     "exponential": "lawsweep.analysis.laws.straight:Exponential",
     "linear": "lawsweep.analysis.laws.straight:Linear",
     "terms": "lawsweep.analysis.laws.terms:Terms",
+    "power_offset": "lawsweep.analysis.laws.nonlinear.powers:PowerOffset",
+    "two_powers": "lawsweep.analysis.laws.nonlinear.powers:TwoPowers",
+    "power_log": "lawsweep.analysis.laws.nonlinear.power_log:PowerLog",
+    "joint": "lawsweep.analysis.laws.nonlinear.joint:Joint",
 }
 
 

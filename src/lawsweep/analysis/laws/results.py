@@ -35,7 +35,7 @@ class FitResult(Fitted):
     @property
     def mean(self) -> str:
         """Which mean of its rows a point is: ``geometric`` (a law of log y) or ``arithmetic``."""
-        return "geometric" if self.law.log_y else "arithmetic"
+        return "geometric" if self.law.of_logs(self.spec) else "arithmetic"
 
     def predict(self, inputs: Array | Mapping[str, Array]) -> Array:
         """y where x (or each expression that the law is a function of) has these values, (n,)."""

@@ -1,0 +1,124 @@
+"""The intervals of a sum of powers, from its scatter and from its seeds, and what they lack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lawsweep.analysis.frames import Array
+from lawsweep.analysis.laws.fitted import Interval, Parameter
+from lawsweep.analysis.laws.nonlinear.profiles import Optimum, profile_ends
+from lawsweep.analysis.laws.nonlinear.shape import Shape
+from lawsweep.analysis.laws.nonlinear.solver import Problem
+from lawsweep.analysis.laws.seed_spread import SeedSpread
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The intervals of a fit's parameters, from both sources."""
+
+    shape: Shape
+    regular: Problem
+    natural: Problem
+    best: Optimum
+    best_natural: Optimum | None
+    spread: SeedSpread | None
+    quantile: float
+    exact: bool
+
+    def parameters(self, theta: Array, signs: Sequence[float]) -> tuple[Parameter, ...]:
+        """In the order of the names; coefficients in units of y."""
+        taus = [self._taus(k) for k in range(len(theta))]
+        exponents = self.shape.exponents
+        found: dict[int, list[Interval]] = {}
+        self._into(found, self.regular, self.best, {k: taus[k] for k in exponents})
+        others = [k for k in range(len(theta)) if k not in exponents]
+        open_ = {k: self._open(k, found) for k in others}
+        if self.best_natural is not None:
+            wanted = {k: taus[k] for k in others if not all(open_[k])}
+            self._into(found, self.natural, self.best_natural, wanted)
+        for k in others:
+            known = found.get(k, [(-np.inf, np.inf)] * len(taus[k]))
+            found[k] = [(-np.inf, np.inf) if o else e for e, o in zip(known, open_[k], strict=True)]
+        return tuple(
+            self._parameter(k, float(value), found[k], signs) for k, value in enumerate(theta)
+        )
+
+    def _taus(self, k: int) -> list[float]:
+        """How many standard errors wide each source's interval is: the scatter's, the seeds'."""
+        best = self.best_natural or self.best
+        if self.spread is None or self.spread.half is None:
+            return [self.quantile]
+        error = float(best.errors()[k])
+        half = float(self.spread.half[k])
+        return [self.quantile, max(half / error, 1e-3) if error > 0 else self.quantile]
+
+    def _into(
+        self,
+        found: dict[int, list[Interval]],
+        problem: Problem,
+        best: Optimum,
+        taus: dict[int, list[float]],
+    ) -> None:
+        wanted = [(k, tau) for k, some in taus.items() for tau in some]
+        if self.exact:  # nothing to profile: the sums are rounding
+            errors = best.errors()
+            ends = [(float(best.theta[k] - t * errors[k]), float(best.theta[k] + t * errors[k]))
+                    for k, t in wanted]  # fmt: skip
+        else:
+            ends = profile_ends(problem, best, wanted)
+        for (k, _), interval in zip(wanted, ends, strict=True):
+            found.setdefault(k, []).append(interval)
+
+    def _open(self, k: int, found: dict[int, list[Interval]]) -> list[bool]:
+        """Whether an exponent that may be 0 leaves E, or its own coefficient, without bounds."""
+        if not self.shape.offset:
+            return [False] * len(self._taus(k))
+        own = self.shape.exponents if k == 0 else [k + 1]
+        return [any(low <= 0 <= high for low, high in some)
+                for some in zip(*(found[j] for j in own), strict=True)]  # fmt: skip
+
+    def _parameter(
+        self, k: int, value: float, ends: Sequence[Interval], signs: Sequence[float]
+    ) -> Parameter:
+        name = self.shape.names[k]
+        if k not in self.shape.exponents and not (self.shape.offset and k == 0):
+            sign = signs[(k - self.shape.first) // 2]
+            ends = [_exponential(e, sign) for e in ends]
+            with np.errstate(over="ignore"):
+                value = sign * float(np.exp(value))
+        low, high = max(ends, key=lambda e: e[1] - e[0])
+        return Parameter(name, value, low, high, ends[0], ends[1] if len(ends) > 1 else None)
+
+    def warnings(self, parameters: Sequence[Parameter]) -> list[str]:
+        """What these points leave open, a sentence a kind."""
+        found = []
+        exponents = [parameters[k] for k in self.shape.exponents]
+        zero = [q.name for q in exponents if q.low <= 0 <= q.high] if self.shape.offset else []
+        if zero:
+            found.append(
+                f"{' and '.join(zero)} may be 0, a logarithm: the coefficients that go with it "
+                "have no bounds; a wider range of x would give them some"
+            )
+        loose = [q.name for q in exponents if not (np.isfinite(q.low) and np.isfinite(q.high))]
+        if loose:
+            found.append(
+                f"{' and '.join(loose)} is not bounded to one side: a term that acts at the last "
+                "point alone fits as well; add points where it rules"
+            )
+        others = [q for q in parameters if q not in exponents]
+        wide = [q.name for q in others if np.isinf(q.low) or np.isinf(q.high)]
+        if wide and not zero:
+            found.append(f"{' and '.join(wide)} is not bounded to one side at these points")
+        return found
+
+
+def _exponential(ends: Interval, sign: float) -> Interval:
+    """Bounds of sign e^l; of both signs where nothing is known of l."""
+    if np.isneginf(ends[0]) and np.isposinf(ends[1]):
+        return ends
+    with np.errstate(over="ignore"):
+        a, b = float(np.exp(ends[0])), float(np.exp(ends[1]))
+    return (a, b) if sign > 0 else (-b, -a)

@@ -1,0 +1,53 @@
+"""A sum of powers to fit: its terms, its names, and its two coordinates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lawsweep.analysis.frames import Array
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A sum of powers to fit: log x of each term (n_terms, n), the names, whether with E."""
+
+    u: Array
+    names: tuple[str, ...]  # [E], A, a, B, b …
+    offset: bool
+    same_x: bool = False  # both terms are of one x, so their exponents are told apart by order
+
+    @property
+    def first(self) -> int:
+        """Where the first term's parameters begin."""
+        return 1 if self.offset else 0
+
+    @property
+    def exponents(self) -> list[int]:
+        """Places of the exponents."""
+        return list(range(self.first + 1, len(self.names), 2))
+
+    @property
+    def middle(self) -> Array:
+        """Mean log x of each term, (n_terms,)."""
+        return np.asarray(self.u.mean(axis=1))
+
+    @property
+    def spans(self) -> Array:
+        """Range of log x of each term, (n_terms,)."""
+        return np.asarray(np.ptp(self.u, axis=1))
+
+    def natural(self, theta: Array) -> tuple[Array, tuple[float, ...]]:
+        """Natural parameters and signs of regular ones."""
+        found, signs = theta.copy(), []
+        for j, middle in enumerate(self.middle):
+            k = self.first + 2 * j
+            c, a = theta[k], theta[k + 1]
+            if self.offset:
+                c = c / a if a else np.inf
+                found[0] -= c
+            signs.append(float(np.sign(c)))
+            with np.errstate(divide="ignore"):
+                found[k] = np.log(abs(c)) - a * middle
+        return found, tuple(signs)
