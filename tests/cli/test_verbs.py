@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import sys
 import textwrap
 from pathlib import Path
@@ -218,7 +219,7 @@ def test_report_is_one_page_whole_in_itself(lawsweep, toy_sweep, folder):
     assert "4 missing: lawsweep run toys seeds=3" in page
     assert "y ~ n^" in page
     assert page.count("data:image/png;base64,") == 1
-    assert "http" not in page
+    assert "://" not in re.sub("<script>.*?</script>", "", page, flags=re.DOTALL)
     assert "n times scale plus noise" in page
     assert "lawsweep run toys</td>" in page
     code, out, _ = lawsweep("report", "toys", "results_dir=empty", "--json")
@@ -232,7 +233,7 @@ def test_report_spells_out_what_an_experiment_says(lawsweep, write, folder):
     lawsweep("run", "odd")
     lawsweep("report", "odd")
     page = (folder / "results/sweeps/odd/report.html").read_text()
-    assert "<script>" not in page
+    assert page.count("<script>") == 3  # its own
     assert "&lt;script&gt;" in page
 
 

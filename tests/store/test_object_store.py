@@ -97,7 +97,7 @@ def test_a_study_in_a_bucket_from_run_to_report(command, folder, s3_url):
     page = sweep.read("report.html").decode()
     assert "8 planned: 8 ok" in page
     assert "data:image/png;base64," in page
-    assert page.count("<h3>") == 2
+    assert page.count('<details id="launch-') == 2
     assert sorted(p.name for p in folder.iterdir()) == ["sweeps"]
 
 

@@ -1,91 +1,88 @@
-"""One HTML page about a sweep: how complete it is, its fits, its figures, where it came from."""
+"""One HTML page about a sweep, whole in one file: it loads nothing.
+
+It leads with what came out; then the figures, the parameters, what is missing, cost, what to run
+next, and where it all came from.
+"""
 
 from __future__ import annotations
 
 import base64
-import html
-from collections.abc import Mapping, Sequence
+import functools
+import hashlib
 from pathlib import Path
-from typing import Any
 
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-pre, code { font: 14px/1.5 ui-monospace, monospace; }
-pre { white-space: pre-wrap; background: #8881; padding: .6rem .8rem; border-radius: .3rem; }
-img { max-width: 100%; background: white; }
-table { border-collapse: collapse; font-size: 14px; }
-td, th { text-align: left; vertical-align: top; padding: .15rem .8rem .15rem 0; }
-.good { color: #1a7f37; } .gap { color: #b35900; }
-"""
+from lawsweep.analysis.report import sections
+from lawsweep.analysis.report.bundle import plotting_script
+from lawsweep.analysis.report.facts import Facts
+from lawsweep.analysis.report.headline import headline, parameters
+from lawsweep.analysis.report.markup import text
+
+# Before the first paint, so that a chosen theme does not flash.
+_THEME = (
+    'try { const t = localStorage.getItem("lawsweep-theme");'
+    ' if (t === "light" || t === "dark") document.documentElement.dataset.theme = t; } catch {}'
+)
 
 
-def render(
-    *,
-    name: str,
-    certificate: str,
-    gaps: Sequence[str],
-    notes: Sequence[str] = (),
-    fits: Sequence[str],
-    figures: Sequence[Path],
-    columns: Sequence[tuple[str, str, str]],
-    launches: Sequence[Mapping[str, Any]],
-    command: str,
-) -> str:
-    """The page, whole in one file: pictures are inside it, and it loads nothing.
+def render(facts: Facts, *, stamp: str = "", every_s: float | None = None) -> str:
+    """The page.
 
-    ``notes`` is what else a reader must know of the rows.
-    ``columns`` are (name, unit, meaning); ``launches`` are provenance records, latest first.
+    ``every_s`` makes it one that is watched: it asks whoever serves it so often whether ``stamp``
+    is still the state of things, and takes over what changed.
     """
-    parts = [
-        f"<h1>{_text(name)}</h1>",
-        f'<p class="{"gap" if gaps else "good"}"><strong>{_text(certificate)}</strong></p>',
-        _list(gaps),
-        *(f'<p class="gap">{_text(note)}</p>' for note in notes),
-        "<h2>Run it</h2>",
-        f"<pre>{_text(command)}</pre>",
-    ]
-    if fits:
-        parts += ["<h2>Fits</h2>", f"<pre>{_text(chr(10).join(fits))}</pre>"]
-    if figures:
-        parts += ["<h2>Figures</h2>", *map(_picture, figures)]
-    parts += ["<h2>Launches</h2>", *map(_launch, launches)]
-    rows = "".join(
-        f"<tr><td><code>{_text(n)}</code></td><td>{_text(u)}</td><td>{_text(m)}</td></tr>"
-        for n, u, m in columns
+    body = "\n".join(
+        part
+        for part in (
+            headline(facts),
+            sections.figures(facts),
+            parameters(facts),
+            sections.missing(facts),
+            sections.following(facts),
+            sections.cost(facts),
+            sections.provenance(facts),
+            sections.columns(facts),
+        )
+        if part
     )
-    head = "<tr><th>column</th><th>unit</th><th>meaning</th></tr>"
-    parts += ["<h2>Columns</h2>", f"<table>{head}{rows}</table>"]
-    body = "\n".join(parts)
+    return document(facts.name, body, stamp=stamp, every_s=every_s)
+
+
+def document(title: str, body: str, *, stamp: str = "", every_s: float | None = None) -> str:
+    """A whole page around the sections of ``body``."""
+    library = plotting_script()
+    scripts = [_THEME, *([library] if library else []), _kept("page.js")]
+    policy = _policy(scripts, live=every_s is not None)
+    watched = (
+        "" if every_s is None else f' data-stamp="{text(stamp)}" data-every="{1000 * every_s:g}"'
+    )
+    live = "" if every_s is None else '<div id="live" role="status">watching</div>'
+    ours, *others = (f"<script>{s}</script>" for s in scripts)
     return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f"<title>{_text(name)}</title><style>{_STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
+        f'<!doctype html>\n<html lang="en"{watched}><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta http-equiv="Content-Security-Policy" content="{text(policy)}">'
+        '<link rel="icon" href="data:,">'
+        f"<title>{text(title)}</title>{ours}<style>{_kept('page.css')}</style></head>\n"
+        f'<body><a class="skip" href="#main">Skip to the result</a>{live}'
+        f'<header><h1>{text(title)}</h1><button type="button" id="theme" hidden '
+        'aria-label="Switch between light and dark">Dark</button></header>\n'
+        f'<main id="main">\n{body}\n</main>\n'
+        "<footer>Made by lawsweep. This file holds all that it shows and loads nothing.</footer>\n"
+        f"{''.join(others)}</body></html>\n"
     )
 
 
-def _text(value: Any) -> str:
-    return html.escape(str(value))
+def _policy(scripts: list[str], *, live: bool) -> str:
+    """What the page may do: run these scripts, and load nothing (watched: ask its server)."""
+    digests = (base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts)
+    hashes = " ".join(f"'sha256-{d}'" for d in digests)
+    connect = "'self'" if live else "'none'"
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
+        f"img-src data: blob:; connect-src {connect}; base-uri 'none'; form-action 'none'"
+    )
 
 
-def _list(lines: Sequence[str]) -> str:
-    items = "".join(f"<li><code>{_text(line)}</code></li>" for line in lines)
-    return f"<ul>{items}</ul>" if items else ""
-
-
-def _picture(path: Path) -> str:
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
-    return f'<figure><img alt="{_text(path.stem)}" src="data:image/png;base64,{data}"></figure>'
-
-
-def _launch(record: Mapping[str, Any]) -> str:
-    git = record.get("git") or {}
-    commit = git.get("commit") or "not in a git checkout"
-    facts = {
-        "command": record.get("command"),
-        "from": record.get("started_at"),
-        "to": record.get("ended_at", "it did not end in order"),
-        "commit": f"{commit}{' (with changes)' if git.get('dirty') else ''}",
-        "processor": (record.get("hardware") or {}).get("processor"),
-        "versions": ", ".join(f"{k} {v}" for k, v in (record.get("packages") or {}).items()),
-    }
-    rows = "".join(f"<tr><th>{_text(k)}</th><td>{_text(v)}</td></tr>" for k, v in facts.items())
-    return f"<h3>{_text(record.get('launch_id'))}</h3><table>{rows}</table>"
+@functools.cache
+def _kept(name: str) -> str:
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")

@@ -1,73 +1,145 @@
-"""The page of a sweep: how complete it is, its fits and figures, and where its rows came from."""
+"""The page of a sweep: its result, how complete it is, and where its rows came from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lawsweep.core.errors import FigureError, LawsweepError
-from lawsweep.core.secrets import hide, hide_overrides
-from lawsweep.grid.sweep import Sweep, Url
+from lawsweep.core.secrets import hide_overrides
+from lawsweep.grid.sweep import Url
 from lawsweep.study.code import other_rows
 from lawsweep.study.opening import Opened
 from lawsweep.study.progress import certificate, status
+from lawsweep.study.reading import gathering
 from lawsweep.study.reading.drawing import Shelf, drawn
-from lawsweep.study.reading.findings import found_lines
+from lawsweep.study.reading.findings import cell_names, cells_of, found_lines
 from lawsweep.study.reading.fitting import fit
 from lawsweep.study.reading.rows import frame, rows
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
+
+    from lawsweep.analysis.laws.results import FitResult
+    from lawsweep.analysis.report.facts import Drawing, Facts
 
 
 def report(opened: Opened, typed: str | None = None) -> Path | Url:
     """See ``Study.report``."""
     from lawsweep.analysis.report.page import render
 
-    sweep = opened.sweep
-    typed = typed or " ".join([sweep.name, *hide_overrides(sweep.overrides)])
     shelf = Shelf(opened)
-    found, table = status(opened), rows(opened)
-    has_rows = found.statuses.get("ok", 0) > 0
     made = frame(opened)
     with ExitStack() as stack:
-        figures, errors = stack.enter_context(drawn(opened, made)) if has_rows else ([], [])
-        page = render(
-            name=sweep.name,
-            certificate=certificate(found.statuses, found.planned),
-            gaps=found.gaps(typed),
-            notes=[str(other)] if (other := other_rows(opened)) is not None else [],
-            fits=[*found_lines(opened), *_summaries(opened, made)] if has_rows else [],
-            figures=[p for p in figures if p.suffix == ".png"],
-            columns=[(f.name, *_unit_and_meaning(f.metadata or {})) for f in table.schema],
-            launches=_launches(sweep, table, shelf),
-            command=f"lawsweep run {typed}",
-        )
-        kept = shelf.put(figures)
-        shelf.folder.write("report.html", hide(page).encode())
+        paths, errors = stack.enter_context(drawn(opened, made)) if _has_rows(opened) else ([], [])
+        page = render(gather(opened, typed, made, paths, errors, shelf.launches()))
+        kept = shelf.put(paths)
+        shelf.folder.write("report.html", page.encode())
     if errors:
         raise FigureError(" ".join(errors), kept)
-    return sweep.folder / "report.html"
+    return opened.sweep.folder / "report.html"
 
 
-def _launches(sweep: Sweep, table: pa.Table, shelf: Shelf) -> list[dict[str, Any]]:
-    """Records of the sweep's launches, and of those of others that its rows are from."""
-    from lawsweep.store.sweeps.sweep_folder import find_launches
+def gather(
+    opened: Opened,
+    typed: str | None,
+    made: pd.DataFrame,
+    paths: list[Path],
+    errors: list[str],
+    launches: Sequence[Mapping[str, Any]],
+) -> Facts:
+    """What the page says; ``paths`` are its figures as files, ``errors`` why others are none."""
+    from lawsweep.analysis.report.facts import Facts
 
-    found = {str(r.get("launch_id")): r for r in shelf.launches()}
-    others = {i for i in table["launch_id"].to_pylist() if i} - set(found)
-    found |= find_launches(sweep.results, others)
-    return [found[i] for i in sorted(found, reverse=True)]
+    sweep, table = opened.sweep, rows(opened)
+    typed = typed or " ".join([sweep.name, *hide_overrides(sweep.overrides)])
+    found = status(opened)
+    fits, no_fits = _fits(opened, made)
+    charts, not_charted = _charts(opened, made)
+    other = other_rows(opened)
+    experiment = opened.plan.experiment
+    return Facts(
+        name=sweep.name,
+        typed=typed,
+        certificate=certificate(found.statuses, found.planned),
+        planned=found.planned,
+        statuses=found.statuses,
+        running=found.running,
+        experiment=f"Experiment {experiment.name}, version {experiment.version}: "
+        f"{opened.plan.n_points:,} points × {len(opened.plan.seeds):,} seeds.",
+        notes=[] if other is None else [str(other)],
+        gaps=found.gaps(typed),
+        following=list(gathering.following(opened, typed, found, fits)),
+        found=found_lines(opened) if _has_rows(opened) else [],
+        fits=fits,
+        no_fits=no_fits,
+        figures=_drawings(charts, paths),
+        not_drawn=errors or not_charted,
+        failures=gathering.failures(table),
+        costs=gathering.costs(table),
+        rest_s=gathering.rest_s(opened, found),
+        columns=[(f.name, *_unit_and_meaning(f.metadata or {})) for f in table.schema],
+        launches=gathering.launches(opened, table, launches),
+        results="" if str(sweep.results_dir) == "results" else f"results_dir={sweep.results_dir}",
+        tables=gathering.fit_tables(fits),
+    )
 
 
-def _summaries(opened: Opened, rows: pd.DataFrame) -> list[str]:
+def _has_rows(opened: Opened) -> bool:
+    return any(done.status == "ok" for done in opened.done.values())
+
+
+def _fits(opened: Opened, made: pd.DataFrame) -> tuple[list[FitResult], str | None]:
+    """The fits, or why there are none."""
+    if not _has_rows(opened):
+        return [], "No run has a result yet."
     try:
-        return [f.summary() for f in fit(opened, rows)]
+        return fit(opened, made), None
     except LawsweepError as error:
-        return [f"no fits: {error}"]
+        return [], f"no fits: {error}"
+
+
+def _charts(
+    opened: Opened, made: pd.DataFrame
+) -> tuple[dict[str, Mapping[str, Any] | None], list[str]]:
+    """The figures of the sweep by name, each with its chart where it has one; and what failed."""
+    from lawsweep.analysis.figures.kinds import parse_figures
+    from lawsweep.analysis.frames import Columns
+    from lawsweep.analysis.report.charts import chart
+
+    if not _has_rows(opened):
+        return {}, []
+    cells = cells_of(opened)
+    specs = parse_figures(list(opened.sweep.figures), list(made.columns), cells=cell_names(cells))
+    found: dict[str, Mapping[str, Any] | None] = {}
+    errors = []
+    columns = Columns(made)
+    for spec in specs:
+        try:
+            found[spec.name] = chart(columns, spec)
+        except LawsweepError as error:
+            errors.append(str(error))
+        except Exception as error:  # noqa: BLE001  (an expression may do anything: the others stand)
+            found[spec.name] = None
+            errors.append(f"Figure {spec.name}: {type(error).__name__}: {error}")
+    return found, errors
+
+
+def _drawings(charts: Mapping[str, Mapping[str, Any] | None], paths: list[Path]) -> list[Drawing]:
+    """Charts and files of one name together, in the sweep's order."""
+    from lawsweep.analysis.report.facts import Drawing
+
+    made = []
+    for name, found in charts.items():
+        own = [p for p in paths if p.name.rpartition(".")[0] == name]
+        picture = next((p.read_bytes() for p in own if p.suffix == ".png"), None)
+        if found is None and picture is None:
+            continue
+        files = tuple(f"figures/{p.name}" for p in own)
+        made.append(Drawing(name, found, picture, files))
+    return made
 
 
 def _unit_and_meaning(metadata: Mapping[bytes, bytes]) -> tuple[str, str]:
