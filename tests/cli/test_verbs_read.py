@@ -139,6 +139,24 @@ def test_compare_with_another_results_folder_and_shared_overrides(lawsweep, run_
     assert pair["a"]["parameters"] == pair["b"]["parameters"]
 
 
+def test_compare_gives_the_differences_of_exponents(lawsweep, run_toys):
+    out = lawsweep("compare", "toys", "--against", "params.scale=2")[1]
+    assert "  difference: exponent, A to B: " in out
+    assert "(95 %, paired by 2 seeds; unpaired [" in out
+    alone = ("compare", "toys", "axes.scale=[1,2]", "fits=[{law: power, x: n, y: y, by: scale}]")
+    assert lawsweep("run", *alone[1:], "--no-analysis")[0] == 0
+    code, out, _ = lawsweep(*alone)
+    assert code == 0
+    assert out.startswith("fit power_y:\n  scale=1: y ~ n^")
+    assert "  difference: exponent, scale=1 to 2: " in out
+    found = json.loads(lawsweep(*alone, "--json")[1])
+    (difference,) = found["differences"]
+    assert (difference["a"], difference["b"], difference["n_pairs"]) == ("scale=1", "2", 2)
+    assert difference["low"] <= difference["estimate"] <= difference["high"]
+    lost = lawsweep(*alone[:3], "fits=[{law: power, x: n, y: y, by: scale, where: n > 40}]")[1]
+    assert "no difference: fewer than two groups with a law" in lost
+
+
 def test_compare_needs_something_to_compare_with(lawsweep, run_toys):
     code, _, err = lawsweep("compare", "toys")
     assert code == 11

@@ -7,10 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lawsweep.analysis.laws.differences import Difference, difference
 from lawsweep.core.circumstances import TOLERANCES
 from lawsweep.core.errors import InvalidValueError, LawsweepError, unknown_name
 from lawsweep.grid.sweep import Sweep
 from lawsweep.study.study import Study, open_study
+from lawsweep.tools.differing import threshold_differences
 from lawsweep.tools.sameness import relative_difference, same_value
 
 if TYPE_CHECKING:
@@ -48,12 +50,16 @@ class MetricDifference:
 
 @dataclass(frozen=True, kw_only=True)
 class FitPair:
-    """The same fit of the same group in both sweeps; each may have come to nothing (``reason``)."""
+    """The same fit of the same group in both sweeps; each may have come to nothing (``reason``).
+
+    ``differences``: B - A of each parameter that both have, with intervals.
+    """
 
     name: str
     group: Mapping[str, Any]
     a: FitResult
     b: FitResult
+    differences: tuple[Difference, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +68,7 @@ class Comparison:
 
     ``apart`` are params that are one value in A and another in B; ``own`` those that only one of
     the experiments has.  ``not_ok`` are runs of both that are ok in at most one, with statuses.
+    ``thresholds``: B - A of each cell that a search of both has a threshold of.
     """
 
     keys: tuple[str, ...]
@@ -74,6 +81,7 @@ class Comparison:
     metrics: tuple[MetricDifference, ...]
     fits: tuple[FitPair, ...]
     notes: tuple[str, ...]
+    thresholds: tuple[Difference, ...] = ()
 
 
 def compare(
@@ -103,6 +111,7 @@ def compare(
         _metric(m, m in chaotic, names, [(k, x[m], y[m]) for k, x, y in ok]) for m in measured
     ]
     fits, notes = _fits(first, second, apart)
+    thresholds, more = threshold_differences(first, second, apart)
     return Comparison(
         keys=names,
         apart=apart,
@@ -117,7 +126,8 @@ def compare(
         ),
         metrics=tuple(metrics),
         fits=fits,
-        notes=notes,
+        notes=(*notes, *more),
+        thresholds=thresholds,
     )
 
 
@@ -228,11 +238,13 @@ def _fits(
         lost = [r for r in results if r.spec.by and not r.group]  # as a whole, before its groups
         notes += [f"{name} cannot be fitted: {r.summary()}" for r in lost]
         found.append({_fit_key(r, apart): r for r in results})
-    pairs = [
-        FitPair(name=r.spec.name, group=dict(r.group), a=r, b=found[1][k])
-        for k, r in found[0].items()
-        if k in found[1]
-    ]
+    pairs = []
+    for k, r in found[0].items():
+        if (other := found[1].get(k)) is not None:
+            apart_by = tuple(difference(r, other, names=("A", "B")))
+            pairs.append(
+                FitPair(name=r.spec.name, group=dict(r.group), a=r, b=other, differences=apart_by)
+            )
     return tuple(pairs), tuple(notes)
 
 

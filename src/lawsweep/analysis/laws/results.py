@@ -18,6 +18,7 @@ MUCH = 1.5  # how many times as wide one interval is for the other to be shown t
 
 if TYPE_CHECKING:
     from lawsweep.analysis.frames import Array
+    from lawsweep.analysis.laws.differences import Difference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,17 @@ class FitResult(Fitted):
     def verdict(self) -> str | None:
         """Whether one law of this kind is supported, in a sentence; None where nothing can say."""
         return self.judged.verdict
+
+    def difference(self, other: FitResult, parameter: str = "exponent") -> Difference:
+        """``other`` minus this of a parameter, with intervals; see ``differences.difference``."""
+        from lawsweep.analysis.laws.differences import difference
+        from lawsweep.core.errors import InvalidValueError
+
+        found = difference(self, other, parameter)
+        if not found:
+            why = self.reason or other.reason
+            raise InvalidValueError(f"There is no difference of {parameter}: {why}.")
+        return found[0]
 
     def summary(self) -> str:
         """The law with its intervals, the counts, the local slopes; below it the verdict."""

@@ -16,6 +16,7 @@ from lawsweep.core.errors import InvalidValueError
 
 if TYPE_CHECKING:
     from lawsweep.tools.comparing import Comparison, MetricDifference
+    from lawsweep.tools.differing import GroupComparison
 
 
 @dataclass
@@ -45,6 +46,10 @@ class Compared(Answer):
         for pair in found.fits:
             yield f"fit {a}: {pair.a.summary()}"
             yield f"fit {b}: {pair.b.summary()}"
+            for difference in pair.differences:
+                yield f"  difference: {difference.text()}"
+        for difference in found.thresholds:
+            yield f"difference: {difference.text()}"
         yield from map(Note, found.notes)
 
     def to_dict(self) -> dict[str, Any]:
@@ -53,10 +58,42 @@ class Compared(Answer):
         plain = {name: getattr(self.found, name) for name in names if name != "fits"}
         plain["metrics"] = [dataclasses.asdict(m) for m in self.found.metrics]
         plain["fits"] = [
-            {"name": p.name, "group": p.group, "a": p.a.to_dict(), "b": p.b.to_dict()}
+            {
+                "name": p.name,
+                "group": p.group,
+                "a": p.a.to_dict(),
+                "b": p.b.to_dict(),
+                "differences": [d.to_dict() for d in p.differences],
+            }
             for p in self.found.fits
         ]
+        plain["thresholds"] = [d.to_dict() for d in self.found.thresholds]
         return plain
+
+
+@dataclass
+class Groups(Answer):
+    """How the groups of each fit of one sweep differ."""
+
+    found: GroupComparison
+
+    def lines(self) -> Iterator[str]:
+        """The name of each fit, its groups, and a line a difference."""
+        fits, differences = self.found.fits, self.found.differences
+        for name in dict.fromkeys(f.spec.name for f in fits):
+            yield f"fit {name}:"
+            yield from (f"  {f.summary()}" for f in fits if f.spec.name == name)
+            ours = [d for d in differences if d.name == name]
+            yield from (f"  difference: {d.text()}" for d in ours)
+            if not ours:
+                yield "  no difference: fewer than two groups with a law"
+
+    def to_dict(self) -> dict[str, Any]:
+        """``fits`` and ``differences``."""
+        return {
+            "fits": [f.to_dict() for f in self.found.fits],
+            "differences": [d.to_dict() for d in self.found.differences],
+        }
 
 
 def _difference(m: MetricDifference) -> str:
@@ -83,22 +120,25 @@ def _difference(m: MetricDifference) -> str:
 @click.option("--ignore", multiple=True, metavar="PARAM", help="Do not join on this param.")
 def compare(
     sweep: str, others: tuple[str, ...], against: tuple[str, ...], ignore: tuple[str, ...]
-) -> Compared:
+) -> Compared | Groups:
     """Two sweeps run by run: metrics that differ, points of one alone, exponents side by side.
+
+    Of SWEEP alone: the differences between the groups of each of its fits, with intervals.
 
     Compares SWEEP with SWEEP_B, or with itself under --against (params.activation=tanh, say, or
     results_dir=elsewhere).  Runs are paired by the params both have and the seed; a param that is
-    one value in A and another in B is what is compared.  Exit code 0 whatever is found.
+    one value in A and another in B is what is compared.  A difference of exponents is paired by the
+    seeds that both have.  Exit code 0 whatever is found.
     """
     from lawsweep.tools.comparing import compare as compare_sweeps
+    from lawsweep.tools.differing import compare_groups
 
     named = others[:1] if others and "=" not in others[0] else ()
     shared = others[len(named) :]
-    if not named and not against:
-        raise InvalidValueError(
-            f"compare needs a second sweep, or --against with what is different: lawsweep compare "
-            f"{sweep} --against params.x=1"
-        )
     a = load(sweep, shared)
+    if not named and not against:
+        if ignore:
+            raise InvalidValueError("--ignore is about the runs of two sweeps; name the second.")
+        return Groups(compare_groups(a))
     b = load(named[0] if named else sweep, (*shared, *against))
     return Compared(compare_sweeps(a, b, ignore), (a.name, b.name))
