@@ -123,17 +123,27 @@ def test_a_parameter_is_asked_for_by_its_name_and_a_fit_that_is_none_has_no_diff
     assert difference(a, lost) == []
 
 
-def test_a_bend_over_different_x_is_said():
+def test_laws_over_different_x_are_compared_over_the_points_of_both():
+    """A bend, or draws that go along x, would make them differ by the choice of x alone."""
     n = np.geomspace(10, 1000, 8)
     bent = pd.DataFrame(
         {"n": np.tile(n, 2), "m": np.repeat([0, 1], 8), "status": "ok",
          "y": np.tile(np.exp(np.log(n) ** 2 / 5), 2)}
     )  # fmt: skip
-    (same,) = differences(fitted(bent))
-    assert same.estimate == 0
-    assert "bends" not in same.text()
-    (other,) = differences(fitted(bent[(bent.m == 0) | (bent.n > 50)]))
-    assert "a law that bends, over different x, differs by that alone" in other.text()
+    a, b = fitted(bent[(bent.m == 0) | (bent.n > 50)])
+    assert b["exponent"].estimate - a["exponent"].estimate > 0.1
+    (found,) = differences([a, b])
+    assert found.estimate == pytest.approx(0, abs=1e-12)
+    assert "over the 5 points of both" in found.text()
+    (found,) = differences(fitted(bent[(bent.m == 0) == (bent.n > 50)]))
+    assert found.estimate != 0
+    assert "over different x" in found.text()
+    frame = rows([1.2, 1.25], 5, np.random.default_rng(8), shared=0.1, own=0.02)
+    (found,) = differences(fitted(frame[(frame.m == 0) | (frame.n > 10)]))
+    few = frame[frame.n > 10]
+    apart = slopes(few, 1) - slopes(few, 0)
+    oracle = stats.ttest_1samp(apart, 0).confidence_interval(0.95)
+    assert found.paired == pytest.approx(tuple(oracle), rel=1e-9)
 
 
 def test_intervals_that_are_not_even_keep_their_sides():

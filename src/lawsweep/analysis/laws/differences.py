@@ -4,7 +4,9 @@ A stream depends on a run's seed and its name alone (``core/randomness``), so tw
 or two variants of a sweep, that have a seed in common share its draws.  What these add to both laws
 leaves their difference: each shared seed gives one difference of its own two laws, and S of them
 the interval mean ± t(S − 1) sd / √S.  That is exact for exchangeable pairs with normal differences,
-coupled or not; where nothing is coupled it merely spends half of the degrees of freedom.
+coupled or not; where nothing is coupled it merely spends half of the degrees of freedom.  Draws
+cancel as far as both laws are over the same x, and a bend would make laws over different x differ
+by itself: where the points of the two are not the same, both are fitted anew to those they share.
 
 Beside it stands the interval of two independent estimates: Welch's where both intervals are
 Student's, otherwise that of the ends (Zou and Donner, Statistics in Medicine 27, 1693 (2008)): with
@@ -16,12 +18,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
+from lawsweep.analysis.frames import Array, distinct
 from lawsweep.analysis.laws.fitted import Fitted, Interval, Parameter, count
 from lawsweep.analysis.laws.laws import find_law
 from lawsweep.analysis.laws.points import Points
@@ -138,10 +141,14 @@ def difference(
     wanted = [n for n in shared if n not in SCALES] if parameter is None else [parameter]
     if not a.parameters or not b.parameters or not wanted:
         return []
-    pairs, unpaired = _pairs(a, b)
+    first, second, note = _over_the_same(a, b)
+    pairs, unpaired = _pairs(first, second)
     labels = names or (a.label() or "A", b.label() or "B")
     level = min(a.spec.level, b.spec.level)
-    return [_difference(a, b, name, labels, level, pairs, unpaired) for name in wanted]
+    return [
+        replace(_difference(first, second, name, labels, level, pairs, unpaired), note=note)
+        for name in wanted
+    ]
 
 
 def _difference(
@@ -175,7 +182,6 @@ def _difference(
         independent=_independent(a, b, name, level),
         n_pairs=n,
         unpaired="" if paired else unpaired or "too few seeds with a law of their own",
-        note=_note(a, b),
     )
 
 
@@ -279,15 +285,44 @@ def of_ends(
     return middle - below, middle + math.hypot(b[2] - b[0], a[0] - a[1])
 
 
-def _note(a: Fitted, b: Fitted) -> str:
-    """Whether a bend alone may make them differ."""
-    if not (a.curved or b.curved) or a.points is None or b.points is None:
-        return ""
-    same = all(
-        text in b.points.inputs and np.array_equal(values, b.points.inputs[text])
-        for text, values in a.points.inputs.items()
-    )
-    return "" if same else "a law that bends, over different x, differs by that alone"
+def _over_the_same(a: Fitted, b: Fitted) -> tuple[Fitted, Fitted, str]:
+    """Both fitted to the points that both have, where these are not the same; and what to say."""
+    if a.points is None or b.points is None:
+        return a, b, ""
+    x, y = _coordinates(a.points), _coordinates(b.points)
+    if x.shape[1] != y.shape[1] or not x.shape[1]:
+        return a, b, ""
+    labels = np.stack(
+        [distinct(np.concatenate(c))[1] for c in zip(x.T, y.T, strict=True)], axis=1
+    ).tolist()
+    at = [tuple(p) for p in labels]
+    in_a, in_b = at[: len(x)], at[len(x) :]
+    shared = {*in_a} & {*in_b}
+    if len(shared) == len(in_a) == len(in_b):
+        return a, b, ""
+    anew = [
+        _fitted_at(f, np.array([p in shared for p in of], dtype=bool))
+        for f, of in ((a, in_a), (b, in_b))
+    ]
+    if len(shared) and anew[0] is not None and anew[1] is not None:
+        return anew[0], anew[1], f"over the {count(len(shared), 'point')} of both"
+    return a, b, "over different x"
+
+
+def _coordinates(points: Points) -> Array:
+    """The inputs as columns, (n_points, k)."""
+    return np.stack([np.asarray(v, float) for v in points.inputs.values()], axis=1)
+
+
+def _fitted_at(found: Fitted, kept: Array) -> Fitted | None:
+    """The same law of some of its points; None where these determine none."""
+    assert found.points is not None
+    points = found.points.at(kept)
+    made = find_law(found.spec.law).solve(found.spec, points) if len(points) else None
+    if made is None or made.reason is not None:
+        return None
+    facts = {f.name: getattr(made, f.name) for f in fields(made) if f.name != "warnings"}
+    return replace(found, n_points=len(points), points=points, **facts)
 
 
 def _column_apart(a: Fitted, b: Fitted) -> str | None:
