@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lawsweep.analysis.frames import Array
-from lawsweep.analysis.laws.fitted import Points
+from lawsweep.analysis.laws.points import Points
 
 RELATIVE, ABSOLUTE, REPLICATES = "relative", "absolute", "replicates"
 KINDS = (RELATIVE, ABSOLUTE, REPLICATES)

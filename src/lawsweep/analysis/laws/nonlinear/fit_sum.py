@@ -8,12 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from lawsweep.analysis.frames import Array
-from lawsweep.analysis.laws.fitted import Found, Interval, Parameter, Points
+from lawsweep.analysis.laws.fitted import Found, Interval, Parameter
 from lawsweep.analysis.laws.nonlinear.ends import Ends
 from lawsweep.analysis.laws.nonlinear.profiles import optimum
 from lawsweep.analysis.laws.nonlinear.shape import Shape
 from lawsweep.analysis.laws.nonlinear.solver import Problem, minimise
 from lawsweep.analysis.laws.nonlinear.sums import Regular, Sum
+from lawsweep.analysis.laws.points import Points, seed_table
 from lawsweep.analysis.laws.regress import ROUNDING_ULPS
 from lawsweep.analysis.laws.seed_spread import SeedSpread, seed_spread
 
@@ -107,10 +108,9 @@ def _fit(shape: Shape, points: Points, weights: Array, log: bool, level: float) 
     natural = Problem(Sum(shape.u, signs, shape.offset), points.y, weights, log, order)
     best_natural = optimum(natural, whole, rss, n - p) if np.all(np.isfinite(whole)) else None
     root = np.sqrt(weights)
-    spread = seed_spread(
-        (best if best_natural is None else best_natural).slope,
-        points.replicates * root[points.point_of], points.point_of, points.seeds, level,
-    )  # fmt: skip
+    weighed = points.replicates * root[points.point_of]
+    table = seed_table(weighed, points.point_of, points.seeds, n)
+    spread = seed_spread((best if best_natural is None else best_natural).slope, table, level)
     quantile = float(stdtrit(n - p, (1 + level) / 2))
     exact = _rounding(points.y, _fitted(regular, theta), log)
     ends = Ends(shape, regular, natural, best, best_natural, spread, quantile, exact)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lawsweep.analysis.frames import Array
-from lawsweep.analysis.laws.fitted import Found, Parameter, Points
+from lawsweep.analysis.laws.fitted import Found, Parameter
 from lawsweep.analysis.laws.nonlinear import errors
 from lawsweep.analysis.laws.nonlinear.profiles import optimum, profile_ends
 from lawsweep.analysis.laws.nonlinear.solver import Problem, minimise
+from lawsweep.analysis.laws.points import Points, seed_table
 from lawsweep.analysis.laws.seed_spread import seed_spread
 
 if TYPE_CHECKING:
@@ -85,7 +86,9 @@ def _with_intervals(
     if best is None:
         return Found(reason="the two powers depend on each other at these points; spread them")
     root = np.sqrt(problem.weights)[points.point_of]
-    spread = seed_spread(best.slope, points.replicates * root, points.point_of, points.seeds, level)
+    spread = seed_spread(
+        best.slope, seed_table(points.replicates * root, points.point_of, points.seeds, n), level
+    )
     quantile, se = float(stdtrit(n - p, (1 + level) / 2)), best.errors()
     half = None if spread is None else spread.half
     parameters = []
