@@ -110,6 +110,9 @@ class PlacedParams:
 
     i: int
     pause_s: float = 0.2
+    meet: str = ""  # a folder: runs from meet_from on wait until two of them were in one place
+    meet_from: int = 0
+    meet_to: int = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +128,19 @@ class PlacedMetrics:
     threads: str
 
 
+def _meet(folder: Path, place: str, i: int) -> None:
+    """Wait until two runs are in one place: none of them ends before, however slow a start is."""
+    folder.mkdir(exist_ok=True)
+    (folder / f"{place}.{i}").touch()
+    end = time.monotonic() + 600
+    while not (folder / "met").exists():
+        if len(list(folder.glob(f"{place}.*"))) > 1:
+            (folder / "met").touch()
+        if time.monotonic() > end:
+            raise TimeoutError(f"nobody came to {place}")
+        time.sleep(0.05)
+
+
 @experiment(version=1)
 def placed(params: PlacedParams, seed: int) -> PlacedMetrics:
     """Says where it ran and what it was given."""
@@ -132,6 +148,9 @@ def placed(params: PlacedParams, seed: int) -> PlacedMetrics:
 
     here, begun = ray.get_runtime_context(), time.monotonic()
     time.sleep(params.pause_s)
+    if params.meet and params.meet_from <= params.i < params.meet_to:
+        place = f"{here.get_node_id()}_{os.environ.get('CUDA_VISIBLE_DEVICES', '')}"
+        _meet(Path(params.meet), place, params.i)
     return PlacedMetrics(
         node=here.get_node_id(),
         gpus=os.environ.get("CUDA_VISIBLE_DEVICES", ""),

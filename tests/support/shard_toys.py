@@ -63,7 +63,7 @@ class Params:
     n_shards: int
     fault: Literal["none", "make", "raise", "exit", "deaf"] = "none"
     marker: str = ""
-    patience_s: float = 60.0
+    patience_s: float = 900.0
     pause_s: float = 0.0
 
 
