@@ -10,13 +10,13 @@ import numpy as np
 from lawsweep.analysis.frames import Array
 from lawsweep.analysis.laws.fitted import Found, Interval, Parameter
 from lawsweep.analysis.laws.nonlinear.ends import Ends
-from lawsweep.analysis.laws.nonlinear.profiles import optimum
+from lawsweep.analysis.laws.nonlinear.profiles import optimum, weighed_spread
 from lawsweep.analysis.laws.nonlinear.shape import Shape
 from lawsweep.analysis.laws.nonlinear.solver import Problem, minimise
 from lawsweep.analysis.laws.nonlinear.sums import Regular, Sum
-from lawsweep.analysis.laws.points import Points, seed_table
+from lawsweep.analysis.laws.points import Points
 from lawsweep.analysis.laws.regress import ROUNDING_ULPS
-from lawsweep.analysis.laws.seed_spread import SeedSpread, seed_spread
+from lawsweep.analysis.laws.seed_spread import SeedSpread
 
 # Exponents that starts take, as powers of e over the whole range of a term's x: from nearly a
 # logarithm to nearly a step.
@@ -107,10 +107,8 @@ def _fit(shape: Shape, points: Points, weights: Array, log: bool, level: float) 
     whole, signs = shape.natural(theta)
     natural = Problem(Sum(shape.u, signs, shape.offset), points.y, weights, log, order)
     best_natural = optimum(natural, whole, rss, n - p) if np.all(np.isfinite(whole)) else None
-    root = np.sqrt(weights)
-    weighed = points.replicates * root[points.point_of]
-    table = seed_table(weighed, points.point_of, points.seeds, n)
-    spread = seed_spread((best if best_natural is None else best_natural).slope, table, level)
+    slope = (best if best_natural is None else best_natural).slope
+    spread = weighed_spread(slope, points, weights, level)
     quantile = float(stdtrit(n - p, (1 + level) / 2))
     exact = _rounding(points.y, _fitted(regular, theta), log)
     ends = Ends(shape, regular, natural, best, best_natural, spread, quantile, exact)

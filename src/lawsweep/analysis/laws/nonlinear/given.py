@@ -10,10 +10,9 @@ import numpy as np
 from lawsweep.analysis.frames import Array
 from lawsweep.analysis.laws.fitted import Found, Parameter
 from lawsweep.analysis.laws.nonlinear import errors
-from lawsweep.analysis.laws.nonlinear.profiles import optimum, profile_ends
+from lawsweep.analysis.laws.nonlinear.profiles import optimum, profile_ends, weighed_spread
 from lawsweep.analysis.laws.nonlinear.solver import Problem, minimise
-from lawsweep.analysis.laws.points import Points, seed_table
-from lawsweep.analysis.laws.seed_spread import seed_spread
+from lawsweep.analysis.laws.points import Points
 
 if TYPE_CHECKING:
     from lawsweep.analysis.laws.fit_specs import FitSpec
@@ -85,10 +84,7 @@ def _with_intervals(
     best = optimum(problem, theta, rss, n - p)
     if best is None:
         return Found(reason="the two powers depend on each other at these points; spread them")
-    root = np.sqrt(problem.weights)[points.point_of]
-    spread = seed_spread(
-        best.slope, seed_table(points.replicates * root, points.point_of, points.seeds, n), level
-    )
+    spread = weighed_spread(best.slope, points, problem.weights, level)
     quantile, se = float(stdtrit(n - p, (1 + level) / 2)), best.errors()
     half = None if spread is None else spread.half
     parameters = []

@@ -16,6 +16,8 @@ import numpy as np
 
 from lawsweep.analysis.frames import Array
 from lawsweep.analysis.laws.nonlinear.solver import Problem, minimise
+from lawsweep.analysis.laws.points import Points, seed_table
+from lawsweep.analysis.laws.seed_spread import SeedSpread, seed_spread
 
 FARTHEST = 100.0  # times the wanted tau, in standard errors: beyond it an end is not bounded
 GROWTH = 1.4
@@ -49,6 +51,18 @@ def optimum(problem: Problem, theta: Array, rss: float, dof: int) -> Optimum | N
         return None
     root = vt.T / s / norms[:, None]
     return Optimum(theta, rss, rss / dof, root @ root.T, slope, float(s[0] / s[-1]))
+
+
+def weighed_spread(slope: Array, points: Points, weights: Array, level: float) -> SeedSpread | None:
+    """How far single seeds move the parameters, of first order about the common law.
+
+    ``slope`` (n, p) are the weighted derivatives at the optimum: a seed's law is one step from it,
+    which is linear in the seed's data, needs no fit of its own that may not be found, and has the
+    common law as its mean.
+    """
+    rows = points.replicates * np.sqrt(weights)[points.point_of]
+    table = seed_table(rows, points.point_of, points.seeds, len(points))
+    return seed_spread(slope, table, level)
 
 
 def profile_ends(
