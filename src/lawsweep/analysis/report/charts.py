@@ -90,7 +90,7 @@ def chart(columns: Columns, spec: FigureSpec) -> dict[str, Any] | None:
         "title": plain(spec.title or ""),
         "x": plain(spec.xlabel or labels.pretty(spec.x)),
         "y": plain(spec.ylabel or labels.pretty(spec.y)),
-        "by": ", ".join(spec.by),
+        "by": plain(", ".join(spec.by)),
         "logx": log_x(spec),
         "logy": log_y(spec),
         "joined": averaged and not spec.fit,
@@ -106,7 +106,11 @@ def chart(columns: Columns, spec: FigureSpec) -> dict[str, Any] | None:
 
 
 def plain(text: str) -> str:
-    """A label as plain text: ``$\\lambda_{\\mathrm{min}}$`` reads λ_min."""
+    """A label as plain text: ``$\\lambda_{\\mathrm{min}}$`` reads λ_min.
+
+    On one line: Vega's expressions, which texts become part of, know no line separator in a text.
+    """
+    text = re.sub(r"[\x00-\x1f\x7f\x85\u2028\u2029]+", " ", text)
     text = re.sub(r"\\mathrm\{([^{}]*)\}", r"\1", text.replace(r"\,", "_"))
     text = re.sub(r"\\([a-z]+)", lambda m: _GREEK.get(m[1], m[1]), text)
     text = re.sub(r"_\{([^{}]*)\}", r"_\1", text)

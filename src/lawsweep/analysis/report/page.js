@@ -192,7 +192,11 @@
       event.preventDefault();
       pick(state, (state.at + step + state.rows.length) % state.rows.length);
     });
-    return draw(state);
+    return draw(state).catch(error => {  // the others stand, and this one has its picture
+      box.hidden = true;
+      tools.hidden = true;
+      figure.querySelector(".picked").textContent = `This chart cannot be drawn (${error.message}).`;
+    });
   }
 
   async function all(scope) {

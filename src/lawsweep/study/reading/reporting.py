@@ -34,7 +34,7 @@ def report(opened: Opened, typed: str | None = None) -> Path | Url:
     made = frame(opened)
     with ExitStack() as stack:
         paths, errors = stack.enter_context(drawn(opened, made)) if _has_rows(opened) else ([], [])
-        page = render(gather(opened, typed, made, paths, errors, shelf.launches()))
+        page = render(gather(opened, typed, made, shelf.launches(), paths, errors))
         kept = shelf.put(paths)
         shelf.folder.write("report.html", page.encode())
     if errors:
@@ -46,11 +46,14 @@ def gather(
     opened: Opened,
     typed: str | None,
     made: pd.DataFrame,
-    paths: list[Path],
-    errors: list[str],
     launches: Sequence[Mapping[str, Any]],
+    paths: Sequence[Path] | None = None,
+    errors: Sequence[str] = (),
 ) -> Facts:
-    """What the page says; ``paths`` are its figures as files, ``errors`` why others are none."""
+    """What the page says; ``paths`` are its figures as files, ``errors`` why others are none.
+
+    Without ``paths`` pictures are made of those alone that have no interactive form.
+    """
     from lawsweep.analysis.report.facts import Facts
 
     sweep, table = opened.sweep, rows(opened)
@@ -75,7 +78,7 @@ def gather(
         found=found_lines(opened) if _has_rows(opened) else [],
         fits=fits,
         no_fits=no_fits,
-        figures=_drawings(charts, paths),
+        figures=_drawings(opened, made, charts, paths, not_charted),
         not_drawn=errors or not_charted,
         failures=gathering.failures(table),
         costs=gathering.costs(table),
@@ -127,19 +130,40 @@ def _charts(
     return found, errors
 
 
-def _drawings(charts: Mapping[str, Mapping[str, Any] | None], paths: list[Path]) -> list[Drawing]:
-    """Charts and files of one name together, in the sweep's order."""
+def _drawings(
+    opened: Opened,
+    made: pd.DataFrame,
+    charts: Mapping[str, Mapping[str, Any] | None],
+    paths: Sequence[Path] | None,
+    errors: list[str],
+) -> list[Drawing]:
+    """Charts and files of one name together, in the sweep's order; what fails joins ``errors``."""
     from lawsweep.analysis.report.facts import Drawing
 
-    made = []
-    for name, found in charts.items():
-        own = [p for p in paths if p.name.rpartition(".")[0] == name]
+    found = []
+    for name, chart in charts.items():
+        own = [p for p in paths or () if p.name.rpartition(".")[0] == name]
         picture = next((p.read_bytes() for p in own if p.suffix == ".png"), None)
-        if found is None and picture is None:
-            continue
-        files = tuple(f"figures/{p.name}" for p in own)
-        made.append(Drawing(name, found, picture, files))
-    return made
+        if paths is None and chart is None:
+            picture = _picture(opened, name, made, errors)
+        if chart is not None or picture is not None:
+            files = tuple(f"figures/{p.name}" for p in own)
+            found.append(Drawing(name, chart, picture, files))
+    return found
+
+
+def _picture(opened: Opened, name: str, made: pd.DataFrame, errors: list[str]) -> bytes | None:
+    import io
+
+    from lawsweep.study.reading.drawing import figure
+
+    file = io.BytesIO()
+    try:
+        figure(opened, name, made).savefig(file, format="png", dpi=150)
+    except Exception as error:  # noqa: BLE001  (whatever a library says: the others stand)
+        errors.append(str(error) if isinstance(error, LawsweepError) else f"Figure {name}: {error}")
+        return None
+    return file.getvalue()
 
 
 def _unit_and_meaning(metadata: Mapping[bytes, bytes]) -> tuple[str, str]:
