@@ -11,7 +11,7 @@ import numpy as np
 from lawsweep.analysis.frames import Array, Columns, means
 from lawsweep.analysis.laws.fitted import Found, Parameter
 from lawsweep.analysis.laws.judging.bands import half_band
-from lawsweep.analysis.laws.judging.bend import bend
+from lawsweep.analysis.laws.judging.bend import bend, noise_at
 from lawsweep.analysis.laws.judging.local_slopes import LocalSlope, local_slopes
 from lawsweep.analysis.laws.law import Law, Points
 from lawsweep.analysis.laws.regress import ROUNDING_ULPS, Regression, least_squares
@@ -51,7 +51,11 @@ class Straight(Law):
         assert found.spec.x is not None
         x = np.asarray(inputs[found.spec.x], dtype=np.float64)
         v = np.log(x) if self.log_x else x
-        half = half_band(found, np.stack([np.ones_like(v), v], axis=1), new=new)
+        noise = None
+        if new and found.points is not None:
+            fitted = found.points.inputs[found.spec.x]
+            noise = noise_at(np.log(fitted) if self.log_x else fitted, found.points, v)
+        half = half_band(found, np.stack([np.ones_like(v), v], axis=1), new=new, noise=noise)
         if half is None:
             return None
         centre = self.predict(found, inputs)

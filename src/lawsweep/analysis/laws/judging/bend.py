@@ -17,10 +17,10 @@ The quadratic term of the means is q = c'y.  Its variance may be had in three wa
 Replicates are taken while nothing speaks against them: the seeds' deviations from the mean of
 their points, each over σ_i, are compared from one point to the next by Durbin and Watson's ratio
 (1950), whose first two moments for independent noise are closed and whose law between its bounds
-is about a beta distribution.  At 5 % it sees offsets, slopes and smooth effects of seeds and
+is about a beta distribution.  At 2 % it sees offsets, slopes and smooth effects of seeds and
 nested draws, and then the seeds' own terms decide.  What no test can tell with few seeds: seeds
 that differ in nothing but their curvature, and about as much as the noise.  Where the points miss
-the parabola by more than the replicates allow (F test at 1 %), the scatter must agree: that about
+the parabola by more than the replicates allow (F test at .5 %), the scatter must agree: that about
 the parabola, or that about a cubic, as a law with an offset bends at one end more than a parabola.
 """
 
@@ -35,8 +35,8 @@ from lawsweep.analysis.laws.points import Points, SeedTable
 from lawsweep.analysis.laws.regress import ROUNDING_ULPS, Curvature, Regression, curvature
 from lawsweep.analysis.laws.seed_spread import seed_laws
 
-COUPLED = 0.05  # size of the test for seeds that move neighbouring points together
-LACK_OF_FIT = 0.01
+COUPLED = 0.02  # size of the test for seeds that move neighbouring points together
+LACK_OF_FIT = 0.005
 ENOUGH = 6  # points from which their scatter about a parabola or a cubic can overrule replicates
 
 
@@ -73,6 +73,22 @@ def bend(v: Array, points: Points, straight: Regression) -> Curvature | None:
     return chosen
 
 
+def noise_at(v: Array, points: Points, at: Array) -> tuple[Array, Array] | None:
+    """Variance of the mean of a point at ``at``, of as many replicates as others have in the mean.
+
+    With its degrees of freedom, (n,) each; None where replicates tell nothing.
+    """
+    noise = _noise(v, points)
+    if noise is None:
+        return None
+    u = (at - v.mean()) / np.ptp(v)
+    terms = np.stack([np.ones_like(u), u], axis=1)[:, : noise.terms.shape[1]]
+    log = terms @ noise.beta
+    dof = 1 / np.einsum("ij,ij->i", terms, np.linalg.solve(noise.information, terms.T).T)
+    replicates = 1 / np.mean(1 / (noise.dof + 1))
+    return np.exp(np.minimum(log, 700.0)) / replicates, dof
+
+
 @dataclass(frozen=True)
 class _Noise:
     """Variance of a replicate at each point (n_points,), log-linear along x, and its evidence."""
@@ -81,6 +97,7 @@ class _Noise:
     dof: Array  # of each point
     terms: Array  # (n_points, 1 or 2): what log variance is linear in
     information: Array  # terms' diag(dof) terms
+    beta: Array  # their coefficients
 
 
 def _noise(v: Array, points: Points) -> _Noise | None:
@@ -97,14 +114,15 @@ def _noise(v: Array, points: Points) -> _Noise | None:
     has = dof > 0
     observed = squares[has] / dof[has]
     logs = np.log(np.maximum(observed, 1e-9 * observed.max()))
-    weighted = terms[has].T * dof[has]
-    beta = np.linalg.solve(information, weighted @ logs)
+    rows = terms[has]
+    solve = np.linalg.solve(information, rows.T * dof[has])
+    beta = solve @ logs
     for _ in range(30):
-        step = np.linalg.solve(information, weighted @ (observed / np.exp(terms[has] @ beta) - 1))
-        beta = beta + np.clip(step, -2, 2)
-        if np.max(np.abs(step)) < 1e-6:
+        step = solve @ (observed * np.exp(-(rows @ beta)) - 1)
+        beta = beta + np.minimum(np.maximum(step, -2.0), 2.0)
+        if np.abs(step).max() < 1e-4:  # of a logarithm that is known to a tenth at best
             break
-    return _Noise(np.exp(terms @ beta), dof, terms, information)
+    return _Noise(np.exp(terms @ beta), dof, terms, information, beta)
 
 
 def _within(points: Points) -> tuple[Array, Array]:
