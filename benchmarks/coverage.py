@@ -246,7 +246,8 @@ def power_cell(
     scatter = np.sqrt((miss**2).sum(1) / 5) * np.linalg.norm(row)
     old = np.abs(q) > t.ppf(0.975, 5) * scatter
     return {
-        "bend": shape, "x_range": span, "exponent": exponent, "n_seeds": n_seeds, "size": size, "n": len(found),
+        "bend": shape, "x_range": span, "exponent": exponent, "n_seeds": n_seeds, "size": size,
+        "n": len(found),
         "flagged": float(np.mean([f.curved for f in found])),
         "exact_rows": float(np.mean(exact)), "exact_seeds": float(np.mean(paired)),
         "scatter_of_points": float(np.mean(old)),
@@ -275,7 +276,7 @@ def markdown(cells: list[dict[str, Any]], flagged: list[dict[str, Any]]) -> str:
         "",
         "# A planted bend, independent noise",
         "",
-        f"8 points; `n` tables a cell; `size`: the quadratic term over its standard "
+        "8 points; `n` tables a cell; `size`: the quadratic term over its standard "
         "error. `rows`: t test with 8 S - 3 degrees of freedom, `seeds`: with S - 1, `points`: "
         "with 5.",
         "",
@@ -286,8 +287,8 @@ def markdown(cells: list[dict[str, Any]], flagged: list[dict[str, Any]]) -> str:
         numbers = " | ".join(
             f"{c[k]:.3f}" for k in ("flagged", "exact_rows", "exact_seeds", "scatter_of_points")
         )
-        where = f"{c['bend']} | {c['x_range']:g} | {c['exponent']:g} | {c['n_seeds']} | {c['size']:g} | {c['n']}"
-        lines.append(f"| {where} | {numbers} |")
+        keys = ("bend", "x_range", "exponent", "n_seeds", "size", "n")
+        lines.append(f"| {' | '.join(str(c[k]) for k in keys)} | {numbers} |")
     return "\n".join(lines) + "\n"
 
 
