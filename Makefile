@@ -1,6 +1,8 @@
 # make run: set everything up and run the main sweep.  make test: set everything up and check it.
 # make test-portable: kernel and experiment tests as on other processors (part of make test).
 PYTHON ?= python3
+# Where it is set every start of Python compiles this package again, and pytest every test.
+export PYTHONDONTWRITEBYTECODE :=
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
@@ -9,7 +11,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 run: $(VENV)/.installed
 	$(BIN)/lawsweep run ntk_width
 
-test: lint types layers test-portable tests
+# Side by side: while tests of Ray wait for its processes, those of the kernels compute.
+test: lint types layers
+	+$(MAKE) --no-print-directory -j 2 --output-sync=target test-portable tests
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -25,7 +29,7 @@ test-portable: $(VENV)/.installed-dev
 	$(BIN)/python tests/portable.py
 
 tests: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else \
