@@ -13,7 +13,7 @@ run: $(VENV)/.installed
 
 # Side by side: while tests of Ray wait for its processes, those of the kernels compute.
 test: lint types layers
-	+$(MAKE) --no-print-directory -j 2 --output-sync=target test-portable tests
+	+$(MAKE) --no-print-directory -j 2 test-portable tests
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
