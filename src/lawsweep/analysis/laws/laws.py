@@ -23,6 +23,7 @@ LAWS: dict[str, str] = {
     "power_offset": "lawsweep.analysis.laws.nonlinear.powers:PowerOffset",
     "two_powers": "lawsweep.analysis.laws.nonlinear.powers:TwoPowers",
     "power_log": "lawsweep.analysis.laws.nonlinear.power_log:PowerLog",
+    "rate": "lawsweep.analysis.laws.nonlinear.rate:Rate",
     "joint": "lawsweep.analysis.laws.nonlinear.joint:Joint",
 }
 

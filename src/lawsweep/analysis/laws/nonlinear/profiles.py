@@ -20,8 +20,8 @@ from lawsweep.analysis.laws.points import Points, seed_table
 from lawsweep.analysis.laws.seed_spread import SeedSpread, seed_spread
 
 FARTHEST = 100.0  # times the wanted tau, in standard errors: beyond it an end is not bounded
-GROWTH = 1.4
-REFINEMENTS = 4
+GROWTH = 1.7
+REFINEMENTS = 3
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def profile_ends(
         if not any(len(v) for v in inner):
             break
         _solve(problem, best, lanes, inner,
-               [lane.between(v) for lane, v in zip(lanes, inner, strict=True)])  # fmt: skip
+               [lane.between(v) for lane, v in zip(lanes, inner, strict=True)], 10)  # fmt: skip
         for lane in lanes:
             lane.sort()
     by_side = {(lane.k, lane.side): lane for lane in lanes}
@@ -188,6 +188,7 @@ def _solve(
     lanes: Sequence[_Lane],
     values: Sequence[Array],
     start: Sequence[Array],
+    n_steps: int = 25,
 ) -> None:
     """Minimise over the other parameters at each lane's distances, and let the lanes keep it."""
     p = len(best.theta)
@@ -203,7 +204,7 @@ def _solve(
     stacked[rows, at] = to
     fixed = np.zeros(stacked.shape, dtype=bool)
     fixed[rows, at] = True
-    theta, total, _ = minimise(problem, stacked, fixed, 25)
+    theta, total, _ = minimise(problem, stacked, fixed, n_steps)
     taus = np.sqrt(np.maximum(total - best.rss, 0.0) / best.s2)
     if problem.ascending is not None:  # past the other one the two have changed names
         low, high = problem.ascending
