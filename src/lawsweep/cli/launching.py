@@ -98,6 +98,11 @@ class Launched(Answer):
             from lawsweep.study.reading.findings import findings_table
 
             found["thresholds"] = findings_table(self.study).to_pylist()
+        if not self.study.chosen.whole:
+            from lawsweep.study.reading.findings import decisions_table
+
+            decided = decisions_table(self.study)
+            found |= {} if decided is None else {"decisions": decided.to_pylist()}
         fits, figures = self._results["fits"], self._results["figures"]
         return {
             **found,

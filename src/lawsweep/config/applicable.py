@@ -15,7 +15,7 @@ from lawsweep.analysis.values import check_values, columns_read
 from lawsweep.core.errors import InvalidValueError, LawsweepError
 from lawsweep.grid.plan import Plan
 from lawsweep.grid.sweep import Sweep
-from lawsweep.sampling.samplers import read_search
+from lawsweep.sampling.samplers import choose
 
 
 def applicable(sweep: Sweep, before: Collection[str]) -> Sweep:
@@ -23,7 +23,7 @@ def applicable(sweep: Sweep, before: Collection[str]) -> Sweep:
 
     ``before`` are the names that the sweep spans or derives as it is written, its preset's too.
     """
-    if not (sweep.fits or sweep.figures or sweep.search):
+    if not (sweep.fits or sweep.figures or sweep.search or sweep.until):
         return sweep
     try:
         made = sweep.plan()
@@ -31,14 +31,16 @@ def applicable(sweep: Sweep, before: Collection[str]) -> Sweep:
         return sweep  # whoever needs the plan says it
     notes: list[str] = []
     known = set(before)
-    if sweep.search is not None:
-        chosen = read_search(sweep.search)
+    key = "search" if sweep.until is None else "until"
+    if getattr(sweep, key) is not None:
+        chosen = choose(sweep)
         known |= set(chosen.columns(made))
         names = {*columns_of(made), *known}
         reason = chosen.sampler.inapplicable(made, chosen.options, names)
         if reason is not None:
-            notes.append(f"the search is left out, and the whole grid is meant: {reason}")
-            sweep = dataclasses.replace(sweep, search=None)
+            what = "the search" if key == "search" else key
+            notes.append(f"{what} is left out, and the whole grid is meant: {reason}")
+            sweep = dataclasses.replace(sweep, search=None, until=None)
     judge = _Judge(sweep, made, known)
     kept: dict[str, Any] = {}
     for key, check in (("fits", judge.fit), ("figures", judge.figure)):
@@ -46,7 +48,8 @@ def applicable(sweep: Sweep, before: Collection[str]) -> Sweep:
     if not notes:
         return sweep
     config = dict(sweep.config)
-    config |= {"search": sweep.search, **{key: list(kept[key]) for key in kept}}
+    config |= {"search": sweep.search, "until": sweep.until}
+    config |= {k: list(some) for k, some in kept.items()}
     return dataclasses.replace(sweep, **kept, config=config, notes=(*sweep.notes, *notes))
 
 
@@ -55,7 +58,7 @@ class _Judge:
 
     def __init__(self, sweep: Sweep, made: Plan, known: Collection[str]):
         self.made, self.known = made, known
-        self.cells = read_search(sweep.search).columns(made)
+        self.cells = choose(sweep).columns(made)
         self.columns, self.kinds = columns_of(made), kinds_of(made, self.cells)
         self.arrays = [s.name for s in made.experiment.arrays]
 

@@ -35,7 +35,7 @@ from lawsweep.core.secrets import learn_override
 from lawsweep.executors.make import make_executor
 from lawsweep.grid.points import MAX_POINTS
 from lawsweep.grid.sweep import NOT_ASKED, Sweep
-from lawsweep.sampling.samplers import read_search
+from lawsweep.sampling.samplers import choose
 from lawsweep.store.options import read_store
 
 # Overrides that may take away what a fit or figure is about.
@@ -84,7 +84,7 @@ def load_sweep(name: str | Path, *overrides: str) -> Sweep:
     sweep = Sweep.from_mapping(path.stem, config, tuple(overrides), variant=variant, file=file)
     make_executor(sweep.executor)
     read_store(sweep.store, sweep.results_dir)
-    read_search(sweep.search)
+    choose(sweep)
     if parts.chosen is None and not any(o.path[0] in _OF_THE_GRID for o in parts.overrides):
         return sweep
     return applicable(dataclasses.replace(sweep, notes=notes), parts.names)

@@ -205,6 +205,7 @@ def _takes_number(path: Path, config: Mapping[str, Any], specs: Specs) -> bool:
 
 def _options_of(key: str, config: Mapping[str, Any]) -> tuple[OptionField, ...]:
     """The options that a block of the config has, by whoever owns them."""
+    options: Any
     if key == "executor":
         from lawsweep.executors.make import options_of
 
@@ -212,7 +213,12 @@ def _options_of(key: str, config: Mapping[str, Any]) -> tuple[OptionField, ...]:
     if key == "search":
         from lawsweep.sampling.samplers import find_sampler
 
-        options: Any = find_sampler(config["search"].get("kind")).Options
+        options = find_sampler(config["search"].get("kind")).Options
+        return option_fields(options)
+    if key == "until":
+        from lawsweep.sampling.samplers import find_until, until_kind
+
+        options = find_until(until_kind(config["until"])).Options
         return option_fields(options)
     classes = {"on_failure": OnFailure, "store": StoreOptions}
     return option_fields(classes[key]) if key in classes else ()

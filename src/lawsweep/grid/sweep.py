@@ -66,6 +66,7 @@ class Sweep:
     where: Any = ()
     seeds: Any = 1
     search: Any = None
+    until: Any = None
     fits: tuple[Mapping[str, Any], ...] = ()
     figures: tuple[Mapping[str, Any], ...] = ()
     on_failure: OnFailure = field(default_factory=OnFailure)
@@ -220,7 +221,8 @@ KEYS = tuple(f.name for f in dataclasses.fields(Sweep) if f.name not in _BESIDE)
 NOT_ASKED = ("executor", "store", "sinks", "on_failure", "results_dir", "max_points")
 _SHAPES: dict[str, type] = {
     "experiment": str, "params": Mapping, "derive": Mapping, "executor": Mapping,
-    "store": Mapping, "on_failure": Mapping, "results_dir": str, "max_points": int,
+    "store": Mapping, "on_failure": Mapping, "until": Mapping,
+    "results_dir": str, "max_points": int,
     "fits": Sequence, "figures": Sequence, "sinks": Sequence,
 }  # fmt: skip
 _WORDS: dict[type, str] = {

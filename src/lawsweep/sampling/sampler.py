@@ -54,6 +54,9 @@ class BaseSampler(Sampler, ABC):
 
     Options: ClassVar[type[Any]] = NoOptions  # a frozen dataclass: the keys of ``search``
     whole: ClassVar[bool] = False  # wants every run of the plan, so that all of them are its rows
+    # Whether fits and figures are of the runs that it asked for alone, so that their intervals are
+    # those that it stopped by.
+    only_asked: ClassVar[bool] = False
     reads: Sequence[str]  # what ``metrics`` says
 
     def __init__(
@@ -142,6 +145,10 @@ class BaseSampler(Sampler, ABC):
 
     def findings(self) -> Findings | None:
         """What it found, as a table; None where the rows say it all."""
+        return None
+
+    def decisions(self) -> Findings | None:
+        """What it decided and why, a row a decision (no settings); None where it keeps no book."""
         return None
 
 

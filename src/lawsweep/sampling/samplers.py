@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lawsweep.core.errors import InvalidValueError
+from lawsweep.core.errors import InvalidValueError, unknown_name
 from lawsweep.core.options import read_options
 from lawsweep.core.plugins import load_class
 from lawsweep.grid.plan import Plan
 from lawsweep.sampling.sampler import BaseSampler
 
+if TYPE_CHECKING:
+    from lawsweep.grid.sweep import Sweep
+
 GROUP = "lawsweep.samplers"
 SAMPLERS: dict[str, str] = {
     "grid": "lawsweep.sampling.grid:Grid",
     "threshold": "lawsweep.sampling.threshold.sampler:ThresholdSearch",
+}
+# What ``until`` asks for: of a fit, or of a value at each point.
+UNTIL: dict[str, str] = {
+    "until_fit": "lawsweep.sampling.adaptive.sampler:ParameterKnown",
+    "until_value": "lawsweep.sampling.adaptive.sampler:ValuesKnown",
 }
 DEFAULT = "threshold"  # of a search block that names none
 
@@ -71,6 +80,56 @@ def read_search(value: Any) -> Chosen:
     kind = given.pop("kind", "grid" if value is None else DEFAULT)
     sampler = find_sampler(kind)
     return Chosen(kind, sampler, read_options(sampler.Options, given, "search"))
+
+
+def choose(sweep: Sweep) -> Chosen:
+    """The sampler that a sweep asks for by ``search`` or ``until``.  Raises a LawsweepError."""
+    if sweep.until is None:
+        return read_search(sweep.search)
+    if sweep.search is not None:
+        raise InvalidValueError(
+            "A sweep has search or until, and this one has both. Leave one out (search=null)."
+        )
+    return read_until(sweep.until, sweep.fits)
+
+
+def read_until(value: Mapping[str, Any], fits: Sequence[Mapping[str, Any]] = ()) -> Chosen:
+    """The sampler of an ``until`` block; ``fits`` are the sweep's.  Raises a LawsweepError."""
+    from lawsweep.sampling.adaptive.options import with_fit
+
+    given = {k: v for k, v in value.items() if v is not None}
+    kind = until_kind(given)
+    sampler = find_until(kind)
+    if kind == "until_fit":
+        _check_keys(given, sampler.Options)
+        given = with_fit(given, fits)
+    return Chosen(kind, sampler, read_options(sampler.Options, given, "until"))
+
+
+def until_kind(given: Mapping[str, Any]) -> str:
+    """Which kind an ``until`` block is of: one that names a fit or a parameter is of a fit."""
+    from lawsweep.sampling.adaptive.options import VALUES
+
+    about_fit = not any(given.get(key) is not None for key in VALUES)
+    return "until_fit" if about_fit else "until_value"
+
+
+def find_until(kind: str) -> type[BaseSampler]:
+    """The class of a kind of ``until``."""
+    module, _, name = UNTIL[kind].partition(":")
+    found: type[BaseSampler] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def _check_keys(given: Mapping[str, Any], options: type[Any]) -> None:
+    """Refuse a misspelt key before the fit is looked for: ``maen`` is not about a fit."""
+    from lawsweep.sampling.adaptive.options import ValueOptions
+
+    own = [f.name for f in dataclasses.fields(options)]
+    for key in given:
+        if key not in own:
+            beside = [f.name for f in dataclasses.fields(ValueOptions) if f.name not in own]
+            raise unknown_name("option", str(key), [*own, *beside], "until")
 
 
 def find_sampler(kind: Any = None) -> type[BaseSampler]:

@@ -83,10 +83,14 @@ class Known:
     def seen(self) -> list[int] | None:
         """Runs that were asked for or that have a row; None where those are all runs of the plan.
 
+        Of a sampler with ``only_asked`` those that were asked for.
+
         The other runs of its plan are candidates that nothing is missing without.
         """
         if self.chosen.whole:
             return None
+        if self.chosen.sampler.only_asked:
+            return sorted(self.sampler.asked())
         have = {i for i, r in enumerate(self.plan.run_ids) if r in self.done}
         return sorted(have | set(self.sampler.asked()))
 

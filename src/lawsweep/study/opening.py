@@ -10,7 +10,7 @@ from lawsweep.analysis.values import check_values
 from lawsweep.core.protocols import Done
 from lawsweep.grid.plan import Plan
 from lawsweep.grid.sweep import Sweep
-from lawsweep.sampling.samplers import read_search
+from lawsweep.sampling.samplers import choose
 from lawsweep.study.known import Known
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def check_sweep(sweep: Sweep) -> Plan:
     make_executor(sweep.executor), make_sinks(sweep.sinks)
     read_store(sweep.store, sweep.results_dir)
     made = sweep.plan()
-    chosen = read_search(sweep.search)
+    chosen = choose(sweep)
     chosen.check(made)
     columns, cells = columns_of(made), chosen.columns(made)
     kinds = kinds_of(made, cells)
@@ -58,7 +58,7 @@ class Opened:
 
         self.sweep = sweep
         self.plan = check_sweep(sweep)
-        self.chosen = read_search(sweep.search)
+        self.chosen = choose(sweep)
         table = ParquetTable(sweep.tables, self.plan.experiment)
         self.known = Known(self.plan, self.chosen, table)
 

@@ -180,6 +180,16 @@ class Study(Opened, Shown):
 
         return thresholds(self)
 
+    def decisions(self) -> pd.DataFrame:
+        """What a sweep with an ``until`` block decided so far: one row a decision, with its reason.
+
+        Columns: those of ``sampling.adaptive.units.COLUMNS``.  Raises InvalidValueError for another
+        sweep.
+        """
+        from lawsweep.study.reading.findings import decisions
+
+        return decisions(self)
+
     def plot(self, frame: pd.DataFrame | None = None) -> list[Path | Url]:
         """Draw the sweep's figures, PNG and PDF, into its ``figures`` folder; where they are.
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from lawsweep.core.cost import PRIOR_FLOPS_PER_S, PRIOR_OVERHEAD_S, Cost
-from lawsweep.core.errors import InvalidValueError
+from lawsweep.core.cost import PRIOR_FLOPS_PER_S, PRIOR_OVERHEAD_S
 from lawsweep.core.protocols import Done
 from lawsweep.grid.plan import Plan
+from lawsweep.grid.stated_costs import stated_costs
 from lawsweep.launch.costs.memory_model import BASE_MEMORY_BYTES as BASE_MEMORY_BYTES
 from lawsweep.launch.costs.memory_model import MEMORY_MARGIN as MEMORY_MARGIN
 from lawsweep.launch.costs.memory_model import MemoryModel
@@ -28,13 +27,6 @@ ENOUGH = 5  # runs of a bin that speak for themselves
 # How far an experiment's seconds stray from its stated flops: per doubling, in the logarithm.
 # 0.15 covers seconds like flops^0.8 to flops^1.2.
 SLOPE_SD = 0.15
-
-
-class _Columns:
-    """The params as attributes, for a cost function."""
-
-    def __init__(self, columns: Mapping[str, np.ndarray]):
-        self.__dict__.update(columns)
 
 
 class _Ratios:
@@ -97,12 +89,8 @@ class CostModel:
 
     def __init__(self, plan: Plan, flops_per_s: float = PRIOR_FLOPS_PER_S):
         self._n_seeds = len(plan.seeds)
-        cost = plan.experiment.cost
-        self.has_prior = cost is not None
-        flops: np.ndarray = np.zeros(plan.n_points)
-        memory: np.ndarray = np.zeros(plan.n_points)
-        if cost is not None:
-            flops, memory = _ask(plan, cost)
+        self.has_prior = plan.experiment.cost is not None
+        flops, memory = stated_costs(plan)
         self.prior_s = PRIOR_OVERHEAD_S + flops / flops_per_s
         self.bins = np.floor(np.log2(self.prior_s)).astype(int)
         self.memory = MemoryModel(memory, self.bins, stated=self.has_prior)
@@ -268,34 +256,3 @@ class CostModel:
         """How many runs like ``run`` fit into so much memory at once; infinite where unknown."""
         one, two = (self.fused_memory_bytes(run, n) for n in (1, 2))
         return 1 + max(0.0, memory_bytes - one) / (two - one) if two > one else float("inf")
-
-
-def _ask(plan: Plan, cost: Callable[[Any], Cost]) -> tuple[np.ndarray, np.ndarray]:
-    """Flops and bytes of a cost function as finite arrays over the points.
-
-    Whole numbers are handed to it as float64: n**3 of a large n must not wrap around.
-    """
-    columns = {
-        n: c.astype(np.float64) if c.dtype.kind in "iu" else c
-        for n, c in plan.over_points().items()
-    }
-    try:
-        with np.errstate(all="ignore"):
-            found = cost(_Columns(columns))
-    except Exception as error:  # noqa: BLE001  (a user's function)
-        raise InvalidValueError(
-            f"The cost function of {plan.experiment.name} failed: {type(error).__name__}: "
-            f"{error}. It is called with arrays over the points; use numpy arithmetic."
-        ) from None
-    arrays = []
-    for name in ("flops", "memory_bytes"):
-        try:
-            value = np.asarray(getattr(found, name), dtype=np.float64)
-            arrays.append(np.broadcast_to(value, (plan.n_points,)))
-        except (AttributeError, TypeError, ValueError):
-            raise InvalidValueError(
-                f"The cost function of {plan.experiment.name} must return "
-                f"Cost(flops=..., memory_bytes=...) of numbers or arrays over the points; its "
-                f"{name} is not. Use arithmetic that works on numpy arrays."
-            ) from None
-    return tuple(np.clip(np.nan_to_num(a, nan=0.0), 0.0, 1e300) for a in arrays)  # type: ignore[return-value]

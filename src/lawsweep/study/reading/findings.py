@@ -1,4 +1,4 @@
-"""What a search found: its thresholds as a table, and as lines."""
+"""What a sampler found and decided: as tables, and as lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from lawsweep.sampling.sampler import BaseSampler
+    from lawsweep.sampling.sampler import BaseSampler, Column
     from lawsweep.store.places.folder import Folder
 
 
@@ -35,12 +35,46 @@ def findings_table(opened: Opened, sampler: BaseSampler | None = None) -> pa.Tab
         fields.append(rows.schema.field(name))
         differs = pa.array([name in hidden for hidden in found.hidden], type=pa.bool_())
         values.append(pc.if_else(differs, pa.scalar(None, rows[name].type), rows[name]))
-    types = {int: pa.int64(), float: pa.float64(), str: pa.string()}
     for name, column in found.columns.items():
-        told = {"unit": column.unit, "meaning": column.meaning}
-        fields.append(pa.field(name, types[column.kind], metadata=told))
-        values.append(pa.array(column.values, type=types[column.kind]))
+        fields.append(_field(name, column))
+        values.append(pa.array(column.values, type=fields[-1].type))
     return pa.table(values, schema=pa.schema(fields, metadata=rows.schema.metadata))
+
+
+def decisions_table(opened: Opened, sampler: BaseSampler | None = None) -> pa.Table | None:
+    """Every decision of a sampler with its reason, as Arrow; None where it keeps no book."""
+    import pyarrow as pa
+
+    found = (sampler or opened.sampler).decisions()
+    if found is None:
+        return None
+    fields, values = [], []
+    for name, column in found.columns.items():
+        fields.append(_field(name, column))
+        values.append(pa.array(column.values, type=fields[-1].type))
+    return pa.table(values, schema=pa.schema(fields))
+
+
+def _field(name: str, column: Column) -> pa.Field:
+    import pyarrow as pa
+
+    types = {int: pa.int64(), float: pa.float64(), str: pa.string()}
+    told = {"unit": column.unit, "meaning": column.meaning}
+    return pa.field(name, types[column.kind], metadata=told)
+
+
+def decisions(opened: Opened) -> pd.DataFrame:
+    """See ``Study.decisions``."""
+    import pandas as pd
+
+    table = decisions_table(opened)
+    if table is None:
+        raise InvalidValueError(
+            f"Sweep {opened.sweep.name} decides nothing as it goes; give it an until block, for "
+            "example until: {mean: y, within: 0.05, relative: true}."
+        )
+    made: pd.DataFrame = table.to_pandas(types_mapper=pd.ArrowDtype)
+    return made
 
 
 def thresholds(opened: Opened) -> pd.DataFrame:
@@ -62,11 +96,13 @@ def cell_names(cells: pd.DataFrame | None) -> list[str]:
 
 
 def write_findings(opened: Opened, sampler: BaseSampler, folder: Folder) -> None:
-    """Write ``thresholds.parquet`` into the folder of the sweep, where there is such a table."""
+    """Write ``thresholds.parquet``, ``decisions.parquet``: where there is such a table."""
     from lawsweep.store.table.parts import encode
 
     if opened.cells:
         folder.write("thresholds.parquet", encode(findings_table(opened, sampler)))
+    if (decided := decisions_table(opened, sampler)) is not None:
+        folder.write("decisions.parquet", encode(decided))
 
 
 def found_lines(opened: Opened, limit: int = 20) -> list[str]:

@@ -1,0 +1,1 @@
+"""Sampling that stops when an interval is narrow: ``until`` in a sweep."""
