@@ -144,7 +144,7 @@ class FitOptions(UntilOptions):
     @property
     def called(self) -> str:
         """``exponent of power_lambda_min``."""
-        return f"{self.parameter or 'parameter'} of {named(self.entry)}"
+        return f"{self.parameter or last_parameter(self.entry)} of {named(self.entry)}"
 
 
 def named(entry: Mapping[str, Any]) -> str:
@@ -152,6 +152,15 @@ def named(entry: Mapping[str, Any]) -> str:
     from lawsweep.analysis.entries import Entry
 
     return Entry("fits", entry).stem(str(entry.get("law")), str(entry.get("y")).strip())
+
+
+def last_parameter(entry: Mapping[str, Any]) -> str:
+    """The last parameter of its law, as far as the law lists them."""
+    from lawsweep.analysis.laws.laws import find_law
+
+    law = find_law(str(entry.get("law")))
+    names = getattr(law, "names", ())
+    return str(names[-1]) if law.straight and isinstance(names, tuple) else "parameter"
 
 
 def with_fit(given: Mapping[str, Any], fits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
