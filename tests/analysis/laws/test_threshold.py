@@ -67,9 +67,9 @@ def test_the_posterior_is_bayes_rule_summed_one_node_at_a_time():
 
 def test_the_interval_holds_the_threshold_as_often_as_it_says():
     # Truths drawn from the prior: then a posterior interval covers at its level whatever the rule
-    # that stopped the search.  300 cells at 90 %: sd sqrt(.9 .1 / 300) = 1.73 %, and 4 sd = 7 %
+    # that stopped the search.  150 cells at 90 %: sd sqrt(.9 .1 / 150) = 2.4 %, and 4 sd = 10 %
     # is passed by chance in 6e-5.  (Nothing is random here: the generator is seeded.)
-    rng, n, inside = np.random.default_rng(3), 300, 0
+    rng, n, inside = np.random.default_rng(3), 150, 0
     for _ in range(n):
         cell = CellSearch(VALUES, 60, spec(tolerance=0.1))
         lattice = cell.lattice
@@ -82,9 +82,8 @@ def test_the_interval_holds_the_threshold_as_often_as_it_says():
 
 
 def test_a_noisy_cell_is_found_better_than_by_bisection_of_as_many_runs():
-    # Over 60 candidates bisection takes 6 steps; of majorities of 5 draws it makes 30 runs, and
-    # the root mean square error of log N* is 0.057 over 2,000 cells (9 draws, 54 runs: 0.043).
-    rng, spread, n = np.random.default_rng(5), 0.08, 100
+    # Over 60 candidates bisection takes 6 steps; of majorities of 7 draws it makes 42 runs.
+    rng, spread, n = np.random.default_rng(5), 0.08, 60
     runs, errors, naive = [], [], []
     for _ in range(n):
         m = rng.uniform(math.log(800), math.log(3500))
@@ -92,8 +91,8 @@ def test_a_noisy_cell_is_found_better_than_by_bisection_of_as_many_runs():
         run_to_the_end(cell, bernoulli(rng, m, spread))
         runs.append(cell.result().n_runs)
         errors.append(math.log(cell.result().n_star) - m)
-        naive.append(bisect_by_majority(rng, m, spread, 5) - m)
-    assert np.mean(runs) <= 30
+        naive.append(bisect_by_majority(rng, m, spread, 7) - m)
+    assert np.mean(runs) <= 42
     assert np.mean(np.square(errors)) < np.mean(np.square(naive))
     # The half width is at most 0.1 at 90 %.
     assert np.mean(np.abs(errors) <= 0.1) >= 0.9
@@ -178,7 +177,7 @@ def test_a_tighter_tolerance_goes_on_where_the_loose_one_ended():
     truth = {(c, k): bool(rng.random() < probability(math.log(v), math.log(1500), 0.05))
              for c, v in enumerate(VALUES) for k in range(60)}  # fmt: skip
     asked = []
-    for tolerance, most in ((0.2, 40), (0.1, 40), (0.05, 60), (0.01, 61)):
+    for tolerance, most in ((0.3, 40), (0.1, 40), (0.05, 60), (0.01, 61)):
         cell = CellSearch(VALUES, 60, spec(tolerance=tolerance, max_runs=most))
         run_to_the_end(cell, lambda cell, run: truth[run])
         asked.append(cell.asked)
@@ -193,7 +192,7 @@ def test_runs_that_give_no_answer_end_the_search_and_are_counted():
     found = cell.result()
     assert (found.state, found.n_runs, found.n_unanswered) == ("unresolved", 10, 10)
     assert found.n_star is None
-    assert found.reason == "max_runs = 10 are spent"
+    assert found.reason == "max_runs"
 
 
 def test_a_search_uses_each_seed_once_before_it_takes_one_again_and_ends_without_any():
@@ -210,7 +209,7 @@ def test_an_axis_that_is_too_coarse_says_so():
     run_to_the_end(cell, sharp(300))
     found = cell.result()
     assert found.state == "unresolved"
-    assert "too coarse" in found.reason
+    assert found.reason == "axis_too_coarse"
     assert 200 <= found.low < found.high <= 400
     assert found.n_runs < 50
 

@@ -9,7 +9,8 @@ so that it is one half at u = m: the threshold N* is the value at m.  s is the w
 transition (P falls from 3/4 to 1/4 over 2 s log 3 = 2.2 s) and c the chance of an answer that says
 nothing of u (a draw that fails at any size).  m, s and c have a prior on a lattice: flat in m over
 the candidates and half their span beyond either end, so that "below the grid" and "above the grid"
-are answers too; flat in log s; flat over a few c.  The posterior of m is what is reported.
+are answers too; flat in log s; flat over a few c (a search that has several cells learns the prior
+of s and c from them).  The posterior of m is what is reported.
 """
 
 from __future__ import annotations
@@ -18,17 +19,40 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
-State = Literal["resolved", "open", "unresolved", "below_grid", "above_grid"]
-STATES: tuple[State, ...] = ("resolved", "open", "unresolved", "below_grid", "above_grid")
+State = Literal[
+    "resolved",
+    "open",
+    "unresolved",
+    "below_grid",
+    "above_grid",
+    "at_least",  # larger sizes cannot be run
+    "rises",
+    "several_edges",
+    "flat",
+]
+STATES: tuple[State, ...] = get_args(State)
 
 N_WIDTHS = 12
 CHANCES = np.array([0.005, 0.05, 0.15])
 # Nodes of m between two neighbouring candidates, and bounds on the whole number.
 PER_GAP, FEWEST, MOST = 4, 512, 2048
+
+
+REASONS: Mapping[str, str] = {
+    "max_runs": "max_runs are spent: raise it, or the tolerance",
+    "axis_too_coarse": "no candidate lies within the interval: give the axis more values there",
+    "seeds_used": "every seed of every candidate is used: give more seeds",
+    "fails_above": "runs fail (oom, timeout, infeasible) from the next candidate on",
+    "fails_everywhere": "runs fail (oom, timeout, infeasible) at every candidate that is left",
+    "rising": "the event begins as the axis grows: say rising: true",
+    "falling": "the event stops as the axis grows: say rising: false",
+    "several_edges": "the event comes and goes more than once along the axis: narrow the axis",
+    "flat": "the event is about as likely all along the axis: widen the axis, or ask another event",
+}
 
 
 @dataclass(frozen=True)
@@ -41,9 +65,10 @@ class Threshold:
     resolved reaches beyond the grid, that end is None: the prior would be all that bounds it.  So
     is its median there.
     ``width`` is the posterior median of s: relative
-    where the axis is logarithmic, in its units otherwise.  ``reason`` says why a search that is
-    not ``resolved`` ended; ``n_runs`` counts runs that ended, ``n_unanswered`` those of them that
-    gave no answer.
+    where the axis is logarithmic, in its units otherwise.  Of a cell without one falling edge
+    (``rises``, ``several_edges``, ``flat``) nothing but the state is told.  ``reason`` is a code
+    (``REASONS``) of why a search that is not ``resolved`` ended; ``n_runs`` counts runs that
+    ended, ``n_unanswered`` those of them that gave no answer.
     """
 
     state: State
@@ -97,36 +122,81 @@ def _log_probabilities(values: tuple[float, ...], candidate: int) -> tuple[np.nd
 
 
 class Posterior:
-    """What the answers so far say of the threshold of one cell."""
+    """What the answers so far say of the threshold of one cell.
 
-    def __init__(self, lattice: Lattice):
+    ``prior`` are weights of s and c, shape (n_s, n_c), that add up to one; flat where it is None.
+    """
+
+    def __init__(self, lattice: Lattice, prior: np.ndarray | None = None):
         self.lattice = lattice
-        self._counts: dict[int, tuple[int, int]] = {}
+        self.counts: dict[int, tuple[int, int]] = {}
+        n_m, n_s = len(lattice.m), len(lattice.s)
+        flat = np.full((n_s, len(CHANCES)), 1 / (n_s * len(CHANCES)))
+        self._prior = flat if prior is None else prior
         # A node stands for an interval as wide as a step, so the CDF is piecewise linear.
-        self._edges = lattice.m[0] + lattice.step * (np.arange(len(lattice.m) + 1) - 0.5)
-        self._cdf = np.linspace(0.0, 1.0, len(lattice.m) + 1)
-        self._widths = np.full(len(lattice.s), 1 / len(lattice.s))
-        self.log_evidence = 0.0  # log of the answers' probability, over the prior
+        self._edges = lattice.m[0] + lattice.step * (np.arange(n_m + 1) - 0.5)
+        self._cdf = self._wide_cdf = np.linspace(0.0, 1.0, n_m + 1)
+        self._widths = self._prior.sum(1)
+        # log of the answers' probability: over the prior, and at each s and c over m alone.
+        self.log_evidence, self.log_evidences = 0.0, np.zeros_like(flat)
 
     def add(self, answers: Mapping[int, tuple[int, int]]) -> None:
         """Take in answers: of each candidate how many times the event happened, and did not."""
         for candidate, (n_true, n_false) in answers.items():
-            before = self._counts.get(candidate, (0, 0))
-            self._counts[candidate] = (before[0] + n_true, before[1] + n_false)
+            before = self.counts.get(candidate, (0, 0))
+            self.counts[candidate] = (before[0] + n_true, before[1] + n_false)
+        self._update()
+
+    def assume(self, prior: np.ndarray) -> None:
+        """Take another prior of s and c in place of the present one."""
+        self._prior = prior
+        self._update()
+
+    def _update(self) -> None:
+        log = self._log_likelihoods()
+        top = log.max()
+        likelihoods = np.exp(log - top)
+        over_m = likelihoods.mean(0)
+        self.log_evidences = top + np.log(np.maximum(over_m, 1e-300))
+        self.log_evidence = float(top + np.log(np.sum(over_m * self._prior)))
+        of_ms = np.sum(likelihoods * self._prior, axis=2)
+        of_ms /= of_ms.sum()
+        self._cdf = _cdf(of_ms.sum(1))
+        self._widths = of_ms.sum(0)
+        # The half of the mass that has the widest s: of the node at the median its share.
+        above = np.clip(np.cumsum(self._widths) - 0.5, 0.0, self._widths)
+        share = np.divide(above, self._widths, out=np.zeros_like(above), where=self._widths > 0)
+        self._wide_cdf = _cdf(of_ms @ share)
+
+    def _log_likelihoods(self) -> np.ndarray:
         # Summed afresh (a few milliseconds) and not kept: there may be thousands of cells.
         log = np.zeros((len(self.lattice.m), len(self.lattice.s), len(CHANCES)))
-        for candidate in sorted(self._counts):
-            log += self.lattice.log_likelihood(candidate, *self._counts[candidate])
-        weights = np.exp(log - log.max())
-        self.log_evidence = float(log.max() + np.log(weights.mean()))
+        for candidate in sorted(self.counts):
+            log += self.lattice.log_likelihood(candidate, *self.counts[candidate])
+        return log
+
+    def weights(self) -> np.ndarray:
+        """The posterior over the lattice, shape (n_m, n_s, n_c)."""
+        log = self._log_likelihoods()
+        weights = np.exp(log - log.max()) * self._prior
         weights /= weights.sum()
-        self._cdf = np.concatenate([[0.0], np.cumsum(weights.sum((1, 2)))])
-        self._widths = weights.sum((0, 2))
+        return np.asarray(weights)
 
     def quantiles(self, levels: Sequence[float] | np.ndarray) -> np.ndarray:
         """Quantiles of m, as coordinates."""
         found: np.ndarray = np.interp(levels, self._cdf, self._edges)
         return found
+
+    def cautious_interval(self, confidence: float) -> tuple[float, float]:
+        """An interval of m that holds also where the transition is wider than it seems.
+
+        The wider, at either end, of the posterior's central interval and of the one that it has
+        among the widest half of s.  A search that stops as soon as an interval is narrow stops
+        where s looks narrow by luck; that luck is what the second one does without.
+        """
+        tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+        plain, wide = (np.interp(tails, cdf, self._edges) for cdf in (self._cdf, self._wide_cdf))
+        return float(min(plain[0], wide[0])), float(max(plain[1], wide[1]))
 
     def mass_below(self, u: float) -> float:
         """Probability that m is at most ``u``."""
@@ -136,3 +206,8 @@ class Posterior:
         """Median of s: the node at which half of its mass is reached."""
         at = int(np.searchsorted(np.cumsum(self._widths), 0.5))
         return float(self.lattice.s[min(at, len(self.lattice.s) - 1)])
+
+
+def _cdf(masses: np.ndarray) -> np.ndarray:
+    cumulative = np.concatenate([[0.0], np.cumsum(masses)])
+    return np.asarray(cumulative / cumulative[-1])

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lawsweep.analysis.laws.threshold import Threshold
+from lawsweep.analysis.laws.threshold import REASONS, STATES, Threshold
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.grid.plan import Plan
 from lawsweep.sampling.sampler import Column, Findings
@@ -20,8 +20,9 @@ COLUMNS: Mapping[str, tuple[str, str]] = {
     "n_star": ("", "posterior median of the threshold; missing where it is beyond the grid"),
     "low": (
         "",
-        "lower end of its interval; of a threshold above the grid, the grid's end; missing where "
-        "the interval reaches below the grid",
+        "lower end of its interval; of a threshold above the grid, the grid's end, of one above "
+        "the sizes that can be run the largest of these; missing where the interval reaches below "
+        "the grid",
     ),
     "high": (
         "",
@@ -33,8 +34,8 @@ COLUMNS: Mapping[str, tuple[str, str]] = {
         "posterior median of s: the event's probability falls from 3/4 to 1/4 over 2.2 s; relative "
         "where the candidates are all positive, else in units of the axis",
     ),
-    "state": ("", "resolved, open, unresolved, below_grid or above_grid"),
-    "reason": ("", "why the search of an unresolved cell ended"),
+    "state": ("", ", ".join(STATES[:-1]) + f" or {STATES[-1]}"),
+    "reason": ("", "code of why a search that is not resolved ended"),
     "n_runs": ("", "runs that the threshold rests on, those without an answer included"),
     "n_unanswered": ("", "runs of them that gave no answer: failed, or without the metric"),
     "n_visited": ("", "candidates that were run"),
@@ -130,6 +131,10 @@ def _line(axis: str, cell: Cell, t: Threshold) -> str:
         runs += f", {t.n_unanswered} without an answer"
     if t.state == "below_grid":
         what = f"{axis}* is below {cell.values[0]:g}"
+    elif t.state == "at_least":
+        what = f"{axis}* is at least {t.low:g}"
+    elif t.state in ("rises", "several_edges", "flat"):
+        what = f"{axis}* is not one falling edge"
     elif t.state == "above_grid":
         what = f"{axis}* is above {cell.values[-1]:g}"
     elif t.n_star is not None:
@@ -140,8 +145,8 @@ def _line(axis: str, cell: Cell, t: Threshold) -> str:
         what = f"{axis}* is not known"
     else:
         what = f"{axis}* is in [{low}, {high}]"
-    why = f"; {t.state}" if t.state in ("open", "unresolved") else ""
-    why += f": {t.reason}" if t.reason else ""
+    why = f"; {t.state}" if t.state not in ("resolved", "below_grid", "above_grid") else ""
+    why += f": {REASONS[t.reason]}" if t.reason else ""
     return f"{what}  ({runs}{why})"
 
 

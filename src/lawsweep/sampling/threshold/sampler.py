@@ -3,6 +3,9 @@
 The plan holds every candidate of the axis with every seed; the cells are its other axes.  Which
 runs are wanted follows from the answers that are there (``cell_search``), so a search may be
 killed, run again, run twice at once, and ends with the same thresholds.
+
+Each cell makes a few runs of its own; when all have, the widths and lapses that they show together
+become the prior of each, and from there on each goes its own way again.
 """
 
 from __future__ import annotations
@@ -18,10 +21,14 @@ from lawsweep.core.outcome import Outcome
 from lawsweep.grid.plan import Plan
 from lawsweep.sampling.sampler import Chooser, Findings, Known
 from lawsweep.sampling.threshold import findings
-from lawsweep.sampling.threshold.cell_search import CellSearch, Run
+from lawsweep.sampling.threshold.cell_search import TOO_LARGE, Answer, CellSearch, Run
 from lawsweep.sampling.threshold.cells import find_cells
 from lawsweep.sampling.threshold.event import Event
 from lawsweep.sampling.threshold.options import ThresholdOptions
+from lawsweep.sampling.threshold.pooling import pooled_priors
+
+# Statuses of a run that its size is to blame for: the same run would fail again.
+TOO_LARGE_STATUSES = ("oom", "timeout", "infeasible")
 
 
 class ThresholdSearch(Chooser):
@@ -42,13 +49,18 @@ class ThresholdSearch(Chooser):
         self.event = Event(plan, options)
         self.cells = find_cells(plan, options.axis)
         n_seeds = len(plan.seeds)
-        self.searches = [CellSearch(cell.values, n_seeds, options) for cell in self.cells]
+        pilot = len(self.cells) > 1
+        self.searches = [
+            CellSearch(cell.values, n_seeds, options, pilot=pilot) for cell in self.cells
+        ]
+        self._in_pilot = set(range(len(self.cells))) if pilot else set()
+        self._pooled = not pilot
         self._place = {
             point: (i, k)
             for i, cell in enumerate(self.cells)
             for k, point in enumerate(cell.points)
         }
-        self._answers: list[dict[Run, bool | None]] = [{} for _ in self.cells]
+        self._answers: list[dict[Run, Answer]] = [{} for _ in self.cells]
         # Of each cell, and their sum: an outcome changes one cell, and there may be thousands.
         self._n_given, self._more = [0] * len(self.cells), [0] * len(self.cells)
         self._n_more = 0
@@ -113,8 +125,26 @@ class ThresholdSearch(Chooser):
         """The next round of the cell, once the present one has its answers."""
         i, at = self._locate(outcome.index)
         metrics = outcome.metrics or {}
-        self._answers[i][at] = self.event.answer(outcome.index, outcome.status, metrics)
-        return self._advance(i)
+        if outcome.status in TOO_LARGE_STATUSES:
+            self._answers[i][at] = TOO_LARGE
+        else:
+            self._answers[i][at] = self.event.answer(outcome.index, outcome.status, metrics)
+        return [*self._advance(i), *self._pool()]
+
+    def _pool(self) -> Iterator[int]:
+        """Once the last cell has made its pilot: what all goes on with, from all of them.
+
+        One time and no more, and of whole pilots: which outcome came last changes nothing.
+        """
+        if self._in_pilot or self._pooled:
+            return
+        self._pooled = True
+        lattices = [s.lattice for s in self.searches]
+        priors = pooled_priors(lattices, [s.posterior.log_evidences for s in self.searches])
+        for i, (search, prior) in enumerate(zip(self.searches, priors, strict=True)):
+            if search.waiting:
+                search.assume(prior)
+                yield from self._advance(i)
 
     def _locate(self, run: int) -> tuple[int, Run]:
         i, candidate = self._place[run // len(self.plan.seeds)]
@@ -128,6 +158,8 @@ class ThresholdSearch(Chooser):
         search = self.searches[i]
         if search.advance(self._answers[i]) and self._n_given[i] == len(search.asked):
             return []  # in the middle of a round
+        if search.waiting or search.state != "open":
+            self._in_pilot.discard(i)
         asked = [self._run(i, at) for at in search.asked[self._n_given[i] :]]
         self._n_given[i] = len(search.asked)
         more = len(search.outlook()) - len(search.round)
