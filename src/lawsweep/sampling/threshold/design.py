@@ -53,7 +53,7 @@ def _repeated(found: list[int], left: np.ndarray, k: int) -> list[int]:
     """``found`` again and again up to ``k``, as far as there are runs left."""
     chosen = list(found)
     while len(chosen) < k and found:
-        again = []
+        again: list[int] = []
         for candidate in dict.fromkeys(found):
             if left[candidate] and len(chosen) + len(again) < k:
                 left[candidate] -= 1
@@ -87,7 +87,7 @@ def _thinned(lattice: Lattice, m: np.ndarray, open_: np.ndarray) -> np.ndarray:
         near = open_[[int(np.argmin(abs(u - (m[0] + m[-1]) / 2)))]]
     if len(near) > N_CANDIDATES:
         near = near[np.linspace(0, len(near) - 1, N_CANDIDATES).round().astype(int)]
-    return near
+    return np.asarray(near)
 
 
 def _probabilities(lattice: Lattice, m: np.ndarray, places: np.ndarray) -> np.ndarray:
