@@ -139,7 +139,31 @@ def test_compare_with_another_results_folder_and_shared_overrides(lawsweep, run_
     assert pair["a"]["parameters"] == pair["b"]["parameters"]
 
 
+def test_fits_are_a_table_in_a_terminal_a_paper_and_a_file(lawsweep, run_toys):
+    grouped = (
+        "fit",
+        "toys",
+        "fits=[{law: power, x: n, y: y, by: mode, name: m}, {law: linear, x: n, y: y}]",
+    )
+    out = lawsweep(*grouped, "--format", "table")[1]
+    assert out.startswith("m (power, 95 %)\n")
+    assert "linear_y (linear, 95 %)" in out
+    assert lawsweep(*grouped)[1].count("fit:    ") == 2  # one group each: lines
+    assert r"\toprule" in lawsweep(*grouped, "--format", "latex")[1]
+    for name, start in (
+        ("a.csv", "fit,law,"),
+        ("a.tex", r"\begin{tabular}"),
+        ("a.txt", "m (power"),
+    ):
+        code, out, _ = lawsweep(*grouped, "-o", name)
+        assert (code, out) == (0, f"fits: {name}\n")
+        assert Path(name).read_text().startswith(start)
+    assert len(json.loads(lawsweep(*grouped, "--json")[1])) == 2
+    assert lawsweep(*grouped, "--format", "latx")[0] != 0
+
+
 def test_compare_gives_the_differences_of_exponents(lawsweep, run_toys):
+    lawsweep("run", "toys", "params.scale=2", "--no-analysis")
     out = lawsweep("compare", "toys", "--against", "params.scale=2")[1]
     assert "  difference: exponent, A to B: " in out
     assert "(95 %, paired by 2 seeds; unpaired [" in out
@@ -147,7 +171,7 @@ def test_compare_gives_the_differences_of_exponents(lawsweep, run_toys):
     assert lawsweep("run", *alone[1:], "--no-analysis")[0] == 0
     code, out, _ = lawsweep(*alone)
     assert code == 0
-    assert out.startswith("fit power_y:\n  scale=1: y ~ n^")
+    assert out.startswith("fit power_y:\n  power_y (scale=1): y ~ n^")
     assert "  difference: exponent, scale=1 to 2: " in out
     found = json.loads(lawsweep(*alone, "--json")[1])
     (difference,) = found["differences"]

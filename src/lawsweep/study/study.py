@@ -170,6 +170,12 @@ class Study(Opened, Shown):
 
         return fit(self, frame)
 
+    def fit_table(self, format: str = "table", *, width: int = 100) -> str:
+        """The parameters of the fits: ``table`` (text of ``width``), ``latex`` or ``csv``."""
+        from lawsweep.analysis.laws.table import fit_table
+
+        return fit_table(self.fit(), format, width=width)
+
     def thresholds(self) -> pd.DataFrame:
         """The table of thresholds: one row a cell of a sweep with a ``search`` block.
 

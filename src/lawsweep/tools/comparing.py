@@ -11,8 +11,8 @@ from lawsweep.analysis.laws.differences import Difference, difference
 from lawsweep.core.circumstances import TOLERANCES
 from lawsweep.core.errors import InvalidValueError, LawsweepError, unknown_name
 from lawsweep.grid.sweep import Sweep
+from lawsweep.study.reading.differing import threshold_differences
 from lawsweep.study.study import Study, open_study
-from lawsweep.tools.differing import threshold_differences
 from lawsweep.tools.sameness import relative_difference, same_value
 
 if TYPE_CHECKING:

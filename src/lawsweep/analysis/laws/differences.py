@@ -18,16 +18,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from lawsweep.analysis.frames import Array, distinct
 from lawsweep.analysis.laws.fitted import Fitted, Interval, Parameter, count
-from lawsweep.analysis.laws.laws import find_law
-from lawsweep.analysis.laws.points import Points
+from lawsweep.analysis.laws.judging.common import over_the_same, seed_pairs, seeds_of
 from lawsweep.core.errors import unknown_name
 
 MOST_PAIRS = 10  # of one fit; of more groups only neighbours are compared
@@ -141,8 +139,8 @@ def difference(
     wanted = [n for n in shared if n not in SCALES] if parameter is None else [parameter]
     if not a.parameters or not b.parameters or not wanted:
         return []
-    first, second, note = _over_the_same(a, b)
-    pairs, unpaired = _pairs(first, second)
+    first, second, note = over_the_same(a, b)
+    pairs, unpaired = seed_pairs(first, second)
     labels = names or (a.label() or "A", b.label() or "B")
     level = min(a.spec.level, b.spec.level)
     return [
@@ -167,7 +165,7 @@ def _difference(
     paired, n = None, None
     if len(apart) > 1:
         n = len(apart)
-        if {*pairs} != _seeds(a.points) | _seeds(b.points):  # what the others say is no pair
+        if {*pairs} != seeds_of(a.points) | seeds_of(b.points):  # what the others say is no pair
             estimate = float(apart.mean())
         half = float(stdtrit(n - 1, (1 + level) / 2)) * float(apart.std(ddof=1)) / math.sqrt(n)
         paired = (estimate - half, estimate + half)
@@ -183,58 +181,6 @@ def _difference(
         n_pairs=n,
         unpaired="" if paired else unpaired or "too few seeds with a law of their own",
     )
-
-
-def _pairs(
-    a: Fitted, b: Fitted
-) -> tuple[dict[int, tuple[dict[str, float], dict[str, float]]], str]:
-    """Parameters of the laws of each seed that is at every point of both; or none, and why."""
-    if a.points is None or b.points is None:
-        return {}, "of thresholds"
-    everywhere = [_everywhere(f.points) for f in (a, b)]
-    both = sorted(everywhere[0] & everywhere[1])
-    if len(both) < 2:
-        seeds = _seeds(a.points) & _seeds(b.points)
-        what = "in common" if len(seeds) < 2 else "at every point of both"
-        return {}, f"{count(len(both), 'seed')} {what}, 2 needed for pairs"
-    found = {s: (seed_law(a, s), seed_law(b, s)) for s in both}
-    return {s: (x, y) for s, (x, y) in found.items() if x and y}, ""
-
-
-def seed_law(found: Fitted, seed: int) -> dict[str, float]:
-    """The parameters of the law of one seed alone, from that seed's rows; none if there is none."""
-    points = found.points
-    if points is None or points.seeds is None:
-        return {}
-    mine = points.seeds == seed
-    kept, at = np.unique(points.point_of[mine], return_inverse=True)
-    at = at.reshape(-1)
-    rows = points.replicates[mine]
-    own = Points(
-        inputs={text: values[kept] for text, values in points.inputs.items()},
-        y=np.bincount(at, weights=rows) / np.bincount(at) if len(rows) else np.zeros(0),
-        replicates=rows,
-        point_of=at,
-        seeds=points.seeds[mine],
-    )
-    return {p.name: p.estimate for p in find_law(found.spec.law).solve(found.spec, own).parameters}
-
-
-def _seeds(points: Points | None) -> set[int]:
-    if points is None or points.seeds is None or points.seeds.dtype.kind not in "iu":
-        return set()
-    return set(points.seeds.tolist())
-
-
-def _everywhere(points: Points | None) -> set[int]:
-    """The seeds that are at every point."""
-    if points is None or points.seeds is None:
-        return set()
-    pairs = set(zip(points.seeds.tolist(), points.point_of.tolist(), strict=True))
-    n_points = dict.fromkeys(_seeds(points), 0)
-    for seed, _ in pairs:
-        n_points[seed] = n_points.get(seed, 0) + 1
-    return {s for s in _seeds(points) if n_points[s] == len(points)}
 
 
 def _independent(a: Fitted, b: Fitted, name: str, level: float) -> Interval | None:
@@ -283,46 +229,6 @@ def of_ends(
     middle = b[0] - a[0]
     below = math.hypot(b[0] - b[1], a[2] - a[0])
     return middle - below, middle + math.hypot(b[2] - b[0], a[0] - a[1])
-
-
-def _over_the_same(a: Fitted, b: Fitted) -> tuple[Fitted, Fitted, str]:
-    """Both fitted to the points that both have, where these are not the same; and what to say."""
-    if a.points is None or b.points is None:
-        return a, b, ""
-    x, y = _coordinates(a.points), _coordinates(b.points)
-    if x.shape[1] != y.shape[1] or not x.shape[1]:
-        return a, b, ""
-    labels = np.stack(
-        [distinct(np.concatenate(c))[1] for c in zip(x.T, y.T, strict=True)], axis=1
-    ).tolist()
-    at = [tuple(p) for p in labels]
-    in_a, in_b = at[: len(x)], at[len(x) :]
-    shared = {*in_a} & {*in_b}
-    if len(shared) == len(in_a) == len(in_b):
-        return a, b, ""
-    anew = [
-        _fitted_at(f, np.array([p in shared for p in of], dtype=bool))
-        for f, of in ((a, in_a), (b, in_b))
-    ]
-    if len(shared) and anew[0] is not None and anew[1] is not None:
-        return anew[0], anew[1], f"over the {count(len(shared), 'point')} of both"
-    return a, b, "over different x"
-
-
-def _coordinates(points: Points) -> Array:
-    """The inputs as columns, (n_points, k)."""
-    return np.stack([np.asarray(v, float) for v in points.inputs.values()], axis=1)
-
-
-def _fitted_at(found: Fitted, kept: Array) -> Fitted | None:
-    """The same law of some of its points; None where these determine none."""
-    assert found.points is not None
-    points = found.points.at(kept)
-    made = find_law(found.spec.law).solve(found.spec, points) if len(points) else None
-    if made is None or made.reason is not None:
-        return None
-    facts = {f.name: getattr(made, f.name) for f in fields(made) if f.name != "warnings"}
-    return replace(found, n_points=len(points), points=points, **facts)
 
 
 def _column_apart(a: Fitted, b: Fitted) -> str | None:

@@ -15,8 +15,8 @@ from lawsweep.cli.text import at
 from lawsweep.core.errors import InvalidValueError
 
 if TYPE_CHECKING:
+    from lawsweep.study.reading.differing import GroupComparison
     from lawsweep.tools.comparing import Comparison, MetricDifference
-    from lawsweep.tools.differing import GroupComparison
 
 
 @dataclass
@@ -130,8 +130,9 @@ def compare(
     one value in A and another in B is what is compared.  A difference of exponents is paired by the
     seeds that both have.  Exit code 0 whatever is found.
     """
+    from lawsweep.study.reading.differing import compare_groups
+    from lawsweep.study.study import Study
     from lawsweep.tools.comparing import compare as compare_sweeps
-    from lawsweep.tools.differing import compare_groups
 
     named = others[:1] if others and "=" not in others[0] else ()
     shared = others[len(named) :]
@@ -139,6 +140,6 @@ def compare(
     if not named and not against:
         if ignore:
             raise InvalidValueError("--ignore is about the runs of two sweeps; name the second.")
-        return Groups(compare_groups(a))
+        return Groups(compare_groups(Study(a)))
     b = load(named[0] if named else sweep, (*shared, *against))
     return Compared(compare_sweeps(a, b, ignore), (a.name, b.name))

@@ -10,8 +10,8 @@ import pytest
 import lawsweep
 from lawsweep import Sweep
 from lawsweep.core.errors import InvalidValueError
+from lawsweep.study.reading.differing import compare_groups
 from lawsweep.tools.comparing import compare
-from lawsweep.tools.differing import compare_groups
 
 
 def test_two_variants_of_a_sweep_are_paired_by_their_seeds(toys):
@@ -38,12 +38,12 @@ def test_the_groups_of_one_sweep_are_compared(toys):
         fits=({**toys.fits[0], "by": "scale"},),
     )
     lawsweep.run(grouped)
-    found = compare_groups(grouped)
+    found = compare_groups(lawsweep.open(grouped))
     assert [(d.a, d.b) for d in found.differences] == [
         ("scale=1", "2"), ("scale=1", "4"), ("scale=2", "4"),
     ]  # fmt: skip
     with pytest.raises(InvalidValueError, match="no fit of toys has groups"):
-        compare_groups(toys)
+        compare_groups(lawsweep.open(toys))
 
 
 def test_thresholds_of_two_searches_are_compared_cell_by_cell(folder):

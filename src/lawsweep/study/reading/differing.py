@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from lawsweep.analysis.laws.differences import Difference, differences, of_ends
 from lawsweep.analysis.laws.fitted import count
 from lawsweep.core.errors import InvalidValueError
-from lawsweep.grid.sweep import Sweep
-from lawsweep.study.study import Study, open_study
+from lawsweep.study.opening import Opened
+from lawsweep.study.reading.findings import thresholds
+from lawsweep.study.reading.fitting import fit
 
 if TYPE_CHECKING:
     from lawsweep.analysis.laws.results import FitResult
@@ -26,24 +27,23 @@ class GroupComparison:
     differences: tuple[Difference, ...]
 
 
-def compare_groups(sweep: Sweep | Study | str) -> GroupComparison:
+def compare_groups(study: Opened) -> GroupComparison:
     """The differences between the groups of each fit of a sweep.
 
     Raises InvalidValueError where no fit of it has two groups.
     """
-    study = open_study(sweep)
     if not any(entry.get("by") for entry in study.sweep.fits if isinstance(entry, Mapping)):
         raise InvalidValueError(
             f"compare needs a second sweep, or --against with what is different, as no fit of "
             f"{study.sweep.name} has groups (by) to compare: lawsweep compare {study.sweep.name} "
             f"--against params.x=1"
         )
-    found = study.fit()
+    found = fit(study)
     return GroupComparison(fits=tuple(found), differences=tuple(differences(found)))
 
 
 def threshold_differences(
-    a: Study, b: Study, apart: Collection[str]
+    a: Opened, b: Opened, apart: Collection[str]
 ) -> tuple[tuple[Difference, ...], tuple[str, ...]]:
     """B - A of the thresholds of cells that are in both; of searches of one axis, else none.
 
@@ -89,11 +89,11 @@ def threshold_differences(
     return tuple(found), tuple(notes)
 
 
-def _cells(study: Study, apart: Collection[str]) -> dict[tuple[Any, ...], Mapping[str, Any]]:
+def _cells(study: Opened, apart: Collection[str]) -> dict[tuple[Any, ...], Mapping[str, Any]]:
     """Thresholds by the params of their cells; cells that these do not tell apart have none."""
     settings = {s.name for s in study.plan.experiment.params} - {*apart}
     found: dict[tuple[Any, ...], Mapping[str, Any]] = {}
-    for record in study.thresholds().to_dict("records"):
+    for record in thresholds(study).to_dict("records"):
         row = {str(k): v for k, v in record.items()}
         key = tuple((k, v) for k, v in row.items() if k in settings)
         found[key] = {"confidence": row["confidence"]} if key in found else row
@@ -105,7 +105,7 @@ def _values(cells: Mapping[tuple[Any, ...], Any]) -> list[str]:
     return [name for name, _ in dict.fromkeys(pair for key in cells for pair in key)]
 
 
-def _axis(study: Study) -> Any:
+def _axis(study: Opened) -> Any:
     search = study.sweep.search
     return search.get("axis") if isinstance(search, Mapping) else None
 
