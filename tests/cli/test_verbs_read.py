@@ -177,7 +177,7 @@ def test_compare_gives_the_differences_of_exponents(lawsweep, run_toys):
     (difference,) = found["differences"]
     assert (difference["a"], difference["b"], difference["n_pairs"]) == ("scale=1", "2", 2)
     assert difference["low"] <= difference["estimate"] <= difference["high"]
-    lost = lawsweep(*alone[:3], "fits=[{law: power, x: n, y: y, by: scale, where: n > 40}]")[1]
+    lost = lawsweep(*alone[:3], "fits=[{law: power, x: n, y: y, by: scale, where: 'n > 40'}]")[1]
     assert "no difference: fewer than two groups with a law" in lost
 
 
