@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from lawsweep.analysis.frames import Array, Columns
     from lawsweep.analysis.laws.results import FitResult
 
-MAX_MARKS = 2000  # a chart: an SVG of more is slow to move
+MAX_MARKS = 1000  # a chart: an SVG of more is slow to move
 MAX_GROUPS = 200
 LAW_STEPS = 60
 IDS_SHOWN = 3
