@@ -1,10 +1,10 @@
 """The kernel and experiment tests as on other processors: other instructions, threads, rounding.
 
 ``make test-portable`` runs this: under each setting the tests marked ``portable`` (those that
-compare what two calls of a BLAS gave).  The first two settings, other instructions with one thread
-and with two, share the others that are not slow, so that each runs under one of them: the rest of
-``make test`` runs them as the machine is.  With ``--all`` every test runs under every setting, and
-again with four busy processes beside it (an hour on two cores).
+compare what two calls of a BLAS gave).  The first four share the others that are not slow, so that
+each runs under one of them; the rest of ``make test`` runs all as the machine is.  With ``--all``
+every test runs under every setting, and again with four busy processes beside it (an hour on two
+cores).
 
 The variables are those of MKL, torch and OpenBLAS; where a library does not know one it changes
 nothing.  ``LAWSWEEP_TEST_ROUNDING`` is ours: see ``support/another_blas.py``.
@@ -25,18 +25,16 @@ SETTINGS: dict[str, dict[str, str]] = {
         "OPENBLAS_CORETYPE": "Haswell",
         "OMP_NUM_THREADS": "1",
     },
-    # MKL's compatible branch is what it takes on the oldest processors and on those it does not
-    # know; torch's default is SSE too.
-    "SSE, compatible, two threads": {
-        "MKL_CBWR": "COMPATIBLE",
+    "SSE4.2, two threads": {
+        "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
         "ATEN_CPU_CAPABILITY": "default",
-        "OPENBLAS_CORETYPE": "Nehalem",
         "OMP_NUM_THREADS": "2",
     },
+    "compatible, one thread": {"MKL_CBWR": "COMPATIBLE", "OMP_NUM_THREADS": "1"},
     "as it is, two threads": {"OMP_NUM_THREADS": "2"},
     "another rounding, one thread": {"LAWSWEEP_TEST_ROUNDING": "1", "OMP_NUM_THREADS": "1"},
 }
-N_SHARED = 2  # so many settings, the first, share the tests that are not portable
+N_SHARED = 4  # so many settings, the first, share the tests that are not portable
 BUSY = "import itertools\nfor _ in itertools.count(): pass"
 
 

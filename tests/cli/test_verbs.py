@@ -25,7 +25,7 @@ def test_run_then_again_then_read(lawsweep, toy_sweep, folder):
     assert "table:  results/tables/toy/part-" in out
     assert ": y ~ n^" in out
     figures = [Path(x.split()[-1]) for x in out.splitlines() if x.startswith("figure:")]
-    assert {p.suffix for p in figures} == {".png", ".pdf"}
+    assert {p.suffix for p in figures} == {".png", ".pdf", ".svg"}
     assert all(p.stat().st_size > 1000 for p in figures)
     assert "8/8 done" in err
     code, out, _ = lawsweep("run", "toys")

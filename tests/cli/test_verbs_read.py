@@ -251,6 +251,7 @@ def test_a_figure_that_cannot_be_drawn_costs_the_others_and_the_fits_nothing(law
     assert sorted(p.name for p in (place / "figures").iterdir()) == [
         "scatter_y.pdf",
         "scatter_y.png",
+        "scatter_y.svg",
     ]
     code, _, err = lawsweep("report", "toys", bad)
     assert (code, err.count("curve_y needs at least one ok row")) == (11, 1)

@@ -91,7 +91,7 @@ def test_a_study_in_a_bucket_from_run_to_report(command, folder, s3_url):
     code, out, _ = command("fit", "toys", "--json")
     assert abs(json.loads(out)[0]["parameters"]["exponent"]["estimate"] - 1) < 0.2
     code, out, _ = command("plot", "toys", "--json")
-    assert [p.partition("?")[0][-4:] for p in json.loads(out)] == [".png", ".pdf"]
+    assert [p.partition("?")[0][-4:] for p in json.loads(out)] == [".png", ".pdf", ".svg"]
     code, out, _ = command("report", "toys")
     assert code == 0
     page = sweep.read("report.html").decode()

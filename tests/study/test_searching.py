@@ -158,7 +158,7 @@ def test_a_threshold_beyond_the_grid_is_told(edges):
     assert set(frame["state"]) == {"below_grid"}
     assert frame["n_star"].isna().all()
     assert lawsweep.fit(low)[0].reason == "0 thresholds, 2 needed"
-    assert {p.suffix for p in lawsweep.plot(low)} == {".png", ".pdf"}  # open triangles
+    assert {p.suffix for p in lawsweep.plot(low)} == {".png", ".pdf", ".svg"}  # open triangles
 
 
 @pytest.fixture

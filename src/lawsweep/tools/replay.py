@@ -18,10 +18,13 @@ from lawsweep.core.outcome import Outcome, RunSpec
 from lawsweep.core.registry import find_experiment, loaded_experiment
 from lawsweep.study.reading.rows import show
 from lawsweep.tools.elsewhere import IMPORTED, here, other_circumstances
-from lawsweep.tools.rounding import Amplified, explained, more_nudged_outcomes, nudged_outcomes
 from lawsweep.tools.sameness import (
+    Amplified,
     Difference,
     compare_arrays,
+    explained,
+    more_nudged_outcomes,
+    nudged_outcomes,
     relative_difference,
     same_value,
 )

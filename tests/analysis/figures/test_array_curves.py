@@ -62,7 +62,7 @@ def test_a_linear_axis_has_a_place_for_step_0():
 
 def test_it_is_written_to_files(tmp_path):
     written = draw(frame(), spec_of(by="rate", xlabel="steps"), tmp_path / "f", "note", source)
-    assert [p.suffix for p in written] == [".png", ".pdf"]
+    assert [p.suffix for p in written] == [".png", ".pdf", ".svg"]
     assert all(p.stat().st_size > 1000 for p in written)
 
 

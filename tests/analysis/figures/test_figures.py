@@ -218,7 +218,10 @@ def test_a_fit_is_overlaid_on_log_axes_with_its_slope():
     fitted = [line for line in axes.lines if len(line.get_xdata()) == 2]
     ratios = [line.get_ydata()[1] / line.get_ydata()[0] for line in fitted]
     assert ratios == pytest.approx([10, 10], rel=1e-12)
-    assert notes == ["points: geometric mean over seeds; band: ±1 sd of log y"]
+    assert notes == [
+        "shaded along a law: its 95 % interval",
+        "points: geometric mean over seeds; band: ±1 sd of log y",
+    ]
 
 
 def test_a_curved_fit_says_so_in_the_footer():
@@ -338,7 +341,7 @@ def test_two_files_are_written_with_all_parts(tmp_path):
     frame = sweep()
     spec = spec_of(frame, **CURVE, title="Edge", lines=[{"y": "theory"}], fit=True)
     paths = draw(frame, spec, tmp_path / "figures" / "ratio_0.5", "32 planned: 32 ok")
-    assert paths == [tmp_path / "figures" / f"ratio_0.5.{kind}" for kind in ("png", "pdf")]
+    assert paths == [tmp_path / "figures" / f"ratio_0.5.{kind}" for kind in ("png", "pdf", "svg")]
     assert sorted(paths[0].parent.iterdir()) == sorted(paths)
     height, width, _ = imread(paths[0]).shape
     assert (height, width) == (round(4.1 * 150), round(5.6 * 150))
@@ -368,8 +371,8 @@ def test_a_failed_write_leaves_the_old_figure_and_no_rubbish(tmp_path, monkeypat
     monkeypatch.setattr(Figure, "savefig", half_a_file)
     with pytest.raises(OSError, match="disk full"):
         draw(frame, spec, tmp_path / "a")
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.pdf", "a.png"]
-    assert [(tmp_path / f"a.{kind}").read_bytes() for kind in ("png", "pdf")] == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.pdf", "a.png", "a.svg"]
+    assert [(tmp_path / f"a.{kind}").read_bytes() for kind in ("png", "pdf", "svg")] == before
 
 
 def footer_of(monkeypatch, tmp_path, frame, entry, caption):

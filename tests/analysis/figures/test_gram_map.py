@@ -67,7 +67,7 @@ def test_a_run_that_did_not_converge_says_so_and_equal_entries_look_alike():
 
 def test_it_is_written_as_any_figure(tmp_path):
     paths = draw(frame(), spec_of(), tmp_path / "a", "whole", source())
-    assert [p.name for p in paths] == ["a.png", "a.pdf"]
+    assert [p.name for p in paths] == ["a.png", "a.pdf", "a.svg"]
     assert all(p.stat().st_size > 1000 for p in paths)
 
 

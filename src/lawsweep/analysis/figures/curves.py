@@ -18,11 +18,12 @@ from lawsweep.analysis.figures.look import (
     fitted_laws,
     geometric_y,
     group_label,
-    group_look,
+    group_looks,
     legend,
     log_x,
     log_y,
     scales,
+    two_column_handles,
 )
 from lawsweep.analysis.figures.points import Points, read_points
 from lawsweep.analysis.frames import centres, distinct, means
@@ -62,12 +63,12 @@ def paint_groups(
     scales(axes, logx=log_x(spec), logy=log_y(spec))
     axes.margins(x=0.03)
     groups = columns.groups(spec.by, points.rows)
-    fits = fitted_laws(columns, spec)
+    fits, looks = fitted_laws(columns, spec), group_looks(groups)
     notes: list[str] = []
     handles: list[Any] = []
     for k, (values, rows) in enumerate(groups):
         at = np.searchsorted(points.rows, rows)
-        look = group_look(k, len(groups))
+        look = looks[k]
         handle = mark(axes, points.x[at], points.y[at], spec, look, notes)
         found = fits.get(tuple(values.values()))
         if found is not None:
@@ -75,12 +76,15 @@ def paint_groups(
         handle.set_label(group_label(values, found) or "data")
         if spec.by or found is not None:
             handles.append(handle)
-    if len(handles) > LEGEND_GROUPS:
+    blocks = two_column_handles(groups) if not spec.fit else []
+    if blocks:
+        handles = blocks
+    elif len(handles) > LEGEND_GROUPS:
         chosen = np.linspace(0, len(handles) - 1, LEGEND_GROUPS // 2).round().astype(int)
         handles = [handles[k] for k in chosen]
         notes.append(f"legend names {len(handles)} of {len(groups)} groups")
     handles += _reference_lines(axes, columns, spec, points, groups)
-    legend(axes, spec, handles)
+    legend(axes, spec, handles, titled=not blocks)
     axis_labels(axes, spec)
     if averaged:
         notes += _caveats(columns, spec, points, groups)
@@ -100,8 +104,7 @@ def _means(
     (line,) = axes.plot(
         levels,
         centre,
-        **look,
-        linestyle="none" if spec.fit else "-",
+        **{"linestyle": "-", **look, **({"linestyle": "none"} if spec.fit else {})},
         linewidth=1.4,
         markersize=4.5,
         markeredgecolor="white",

@@ -1,4 +1,4 @@
-"""Figures of a sweep's table: read the rows, draw, write PNG and PDF.
+"""Figures of a sweep's table: read the rows, draw, write PNG, PDF and SVG.
 
 Only matplotlib's objects are used, never pyplot: nothing global is left behind, and figures can be
 drawn from several threads' tables one after the other.  The same table gives the same bytes.
@@ -32,6 +32,7 @@ FOOTER_CHARACTERS = 19  # an inch, at 7 points
 METADATA: dict[str, dict[str, Any]] = {
     "png": {"Software": None},
     "pdf": {"CreationDate": None, "Producer": None, "Creator": "lawsweep"},
+    "svg": {"Date": None, "Creator": "lawsweep"},
 }
 STYLE: Any = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same glyphs everywhere
@@ -53,6 +54,8 @@ STYLE: Any = {
     "figure.constrained_layout.w_pad": 0.06,
     "hatch.linewidth": 0.6,
     "pdf.fonttype": 42,  # TrueType: journals refuse Type 3
+    "svg.fonttype": "path",  # the same letters wherever it is shown
+    "svg.hashsalt": "lawsweep",  # ids of its parts, which would be drawn at random
     "path.simplify": True,
     "text.usetex": False,
 }
@@ -65,7 +68,7 @@ def draw(
     caption: str | None = None,
     arrays: ArraySource | None = None,
 ) -> list[Path]:
-    """Draw ``spec`` and write ``<path_stem>.png`` (150 dpi) and ``<path_stem>.pdf``; their paths.
+    """Draw ``spec`` and write ``<path_stem>.png`` (150 dpi), ``.pdf`` and ``.svg``; their paths.
 
     Rows that are not ``ok`` are not drawn; ok rows without a finite number are left out and
     counted in the footer, after ``caption`` (how complete the sweep is).  Rows that did not
@@ -78,7 +81,7 @@ def draw(
     figure = make_figure(frame, spec, caption, arrays)
     with matplotlib.rc_context(STYLE):
         try:
-            return [_save(figure, path_stem, kind) for kind in ("png", "pdf")]
+            return [_save(figure, path_stem, kind) for kind in METADATA]
         except ValueError as error:  # the text of a label is parsed when it is drawn
             raise InvalidValueError(
                 f"Figure {spec.name} cannot be drawn: {error}. Check the TeX in its labels."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 LINE_STYLES: tuple[Any, ...] = ((0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (8, 3)))
 REFERENCE = "0.25"  # of a line that is no group's own
+BAND_POINTS = 100  # of the edge of a law's interval
 LEGEND_INSIDE = 7  # entries; more stand beside the axes
 LEGEND_KEY, LEGEND_CHARACTER = 0.5, 0.07  # inches that a legend beside the axes takes
 
@@ -41,6 +42,66 @@ def colour(k: int, n: int) -> Any:
 def group_look(k: int, n: int) -> dict[str, Any]:
     """Colour and marker of group k of n."""
     return {"color": colour(k, n), "marker": MARKERS[k % len(MARKERS)]}
+
+
+def group_looks(groups: Sequence[tuple[Mapping[str, Any], Any]]) -> list[dict[str, Any]]:
+    """Colour and marker of each group; of groups by two columns a line style too.
+
+    Two columns read as two: the first one's values are told apart by colour, the second one's by
+    marker and line, as far as marks and colours last (the other way round where they do so only
+    then); else one look a group.
+    """
+    split = two_columns(groups)
+    if split is None:
+        return [group_look(k, len(groups)) for k in range(len(groups))]
+    (inked, inks), (marked, marks) = split
+    looks = []
+    for values, _ in groups:
+        mark = marks.index(values[marked])
+        style = "-" if mark == 0 else LINE_STYLES[(mark - 1) % len(LINE_STYLES)]
+        ink = colour(inks.index(values[inked]), len(inks))
+        looks.append({"color": ink, "marker": MARKERS[mark], "linestyle": style})
+    return looks
+
+
+def two_columns(
+    groups: Sequence[tuple[Mapping[str, Any], Any]],
+) -> tuple[tuple[str, list[Any]], tuple[str, list[Any]]] | None:
+    """The column that colours tell and the one that marks tell, with their values; None: one look.
+
+    Each has two values or more, and the second no more than there are marks.
+    """
+    if not groups or len(groups[0][0]) != 2:
+        return None
+    found = [(name, list(dict.fromkeys(v[name] for v, _ in groups))) for name in groups[0][0]]
+    first, second = found if len(found[1][1]) <= len(MARKERS) else found[::-1]
+    if min(len(first[1]), len(second[1])) < 2 or len(second[1]) > len(MARKERS):
+        return None
+    return first, second
+
+
+def two_column_handles(groups: Sequence[tuple[Mapping[str, Any], Any]]) -> list[Any]:
+    """A legend in two blocks: what the colours say, and what the marks and lines say."""
+    from matplotlib.lines import Line2D
+
+    split = two_columns(groups)
+    if split is None:
+        return []
+    (inked, inks), (marked, marks) = split
+
+    def entry(label: str, **look: Any) -> Any:
+        return Line2D([], [], label=label, **look)
+
+    handles = [entry(labels.name(inked), linestyle="none")]
+    for k, item in enumerate(inks):
+        ink = colour(k, len(inks))
+        handles.append(entry(labels.value(item), color=ink, linewidth=3))
+    handles.append(entry(labels.name(marked), linestyle="none"))
+    for k, item in enumerate(marks):
+        style = "-" if k == 0 else LINE_STYLES[(k - 1) % len(LINE_STYLES)]
+        look = {"marker": MARKERS[k], "markersize": 4.5, "linestyle": style, "linewidth": 1.2}
+        handles.append(entry(labels.value(item), color=REFERENCE, **look))
+    return handles
 
 
 def whole_figure(axes: Axes) -> Figure:
@@ -83,11 +144,11 @@ def axis_labels(axes: Axes, spec: FigureSpec) -> None:
     axes.set_ylabel(spec.ylabel or labels.pretty(spec.y))
 
 
-def legend(axes: Axes, spec: FigureSpec, handles: list[Any]) -> None:
+def legend(axes: Axes, spec: FigureSpec, handles: list[Any], *, titled: bool = True) -> None:
     """What the groups and lines are; beside the axes where there are many."""
     if not handles:
         return
-    title = ", ".join(labels.name(name) for name in spec.by) or None
+    title = (", ".join(labels.name(name) for name in spec.by) or None) if titled else None
     look: dict[str, Any] = {"title": title, "alignment": "left", "handlelength": 2.2}
     if len(handles) > LEGEND_INSIDE:
         figure = whole_figure(axes)
@@ -125,6 +186,29 @@ def draw_law(axes: Axes, found: FitResult, x: Array, ink: Any, notes: list[str])
     else:
         at = np.linspace(x.min(), x.max(), n)
     axes.plot(at, found.predict(at), color=ink, linewidth=1.2, zorder=1.9)
+    _draw_band(
+        axes, found, np.geomspace(at[0], at[-1], BAND_POINTS) if at[0] > 0 else at, ink, notes
+    )
+
+
+def _draw_band(axes: Axes, found: FitResult, at: Array, ink: Any, notes: list[str]) -> None:
+    """Shade the interval of the law; what is not finite is left out, and no scale follows it."""
+    from matplotlib.collections import PolyCollection
+
+    ends = found.band(at)
+    if ends is None:
+        return
+    low, high = ends
+    known = np.isfinite(low) & np.isfinite(high)
+    if known.sum() < 2:
+        return
+    x = at[known]
+    edge = np.concatenate([np.stack([x, low[known]], 1), np.stack([x, high[known]], 1)[::-1]])
+    look: dict[str, Any] = {"facecolor": ink, "edgecolor": "none", "alpha": 0.25, "zorder": 1.7}
+    axes.add_collection(PolyCollection([edge], **look), autolim=False)
+    said = f"shaded along a law: its {100 * found.spec.level:g} % interval"
+    if said not in notes:
+        notes.append(said)
 
 
 def group_label(values: Mapping[str, Any], found: FitResult | None) -> str:

@@ -38,6 +38,6 @@ def _marks(
     del spec, notes
     alpha = float(np.clip(20 / np.sqrt(len(x)), 0.25, 0.8))
     (line,) = axes.plot(
-        x, y, **look, linestyle="none", markersize=4, markeredgewidth=0, alpha=alpha
+        x, y, **{**look, "linestyle": "none"}, markersize=4, markeredgewidth=0, alpha=alpha
     )
     return line

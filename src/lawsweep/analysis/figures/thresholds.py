@@ -17,7 +17,7 @@ from lawsweep.analysis.figures.look import (
     draw_law,
     fitted_laws,
     group_label,
-    group_look,
+    group_looks,
     legend,
     log_x,
     log_y,
@@ -73,19 +73,21 @@ class Thresholds(FigureKind):
             )
         scales(axes, logx=log_x(spec), logy=log_y(spec))
         groups = columns.groups(spec.by, rows)
-        fits = fitted_laws(columns, spec, of_cells=True)
+        fits, looks = fitted_laws(columns, spec, of_cells=True), group_looks(groups)
         handles: list[Any] = []
         notes: list[str] = []
         for k, (values, members) in enumerate(groups):
             at = np.searchsorted(rows, members)
-            look = group_look(k, len(groups))
+            look = looks[k]
             found = fits.get(tuple(values.values()))
             _bars(axes, x[at], y[at], low[at], high[at], look)
             if found is not None:
                 draw_law(axes, found, x[at], look["color"], notes)
             label = group_label(values, found)
             if label:
-                handles.append(Line2D([], [], **look, linestyle="none", markersize=5, label=label))
+                handles.append(
+                    Line2D([], [], **{**look, "linestyle": "none"}, markersize=5, label=label)
+                )
         handles += _guides(axes, spec, x)
         legend(axes, spec, handles)
         axis_labels(axes, spec)

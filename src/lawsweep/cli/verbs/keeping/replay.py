@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lawsweep.grid.sweep import Sweep
     from lawsweep.tools.audit import Audit
     from lawsweep.tools.replay import Replay
-    from lawsweep.tools.rounding import Amplified
+    from lawsweep.tools.sameness import Amplified
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
