@@ -18,6 +18,8 @@ KINDS: dict[str, str] = {
     "scatter": "lawsweep.analysis.figures.scatter:Scatter",
     "heatmap": "lawsweep.analysis.figures.heatmap:Heatmap",
     "threshold": "lawsweep.analysis.figures.thresholds:Thresholds",
+    "residuals": "lawsweep.analysis.figures.of_laws:Residuals",
+    "slopes": "lawsweep.analysis.figures.of_laws:Slopes",
     "gram": "lawsweep.analysis.figures.gram_map:GramMap",
     "loss_curves": "lawsweep.analysis.figures.array_curves:ArrayCurves",
 }

@@ -186,9 +186,8 @@ def draw_law(axes: Axes, found: FitResult, x: Array, ink: Any, notes: list[str])
     else:
         at = np.linspace(x.min(), x.max(), n)
     axes.plot(at, found.predict(at), color=ink, linewidth=1.2, zorder=1.9)
-    _draw_band(
-        axes, found, np.geomspace(at[0], at[-1], BAND_POINTS) if at[0] > 0 else at, ink, notes
-    )
+    space = np.geomspace if scales_[0] or found.law.log_x else np.linspace
+    _draw_band(axes, found, space(at[0], at[-1], BAND_POINTS), ink, notes)
 
 
 def _draw_band(axes: Axes, found: FitResult, at: Array, ink: Any, notes: list[str]) -> None:

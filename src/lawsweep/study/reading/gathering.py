@@ -172,41 +172,13 @@ def _without_seeds(typed: str) -> str:
     return " ".join(w for w in typed.split(" ") if not w.startswith("seeds="))
 
 
+FORMATS = ("table", "latex", "csv")
+
+
 def fit_tables(fits: Sequence[FitResult]) -> dict[str, str]:
     """The parameters of all fits as text, LaTeX and CSV, to be copied from the page."""
-    import csv
-    import io
+    from lawsweep.analysis.laws.table import fit_table
 
-    head = ["fit", "group", "parameter", "estimate", "low", "high", "level", "points", "rows"]
-    rows = [
-        [f.spec.name, f.label(), p.name, *(f"{v:.6g}" for v in (p.estimate, p.low, p.high)),
-         f"{f.spec.level:g}", str(f.n_points), str(f.n_rows)]
-        for f in fits
-        for p in f.parameters
-    ]  # fmt: skip
-    if not rows:
+    if not any(found.parameters for found in fits):
         return {}
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    lines = ("  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)) for r in (head, *rows))
-    sheet = io.StringIO()
-    csv.writer(sheet, lineterminator="\n").writerows([head, *rows])
-    return {
-        "text": "\n".join(line.rstrip() for line in lines) + "\n",
-        "latex": _latex(head, rows),
-        "csv": sheet.getvalue(),
-    }
-
-
-def _latex(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A ``tabular`` of booktabs; names of columns are set in typewriter."""
-    special = {c: f"\\{c}" for c in "&%$#_{}"} | {
-        "\\": r"\textbackslash{}",
-        "^": r"\^{}",
-        "~": r"\~{}",
-    }
-    escaped = [["".join(special.get(c, c) for c in cell) for cell in row] for row in rows]
-    body = "".join("  " + " & ".join(row) + r" \\" + "\n" for row in escaped)
-    return (
-        f"\\begin{{tabular}}{{{'l' * len(head)}}}\n\\toprule\n  {' & '.join(head)} \\\\\n"
-        f"\\midrule\n{body}\\bottomrule\n\\end{{tabular}}\n"
-    )
+    return {"text" if form == "table" else form: fit_table(fits, form) for form in FORMATS}
