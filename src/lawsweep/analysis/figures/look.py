@@ -144,13 +144,20 @@ def axis_labels(axes: Axes, spec: FigureSpec) -> None:
     axes.set_ylabel(spec.ylabel or labels.pretty(spec.y))
 
 
-def legend(axes: Axes, spec: FigureSpec, handles: list[Any], *, titled: bool = True) -> None:
-    """What the groups and lines are; beside the axes where there are many."""
+def legend(
+    axes: Axes,
+    spec: FigureSpec,
+    handles: list[Any],
+    *,
+    titled: bool = True,
+    inside: int = LEGEND_INSIDE,
+) -> None:
+    """What the groups and lines are; beside the axes where there are more than ``inside``."""
     if not handles:
         return
     title = (", ".join(labels.name(name) for name in spec.by) or None) if titled else None
     look: dict[str, Any] = {"title": title, "alignment": "left", "handlelength": 2.2}
-    if len(handles) > LEGEND_INSIDE:
+    if len(handles) > inside:
         figure = whole_figure(axes)
         longest = max(len(str(handle.get_label())) for handle in handles)
         figure.set_figwidth(figure.get_figwidth() + LEGEND_KEY + LEGEND_CHARACTER * longest)

@@ -71,7 +71,7 @@ class OfLaw(FigureKind):
                 f"Figure {spec.name} needs a fit of {spec.y} against {spec.x}, got none: "
                 f"{'; '.join(notes) or 'no row'}. Run more of the sweep or change its where."
             )
-        legend(axes, spec, handles)
+        legend(axes, spec, handles, inside=1)  # points scatter all over the axes
         axis_labels(axes, replace(spec, ylabel=spec.ylabel or self.label(spec)))
         return [*dict.fromkeys(notes), self.said(asked)]
 
