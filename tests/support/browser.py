@@ -20,8 +20,23 @@ FLAGS = (
 )  # fmt: skip
 
 
-def open_browser(profile):
-    """A driver of a browser of its own; ``profile`` is an empty folder."""
+def open_browser(profile, tries=3):
+    """A driver of a browser of its own; ``profile`` is an empty folder.
+
+    On a busy machine a browser may give up its own start; another one is tried then.
+    """
+    from selenium.common.exceptions import SessionNotCreatedException
+
+    for k in range(tries):
+        try:
+            return _open(profile / str(k))
+        except SessionNotCreatedException:
+            if k == tries - 1:
+                raise
+    raise AssertionError("not reached")
+
+
+def _open(profile):
     from selenium import webdriver
     from selenium.webdriver.chrome.options import Options
     from selenium.webdriver.chrome.service import Service

@@ -16,10 +16,12 @@ from lawsweep.analysis.figures import labels
 from lawsweep.analysis.figures.curves import Curve, band_edges
 from lawsweep.analysis.figures.kinds import find_kind
 from lawsweep.analysis.figures.look import (
-    colour,
+    LINE_STYLES,
+    MARKERS,
     fitted_laws,
     geometric_y,
     group_label,
+    group_looks,
     log_x,
     log_y,
 )
@@ -97,11 +99,27 @@ def chart(columns: Columns, spec: FigureSpec) -> dict[str, Any] | None:
         "band": band
         + (" of log y" if band and band != _BANDS["minmax"] and geometric_y(spec) else ""),
         "groups": names,
-        "colours": [_hex(colour(k, len(groups))) for k in range(len(groups))],
+        **_looks(groups),
         "marks": _table(marks),
         "laws": drawn,
         "lines": _merged(lines),
         "notes": list(dict.fromkeys(notes)),
+    }
+
+
+# Vega's shapes in place of matplotlib's markers, and a dash in place of its line styles.
+_SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right")
+_DASHES = ((1, 0), (7, 3), (2, 2), (8, 2, 2, 2), (12, 4))
+
+
+def _looks(groups: list[Any]) -> dict[str, Any]:
+    """Colour, shape and dash of each group, as its figure has them."""
+    looks = group_looks(groups)
+    styles = ["-", *map(str, LINE_STYLES)]
+    return {
+        "colours": [_hex(look["color"]) for look in looks],
+        "shapes": [_SHAPES[MARKERS.index(look["marker"])] for look in looks],
+        "dashes": [_DASHES[styles.index(str(look.get("linestyle", "-")))] for look in looks],
     }
 
 

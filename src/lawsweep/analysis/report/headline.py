@@ -87,17 +87,18 @@ def parameters(facts: Facts) -> str:
 
 def leading(p: Parameter) -> str:
     """``exponent 1.28 ± 0.03``; both ends where the interval is not about the estimate's."""
+    name = "constant" if p.name == "1" else plain(p.name)  # of terms, the intercept
     half = (p.high - p.low) / 2
     if not (math.isfinite(half) and half > 1e-12 * abs(p.estimate)):
-        return f"{plain(p.name)} {p.estimate:.4g}"
+        return f"{name} {p.estimate:.4g}"
     middle = (p.high + p.low) / 2
     if abs(middle - p.estimate) > 0.1 * half:
-        return f"{plain(p.name)} {p.interval()}"
+        return f"{name} {p.interval()}"
     power = math.floor(math.log10(half))
     digits = -power + (1 if half < 3 * 10.0**power else 0)
     if not 0 <= digits <= 6 or abs(p.estimate) >= 1e6:
-        return f"{plain(p.name)} {p.estimate:.4g} ± {half:.2g}"
-    return f"{plain(p.name)} {p.estimate:.{digits}f} ± {half:.{digits}f}"
+        return f"{name} {p.estimate:.4g} ± {half:.2g}"
+    return f"{name} {p.estimate:.{digits}f} ± {half:.{digits}f}"
 
 
 def kind_of(found: FitResult) -> str:

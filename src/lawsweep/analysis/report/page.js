@@ -40,8 +40,9 @@
       title: d.by || null, orient: narrow ? "bottom" : "right", columns: narrow ? 1 : undefined,
       labelLimit: narrow ? 260 : 220, symbolOpacity: 1 };
     const color = { field: "group", type: "nominal", scale: { domain: d.groups, range }, legend };
-    const shape = { field: "group", type: "nominal", legend, scale: { domain: d.groups,
-      range: ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right"] } };
+    const shape = { field: "group", type: "nominal", legend, scale: { domain: d.groups, range: d.shapes } };
+    const strokeDash = { field: "group", type: "nominal", legend,
+      scale: { domain: d.groups, range: d.dashes } };
     const faint = { condition: { param: "pick", value: 1 }, value: 0.15 };
     const rows = state.rows.filter(r => ok(r, ["y"]));
     const along = (e, extra) => e.x.map((v, i) => ({ x: v, y: e.y[i], lo: e.lo && e.lo[i],
@@ -56,9 +57,9 @@
       mark: { type: "line", clip: true, strokeDash: [5, 4], strokeWidth: 1.3, color: css("--soft") },
       encoding: { x, y, detail: { field: "line" } } });
     if (law.length) layer.push({ data: { values: law }, mark: { type: "line", clip: true, strokeWidth: 1.8 },
-      encoding: { x, y, color, detail: { field: "group" }, opacity: faint } });
+      encoding: { x, y, color, strokeDash, detail: { field: "group" }, opacity: faint } });
     if (d.joined) layer.push({ data: { values: rows }, mark: { type: "line", clip: true, strokeWidth: 1.4 },
-      encoding: { x, y, color, opacity: faint } });
+      encoding: { x, y, color, strokeDash, opacity: faint } });
     const bars = rows.filter(r => r.lo !== undefined).map(r =>
       ({ ...r, lo: usable(r.lo, state.logy) ? r.lo : r.y }));
     if (bars.length) layer.push({ data: { values: bars }, mark: { type: "rule", clip: true, strokeWidth: 1.2 },
