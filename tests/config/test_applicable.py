@@ -199,7 +199,7 @@ def test_one_fit_or_figure_that_cannot_be_computed_costs_the_others_nothing(
     assert "its where (y > 1e9) leaves no row" in reasons[1]
     assert reasons[2:] == [None, None, None, "2 distinct points, 3 needed for an interval"]
     assert "exceeds 64 bits" in err
-    assert len(found["figures"]) == 6
+    assert len(found["figures"]) == 9
     code, out, _ = lawsweep("fit", "toyed")
     assert code == 0
     assert "no fit of y // (draws - draws) against scale: " in out

@@ -72,7 +72,7 @@ def test_a_study_in_a_bucket_from_run_to_report(command, folder, s3_url):
     kinds = sorted(n.rpartition(".")[2] for n in (sweep / "launches").names())
     assert kinds == ["json", "parquet", "zip"]  # record, plan, code; no sign of life
     assert len((results / "sweeps").folders()) == 2  # under other axes it is another question
-    assert len((sweep / "figures").names()) == 2
+    assert len((sweep / "figures").names()) == 3
 
     _, out, _ = command("plan", "toys", "seeds=3")
     assert "12 planned" in out

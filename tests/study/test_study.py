@@ -98,7 +98,7 @@ def test_the_verbs_share_one_look(toys, reads):
 def test_a_figure_is_matplotlibs_and_writes_nothing(toys):
     drawn = dataclasses.replace(toys, figures=({"kind": "curve", "x": "n", "y": "y"},))
     study = lawsweep.open(drawn)
-    (png, _) = study.plot()
+    (png, *_) = study.plot()
     before = sorted(png.parent.iterdir())
     figure = study.figure(png.stem)
     assert isinstance(figure, Figure)
