@@ -60,11 +60,24 @@ class Parameter:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """What a law made of its points; without ``parameters``, and with a ``reason``, nothing.
+class Evidence:
+    """What a law made of its points, and how well it is known.
 
-    The fields are those of Fitted.  ``evidence`` is what a law of another kind has to show:
-    plain values, which scripts are given as they are.
+    ``parameters`` is empty exactly when ``reason`` says why there is no fit.  ``rms`` is the root
+    mean square residual of the design points, in units of log y for the power and exponential
+    laws (so about relative) and of y otherwise; ``r2`` is None where y does not vary.
+    ``curvature`` is None for law terms and below four points.
+    ``n_seeds`` is the number of seeds whose own laws give the interval, None where it comes from
+    the scatter of the points about the law.  ``local`` has the slopes between neighbouring points
+    where the spec asks for them, and ``evidence`` what a law of another kind has to show: plain
+    values, which scripts are given as they are.
+
+    ``rss`` is the (weighted) residual sum of squares of the points and ``n_parameters`` how many
+    numbers were fitted.  ``covariance`` (p, p) is that of the law's own coordinates (of log C
+    where a C is fitted in logarithms) as the scatter says, with n_points - n_parameters degrees of
+    freedom; ``seed_covariance`` the same as the ``seed_laws`` laws of single seeds say, with
+    seed_laws - 1.  ``checks`` is what the law itself found out about how well it holds: plain
+    values.
     """
 
     parameters: tuple[Parameter, ...] = ()
@@ -75,7 +88,6 @@ class Found:
     curvature: Curvature | None = None
     n_seeds: int | None = None
     local: tuple[LocalSlope, ...] = ()
-    warnings: tuple[str, ...] = ()
     evidence: Mapping[str, Any] = field(default_factory=dict)
     rss: float | None = None
     n_parameters: int | None = None
@@ -86,23 +98,17 @@ class Found:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fitted:
+class Found(Evidence):
+    """What a law returns; without ``parameters``, and with a ``reason``, it found nothing."""
+
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted(Evidence):
     """What a law is told of its fit of one group: what was asked, and what came of it.
 
-    ``parameters`` is empty exactly when ``reason`` says why there is no fit.  ``rms`` is the root
-    mean square residual of the design points, in units of log y for the power and exponential
-    laws (so about relative) and of y otherwise; ``r2`` is None where y does not vary.
-    ``curvature`` is None for law terms and below four points.  ``left_out`` counts rows by why.
-    ``n_seeds`` is the number of seeds whose own laws give the interval, None where it comes from
-    the scatter of the points about the law.  ``local`` has the slopes between neighbouring points
-    where the spec asks for them, and ``evidence`` what a law of another kind has to show.
-
-    ``rss`` is the (weighted) residual sum of squares of the points and ``n_parameters`` how many
-    numbers were fitted.  ``covariance`` (p, p) is that of the law's own coordinates (of log C
-    where a C is fitted in logarithms) as the scatter says, with n_points - n_parameters degrees of
-    freedom; ``seed_covariance`` the same as the ``seed_laws`` laws of single seeds say, with
-    seed_laws - 1.  ``points`` are what it was fitted to, and ``checks`` what the law itself found
-    out about how well it holds: plain values.
+    ``left_out`` counts rows by why; ``points`` are what it was fitted to.
     """
 
     spec: FitSpec
@@ -110,23 +116,8 @@ class Fitted:
     n_points: int
     n_rows: int
     left_out: Mapping[str, int]
-    parameters: tuple[Parameter, ...] = ()
-    reason: str | None = None
-    rms: float | None = None
-    r2: float | None = None
-    condition: float | None = None
-    curvature: Curvature | None = None
     x_range: tuple[float, float] | None = None
     other_warnings: tuple[str, ...] = field(default=())  # than of a bend
-    local: tuple[LocalSlope, ...] = ()
-    n_seeds: int | None = None
-    evidence: Mapping[str, Any] = field(default_factory=dict)
-    rss: float | None = None
-    n_parameters: int | None = None
-    covariance: Array | None = field(default=None, compare=False, repr=False)
-    seed_covariance: Array | None = field(default=None, compare=False, repr=False)
-    seed_laws: int | None = None
-    checks: Mapping[str, Any] = field(default_factory=dict)
     points: Points | None = field(default=None, compare=False, repr=False)
 
     @property
