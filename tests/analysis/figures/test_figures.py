@@ -10,9 +10,9 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from lawsweep.analysis.figures import heatmap
 from lawsweep.analysis.figures.draw import draw, make_figure, plain_log_ticks
 from lawsweep.analysis.figures.kinds import find_kind, parse_figures
+from lawsweep.analysis.figures.of_rows import heatmap
 from lawsweep.analysis.frames import Columns
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
 

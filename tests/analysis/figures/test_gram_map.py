@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from lawsweep.analysis.figures import gram_map
 from lawsweep.analysis.figures.draw import draw
 from lawsweep.analysis.figures.kinds import find_kind, parse_figures
+from lawsweep.analysis.figures.of_arrays import gram_map
 from lawsweep.analysis.frames import Columns
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
 

@@ -23,7 +23,7 @@ from lawsweep.core.errors import InvalidValueError, unknown_name
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from lawsweep.analysis.figures.arrays_of import ArraySource
+    from lawsweep.analysis.figures.of_arrays.arrays_of import ArraySource
     from lawsweep.analysis.frames import Columns
 
 BANDS = ("sd", "sem", "minmax", "none")

@@ -17,8 +17,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 
-from lawsweep.analysis.figures.arrays_of import ArraySource
 from lawsweep.analysis.figures.kinds import find_kind
+from lawsweep.analysis.figures.of_arrays.arrays_of import ArraySource
 from lawsweep.analysis.figures.specs import FigureSpec
 from lawsweep.analysis.frames import Columns
 from lawsweep.core.errors import FigureError, InvalidValueError

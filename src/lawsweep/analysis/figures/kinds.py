@@ -14,14 +14,14 @@ from lawsweep.core.plugins import load_class
 
 GROUP = "lawsweep.figures"
 KINDS: dict[str, str] = {
-    "curve": "lawsweep.analysis.figures.curves:Curve",
-    "scatter": "lawsweep.analysis.figures.scatter:Scatter",
-    "heatmap": "lawsweep.analysis.figures.heatmap:Heatmap",
-    "threshold": "lawsweep.analysis.figures.thresholds:Thresholds",
-    "residuals": "lawsweep.analysis.figures.of_laws:Residuals",
-    "slopes": "lawsweep.analysis.figures.of_laws:Slopes",
-    "gram": "lawsweep.analysis.figures.gram_map:GramMap",
-    "loss_curves": "lawsweep.analysis.figures.array_curves:ArrayCurves",
+    "curve": "lawsweep.analysis.figures.of_rows.curves:Curve",
+    "scatter": "lawsweep.analysis.figures.of_rows.scatter:Scatter",
+    "heatmap": "lawsweep.analysis.figures.of_rows.heatmap:Heatmap",
+    "threshold": "lawsweep.analysis.figures.of_rows.thresholds:Thresholds",
+    "residuals": "lawsweep.analysis.figures.of_laws.residuals:Residuals",
+    "slopes": "lawsweep.analysis.figures.of_laws.residuals:Slopes",
+    "gram": "lawsweep.analysis.figures.of_arrays.gram_map:GramMap",
+    "loss_curves": "lawsweep.analysis.figures.of_arrays.array_curves:ArrayCurves",
 }
 KEYS = tuple(f.name for f in fields(FigureSpec) if f.name != "own")
 

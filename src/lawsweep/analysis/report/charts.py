@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lawsweep.analysis.figures import labels
-from lawsweep.analysis.figures.curves import Curve, band_edges
 from lawsweep.analysis.figures.kinds import find_kind
 from lawsweep.analysis.figures.look import (
     LINE_STYLES,
@@ -25,8 +24,9 @@ from lawsweep.analysis.figures.look import (
     log_x,
     log_y,
 )
-from lawsweep.analysis.figures.points import read_points
-from lawsweep.analysis.figures.scatter import Scatter
+from lawsweep.analysis.figures.of_rows.curves import Curve, band_edges
+from lawsweep.analysis.figures.of_rows.points import read_points
+from lawsweep.analysis.figures.of_rows.scatter import Scatter
 from lawsweep.analysis.frames import centres, distinct
 
 if TYPE_CHECKING:

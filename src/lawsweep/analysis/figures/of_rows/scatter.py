@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lawsweep.analysis.figures.base import FigureKind
-from lawsweep.analysis.figures.curves import paint_groups
+from lawsweep.analysis.figures.of_rows.curves import paint_groups
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-    from lawsweep.analysis.figures.arrays_of import ArraySource
+    from lawsweep.analysis.figures.of_arrays.arrays_of import ArraySource
     from lawsweep.analysis.figures.specs import FigureSpec
     from lawsweep.analysis.frames import Array, Columns
 

@@ -16,7 +16,7 @@ from lawsweep.analysis.figures.look import (
     scales,
     whole_figure,
 )
-from lawsweep.analysis.figures.points import read_points
+from lawsweep.analysis.figures.of_rows.points import read_points
 from lawsweep.analysis.figures.specs import GUIDE_VARIABLE
 from lawsweep.analysis.frames import centres, distinct
 from lawsweep.analysis.laws.threshold_fits import answers_of, edge_of_rows, rises
@@ -26,7 +26,7 @@ from lawsweep.core.expressions.expression import Expression
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from lawsweep.analysis.figures.arrays_of import ArraySource
+    from lawsweep.analysis.figures.of_arrays.arrays_of import ArraySource
     from lawsweep.analysis.figures.specs import FigureSpec
     from lawsweep.analysis.frames import Array, Columns
 

@@ -25,14 +25,14 @@ from lawsweep.analysis.figures.look import (
     scales,
     two_column_handles,
 )
-from lawsweep.analysis.figures.points import Points, read_points
+from lawsweep.analysis.figures.of_rows.points import Points, read_points
 from lawsweep.analysis.frames import centres, distinct, means
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.lines import Line2D
 
-    from lawsweep.analysis.figures.arrays_of import ArraySource
+    from lawsweep.analysis.figures.of_arrays.arrays_of import ArraySource
     from lawsweep.analysis.figures.specs import FigureSpec
     from lawsweep.analysis.frames import Array, Columns
 

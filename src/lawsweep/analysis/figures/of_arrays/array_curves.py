@@ -12,16 +12,16 @@ import numpy as np
 
 from lawsweep.analysis.entries import Entry
 from lawsweep.analysis.figures import labels
-from lawsweep.analysis.figures.arrays_of import kept
 from lawsweep.analysis.figures.base import FigureKind, Known, check_array
 from lawsweep.analysis.figures.look import colour, group_label, legend, scales
+from lawsweep.analysis.figures.of_arrays.arrays_of import kept
 from lawsweep.analysis.laws.fitted import count
 from lawsweep.core.errors import InvalidValueError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from lawsweep.analysis.figures.arrays_of import ArraySource
+    from lawsweep.analysis.figures.of_arrays.arrays_of import ArraySource
     from lawsweep.analysis.figures.specs import FigureSpec
     from lawsweep.analysis.frames import Array, Columns
 

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lawsweep.analysis.entries import Entry
-from lawsweep.analysis.figures.arrays_of import kept
 from lawsweep.analysis.figures.base import FigureKind, Known, check_array
 from lawsweep.analysis.figures.look import whole_figure
+from lawsweep.analysis.figures.of_arrays.arrays_of import kept
 from lawsweep.core.errors import InvalidValueError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from lawsweep.analysis.figures.arrays_of import ArraySource
+    from lawsweep.analysis.figures.of_arrays.arrays_of import ArraySource
     from lawsweep.analysis.figures.specs import FigureSpec
     from lawsweep.analysis.frames import Array, Columns
 

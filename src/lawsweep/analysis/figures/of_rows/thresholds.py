@@ -32,7 +32,7 @@ from lawsweep.core.expressions.expression import Expression
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from lawsweep.analysis.figures.arrays_of import ArraySource
+    from lawsweep.analysis.figures.of_arrays.arrays_of import ArraySource
     from lawsweep.analysis.figures.specs import FigureSpec
     from lawsweep.analysis.frames import Array, Columns
 

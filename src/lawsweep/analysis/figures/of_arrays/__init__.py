@@ -1,0 +1,1 @@
+"""Figures of the large arrays that stand beside rows."""

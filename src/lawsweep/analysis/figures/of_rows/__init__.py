@@ -1,0 +1,1 @@
+"""Figures of rows: curves, scatters, heatmaps, and the thresholds of a search."""
