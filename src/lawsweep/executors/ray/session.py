@@ -11,6 +11,7 @@ from typing import Any
 
 from lawsweep.core.errors import ExecutorError
 from lawsweep.executors.ray.alone import ask_token, on_loopback
+from lawsweep.executors.ray.lean import lean
 from lawsweep.executors.ray.leftovers import Claim, remove_leftovers
 from lawsweep.executors.ray.manners import inherited, own_sigterm, probe, silence_raylet
 from lawsweep.executors.ray.reaper import MARK, Reaper
@@ -120,7 +121,7 @@ class RaySession:
         # Ray starts a worker a CPU at once.  With what tasks need in their environment
         # from birth these serve; else each task's first worker would be started anew.
         self._untoken = ask_token(self._ray)
-        with on_loopback(), inherited(environment):
+        with on_loopback(), lean(), inherited(environment):
             self._ray.init(
                 address="local",
                 _node_ip_address="127.0.0.1",
