@@ -7,7 +7,7 @@ from scipy.stats import t as student
 from scipy.stats import ttest_1samp
 
 from lawsweep.analysis.laws.fits import fit
-from lawsweep.analysis.laws.judging.bend import coupled
+from lawsweep.analysis.laws.judging.coupling import PRIOR, coupling
 from lawsweep.analysis.laws.laws import parse_fits
 from lawsweep.analysis.laws.points import SeedTable
 from lawsweep.analysis.laws.regress import curvature, least_squares
@@ -43,8 +43,25 @@ def test_coupled_seeds_are_judged_by_their_own_bends():
     (found,) = fitted(logs)
     assert found.curvature.test == "seeds"
     own = [np.polyfit(V, seed, 2)[0] for seed in logs[0]]
-    assert found.curvature.p_value == pytest.approx(ttest_1samp(own, 0).pvalue, rel=1e-8)
-    assert found.to_dict()["curvature_test"] == "seeds"
+    oracle = ttest_1samp(own, 0).pvalue
+    assert found.curvature.p_values["seeds"] == pytest.approx(oracle, rel=1e-8)
+    assert found.curvature.p_value == pytest.approx(oracle, rel=1e-3)  # of odds above 1000
+    told = found.to_dict()
+    assert told["curvature_test"] == "seeds"
+    assert told["seeds_coupled"] > 0.999
+    assert set(told["curvature_p_values"]) == {"points", "replicates", "seeds"}
+
+
+def test_the_p_value_and_the_change_of_slope_say_the_same():
+    """The interval of the change holds 0 exactly where the p-value is above 1 - level."""
+    rng = np.random.default_rng(10)
+    logs = 0.02 * (V - 1.75) ** 2 + smooth(rng, (60, 3, 8), amplitude=0.03, length=0.8)
+    found = fitted(logs + 0.03 * rng.normal(size=logs.shape))
+    for level in (0.5, 0.95):
+        for f in found:
+            change, half = f.curvature.drift(level)
+            assert (abs(change) > half) == (f.curvature.p_value < 1 - level)
+    assert any(0.1 < f.curvature.coupled < 0.9 for f in found)  # both tests had a share
 
 
 def test_an_offset_of_seeds_does_no_harm():
@@ -96,14 +113,61 @@ def test_a_straight_law_is_rarely_called_bent(noise, n_seeds):
 
 
 @pytest.mark.parametrize("n_seeds", [2, 3, 10])
-def test_seeds_are_called_coupled_as_rarely_as_said(n_seeds):
+def test_seeds_that_share_nothing_are_rarely_called_coupled(n_seeds):
+    """The mean of a ratio of likelihoods is 1 under the lower one, so Markov bounds its tail."""
     rng = np.random.default_rng(n_seeds)
-    n, there = 2000, np.ones((n_seeds, 8), dtype=bool)
-    hits = 0
-    for _ in range(n):
-        hits += coupled(V, SeedTable(rng.normal(size=(n_seeds, 8)), there), np.ones(8))
-    # A beta distribution with two right moments: within a third of the size asked for.
-    assert abs(hits / n - 0.02) < 0.02 / 3 + SIGMAS * np.sqrt(0.02 * 0.98 / n)
+    n, there = 500, np.ones((n_seeds, 8), dtype=bool)
+    tables = [SeedTable(rng.normal(size=(n_seeds, 8)), there) for _ in range(n)]
+    likely = np.array([coupling(V, table, np.ones(8)) for table in tables])
+    assert np.mean(likely > 0.5) < PRIOR + SIGMAS * np.sqrt(PRIOR / n)
+    assert np.median(likely) < PRIOR
+
+
+def test_the_evidence_for_coupling_is_the_ratio_of_restricted_likelihoods():
+    """Against contrasts of all cells at once, their scale integrated numerically."""
+    rng = np.random.default_rng(3)
+    u = np.array([0.0, 0.2, 0.55, 0.7, 1.0])
+    there = np.ones((3, 5), dtype=bool)
+    there[0, 1] = there[2, 4] = False
+    values = rng.normal(size=(3, 5)) + 1.5 * rng.normal(size=(3, 1))
+    at = np.argwhere(there)
+    means = np.eye(5)[at[:, 1]]
+    contrasts = np.linalg.svd(means)[0][:, 5:].T
+    z = contrasts @ values[there]
+    sigmas = np.geomspace(1e-3, 1e3, 4001)
+
+    def likelihood(effect):
+        same = at[:, :1] == at[:, 0]
+        covariance = np.where(same, (np.eye(5) + effect)[np.ix_(at[:, 1], at[:, 1])], 0.0)
+        own = contrasts @ covariance @ contrasts.T
+        square = z @ np.linalg.solve(own, z)
+        density = np.exp(-square / 2 / sigmas**2) * sigmas ** -float(len(z))
+        return np.trapezoid(density, np.log(sigmas)) / np.sqrt(np.linalg.det(own))
+
+    centred = u - u.mean()
+    square = np.polyval(np.polyfit(u, u**2, 1), u) - u**2
+    shapes = [np.ones((5, 5)), np.outer(centred, centred), np.outer(square, square)]
+    shapes += [np.exp(-((u[:, None] - u) ** 2) / 2 / r**2) for r in (0.15, 0.4, 1.0)]
+    ratios = [
+        likelihood(4.0**k * m * 5 / np.trace(m)) / likelihood(0 * m)
+        for m in shapes
+        for k in range(-1, 5)
+    ]
+    odds = PRIOR * np.mean(ratios)
+    x, table = 3 + 7 * u, SeedTable(np.where(there, values, 0.0), there)
+    assert coupling(x, table, np.ones(5)) == pytest.approx(odds / (1 + odds), rel=1e-6)
+    order = [2, 0, 4, 1, 3]
+    moved = SeedTable(table.mean[:, order], there[:, order])
+    assert coupling(x[order], moved, np.ones(5)) == pytest.approx(odds / (1 + odds), rel=1e-6)
+
+
+def test_many_points_and_seeds_are_looked_at_in_bounded_time_and_still_tell():
+    rng = np.random.default_rng(12)
+    v, there = np.linspace(0, 1, 500), np.ones((60, 500), dtype=bool)
+    noise = rng.normal(size=there.shape)
+    assert coupling(v, SeedTable(noise, there), np.ones(500)) < PRIOR
+    shared = noise + 0.3 * rng.normal(size=(60, 1))
+    assert coupling(v, SeedTable(shared, there), np.ones(500)) > 0.99
 
 
 def test_seeds_with_gaps_are_called_coupled_when_they_are():
@@ -173,3 +237,16 @@ def test_data_without_noise_have_a_bend_or_none():
     assert straight.curvature.p_value == 1
     (bent,) = fitted(np.broadcast_to(0.1 * V**2, (1, 3, 8)).copy())
     assert bent.curved
+
+
+def test_the_verdict_says_both_where_replicates_and_seeds_disagree():
+    rng = np.random.default_rng(11)
+    logs = 0.012 * (V - 1.75) ** 2 + 0.03 * rng.normal(size=(40, 3, 8))
+    asked = 0
+    for f in fitted(logs):
+        tests = f.curvature.p_values
+        apart = (tests["replicates"] < 0.05) != (tests["seeds"] < 0.05)
+        said = f"by replicates {tests['replicates']:.1g}, by the seeds' own bends"
+        assert (said in f.verdict) == apart
+        asked += apart
+    assert 0 < asked < 40

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -79,25 +80,72 @@ def least_squares(design: Array, y: Array, level: float) -> Regression:
 
 
 @dataclass(frozen=True)
+class Student:
+    """An estimate, its standard error of ``dof`` degrees of freedom, its share of the evidence."""
+
+    value: float
+    error: float
+    dof: float
+    share: float = 1.0
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided, that the value is 0."""
+        return self.beyond(self.value)
+
+    def beyond(self, distance: float) -> float:
+        """Probability of an error of at least this size."""
+        from scipy.special import stdtr
+
+        if self.error == 0:
+            return 0.0 if distance else 1.0
+        return float(2 * stdtr(self.dof, -abs(distance / self.error)))
+
+
+@dataclass(frozen=True)
 class Curvature:
-    """The quadratic term of y = b0 + b1 v + b2 v² and the slopes it gives at both ends."""
+    """The quadratic term of y = b0 + b1 v + b2 v² and the slopes it gives at both ends.
+
+    ``test`` says what the noise was mostly judged by (points, replicates or seeds), ``p_values``
+    what each of these alone says and ``coupled`` how likely seeds move points together; None
+    where no replicates can tell.
+    """
 
     quadratic: float
     p_value: float
     slope_first: float  # dy/dv at the smallest x
     slope_last: float  # dy/dv at the largest x
-    std_error: float  # of the quadratic term
-    dof: float
-    test: str = "points"  # what the noise was judged by: points, replicates or seeds
+    parts: tuple[Student, ...]  # whose p-values, each by its share, are the p-value
+    test: str = "points"
+    p_values: Mapping[str, float] = field(default_factory=dict)
+    coupled: float | None = None
+
+    @property
+    def std_error(self) -> float:
+        """Of the quadratic term, by the test that weighs most."""
+        return max(self.parts, key=lambda s: s.share).error
 
     def drift(self, level: float) -> tuple[float, float]:
-        """How much the slope changes from the smallest x to the largest, and ± at ``level``."""
-        from scipy.special import stdtrit
+        """How much the slope changes from the smallest x to the largest, and ± at ``level``.
 
+        The half width is where the tests, each by its share, leave 1 - level beyond it.
+        """
         change = self.slope_last - self.slope_first
         per_term = abs(change / self.quadratic) if self.quadratic else 0.0
-        half = float(stdtrit(self.dof, (1 + level) / 2)) * self.std_error
-        return change, half * per_term
+        return change, _half_width(self.parts, level) * per_term
+
+
+def _half_width(parts: Sequence[Student], level: float) -> float:
+    """Where the errors' probability beyond is 1 - level, by bisection between the parts' own."""
+    from scipy.special import stdtrit
+
+    alone = [float(stdtrit(s.dof, (1 + level) / 2)) * s.error for s in parts]
+    low, high = min(alone), max(alone)
+    for _ in range(60 if high > low else 0):
+        middle = (low + high) / 2
+        beyond = sum(s.share * s.beyond(middle) for s in parts)
+        low, high = (middle, high) if beyond > 1 - level else (low, middle)
+    return high
 
 
 def curvature(v: Array, y: Array, straight: Regression) -> Curvature | None:
@@ -107,8 +155,6 @@ def curvature(v: Array, y: Array, straight: Regression) -> Curvature | None:
     nothing is left to judge by.  v is centred, so slopes at the ends are b1 + 2 b2 v_end.  Where
     the line already fits to rounding the p-value is 1: there is no scatter to test against.
     """
-    from scipy.special import stdtr
-
     if len(v) < 4:
         return None
     centred = v - v.mean()
@@ -116,12 +162,8 @@ def curvature(v: Array, y: Array, straight: Regression) -> Curvature | None:
     if bent.rank < 3:
         return None
     _, b1, b2 = (float(c) for c in bent.coefficients)
-    if straight.exact:
-        p_value = 1.0
-    elif bent.std_errors[2] == 0:
-        p_value = 0.0
-    else:
-        p_value = float(2 * stdtr(bent.dof, -abs(b2 / bent.std_errors[2])))
+    own = Student(b2, float(bent.std_errors[2]), bent.dof)
+    p_value = 1.0 if straight.exact else 0.0 if own.error == 0 else own.p_value
     ends = (float(centred.min()), float(centred.max()))
     first, last = (b1 + 2 * b2 * end for end in ends)
-    return Curvature(b2, p_value, first, last, float(bent.std_errors[2]), bent.dof)
+    return Curvature(b2, p_value, first, last, (own,), p_values={"points": p_value})

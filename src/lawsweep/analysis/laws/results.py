@@ -136,6 +136,8 @@ class FitResult(Fitted):
                 "curvature": bend and bend.quadratic,
                 "curvature_p_value": bend and bend.p_value,
                 "curvature_test": bend and bend.test,
+                "curvature_p_values": bend and dict(bend.p_values),
+                "seeds_coupled": bend and bend.coupled,
                 "curved": self.curved,
                 "local_slopes": [vars(s) for s in self.local],
                 **({"evidence": dict(self.evidence)} if self.evidence else {}),

@@ -11,8 +11,9 @@ import numpy as np
 from lawsweep.analysis.frames import Array, Columns, means
 from lawsweep.analysis.laws.fitted import Found, Parameter
 from lawsweep.analysis.laws.judging.bands import half_band
-from lawsweep.analysis.laws.judging.bend import bend, noise_at
+from lawsweep.analysis.laws.judging.bend import bend
 from lawsweep.analysis.laws.judging.local_slopes import LocalSlope, local_slopes
+from lawsweep.analysis.laws.judging.noise import noise_at
 from lawsweep.analysis.laws.law import Law, Points
 from lawsweep.analysis.laws.regress import ROUNDING_ULPS, Regression, least_squares
 from lawsweep.analysis.laws.seed_spread import seed_spread

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lawsweep.analysis.laws.law import Law
 
 LEFT_OUT = (1, 2)  # points left out at either end
+_TESTS = ("replicates", "seeds")
 BETTER = 4.0  # a difference in AICc from which a rival is named
 
 
@@ -81,10 +82,12 @@ def _sentence(judge: Judge) -> str | None:
     slopes = f"local slope {bend.slope_first:.3g} → {bend.slope_last:.3g}"
     missed = held is not None and held.get("holds") is False
     if found.curved:
-        text = f"{name} is not supported: it bends, {slopes} (p = {bend.p_value:.1g})"
+        p = f"p = {bend.p_value:.1g}{_other(found)}"
+        text = f"{name} is not supported: it bends, {slopes} ({p})"
     else:
         change, half = bend.drift(found.spec.level)
         text = f"no bend is seen, the slope changes by {change:.2g} ± {half:.2g}"
+        text += f" ({other[2:]})" if (other := _other(found)) else ""
         head = f"{name} is in doubt" if missed else f"{name} is supported"
         text = f"{head}: {text}"
     if missed and held is not None:
@@ -95,6 +98,16 @@ def _sentence(judge: Judge) -> str | None:
     if best and own and (own["delta_aicc"] or 0) >= BETTER:
         text += f"; {best['law']} fits better (ΔAICc {own['delta_aicc']:.2g})"
     return text
+
+
+def _other(found: Fitted) -> str:
+    """The tests by replicates and by the seeds' own bends, where they disagree."""
+    tests = found.curvature.p_values if found.curvature else {}
+    if "seeds" not in tests or len({tests[k] < 1 - found.spec.level for k in _TESTS}) == 1:
+        return ""
+    return (
+        f"; by replicates {tests['replicates']:.1g}, by the seeds' own bends {tests['seeds']:.1g}"
+    )
 
 
 def _windows(found: Fitted, law: Law, order: Array) -> list[dict[str, Any]]:
