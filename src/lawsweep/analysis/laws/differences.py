@@ -212,7 +212,7 @@ def _student(found: Fitted, parameter: Parameter) -> tuple[float, int] | None:
     if abs(above - below) > 1e-6 * abs(above + below) + 1e-12 * abs(parameter.estimate):
         return None
     of_seeds = parameter.seeds is not None and parameter.seeds[1] >= parameter.high
-    dof = found.n_points - found.n_parameters
+    dof = found.n_points - found.n_parameters if found.dof is None else found.dof
     if of_seeds and found.seed_laws is not None:
         dof = found.seed_laws - 1
     if dof < 1:

@@ -14,7 +14,8 @@ class FitSpec:
     ``power``: y = C x^a; ``exponential``: y = C exp(a x); ``linear``: y = b + a x;
     ``terms``: y = Σ c_k terms_k, without an intercept unless a term is ``1``.
     ``local``: give the slope between each two neighbouring points too.  ``own``: what keys say
-    that the law alone has.
+    that the law alone has.  Bounds, expressions: a row with y ≤ ``floor`` is known to be at most
+    that, one where ``censored`` holds at most its y, one where ``censored_above`` holds at least.
     """
 
     name: str
@@ -27,6 +28,15 @@ class FitSpec:
     level: float = 0.95
     local: bool = False
     own: Mapping[str, Any] = field(default_factory=dict)
+    floor: str | None = None
+    censored: str | None = None
+    censored_above: str | None = None
+
+    @property
+    def bounds(self) -> dict[str, str]:
+        """Its keys that say which rows are bounds, with their expressions."""
+        given = {key: getattr(self, key) for key in BOUNDS}
+        return {key: text for key, text in given.items() if text is not None}
 
     @property
     def x_bracketed(self) -> str:
@@ -35,4 +45,5 @@ class FitSpec:
         return x if x.replace("_", "").isalnum() else f"({x})"
 
 
-KEYS = ("name", "law", "y", "x", "by", "terms", "where", "level", "local")
+BOUNDS = ("floor", "censored", "censored_above")
+KEYS = ("name", "law", "y", "x", "by", "terms", "where", "level", "local", *BOUNDS)

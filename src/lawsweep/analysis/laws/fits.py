@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lawsweep.analysis.frames import Array, Columns, distinct, means
+from lawsweep.analysis.laws.censored.marks import mark
 from lawsweep.analysis.laws.fit_specs import FitSpec
 from lawsweep.analysis.laws.fitted import Found, count
 from lawsweep.analysis.laws.law import Law, Points
@@ -83,11 +84,12 @@ def fit_columns(columns: Columns, spec: FitSpec) -> list[FitResult]:
 
 @dataclass(frozen=True)
 class _Data:
-    """The rows of one group: regressors, response, and why a row is not used ('' if it is)."""
+    """The rows of one group: regressors, response, why a row is not used ('' if it is), bounds."""
 
     inputs: Mapping[str, Array]  # expression -> values over the group's rows
     y: Array
     why: Array
+    bound: Array
 
     @property
     def used(self) -> Array:
@@ -111,6 +113,7 @@ def _fit_group(
         replicates=replicates,
         point_of=point_of,
         seeds=columns["seed"][rows[used]] if "seed" in columns else None,
+        bound=data.bound[used] if data.bound[used].any() else None,
     )
     found = law.solve(spec, points)
     if not isinstance(found, Found):
@@ -148,14 +151,20 @@ def _read(columns: Columns, spec: FitSpec, law: Law, rows: Array) -> _Data:
 
     inputs = {text: read(text, f"{spec.name}.{key}") for key, text in law.inputs(spec)}
     y = read(spec.y, f"{spec.name}.y")
-    leave_out(columns.not_converged(rows), "not converged")
+    y, bound, both = mark(columns, spec, rows, y, read)
+    stopped = columns.not_converged(rows)
+    for text in (spec.censored, spec.censored_above):  # which say what a run that was stopped says
+        if text is not None:
+            stopped &= ~np.isin(rows, columns.where(text, spec.name))
+    leave_out(stopped, "not converged")
+    leave_out(both, "a bound to both sides")
     leave_out(~np.isfinite(y), "without a finite y")
     for value in inputs.values():
         leave_out(~np.isfinite(value), "without a finite x")
     positive = law.of_logs(spec) or not law.log_y
     for condition, reason in law.unusable(list(inputs.values()), y if positive else abs(y) + 1):
         leave_out(condition, reason)
-    return _Data(inputs, y, why)
+    return _Data(inputs, y, why, bound)
 
 
 def _design_points(inputs: Mapping[str, Array], n: int) -> tuple[Array, Array]:

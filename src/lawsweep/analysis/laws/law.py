@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from lawsweep.analysis.entries import Entry
-from lawsweep.analysis.laws.fit_specs import FitSpec
+from lawsweep.analysis.laws.fit_specs import BOUNDS, FitSpec
 from lawsweep.analysis.laws.fitted import Fitted, Found
 from lawsweep.analysis.laws.points import Points as Points
 
 if TYPE_CHECKING:
     from lawsweep.analysis.frames import Array, Columns
 
-SOME = ("x", "terms", "local")  # keys that some laws take; all take the others of FitSpec
+SOME = ("x", "terms", "local", *BOUNDS)  # keys that some laws take; all take the others of FitSpec
 
 
 class Law(ABC):
@@ -54,7 +54,20 @@ class Law(ABC):
             level=entry.share("level", 0.95),
             local=entry.flag("local") or False,
             own=self.read_own(entry, columns),
+            **self._bounds(entry, columns),
         )
+
+    def _bounds(self, entry: Entry, columns: Sequence[str]) -> dict[str, str | None]:
+        """``floor``, an expression, and the two conditions, where the law takes them."""
+        found = {}
+        for key in BOUNDS:
+            if key in self.takes and entry.values.get(key) is not None:
+                read = entry.expression if key == "floor" else entry.condition
+                found[key] = read(key, columns)
+        floor = entry.values.get("floor")
+        if self.log_y and isinstance(floor, int | float) and not floor > 0:
+            raise entry.wrong("floor", "above 0, as the law takes log y", floor)
+        return found
 
     def read_own(self, entry: Entry, columns: Sequence[str]) -> Mapping[str, Any]:
         """The checked values of its own keys, plain ones."""
@@ -74,6 +87,7 @@ class Law(ABC):
         """The expressions over the columns that a fit reads, each with its key; not ``where``."""
         yield from self.inputs(spec)
         yield "y", spec.y
+        yield from spec.bounds.items()
 
     @abstractmethod
     def solve(self, spec: FitSpec, points: Points) -> Found:

@@ -43,7 +43,8 @@ class Points:
     ``inputs`` has the values of each expression that the law is a function of, (n_points,), by its
     text.  ``y`` (n_points,) are means of ``replicates`` (n_rows,), which are log y where the law
     is one of logarithms; ``point_of`` (n_rows,) is the point of each row and ``seeds`` its seed,
-    None where rows have none.
+    None where rows have none.  ``bound`` (n_rows,) is -1 where a replicate is only known to be at
+    most what stands there, 1 where at least, 0 where it is a value; None where all are.
     """
 
     inputs: Mapping[str, Array]
@@ -51,6 +52,7 @@ class Points:
     replicates: Array
     point_of: Array
     seeds: Array | None
+    bound: Array | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -73,6 +75,16 @@ class Points:
         n = self.n
         return np.where(n > 1, np.sqrt(total / np.maximum(n - 1, 1)), np.nan)
 
+    @property
+    def bounds(self) -> tuple[Array, Array]:
+        """Rows of each point that are upper bounds, and lower ones: (n_points,) each."""
+        if self.bound is None:
+            return np.zeros(len(self), dtype=np.int64), np.zeros(len(self), dtype=np.int64)
+        upper, lower = (
+            np.bincount(self.point_of[self.bound == side], minlength=len(self)) for side in (-1, 1)
+        )
+        return upper, lower
+
     def at(self, kept: Array) -> Points:
         """Some of the points (a mask of n_points) with their rows."""
         rows = kept[self.point_of]
@@ -83,4 +95,5 @@ class Points:
             replicates=self.replicates[rows],
             point_of=number[self.point_of[rows]],
             seeds=None if self.seeds is None else self.seeds[rows],
+            bound=None if self.bound is None or not self.bound[rows].any() else self.bound[rows],
         )

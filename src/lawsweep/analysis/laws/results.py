@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lawsweep.analysis.laws.censored.marks import told
 from lawsweep.analysis.laws.fitted import Fitted, count
 from lawsweep.analysis.laws.judging.check import Judge
 from lawsweep.analysis.laws.judging.local_slopes import shown_slopes
@@ -78,9 +79,12 @@ class FitResult(Fitted):
         """The law with its intervals, the counts, the local slopes; below it the verdict."""
         head = self.spec.name + (f" ({self.label()})" if self.group else "") + ": "
         if self.reason is not None:
-            return f"{head}no fit of {self._subject()}: {self.reason}{self._left_out()}"
+            bounds = self._bounds()
+            rows = f"; {count(self.n_rows, 'row')}{bounds}" if bounds else ""
+            return f"{head}no fit of {self._subject()}: {self.reason}{rows}{self._left_out()}"
         points, rows = count(self.n_points, "point"), count(self.n_rows, "row")
         what = f"{self.mean} means of " if self.n_rows > self.n_points else ""
+        rows += self._bounds()
         notes = f"{100 * self.spec.level:g} %, {points}, {what}{rows}"
         notes += self._sources()
         if self.curvature is not None:
@@ -106,6 +110,8 @@ class FitResult(Fitted):
                 "where": self.spec.where,
                 "level": self.spec.level,
                 **({"own": dict(self.spec.own)} if self.spec.own else {}),
+                **self.spec.bounds,
+                **({"n_bounds": self.n_bounds} if self.spec.bounds else {}),
                 "group": dict(self.group),
                 "parameters": {
                     p.name: {
@@ -163,6 +169,20 @@ class FitResult(Fitted):
         if self.n_seeds is None and scatter > MUCH * seeds > 0 and self.seed_laws:
             return f"; by the laws of {count(self.seed_laws, 'seed')} {last.shown(last.seeds)}"
         return text
+
+    @property
+    def n_bounds(self) -> dict[str, int]:
+        """Rows that are upper bounds, and lower ones, and points that have nothing else."""
+        return told(self.points)
+
+    def _bounds(self) -> str:
+        """``, 12 of them upper bounds (2 points of nothing else)``; empty without bounds."""
+        n = self.n_bounds
+        kinds = [f"{n[k]} {k}" for k in ("upper", "lower") if n[k]]
+        if not kinds:
+            return ""
+        text = f", {' and '.join(kinds)} bounds among them"
+        return text + (f" ({count(n['points'], 'point')} of bounds alone)" if n["points"] else "")
 
     def _subject(self) -> str:
         inputs = dict.fromkeys(text for _, text in self.law.inputs(self.spec))

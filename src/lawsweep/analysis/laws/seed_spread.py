@@ -18,6 +18,9 @@ from lawsweep.analysis.frames import Array
 from lawsweep.analysis.laws.points import SeedTable
 
 
+ONE_SEED = "one seed: the interval lacks how other draws would move the law"
+
+
 @dataclass(frozen=True)
 class SeedSpread:
     """Half widths of the coefficients, shape (p,), from ``n_seeds`` laws of single seeds.
@@ -42,9 +45,7 @@ def seed_spread(design: Array, table: SeedTable | None, level: float) -> SeedSpr
     if table is None or not table.shared:
         return None
     if len(table.mean) == 1:
-        return SeedSpread(
-            None, 1, "one seed: the interval lacks how other draws would move the law"
-        )
+        return SeedSpread(None, 1, ONE_SEED)
     laws = seed_laws(design, table)
     if len(laws) < 2:
         unknown = "too few seeds with a law of their own: the interval lacks how draws move it"

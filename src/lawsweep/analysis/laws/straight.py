@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from lawsweep.analysis.frames import Array, Columns, means
+from lawsweep.analysis.laws.fit_specs import BOUNDS
 from lawsweep.analysis.laws.fitted import Found, Parameter
 from lawsweep.analysis.laws.judging.bands import half_band
 from lawsweep.analysis.laws.judging.bend import bend
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 class Straight(Law):
     """A straight line in x (or log x) and y (or log y): intercept and slope, and how it bends."""
 
-    takes = ("x", "local")
+    takes = ("x", "local", *BOUNDS)
     straight = True
     names: ClassVar[tuple[str, str]]  # of intercept and slope; C is the exponential of one
 
@@ -36,6 +37,8 @@ class Straight(Law):
         assert spec.x is not None
         x = points.inputs[spec.x]
         v = np.log(x) if self.log_x else x
+        if points.bound is not None:
+            return self._of_bounds(spec, points, x, v)
         found, line = solve_coefficients(
             np.stack([np.ones_like(v), v], axis=1), self.names, points, spec.level
         )
@@ -45,6 +48,20 @@ class Straight(Law):
         bent = bend(v, points, line) if found.parameters and line else None
         return replace(found, curvature=bent, local=local)
 
+    def _of_bounds(self, spec: FitSpec, points: Points, x: Array, v: Array) -> Found:
+        """By likelihood; local slopes between points that have values alone."""
+        from lawsweep.analysis.laws.censored.solve import solve_bounds
+
+        def of_values(design: Array, own: Points) -> Found:
+            return solve_coefficients(design, self.names, own, spec.level)[0]
+
+        found = solve_bounds(v, self.names, points, spec.level, of_values)
+        whole = np.sum(points.bounds, axis=0) == 0
+        local: tuple[LocalSlope, ...] = ()
+        if spec.local and whole.sum() > 1:
+            local = local_slopes(x[whole], v[whole], points.at(whole), spec.level)
+        return replace(found, local=local)
+
     def band(
         self, found: Fitted, inputs: Mapping[str, Array], *, new: bool = False
     ) -> tuple[Array, Array] | None:
@@ -53,7 +70,7 @@ class Straight(Law):
         x = np.asarray(inputs[found.spec.x], dtype=np.float64)
         v = np.log(x) if self.log_x else x
         noise = None
-        if new and found.points is not None:
+        if new and found.points is not None and found.points.bound is None:
             fitted = found.points.inputs[found.spec.x]
             noise = noise_at(np.log(fitted) if self.log_x else fitted, found.points, v)
         half = half_band(found, np.stack([np.ones_like(v), v], axis=1), new=new, noise=noise)
@@ -94,7 +111,8 @@ class Power(Straight):
         """Thresholds weigh by their intervals; other columns of cells as any rows."""
         from lawsweep.analysis.laws.threshold_fits import fit_thresholds
 
-        of_thresholds = "n_star" in Expression(spec.y).names and not spec.local
+        plain = not spec.local and not spec.bounds
+        of_thresholds = "n_star" in Expression(spec.y).names and plain
         return fit_thresholds(columns, spec) if of_thresholds else None
 
 

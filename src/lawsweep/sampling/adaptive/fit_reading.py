@@ -40,6 +40,11 @@ class FitReader:
     def __init__(self, plan: Plan, entry: Mapping[str, Any]):
         self.plan = plan
         self.spec = read_fit(Entry("until.fit", entry), columns_of(plan))
+        if self.spec.bounds:
+            raise InvalidValueError(
+                f"until.fit takes no {next(iter(self.spec.bounds))}: more seeds of a point of "
+                "bounds need not narrow its fit. Remove it, or keep the points of values by where."
+            )
         self.law = find_law(self.spec.law)
         self.y = Reader(plan, self.spec.y, "until.fit.y")
         texts = texts_of(self.spec)

@@ -28,7 +28,7 @@ def half_band(
 
     if found.covariance is None or found.rss is None or found.n_parameters is None:
         return None
-    dof = found.n_points - found.n_parameters
+    dof = found.n_points - found.n_parameters if found.dof is None else found.dof
     quantile, s2 = float(stdtrit(dof, (1 + found.spec.level) / 2)), found.rss / dof
     extra = quantile**2 * s2 * float(new) * np.ones(len(design))
     if new and noise is not None:

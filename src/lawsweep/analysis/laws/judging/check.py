@@ -56,12 +56,23 @@ class Judge:
     @functools.cached_property
     def hold_out(self) -> dict[str, Any] | None:
         """The mean at the largest x beside what the others predict."""
-        return None if self._order is None else _hold_out(self.found, self.law, self._order)
+        return (
+            None
+            if self._order is None or self._bounded
+            else _hold_out(self.found, self.law, self._order)
+        )
 
     @functools.cached_property
     def candidates(self) -> list[dict[str, Any]]:
-        """The law and its rivals; empty where it has none."""
-        return [] if self._order is None else compare(self.found, self.law, self._order)
+        """The law and its rivals; empty where it has none, or where rows are bounds."""
+        if self._order is None or self._bounded:
+            return []
+        return compare(self.found, self.law, self._order)
+
+    @property
+    def _bounded(self) -> bool:
+        """Whether some rows are bounds: points then have no means to compare by."""
+        return self.found.points is not None and self.found.points.bound is not None
 
     @functools.cached_property
     def _order(self) -> Array | None:

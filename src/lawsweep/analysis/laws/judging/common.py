@@ -58,6 +58,8 @@ def seed_pairs(
     """Parameters of the laws of each seed that is at every point of both; or none, and why."""
     if a.points is None or b.points is None:
         return {}, "of thresholds"
+    if a.points.bound is not None or b.points.bound is not None:
+        return {}, "some rows are bounds"
     everywhere = [_everywhere(f.points) for f in (a, b)]
     both = sorted(everywhere[0] & everywhere[1])
     if len(both) < 2:

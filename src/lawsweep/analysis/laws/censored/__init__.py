@@ -1,0 +1,1 @@
+"""Laws of rows of which some are only bounds of their value."""
