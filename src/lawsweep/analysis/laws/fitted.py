@@ -75,9 +75,9 @@ class Evidence:
     ``rss`` is the (weighted) residual sum of squares of the points and ``n_parameters`` how many
     numbers were fitted.  ``covariance`` (p, p) is that of the law's own coordinates (of log C
     where a C is fitted in logarithms) as the scatter says, with n_points - n_parameters degrees of
-    freedom (``dof`` where these are fewer); ``seed_covariance`` the same as the ``seed_laws`` laws of single seeds say, with
-    seed_laws - 1.  ``checks`` is what the law itself found out about how well it holds: plain
-    values.
+    freedom (``dof`` where these are fewer); ``seed_covariance`` the same as the ``seed_laws`` laws
+    of single seeds say, with seed_laws - 1.  ``checks`` is what the law itself found out about how
+    well it holds: plain values.
     """
 
     parameters: tuple[Parameter, ...] = ()

@@ -17,7 +17,6 @@ import numpy as np
 from lawsweep.analysis.frames import Array
 from lawsweep.analysis.laws.points import SeedTable
 
-
 ONE_SEED = "one seed: the interval lacks how other draws would move the law"
 
 

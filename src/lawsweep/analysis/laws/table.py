@@ -29,7 +29,8 @@ NARROWEST = 24  # characters of a folded column
 class Row:
     """One parameter of one group; without ``parameter``, a group without a fit.
 
-    ``source`` says where the interval comes from: ``seeds``, ``scatter``, or nothing.
+    ``source`` says where the interval comes from: ``seeds``, ``scatter``, or nothing.  ``n_upper``
+    and ``n_lower`` are the rows that are bounds of their y.
     """
 
     name: str
@@ -40,6 +41,8 @@ class Row:
     source: str
     n_points: int
     n_rows: int
+    n_upper: int
+    n_lower: int
     n_seeds: int | None
     verdict: str
 
@@ -55,6 +58,8 @@ def fit_rows(results: Sequence[FitResult]) -> list[Row]:
             "level": found.spec.level,
             "n_points": found.n_points,
             "n_rows": found.n_rows,
+            "n_upper": found.n_bounds["upper"],
+            "n_lower": found.n_bounds["lower"],
         }
         said = found.reason or _short(found.verdict)
         rows += [
@@ -105,7 +110,7 @@ def _short(verdict: str | None) -> str:
 def _text(rows: Sequence[Row], width: int) -> str:
     """The table of one fit under its name; the last column folds."""
     columns = list(dict.fromkeys(k for r in rows for k in r.group))
-    head = [*columns, "parameter", "estimate", "interval", "from", "points", "verdict"]
+    head = [*columns, "parameter", "estimate", "interval", "from", "points", "bounds", "verdict"]
     cells = [head]
     for r in rows:
         p = r.parameter
@@ -113,7 +118,9 @@ def _text(rows: Sequence[Row], width: int) -> str:
         source = f"{r.n_seeds} seeds" if r.n_seeds else r.source
         group = [_plain(r.group.get(k)) for k in columns]
         name = "" if p is None else p.name
-        cells.append([*group, name, estimate, interval, source, str(r.n_points), r.verdict])
+        cells.append(
+            [*group, name, estimate, interval, source, str(r.n_points), _bounds(r), r.verdict]
+        )
     used = [k for k in range(len(head)) if any(row[k] for row in cells[1:])]
     cells = [[row[k] for k in used] for row in cells]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -134,6 +141,13 @@ def _text(rows: Sequence[Row], width: int) -> str:
             before = fixed if i == 0 else " " * len(fixed)
             lines.append(f"  {before}  {piece}".rstrip())
     return "\n".join(lines)
+
+
+def _bounds(row: Row) -> str:
+    """``12 upper of 40``: rows that are bounds; empty where none is."""
+    kinds = ((row.n_upper, "upper"), (row.n_lower, "lower"))
+    said = ", ".join(f"{n} {kind}" for n, kind in kinds if n)
+    return f"{said} of {row.n_rows}" if said else ""
 
 
 def _split(parameter: Parameter) -> tuple[str, str]:
@@ -173,9 +187,11 @@ def latex_number(text: str) -> str:
 def _latex(rows: Sequence[Row]) -> str:
     """A tabular of booktabs."""
     columns = list(dict.fromkeys(k for r in rows for k in r.group))
+    bounds = any(_bounds(r) for r in rows)
     head = ["fit", *columns, "parameter", "estimate", "interval", "points"]
+    head += ["bounds"] if bounds else []
     lines = [
-        rf"\begin{{tabular}}{{l{'r' * len(columns)}lrlr}}",
+        rf"\begin{{tabular}}{{l{'r' * len(columns)}lrlr{'r' if bounds else ''}}}",
         r"\toprule",
         " & ".join(map(latex_text, head)) + r" \\",
         r"\midrule",
@@ -191,7 +207,8 @@ def _latex(rows: Sequence[Row]) -> str:
             low, high = ends.strip("[]").split(", ")
             shown = f"[{latex_number(low)}, {latex_number(high)}]"
             cells += [latex_text(r.parameter.name), latex_number(estimate), f"{{{shown}}}"]
-        lines.append(" & ".join([*cells, str(r.n_points)]) + r" \\")
+        cells += [str(r.n_points), *([_bounds(r)] if bounds else [])]
+        lines.append(" & ".join(cells) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
 
 
@@ -211,7 +228,7 @@ def _csv(rows: Sequence[Row]) -> str:
     writer = csv.writer(out, lineterminator="\r\n")
     said = ("scatter_low", "scatter_high", "seeds_low", "seeds_high")
     numbers = ("estimate", "low", "high", "level", "interval_from", *said)
-    counts = ("n_points", "n_rows", "n_seeds", "verdict")
+    counts = ("n_points", "n_rows", "n_seeds", "verdict", "n_upper_bounds", "n_lower_bounds")
     writer.writerow(map(cell, ("fit", "law", *columns, "parameter", *numbers, *counts)))
     for r in rows:
         p = r.parameter
@@ -220,6 +237,6 @@ def _csv(rows: Sequence[Row]) -> str:
             ends = (*(p.scatter or (None, None)), *(p.seeds or (None, None)))
             values = [p.name, p.estimate, p.low, p.high, r.level, r.source, *ends]
         group = [r.group.get(k) for k in columns]
-        tail = [r.n_points, r.n_rows, r.n_seeds, r.verdict]
+        tail = [r.n_points, r.n_rows, r.n_seeds, r.verdict, r.n_upper, r.n_lower]
         writer.writerow(map(cell, [r.name, r.law, *group, *values, *tail]))
     return out.getvalue()

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -49,19 +50,28 @@ def find_components(rows: Rows, u: Array, shared: bool, replicated: bool) -> Com
     for _ in range(2):
         before = found.restricted
         for k in (0, 1) if shared else ():
-            logs[k], found = _search(
-                LAMBDAS,
-                logs[k],
-                found,
-                lambda value, near, k=k: _of(  # type: ignore[misc]
-                    rows, terms, [value if j == k else logs[j] for j in (0, 1)], growth, near
-                ),
-            )
+            now = tuple(logs)
+            where = partial(_moved, rows, terms, now, growth, k)
+            logs[k], found = _search(LAMBDAS, logs[k], found, where)
         if replicated:
             growth, found = _grown(rows, terms, logs, growth, found)
         if found.restricted - before < 0.1 or not shared:
             break
     return found
+
+
+def _moved(
+    rows: Rows,
+    terms: Array,
+    logs: Sequence[float],
+    growth: float,
+    k: int,
+    value: float,
+    near: Components,
+) -> Components:
+    """With another value of component k."""
+    some = [value if j == k else log for j, log in enumerate(logs)]
+    return _of(rows, terms, some, growth, near)
 
 
 def _grown(

@@ -1,4 +1,4 @@
-"""Which rows of a fit are only bounds of y, by its keys ``floor``, ``censored``, ``censored_above``.
+"""Which rows of a fit are only bounds of y: ``floor``, ``censored``, ``censored_above``.
 
 A number that is a rounding error, or that an evaluation cannot resolve, is known to be at most its
 floor; a run that was stopped before it was done gives a bound to one side.

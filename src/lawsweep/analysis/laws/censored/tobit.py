@@ -8,8 +8,8 @@ with known r_j and ratios lambda (Tobin 1958; seeds' effects as in Laird & Ware 
 1 / sigma, delta = theta beta and alpha_s = theta a_s every term of the log likelihood is concave
 (Olsen 1978): with u = (theta c - d'delta - z'alpha) / r it is log theta - u² / 2 of a value,
 log Phi(u) of an upper and log Phi(-u) of a lower bound, and -lambda alpha² / 2 of the effects.
--p log theta makes sigma the one with n - p degrees of freedom (Patterson & Thompson 1971).  Newton's
-steps, halved until the sum rises, find the one maximum.
+-p log theta makes sigma the one with n - p degrees of freedom (Patterson & Thompson 1971).
+Newton's steps, halved until the sum rises, find the one maximum.
 """
 
 from __future__ import annotations
