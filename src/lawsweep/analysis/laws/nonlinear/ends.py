@@ -12,7 +12,6 @@ from lawsweep.analysis.laws.fitted import Interval, Parameter
 from lawsweep.analysis.laws.nonlinear.profiles import Optimum, profile_ends
 from lawsweep.analysis.laws.nonlinear.shape import Shape
 from lawsweep.analysis.laws.nonlinear.solver import Problem
-from lawsweep.analysis.laws.seed_spread import SeedSpread
 
 
 @dataclass(frozen=True)
@@ -24,58 +23,45 @@ class Ends:
     natural: Problem
     best: Optimum
     best_natural: Optimum | None
-    spread: SeedSpread | None
+    seeds: Sequence[Interval] | None  # of each parameter, in natural ones
     quantile: float
     exact: bool
 
     def parameters(self, theta: Array, signs: Sequence[float]) -> tuple[Parameter, ...]:
         """In the order of the names; coefficients in units of y."""
-        taus = [self._taus(k) for k in range(len(theta))]
         exponents = self.shape.exponents
         found: dict[int, list[Interval]] = {}
-        self._into(found, self.regular, self.best, {k: taus[k] for k in exponents})
+        self._into(found, self.regular, self.best, exponents)
         others = [k for k in range(len(theta)) if k not in exponents]
         open_ = {k: self._open(k, found) for k in others}
         if self.best_natural is not None:
-            wanted = {k: taus[k] for k in others if not all(open_[k])}
+            wanted = [k for k in others if not all(open_[k])]
             self._into(found, self.natural, self.best_natural, wanted)
+        whole = (-np.inf, np.inf)
         for k in others:
-            known = found.get(k, [(-np.inf, np.inf)] * len(taus[k]))
-            found[k] = [(-np.inf, np.inf) if o else e for e, o in zip(known, open_[k], strict=True)]
+            known = found.get(k, [whole] * len(open_[k]))
+            found[k] = [whole if o else e for e, o in zip(known, open_[k], strict=True)]
         return tuple(
             self._parameter(k, float(value), found[k], signs) for k, value in enumerate(theta)
         )
 
-    def _taus(self, k: int) -> list[float]:
-        """How many standard errors wide each source's interval is: the scatter's, the seeds'."""
-        best = self.best_natural or self.best
-        if self.spread is None or self.spread.half is None:
-            return [self.quantile]
-        error = float(best.errors()[k])
-        half = float(self.spread.half[k])
-        return [self.quantile, max(half / error, 1e-3) if error > 0 else self.quantile]
-
     def _into(
-        self,
-        found: dict[int, list[Interval]],
-        problem: Problem,
-        best: Optimum,
-        taus: dict[int, list[float]],
+        self, found: dict[int, list[Interval]], problem: Problem, best: Optimum, wanted: list[int]
     ) -> None:
-        wanted = [(k, tau) for k, some in taus.items() for tau in some]
+        """The interval from the scatter, by the profile; then that from the seeds."""
         if self.exact:  # nothing to profile: the sums are rounding
-            errors = best.errors()
-            ends = [(float(best.theta[k] - t * errors[k]), float(best.theta[k] + t * errors[k]))
-                    for k, t in wanted]  # fmt: skip
+            half = self.quantile * best.errors()
+            ends = [(float(best.theta[k] - half[k]), float(best.theta[k] + half[k]))
+                    for k in wanted]  # fmt: skip
         else:
-            ends = profile_ends(problem, best, wanted)
-        for (k, _), interval in zip(wanted, ends, strict=True):
-            found.setdefault(k, []).append(interval)
+            ends = profile_ends(problem, best, [(k, self.quantile) for k in wanted])
+        for k, interval in zip(wanted, ends, strict=True):
+            found[k] = [interval] + ([] if self.seeds is None else [self.seeds[k]])
 
     def _open(self, k: int, found: dict[int, list[Interval]]) -> list[bool]:
         """Whether an exponent that may be 0 leaves E, or its own coefficient, without bounds."""
         if not self.shape.offset:
-            return [False] * len(self._taus(k))
+            return [False] * (1 if self.seeds is None else 2)
         own = self.shape.exponents if k == 0 else [k + 1]
         return [any(low <= 0 <= high for low, high in some)
                 for some in zip(*(found[j] for j in own), strict=True)]  # fmt: skip

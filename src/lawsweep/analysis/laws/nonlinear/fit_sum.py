@@ -10,13 +10,13 @@ import numpy as np
 from lawsweep.analysis.frames import Array
 from lawsweep.analysis.laws.fitted import Found, Interval, Parameter
 from lawsweep.analysis.laws.nonlinear.ends import Ends
-from lawsweep.analysis.laws.nonlinear.profiles import optimum, weighed_spread
+from lawsweep.analysis.laws.nonlinear.profiles import optimum
+from lawsweep.analysis.laws.nonlinear.seeds import Moves, first_order, moved_ends, seed_moves
 from lawsweep.analysis.laws.nonlinear.shape import Shape
 from lawsweep.analysis.laws.nonlinear.solver import Problem, minimise
 from lawsweep.analysis.laws.nonlinear.sums import Regular, Sum
 from lawsweep.analysis.laws.points import Points
 from lawsweep.analysis.laws.regress import ROUNDING_ULPS
-from lawsweep.analysis.laws.seed_spread import SeedSpread
 
 # Exponents that starts take, as powers of e over the whole range of a term's x: from nearly a
 # logarithm to nearly a step.
@@ -107,11 +107,19 @@ def _fit(shape: Shape, points: Points, weights: Array, log: bool, level: float) 
     whole, signs = shape.natural(theta)
     natural = Problem(Sum(shape.u, signs, shape.offset), points.y, weights, log, order)
     best_natural = optimum(natural, whole, rss, n - p) if np.all(np.isfinite(whole)) else None
-    slope = (best if best_natural is None else best_natural).slope
-    spread = weighed_spread(slope, points, weights, level)
     quantile = float(stdtrit(n - p, (1 + level) / 2))
-    exact = _rounding(points.y, _fitted(regular, theta), log)
-    ends = Ends(shape, regular, natural, best, best_natural, spread, quantile, exact)
+    fitted = _fitted(regular, theta)
+    exact = _rounding(points.y, fitted, log)
+    moves = seed_moves(points, fitted, p)
+    seeds = None
+    if moves is not None and moves.rows is not None:
+        tau = float(stdtrit(moves.dof, (1 + level) / 2))
+        down, up = moved_ends(regular, theta, moves, tau, shape.reader(theta))
+        with np.errstate(invalid="ignore"):
+            low, high = (np.where(np.isnan(e), s * np.inf, e)
+                         for e, s in ((whole - down, -1), (whole + up, 1)))  # fmt: skip
+        seeds = [(float(a), float(b)) for a, b in zip(low, high, strict=True)]
+    ends = Ends(shape, regular, natural, best, best_natural, seeds, quantile, exact)
     parameters = ends.parameters(whole, signs)
     total = float(np.sum(weights * (points.y - np.average(points.y, weights=weights)) ** 2))
     wider = any(q.seeds is not None and (q.low, q.high) != q.scatter for q in parameters)
@@ -120,13 +128,15 @@ def _fit(shape: Shape, points: Points, weights: Array, log: bool, level: float) 
         rms=float(np.sqrt(rss / float(np.sum(weights)))),
         r2=1 - rss / total,
         condition=best.condition,
-        n_seeds=spread.n_seeds if spread is not None and wider and not exact else None,
-        warnings=(*ends.warnings(parameters), *_unknown(spread)),
+        n_seeds=moves.n_seeds if moves is not None and wider and not exact else None,
+        warnings=(*ends.warnings(parameters), *_unknown(moves)),
         rss=rss,
         n_parameters=p,
         covariance=None if best_natural is None else best_natural.unscaled * best_natural.s2,
-        seed_covariance=None if spread is None or best_natural is None else spread.covariance,
-        seed_laws=None if spread is None or spread.half is None else spread.n_seeds,
+        seed_covariance=None
+        if best_natural is None
+        else first_order(best_natural.slope, moves, weights),
+        seed_laws=None if seeds is None or moves is None else 1 + max(round(moves.dof), 1),
     )
 
 
@@ -202,5 +212,5 @@ def _degenerate(shape: Shape) -> str:
     return "the parameters depend on each other at these points; spread them, or drop a term"
 
 
-def _unknown(spread: SeedSpread | None) -> tuple[str, ...]:
-    return () if spread is None or not spread.unknown else (spread.unknown,)
+def _unknown(moves: Moves | None) -> tuple[str, ...]:
+    return () if moves is None or not moves.unknown else (moves.unknown,)

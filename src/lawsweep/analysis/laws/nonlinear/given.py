@@ -10,7 +10,8 @@ import numpy as np
 from lawsweep.analysis.frames import Array
 from lawsweep.analysis.laws.fitted import Found, Parameter
 from lawsweep.analysis.laws.nonlinear import errors
-from lawsweep.analysis.laws.nonlinear.profiles import optimum, profile_ends, weighed_spread
+from lawsweep.analysis.laws.nonlinear.profiles import optimum, profile_ends
+from lawsweep.analysis.laws.nonlinear.seeds import first_order, moved_ends, seed_moves
 from lawsweep.analysis.laws.nonlinear.solver import Problem, minimise
 from lawsweep.analysis.laws.points import Points
 
@@ -84,19 +85,22 @@ def _with_intervals(
     best = optimum(problem, theta, rss, n - p)
     if best is None:
         return Found(reason="the two powers depend on each other at these points; spread them")
-    spread = weighed_spread(best.slope, points, problem.weights, level)
     quantile, se = float(stdtrit(n - p, (1 + level) / 2)), best.errors()
-    half = None if spread is None else spread.half
+    model = problem.model.at(theta[None])[0][0]
+    moves = seed_moves(points, np.log(model) if problem.log else model, p)
+    down = up = None
+    if moves is not None and moves.rows is not None:
+        tau = float(stdtrit(moves.dof, (1 + level) / 2))
+        down, up = moved_ends(problem, theta, moves, tau, lambda many: many)
     parameters = []
     for k, name in enumerate("AB"):
-        taus = [quantile] + (
-            [] if half is None or not se[k] > 0 else [max(float(half[k] / se[k]), 1e-3)]
-        )
-        ends = profile_ends(problem, best, [(k, tau) for tau in taus]) if se[k] > 0 else [
-            (float(theta[k]), float(theta[k]))]  # fmt: skip
+        value = float(theta[k])
+        ends = profile_ends(problem, best, [(k, quantile)]) if se[k] > 0 else [(value, value)]
+        if down is not None and up is not None:
+            ends.append((float(value - down[k]), float(value + up[k])))
         low, high = max(ends, key=lambda e: e[1] - e[0])
         seeds = ends[1] if len(ends) > 1 else None
-        parameters.append(Parameter(name, float(theta[k]), low, high, ends[0], seeds))
+        parameters.append(Parameter(name, value, low, high, ends[0], seeds))
     weights = problem.weights
     total = float(weights @ (points.y - np.average(points.y, weights=weights)) ** 2)
     wider = any(q.seeds is not None and (q.low, q.high) == q.seeds for q in parameters)
@@ -105,13 +109,13 @@ def _with_intervals(
         rms=float(np.sqrt(rss / float(weights.sum()))),
         r2=1 - rss / total if total > 0 else None,
         condition=best.condition,
-        n_seeds=spread.n_seeds if spread is not None and wider else None,
-        warnings=() if spread is None or not spread.unknown else (spread.unknown,),
+        n_seeds=moves.n_seeds if moves is not None and wider else None,
+        warnings=() if moves is None or not moves.unknown else (moves.unknown,),
         rss=rss,
         n_parameters=p,
         covariance=best.unscaled * best.s2,
-        seed_covariance=None if spread is None else spread.covariance,
-        seed_laws=None if spread is None or half is None else spread.n_seeds,
+        seed_covariance=first_order(best.slope, moves, weights),
+        seed_laws=None if moves is None or down is None else 1 + max(round(moves.dof), 1),
     )
 
 

@@ -2,9 +2,7 @@
 
 With s² = rss / (n - p) the signed root tau(v) = ± sqrt((rss(v) - rss) / s²), rss(v) the least sum
 with the parameter held at v, is the parameter's t statistic where the law is linear, and follows
-its bend elsewhere (Bates & Watts 1988, section 6.1): the interval ends where |tau| = t(n - p).  The
-same curve turns an interval of another source, so many standard errors wide, into ends that follow
-the law's bend: with k standard errors they are where |tau| = k.
+its bend elsewhere (Bates & Watts 1988, section 6.1): the interval ends where |tau| = t(n - p).
 """
 
 from __future__ import annotations
@@ -16,12 +14,12 @@ import numpy as np
 
 from lawsweep.analysis.frames import Array
 from lawsweep.analysis.laws.nonlinear.solver import Problem, minimise
-from lawsweep.analysis.laws.points import Points, seed_table
-from lawsweep.analysis.laws.seed_spread import SeedSpread, seed_spread
 
 FARTHEST = 100.0  # times the wanted tau, in standard errors: beyond it an end is not bounded
-GROWTH = 1.7
+NEAR = np.array([0.4, 0.7, 1.0, 1.4, 2.0, 3.0])  # first distances, in units of the linear law's end
+GROWTH = 1.7  # of the distances of a profile that does not rise there as it should
 REFINEMENTS = 3
+CLOSE = 1e-4  # of tau: an end is found
 
 
 @dataclass(frozen=True)
@@ -53,18 +51,6 @@ def optimum(problem: Problem, theta: Array, rss: float, dof: int) -> Optimum | N
     return Optimum(theta, rss, rss / dof, root @ root.T, slope, float(s[0] / s[-1]))
 
 
-def weighed_spread(slope: Array, points: Points, weights: Array, level: float) -> SeedSpread | None:
-    """How far single seeds move the parameters, of first order about the common law.
-
-    ``slope`` (n, p) are the weighted derivatives at the optimum: a seed's law is one step from it,
-    which is linear in the seed's data, needs no fit of its own that may not be found, and has the
-    common law as its mean.
-    """
-    rows = points.replicates * np.sqrt(weights)[points.point_of]
-    table = seed_table(rows, points.point_of, points.seeds, len(points))
-    return seed_spread(slope, table, level)
-
-
 def profile_ends(
     problem: Problem, best: Optimum, wanted: Sequence[tuple[int, float]]
 ) -> list[tuple[float, float]]:
@@ -79,13 +65,20 @@ def profile_ends(
     for k in dict.fromkeys(k for k, _ in wanted):
         taus = [tau for j, tau in wanted if j == k]
         lanes += [_Lane(k, side, float(errors[k]), min(taus), max(taus)) for side in (-1, 1)]
-    values = [np.array([lane.steps()]).ravel() for lane in lanes]
-    start = [_along(best, lane, v) for lane, v in zip(lanes, values, strict=True)]
-    _solve(problem, best, lanes, values, start)
-    for lane in lanes:  # again from the neighbour nearer to the optimum: keeps to one valley
-        lane.sort()
-    _solve(problem, best, lanes, [lane.values for lane in lanes],
-           [lane.neighbours(best) for lane in lanes])  # fmt: skip
+    near = [lane.error * lane.most * NEAR for lane in lanes]
+    start = [_along(best, lane, v) for lane, v in zip(lanes, near, strict=True)]
+    _solve(problem, best, lanes, near, start)
+    odd = [lane for lane in lanes if not lane.plain()]
+    if odd:
+        far = [lane.steps() for lane in odd]
+        start = [_along(best, lane, v) for lane, v in zip(odd, far, strict=True)]
+        _solve(problem, best, odd, far, start)
+        for lane in odd:  # again from the neighbour nearer to the optimum: keeps to one valley
+            lane.sort()
+        _solve(problem, best, odd, [lane.values for lane in odd],
+               [lane.neighbours(best) for lane in odd])  # fmt: skip
+        for lane in odd:
+            lane.sort()
     for _ in range(REFINEMENTS):
         asked = [[lane.crossing(tau) for j, tau in wanted if j == lane.k] for lane in lanes]
         inner = [np.array([c for c in some if c is not None]) for some in asked]
@@ -114,6 +107,11 @@ class _Lane:
         self.values = np.zeros(0)
         self.taus = np.zeros(0)
         self.thetas = np.zeros((0, 0))
+
+    def plain(self) -> bool:
+        """Whether tau rises from one distance to the next, and to well beyond the largest asked."""
+        rises = self.taus > np.concatenate([[0.0], self.taus[:-1]])
+        return bool(np.all(rises) and self.taus[-1] >= 1.5 * self.most)
 
     def steps(self) -> Array:
         """Distances to look at first, from a third of the nearest end on."""
@@ -155,7 +153,7 @@ class _Lane:
     def crossing(self, tau: float) -> float | None:
         """Where the profile crosses tau by the chord of its bracket; None where it does not."""
         i, closed = self._bracket(tau)
-        if not closed:
+        if not closed or np.any(abs(self.taus - tau) <= CLOSE * tau):
             return None
         a, ta = (0.0, 0.0) if i < 0 else (float(self.values[i]), float(self.taus[i]))
         b, tb = float(self.values[i + 1]), float(self.taus[i + 1])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from lawsweep.analysis.frames import Array
+
+STEP = 60.0  # as a power of e over the range of x: a term that steep acts at one point alone
 
 
 @dataclass(frozen=True)
@@ -51,3 +54,31 @@ class Shape:
             with np.errstate(divide="ignore"):
                 found[k] = np.log(abs(c)) - a * middle
         return found, tuple(signs)
+
+    def reader(self, theta: Array) -> Callable[[Array], Array]:
+        """Natural parameters (g, p) of regular ones (g, p), as far as they are those of ``theta``.
+
+        NaN (nothing is known) where a coefficient has changed its sign, and of all that go with an
+        exponent that has passed 0 where there is a constant; infinite where a term is a step.
+        """
+        at = theta
+
+        def read(many: Array) -> Array:
+            found = np.array(many, dtype=np.float64)
+            for j, (middle, span) in enumerate(zip(self.middle, self.spans, strict=True)):
+                k = self.first + 2 * j
+                c, a = many[:, k], many[:, k + 1]
+                lost = c * at[k] <= 0
+                with np.errstate(all="ignore"):
+                    if self.offset:
+                        lost = a * at[k + 1] <= 0
+                        c = c / a
+                        lost |= c * at[k] * at[k + 1] <= 0
+                        found[:, 0] -= np.where(lost, np.nan, c)
+                    found[:, k] = np.where(lost, np.nan, np.log(abs(c)) - a * middle)
+                steep = abs(a) * span > STEP
+                found[steep, k + 1] = np.copysign(np.inf, a[steep])
+                found[steep, k] = np.where(lost, np.nan, -np.sign(a * middle) * np.inf)[steep]
+            return found
+
+        return read

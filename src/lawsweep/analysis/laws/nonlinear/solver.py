@@ -7,7 +7,7 @@ scaling (Marquardt 1963) on the stack of them: a fixed parameter has its column 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -33,10 +33,17 @@ class Problem:
     """
 
     model: Model
-    z: Array  # (n,)
-    weights: Array  # (n,)
+    z: Array  # (n,), or (g, n) where each of g problems has its own
+    weights: Array  # alike
     log: bool
     ascending: tuple[int, int] | None = None  # two parameters that have an order
+
+    def of(self, rows: Array) -> Problem:
+        """Of these of its problems."""
+        if self.z.ndim == self.weights.ndim == 1:
+            return self
+        z, weights = (v if v.ndim == 1 else v[rows] for v in (self.z, self.weights))
+        return replace(self, z=z, weights=weights)
 
     def residuals(self, theta: Array) -> tuple[Array, Array, Array]:
         """Sums (g,), residuals (g, n) and derivatives of the fitted values (g, n, p), weighted."""
@@ -49,9 +56,11 @@ class Problem:
             left = (self.z - value) * root
             total = np.einsum("gn,gn->g", left, left)
             good = np.isfinite(total) & np.isfinite(slope).all(axis=(1, 2))
-        left[~good] = 0.0
-        slope[~good] = 0.0
-        return np.where(good, total, np.inf), left, slope * root[:, None]
+        if not good.all():
+            left[~good] = 0.0
+            slope[~good] = 0.0
+            total = np.where(good, total, np.inf)
+        return total, left, slope * root[..., None]
 
 
 def minimise(
@@ -65,34 +74,44 @@ def minimise(
     theta = np.array(start, dtype=np.float64)
     g, p = theta.shape
     held = np.zeros((g, p), dtype=bool) if fixed is None else fixed
-    floor = len(problem.z) * (np.finfo(float).eps * float(np.max(abs(problem.z), initial=0.0))) ** 2
-    floor *= float(np.max(problem.weights, initial=0.0))
+    floor = (
+        problem.z.shape[-1]
+        * (np.finfo(float).eps * float(np.max(abs(problem.z), initial=0.0))) ** 2
+        * float(np.max(problem.weights, initial=0.0))
+    )
     total, left, slope = problem.residuals(theta)
-    damping = np.full(g, 1e-3)
-    settled = ~np.isfinite(total)
+    settled = np.zeros(g, dtype=bool)
+    live = np.flatnonzero(np.isfinite(total))  # rows of what follows: those that still move
+    problem, left, slope = problem.of(live), left[live], slope[live]
+    at, least, free = theta[live], total[live], ~held[live]
+    damping = np.full(len(live), 1e-3)
     diagonal = np.arange(p)
     for _ in range(n_steps):
-        free = slope * ~held[:, None, :]
-        down = np.einsum("gnp,gn->gp", free, left)
-        normal = np.einsum("gnp,gnq->gpq", free, free)
+        moving = slope * free[:, None, :]
+        down = np.einsum("gnp,gn->gp", moving, left)
+        normal = np.matmul(moving.transpose(0, 2, 1), moving)
         scale = np.sqrt(normal[:, diagonal, diagonal])
         scale = np.where(scale > 0, scale, 1.0)
         scaled = normal / (scale[:, :, None] * scale[:, None, :])
         scaled[:, diagonal, diagonal] += damping[:, None]
         step = np.linalg.solve(scaled, (down / scale)[:, :, None])[:, :, 0] / scale
         gain = np.einsum("gp,gp->g", step, down)  # at least half of what the sum can fall by
-        settled |= gain <= 1e-12 * total + floor
-        if settled.all():
-            break
-        step[settled] = 0.0
-        tried, tried_left, tried_slope = problem.residuals(theta + step)
-        better = (tried < total) & ~settled
-        theta[better] += step[better]
-        total = np.where(better, tried, total)
-        left[better], slope[better] = tried_left[better], tried_slope[better]
-        damping = np.where(better, damping / 8, damping * 4)
         # A step that is damped to nothing and still does not help is at rounding.
-        settled |= damping > LARGEST
-        damping = np.clip(damping, SMALLEST, LARGEST)
-    settled &= np.isfinite(total)
+        done = (gain <= 1e-12 * least + floor) | (damping > LARGEST)
+        if done.any():
+            theta[live], total[live], settled[live[done]] = at, least, True
+            stay = ~done
+            if not stay.any():
+                return theta, total, settled
+            live, problem = live[stay], problem.of(stay)
+            at, least, free, damping = at[stay], least[stay], free[stay], damping[stay]
+            left, slope, step = left[stay], slope[stay], step[stay]
+        tried, tried_left, tried_slope = problem.residuals(at + step)
+        better = tried < least
+        at = np.where(better[:, None], at + step, at)
+        least = np.where(better, tried, least)
+        left = np.where(better[:, None], tried_left, left)
+        slope = np.where(better[:, None, None], tried_slope, slope)
+        damping = np.maximum(np.where(better, damping / 8, damping * 4), SMALLEST)
+    theta[live], total[live] = at, least
     return theta, total, settled
