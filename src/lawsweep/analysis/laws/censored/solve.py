@@ -11,7 +11,7 @@ from lawsweep.analysis.frames import Array
 from lawsweep.analysis.laws.censored.fit import BoundFit, fit_bounds
 from lawsweep.analysis.laws.fitted import Found, Interval, Parameter, count
 from lawsweep.analysis.laws.points import Points
-from lawsweep.analysis.laws.regress import Curvature
+from lawsweep.analysis.laws.regress import Curvature, Student
 from lawsweep.analysis.laws.seed_spread import ONE_SEED
 
 Solve = Callable[[Array, Points], Found]  # the law's fit of values
@@ -122,19 +122,18 @@ def _parameters(
 
 def _bend(fit: BoundFit, v: Array, points: Points) -> Curvature | None:
     """The quadratic term of the same likelihood: by the scatter, and by the seeds; the larger p."""
-    from scipy.special import stdtr
-
     centred = v - v.mean()
     design = np.stack([np.ones_like(v), centred, centred**2], axis=1)
     bent = fit_bounds(design, points, _place(v), like=fit)
     _, b1, b2 = (float(c) for c in bent.coefficients)
-    tests = [(float(np.sqrt(bent.phi * bent.covariance[2, 2])), bent.dof, "points")]
+    error = float(np.sqrt(bent.phi * bent.covariance[2, 2]))
+    tests = {"points": Student(b2, error, bent.dof)}
     if bent.seeds is not None:
-        tests.append((float(np.sqrt(bent.seeds[2, 2])), bent.n_seeds - 1, "seeds"))
-    if any(error == 0 for error, _, _ in tests):
+        error = float(np.sqrt(bent.seeds[2, 2]))
+        tests["seeds"] = Student(b2, error, bent.n_seeds - 1)
+    if any(test.error == 0 for test in tests.values()):
         return None
-    p_values = [float(2 * stdtr(dof, -abs(b2 / error))) for error, dof, _ in tests]
-    at = int(np.argmax(p_values))
-    error, dof, test = tests[at]
+    p_values = {name: test.p_value for name, test in tests.items()}
+    name = max(p_values, key=lambda name: p_values[name])
     first, last = (b1 + 2 * b2 * float(end) for end in (centred.min(), centred.max()))
-    return Curvature(b2, p_values[at], first, last, error, dof, test)
+    return Curvature(b2, p_values[name], first, last, (tests[name],), name, p_values)

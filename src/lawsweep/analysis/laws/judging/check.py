@@ -114,7 +114,7 @@ def _sentence(judge: Judge) -> str | None:
 def _other(found: Fitted) -> str:
     """The tests by replicates and by the seeds' own bends, where they disagree."""
     tests = found.curvature.p_values if found.curvature else {}
-    if "seeds" not in tests or len({tests[k] < 1 - found.spec.level for k in _TESTS}) == 1:
+    if not {*_TESTS} <= {*tests} or len({tests[k] < 1 - found.spec.level for k in _TESTS}) == 1:
         return ""
     return (
         f"; by replicates {tests['replicates']:.1g}, by the seeds' own bends {tests['seeds']:.1g}"
