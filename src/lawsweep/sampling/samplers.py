@@ -106,6 +106,16 @@ def read_until(value: Mapping[str, Any], fits: Sequence[Mapping[str, Any]] = ())
     return Chosen(kind, sampler, read_options(sampler.Options, given, "until"))
 
 
+def fits_of(sweep: Sweep) -> list[Mapping[str, Any]]:
+    """The sweep's fits; the one that ``until`` is about quotes the interval that it stops by."""
+    from lawsweep.sampling.adaptive.options import as_read
+
+    given = {k: v for k, v in (sweep.until or {}).items() if v is not None}
+    if not given or until_kind(given) != "until_fit":
+        return list(sweep.fits)
+    return as_read(given, sweep.fits)
+
+
 def until_kind(given: Mapping[str, Any]) -> str:
     """Which kind an ``until`` block is of: one that names a fit or a parameter is of a fit."""
     from lawsweep.sampling.adaptive.options import VALUES

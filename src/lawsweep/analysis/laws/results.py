@@ -164,7 +164,7 @@ class FitResult(Fitted):
         if last.scatter is None or last.seeds is None:
             return text
         scatter, seeds = (high - low for low, high in (last.scatter, last.seeds))
-        if self.n_seeds is not None and seeds > MUCH * scatter:
+        if self.n_seeds is not None and max(seeds, scatter) > MUCH * min(seeds, scatter):
             return f"{text}, by the scatter {last.shown(last.scatter)}"
         if self.n_seeds is None and scatter > MUCH * seeds > 0 and self.seed_laws:
             return f"; by the laws of {count(self.seed_laws, 'seed')} {last.shown(last.seeds)}"

@@ -5,7 +5,8 @@ means then lie on a line however much the seeds differ, and the scatter about it
 that.  Each seed's own law does: the coefficients are linear in the data, so those of the means are
 the mean of the seeds' own, and S of them have the interval mean ± t(S − 1) sd / √S, whatever the
 seeds share.  It needs no model of the noise, and is wide for few seeds because that is what few
-seeds tell.
+seeds tell.  It is blind to a law that does not hold: that is for the scatter of the means about it
+to show, as far as the seeds' own noise does not account for it (``p_scatter``).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 
 from lawsweep.analysis.frames import Array
 from lawsweep.analysis.laws.points import SeedTable
+from lawsweep.analysis.laws.regress import ROUNDING_ULPS
 
 ONE_SEED = "one seed: the interval lacks how other draws would move the law"
 
@@ -54,6 +56,39 @@ def seed_spread(design: Array, table: SeedTable | None, level: float) -> SeedSpr
     covariance = apart.T @ apart / (n * (n - 1))
     half = float(stdtrit(n - 1, (1 + level) / 2)) * np.sqrt(np.diag(covariance))
     return SeedSpread(half, n, covariance=covariance)
+
+
+def p_scatter(design: Array, table: SeedTable | None) -> float | None:
+    """The probability of as much scatter of the means about the law from the seeds' noise alone.
+
+    With Q an orthonormal basis of what the law (``design``, (n_points, p)) leaves, r_s = Q'y_s
+    are the q = n_points - p residuals of seed s, of covariance C, and S |mean r|² / tr C is about
+    F(e q, e q (S - 1)), e = (tr C)² / (q tr C²): Box (Ann. Math. Stat. 25, 1954) for unequal and
+    correlated noise, with the unbiased traces of Huynh and Feldt (J. Educ. Stat. 1, 1976).  Of
+    seeds that are at every point; None where fewer than three are, or no residual is left.
+    """
+    from scipy.special import fdtrc
+
+    if table is None or not table.shared:
+        return None
+    y = table.mean[table.there.all(axis=1)]
+    n, q = len(y), design.shape[0] - design.shape[1]
+    if n < 3 or q < 1:
+        return None
+    scale = np.linalg.norm(design, axis=0)
+    left = np.linalg.svd(design / scale, full_matrices=True)[0][:, design.shape[1] :]
+    r = y @ left
+    apart = r - r.mean(axis=0)
+    c = apart.T @ apart / (n - 1)
+    trace, squares = float(np.trace(c)), float(np.sum(c * c))
+    found = n * float(np.sum(r.mean(axis=0) ** 2))
+    size = ROUNDING_ULPS * np.finfo(float).eps * float(np.max(np.abs(y)))
+    if trace <= size**2 * q:  # seeds that agree: their noise accounts for rounding alone
+        return 1.0 if found <= n * size**2 * q else 0.0
+    own = (n - 1) ** 2 / ((n - 2) * (n + 1)) * (squares - trace**2 / (n - 1))
+    e = 1.0 if own <= 0 else (trace**2 - 2 * own / (n - 1)) / (q * own)
+    dof = q * min(1.0, max(1 / q, e))
+    return float(fdtrc(dof, dof * (n - 1), found / trace))
 
 
 def seed_laws(design: Array, table: SeedTable) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -17,20 +17,29 @@ from lawsweep.analysis.laws.judging.local_slopes import LocalSlope, local_slopes
 from lawsweep.analysis.laws.judging.noise import noise_at
 from lawsweep.analysis.laws.law import Law, Points
 from lawsweep.analysis.laws.regress import ROUNDING_ULPS, Regression, least_squares
-from lawsweep.analysis.laws.seed_spread import seed_spread
+from lawsweep.analysis.laws.seed_spread import p_scatter, seed_spread
 from lawsweep.core.expressions.expression import Expression
 
 if TYPE_CHECKING:
+    from lawsweep.analysis.entries import Entry
     from lawsweep.analysis.laws.fit_specs import FitSpec
     from lawsweep.analysis.laws.fitted import Fitted
+
+WIDER, SEEDS = "wider", "seeds"  # which interval of a parameter is quoted
+LACK = 0.05  # p of the scatter about the law below which the seeds' noise does not account for it
 
 
 class Straight(Law):
     """A straight line in x (or log x) and y (or log y): intercept and slope, and how it bends."""
 
     takes = ("x", "local", *BOUNDS)
+    own = ("interval",)
     straight = True
     names: ClassVar[tuple[str, str]]  # of intercept and slope; C is the exponential of one
+
+    def read_own(self, entry: Entry, columns: Sequence[str]) -> Mapping[str, Any]:
+        """``interval``, where it is not the usual one."""
+        return read_interval(entry)
 
     def solve(self, spec: FitSpec, points: Points) -> Found:
         """Least squares over the points, the test for curvature, and the local slopes."""
@@ -40,7 +49,7 @@ class Straight(Law):
         if points.bound is not None:
             return self._of_bounds(spec, points, x, v)
         found, line = solve_coefficients(
-            np.stack([np.ones_like(v), v], axis=1), self.names, points, spec.level
+            np.stack([np.ones_like(v), v], axis=1), self.names, points, spec.level, quoted(spec)
         )
         local: tuple[LocalSlope, ...] = ()
         if spec.local and len(x) > 1:
@@ -140,12 +149,27 @@ class Linear(Straight):
         return f"{found.spec.y} = {ends[0]} + {ends[1]} * {found.spec.x_bracketed}"
 
 
+def read_interval(entry: Entry) -> Mapping[str, Any]:
+    """The key ``interval`` of a law that is linear in its coefficients."""
+    if entry.values.get("interval") is None:
+        return {}
+    chosen = entry.choice("interval", (WIDER, SEEDS), WIDER)
+    return {} if chosen == WIDER else {"interval": chosen}
+
+
+def quoted(spec: FitSpec) -> str:
+    """Which interval the fit quotes."""
+    return str(spec.own.get("interval", WIDER))
+
+
 def solve_coefficients(
-    design: Array, names: Sequence[str], points: Points, level: float
+    design: Array, names: Sequence[str], points: Points, level: float, quoted: str = WIDER
 ) -> tuple[Found, Regression | None]:
     """Coefficients of ``design`` (n_points, p) with intervals; the regression, where there is one.
 
-    A parameter ``C`` is the exponential of its coefficient, and so are its bounds.
+    A parameter ``C`` is the exponential of its coefficient, and so are its bounds.  ``quoted`` is
+    ``wider``, or ``seeds``: then that of the seeds' own laws is quoted as long as their noise
+    accounts for the scatter about the law (``p_scatter``), and the wider one elsewhere.
     """
     need = len(names) + 1  # one more than parameters: without a residual there is no interval
     if len(points) < need:
@@ -165,9 +189,13 @@ def solve_coefficients(
         # Of data that the law fits to rounding, and every seed alike, both are rounding.
         n_seeds = spread.n_seeds if np.any(spread.half > scatter) and not _alike(points) else None
     own = None if spread is None else spread.half
+    p = p_scatter(design, points.by_seed) if quoted == SEEDS and own is not None else None
+    alone = p is not None and p >= LACK
+    if alone and spread is not None:
+        n_seeds = spread.n_seeds
     parameters = tuple(
-        parameter_of(name, solution.coefficients[k], scatter[k], None if own is None else own[k])
-        for k, name in enumerate(names)
+        parameter_of(name, value, scatter[k], None if own is None else own[k], alone=alone)
+        for k, (name, value) in enumerate(zip(names, solution.coefficients, strict=True))
     )
     found = Found(
         parameters=parameters,
@@ -185,16 +213,22 @@ def solve_coefficients(
     return found, solution
 
 
-def parameter_of(name: str, value: float, scatter: float, seeds: float | None) -> Parameter:
-    """A parameter with both intervals, from its coefficient and their half widths."""
+def parameter_of(
+    name: str, value: float, scatter: float, seeds: float | None, *, alone: bool = False
+) -> Parameter:
+    """A parameter with both intervals, from its coefficient and their half widths.
+
+    The wider one is quoted; with ``alone`` that of the seeds.
+    """
 
     def ends(half: float) -> tuple[float, float]:
         low, high = float(value - half), float(value + half)
         return (float(np.exp(low)), float(np.exp(high))) if name == "C" else (low, high)
 
     estimate = float(np.exp(value) if name == "C" else value)
-    wider = ends(scatter if seeds is None else max(scatter, seeds))
-    return Parameter(name, estimate, *wider, ends(scatter), None if seeds is None else ends(seeds))
+    told = scatter if seeds is None else seeds if alone else max(scatter, seeds)
+    by_seeds = None if seeds is None else ends(seeds)
+    return Parameter(name, estimate, *ends(told), ends(scatter), by_seeds)
 
 
 def _alike(points: Points) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,9 +11,10 @@ from lawsweep.analysis.frames import Array
 from lawsweep.analysis.laws.fitted import Found
 from lawsweep.analysis.laws.judging.bands import half_band
 from lawsweep.analysis.laws.law import Law, Points
-from lawsweep.analysis.laws.straight import solve_coefficients
+from lawsweep.analysis.laws.straight import quoted, read_interval, solve_coefficients
 
 if TYPE_CHECKING:
+    from lawsweep.analysis.entries import Entry
     from lawsweep.analysis.laws.fit_specs import FitSpec
     from lawsweep.analysis.laws.fitted import Fitted
 
@@ -22,11 +23,16 @@ class Terms(Law):
     """y = Σ c_k terms_k, without an intercept unless a term is ``1``."""
 
     takes = needs = ("terms",)
+    own = ("interval",)
+
+    def read_own(self, entry: Entry, columns: Sequence[str]) -> Mapping[str, Any]:
+        """``interval``, where it is not the usual one."""
+        return read_interval(entry)
 
     def solve(self, spec: FitSpec, points: Points) -> Found:
         """Least squares over the points."""
         design = np.stack([points.inputs[t] for t in spec.terms], axis=1)
-        return solve_coefficients(design, spec.terms, points, spec.level)[0]
+        return solve_coefficients(design, spec.terms, points, spec.level, quoted(spec))[0]
 
     def formula(self, found: Fitted) -> str:
         """``y = 0.3 [0.2, 0.4] * 1/n + 2.0 [1.9, 2.1]``."""

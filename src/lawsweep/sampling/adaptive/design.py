@@ -18,6 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lawsweep.analysis.laws.straight import LACK
+
 MANY = 20_000  # sets that are gone through; of more the best are found by exchanging one value
 GAP = 0.5  # of the range
 TRIES = 20  # exchanges of every value
@@ -67,19 +69,22 @@ def _badness(v: np.ndarray, seconds: np.ndarray, chosen: Sequence[int]) -> tuple
 class Noise:
     """Variances of one seed: ``own`` of each point alone, ``shared`` of the coefficient as a whole.
 
-    ``lack`` is that of the law itself at each point, which no seed narrows; ``p_lack`` the
-    probability of as much scatter of the means if there were none.
+    ``slope`` is the part of the coefficient's that more values of x average away, over that of
+    ``own``.  ``lack`` is the variance of the law itself at each point, which no seed narrows;
+    ``p_lack`` the probability of as much scatter of the means if there were none.
     """
 
     own: float
     shared: float
+    slope: float
     lack: float
     p_lack: float
 
 
 def noise_of(v: np.ndarray, y: np.ndarray, row: int) -> Noise:
     """From whole seeds, ``y`` (n_seeds, n_values), of coefficient ``row`` of (1, v)."""
-    from scipy.special import fdtrc
+    from lawsweep.analysis.laws.points import SeedTable
+    from lawsweep.analysis.laws.seed_spread import p_scatter
 
     n_seeds, m = y.shape
     design = np.stack([np.ones_like(v), v], axis=1)
@@ -88,13 +93,18 @@ def noise_of(v: np.ndarray, y: np.ndarray, row: int) -> Noise:
     residual = np.eye(m) - design @ inverse
     dof = m - 2
     own = float(np.sum(np.var(y @ residual, axis=0, ddof=1)) / dof)
-    shared = max(0.0, float(np.var(y @ a, ddof=1)) - own * float(a @ a))
+    # What a seed's coefficient varies by beyond that comes from what it shares; where the points
+    # that weigh most are the quiet ones, it varies by less.
+    varies, of_own = float(np.var(y @ a, ddof=1)), own * float(a @ a)
     scatter = float(np.sum((residual @ y.mean(axis=0)) ** 2) / dof)
-    of_noise = own / n_seeds
-    if of_noise <= 0:
-        return Noise(own, shared, scatter, 0.0 if scatter > 0 else 1.0)
-    p_lack = float(fdtrc(dof, dof * (n_seeds - 1), scatter / of_noise))
-    return Noise(own, shared, max(0.0, scatter - of_noise), p_lack)
+    p_lack = p_scatter(design, SeedTable(y, np.ones(y.shape, dtype=bool)))
+    return Noise(
+        own,
+        max(0.0, varies - of_own),
+        min(1.0, varies / of_own) if of_own > 0 else 1.0,
+        max(0.0, scatter - own / n_seeds),
+        1.0 if p_lack is None else p_lack,
+    )
 
 
 @dataclass(frozen=True)
@@ -108,21 +118,32 @@ class Option:
 
 
 class Forecast:
-    """What half width sets of values are expected to give, by the noise seen so far."""
+    """What half width sets of values are expected to give, by the noise seen so far.
+
+    ``scatters``: the interval of the scatter about the law counts too.
+    """
 
     def __init__(
-        self, v: np.ndarray, seconds: np.ndarray, row: int, noise: Noise, level: float, cap: int
+        self,
+        v: np.ndarray,
+        seconds: np.ndarray,
+        row: int,
+        noise: Noise,
+        level: float,
+        cap: int,
+        *,
+        scatters: bool,
     ):
         from scipy.special import stdtrit
 
         self.v, self.seconds, self.row, self.noise, self.cap = v, seconds, row, noise, cap
-        self._p, self._stdtrit = (1 + level) / 2, stdtrit
+        self._p, self._stdtrit, self._scatters = (1 + level) / 2, stdtrit, scatters
         self._sizes = np.arange(2, max(cap, 2) + 1, dtype=np.float64)
         self._t_of_sizes = stdtrit(self._sizes - 1, self._p)
-        self._lack = noise.lack if noise.p_lack < 0.05 else 0.0
+        self._lack = noise.lack if noise.p_lack < LACK else 0.0
 
     def halves(self, chosen: Sequence[int], n_seeds: np.ndarray, t: np.ndarray) -> np.ndarray:
-        """The wider of both intervals at so many seeds: of the seeds' laws, and of the scatter.
+        """Half widths at so many seeds: of the seeds' laws, or the wider of both intervals.
 
         ``t`` has Student's quantile of each ``n_seeds`` less one.
         """
@@ -130,7 +151,9 @@ class Forecast:
         a = np.linalg.pinv(np.stack([np.ones_like(v), v], axis=1))[self.row]
         square = float(a @ a)
         noise, dof = self.noise, len(v) - 2
-        of_seeds = t * np.sqrt((noise.shared + noise.own * square) / n_seeds)
+        of_seeds = t * np.sqrt((noise.shared + noise.slope * noise.own * square) / n_seeds)
+        if not self._scatters:
+            return np.asarray(of_seeds)
         scatter = (noise.own / n_seeds + self._lack) * square
         of_scatter = self._stdtrit(float(dof), self._p) * np.sqrt(scatter)
         return np.asarray(np.maximum(of_seeds, of_scatter))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,9 @@ import numpy as np
 
 from lawsweep.analysis.columns import columns_of
 from lawsweep.analysis.entries import Entry
-from lawsweep.analysis.frames import Columns, distinct
+from lawsweep.analysis.frames import Columns, distinct, means
 from lawsweep.analysis.laws.laws import find_law, read_fit
+from lawsweep.analysis.laws.points import Points
 from lawsweep.core.errors import InvalidValueError, LawsweepError
 from lawsweep.core.expressions.expression import Expression
 from lawsweep.grid.plan import Plan
@@ -60,7 +62,9 @@ class FitReader:
         """y of a row, as the law takes it; None where it cannot use the row.  The row is kept."""
         self._rows[run] = (status, {n: metrics.get(n) for n in self.metrics})
         y = self.y.value(run, status, metrics)
-        if y is None or (self.law.log_y and y <= 0):
+        if y is None or self.spec.bounds:  # a bound may be at 0
+            return y
+        if self.law.log_y and y <= 0:
             return None
         return float(np.log(y)) if self.law.log_y else y
 
@@ -148,6 +152,7 @@ class Curve:
     n_parameters: int
     row: int | None
     v: np.ndarray | None
+    x: np.ndarray  # (n_values,); of a law without one x: their numbers
     members: list[list[int]]
     labels: list[str]
     seconds: np.ndarray  # (n_values,), of one seed there
@@ -171,18 +176,36 @@ class Curve:
 
     def table(self, answers: Answers, chosen: Sequence[int], n_seeds: int) -> np.ndarray:
         """Answers by seed and value, (n_seeds, n_chosen); NaN where there is none."""
-        found = np.full((n_seeds, len(chosen)), np.nan)
-        for k in range(n_seeds):
-            for j, i in enumerate(chosen):
-                told = [answers.get(run) for run in self.runs(i, range(k, k + 1))]
-                if all(v is not None for v in told):
-                    found[k, j] = float(np.mean([v for v in told if v is not None]))
-        return found
+        n = len(self.reader.plan.seeds)
+        found = [
+            np.array([[answers.get(p * n + k) for p in self.members[i]] for k in range(n_seeds)],
+                     dtype=np.float64).mean(axis=1)
+            for i in chosen
+        ]  # fmt: skip
+        return np.stack(found, axis=1)
 
     def parameter(self, answers: Answers, asked: Sequence[int]) -> tuple[Parameter | None, str]:
         """What the fit of all that was asked for gives."""
-        del answers
-        return self.reader.fit(sorted(asked), self.name)
+        if self.row is None or self.v is None:
+            return self.reader.fit(sorted(asked), self.name)
+        # A straight law is a function of the answers alone: no frame has to be made of the rows.
+        n, value_of = len(self.reader.plan.seeds), self._value_of
+        runs = np.array([r for r in sorted(asked) if answers[r] is not None], dtype=np.int64)
+        y = np.array([answers[r] for r in runs.tolist()], dtype=np.float64)
+        values = [value_of[point] for point in (runs // n).tolist()]
+        there, point_of = np.unique(values, return_inverse=True)
+        seeds = np.array(self.reader.plan.seeds, dtype=np.int64)[runs % n]
+        x = {str(self.spec.x): self.x[there]}
+        points = Points(x, means(y, point_of), y, point_of, seeds)
+        found = self.reader.law.solve(replace(self.spec, local=False), points)
+        for parameter in found.parameters:
+            if parameter.name == self.name:
+                return parameter, ""
+        return None, found.reason or "the fit has no parameters"
+
+    @functools.cached_property
+    def _value_of(self) -> dict[int, int]:
+        return {point: i for i, points in enumerate(self.members) for point in points}
 
 
 def curve_of(
@@ -205,17 +228,20 @@ def curve_of(
         )
     names = reader.names(points)
     name = reader.parameter(parameter, names)
-    v = None
+    plain = law.straight and not spec.bounds  # means of values, and nothing else
+    v, x = None, np.arange(len(members), dtype=np.float64)
     if spec.x is not None and len(inputs) == 1:
         x = inputs[spec.x][usable][first]
-        v = np.log(x) if law.log_x or np.all(x > 0) else x
+        # Of a law that is not straight only to spread the values that are run.
+        v = np.log(x) if law.log_x or (not law.straight and np.all(x > 0)) else x
     texts = [", ".join(f"{text} = {c[usable][k]:.6g}" for text, c in inputs.items()) for k in first]
     return Curve(
         reader,
         name,
         len(names),
-        names.index(name) if law.straight and len(names) == 2 and v is not None else None,
-        v if not law.straight or law.log_x or v is None else inputs[spec.x or ""][usable][first],
+        names.index(name) if plain and len(names) == 2 and v is not None else None,
+        v,
+        x,
         members,
         texts,
         np.array([float(seconds[some].sum()) for some in members]),

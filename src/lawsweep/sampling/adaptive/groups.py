@@ -4,8 +4,9 @@ Coarse first: two seeds at few values spread over the range, then ``first`` seed
 whenever one stops the law can be drawn and fitted.  After that each round either adds seeds at all
 values that are run, or takes in more values with all their seeds, whichever is expected to reach
 the target in the fewest predicted seconds (``design``).  What counts is the interval that the fit
-itself gives, the wider one of the seeds' laws and of the scatter about the law.  The second does
-not shrink with seeds where the law does not hold: that is seen, said and the end.
+itself quotes: that of the seeds' laws, as long as the seeds' noise accounts for the scatter of the
+means about the law, and the wider of both elsewhere (or always: ``interval: wider``).  That of the
+scatter does not shrink with seeds where the law does not hold: that is seen, said and the end.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lawsweep.analysis.laws.fitted import Parameter
+from lawsweep.analysis.laws.straight import LACK, SEEDS, quoted
 from lawsweep.sampling.adaptive.design import Forecast, Noise, coarse_set, noise_of
 from lawsweep.sampling.adaptive.fit_reading import Curve
 from lawsweep.sampling.adaptive.intervals import GROWTH, Interval
@@ -25,6 +27,8 @@ from lawsweep.sampling.adaptive.points import PROBE
 from lawsweep.sampling.adaptive.units import NOTHING, Answers, Chunk, Proposal, Unit, show
 
 BOUND_P = 0.01  # of the scatter about the law, if it were noise: below it the law is what scatters
+CONFIRM = 2  # whole seeds that are to confirm a narrow interval
+DOUBT = 1.1  # times the seeds, where the scatter about the law is in doubt
 STUCK = 0.9  # a half width that is not below this share of what it was, half as many seeds ago
 
 
@@ -129,7 +133,9 @@ class GroupUnit(Unit):
                 return self.stop("resolved", told)
             if self._asked_seeds >= self.cap:
                 return self.stop("resolved", f"{told}; no seed is left to confirm it")
-            return self._seeds(1, f"{told}: one more seed is to confirm it", "confirm")
+            more = min(CONFIRM, self.cap - self._asked_seeds)
+            seeds = "one more seed is" if more == 1 else f"{more} more seeds are"
+            return self._seeds(more, f"{told}: {seeds} to confirm it", "confirm")
         self._halves.append((self._n_whole, half))
         if self.curve.row is None or self.curve.v is None:
             return self._by_scale(found, told)
@@ -145,7 +151,10 @@ class GroupUnit(Unit):
         scale = abs(found.estimate) if found.name == "C" else 1.0
         target = self.target / max(scale, 1e-300)
         level = curve.spec.level
-        forecast = Forecast(curve.v, curve.seconds, curve.row, noise, level, self.cap)
+        scatters = quoted(curve.spec) != SEEDS or noise.p_lack < BOUND_P
+        forecast = Forecast(
+            curve.v, curve.seconds, curve.row, noise, level, self.cap, scatters=scatters
+        )
         best, fullest = forecast.best(self.chosen, self._usable(), target, n)
         self._needed = best.n_seeds
         if noise.p_lack < BOUND_P and fullest.n_seeds is None and fullest.floor > target:
@@ -153,6 +162,10 @@ class GroupUnit(Unit):
             return self.stop("bound", f"{told}; the scatter about the law alone is ± "
                                       f"{show(floor)} (p = {noise.p_lack:.1g} if it were noise): "
                                       "more seeds do not narrow it")  # fmt: skip
+        if not scatters and noise.p_lack < LACK:
+            # By chance or by the law: what tells is more seeds.
+            told += f", by the scatter about the law (p = {noise.p_lack:.1g} if it is noise)"
+            return self._more_seeds(told, max(best.n_seeds or self.cap, math.ceil(DOUBT * n)))
         new = [i for i in best.chosen if i not in self.chosen]
         if new:
             return self._values(new, f"{told}; {len(best.chosen)} values of x are expected to take "

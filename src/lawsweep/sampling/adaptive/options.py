@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from lawsweep.core.cost import PRIOR_FLOPS_PER_S
 from lawsweep.core.errors import InvalidValueError
@@ -85,6 +85,7 @@ class ValueOptions(UntilOptions):
     median: str | None = None
     quantile: str | None = None
     q: Annotated[float | None, Field("which quantile", gt=0, lt=1)] = None
+    first: Annotated[int, Field("seeds before an interval is believed", ge=3, le=1000)] = 10
     confidence: Annotated[float, Field("of the interval", gt=0.5, lt=1)] = 0.95
 
     def __post_init__(self) -> None:
@@ -128,12 +129,15 @@ class FitOptions(UntilOptions):
 
     ``fit`` is the name of one of the sweep's fits (which may be left out where there is only one),
     ``parameter`` one of its law's (by default the last: an exponent, a slope).  At least ``keep``
-    values of x are run, both ends among them.  The confidence is the fit's ``level``.
+    values of x are run, both ends among them.  The confidence is the fit's ``level``, and its
+    ``interval`` is what has to be narrow: unless one is given, of a law that has the choice that of
+    the ``seeds``.
     """
 
     fit: Annotated[str | Mapping[str, Any] | None, Field("name of a fit")] = None
     parameter: str | None = None
     keep: Annotated[int, Field("values of x at least", ge=3)] = 5
+    interval: Literal["seeds", "wider"] | None = None
 
     @property
     def entry(self) -> Mapping[str, Any]:
@@ -164,13 +168,30 @@ def last_parameter(entry: Mapping[str, Any]) -> str:
 
 
 def with_fit(given: Mapping[str, Any], fits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """``until`` with the entry of the fit that it names.  Raises a LawsweepError."""
+    """``until`` with the entry of the fit that it names, its interval said.
+
+    Raises a LawsweepError.
+    """
+    asked = given.get("fit")
+    if not isinstance(asked, Mapping):
+        k, name = _place(asked, fits)
+        asked = {**fits[k], "name": name}
+    return {**given, "fit": _quoting(asked, given.get("interval"))}
+
+
+def as_read(given: Mapping[str, Any], fits: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The sweep's fits, the one that ``until`` names with the interval that it stops by."""
+    if isinstance(given.get("fit"), Mapping):
+        return list(fits)
+    k, _ = _place(given.get("fit"), fits)
+    return [*fits[:k], _quoting(fits[k], given.get("interval")), *fits[k + 1 :]]
+
+
+def _place(asked: Any, fits: Sequence[Mapping[str, Any]]) -> tuple[int, str]:
+    """Which of the fits is called so (where there is one, that), and its name."""
     from lawsweep.analysis.entries import distinct_names
     from lawsweep.core.errors import unknown_name
 
-    asked = given.get("fit")
-    if isinstance(asked, Mapping):
-        return dict(given)
     names = distinct_names([named(entry) for entry in fits])
     if asked is None and len(names) == 1:
         asked = names[0]
@@ -179,4 +200,18 @@ def with_fit(given: Mapping[str, Any], fits: Sequence[Mapping[str, Any]]) -> dic
         raise InvalidValueError(f"until needs fit, the name of a fit, {of}.")
     if asked not in names:
         raise unknown_name("fit", str(asked), names, "until")
-    return {**given, "fit": {**fits[names.index(asked)], "name": asked}}
+    return names.index(asked), str(asked)
+
+
+def _quoting(entry: Mapping[str, Any], interval: Any) -> Mapping[str, Any]:
+    """The entry with the interval that is asked for; of a law without the choice as it is."""
+    from lawsweep.analysis.laws.laws import find_law
+
+    if "interval" in find_law(str(entry.get("law"))).own:
+        return {**entry, "interval": interval or entry.get("interval") or "seeds"}
+    if interval is not None:
+        raise InvalidValueError(
+            f"until.interval chooses between intervals of a law that is straight, and "
+            f"{entry.get('law')} has one alone. Leave it out."
+        )
+    return entry

@@ -15,11 +15,13 @@ from lawsweep.sampling.adaptive.intervals import (
     mean_interval,
     quantile_interval,
     ranks_of,
+    skewness,
     student,
 )
 from lawsweep.sampling.adaptive.options import ValueOptions
 from lawsweep.sampling.adaptive.units import Answers, Chunk, Proposal, Unit, show
 
+CONFIRM = 0.1  # of the seeds, where values are skewed: as many more are to confirm an interval
 PROBE = 2  # seeds of the first round: a point that cannot be run costs no more
 
 
@@ -59,17 +61,19 @@ class PointUnit(Unit):
         if alike(values):
             return self.stop("alike", f"{len(values)} seeds agree to rounding: there is no "
                                       "scatter to judge by")  # fmt: skip
-        return self._decide(len(values))
+        return self._decide(values)
 
-    def _decide(self, n: int) -> Proposal | None:
-        half, target = self.interval.half, self.target
+    def _decide(self, values: np.ndarray) -> Proposal | None:
+        n, half, target = len(values), self.interval.half, self.target
         told = f"half width {show(half)} of {show(target)}"
         if half <= target:
             if self.options.what != "mean" or self.confirming:
                 return self.stop("resolved", told)
             if len(self.asked) >= self.cap:
                 return self.stop("resolved", f"{told}; no seed is left to confirm it")
-            return self._ask(1, f"{told}: one more seed is to confirm it", "confirm")
+            more = max(1, math.ceil(CONFIRM * n * min(1.0, skewness(values))))
+            seeds = "one more seed is" if more == 1 else f"{more} more seeds are"
+            return self._ask(more, f"{told}: {seeds} to confirm it", "confirm")
         return self._ask(self._next(n) - n, f"{told} at {n} seeds")
 
     def _interval_of(self, values: np.ndarray) -> Interval:

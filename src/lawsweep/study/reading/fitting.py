@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lawsweep.core.errors import LawsweepError
 from lawsweep.core.plugins import place_of
+from lawsweep.sampling.samplers import fits_of
 from lawsweep.study.opening import Opened
 from lawsweep.study.reading.findings import cell_names, cells_of
 from lawsweep.study.reading.rows import frame
@@ -25,7 +26,7 @@ def fit(opened: Opened, given: pd.DataFrame | None = None) -> list[FitResult]:
 
     rows = frame(opened, given)
     cells = cells_of(opened)
-    specs = parse_fits(list(opened.sweep.fits), [*rows.columns, *cell_names(cells)])
+    specs = parse_fits(fits_of(opened.sweep), [*rows.columns, *cell_names(cells)])
     results = []
     for spec in specs:
         try:
