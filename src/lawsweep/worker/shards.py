@@ -28,7 +28,12 @@ class ShardLostError(BaseException):
 
 
 class Shards(Protocol):
-    """Open shards of one problem."""
+    """Open shards of one problem.
+
+    ``in_process``: whether all are in this process, on one device; what they answer may stay there.
+    """
+
+    in_process: bool
 
     def each(self, method: str, *args: Any) -> list[Any]:
         """Call ``method(*args)`` on every shard; the answers in the order of the shards."""
@@ -48,6 +53,8 @@ class ShardPool(Protocol):
 
 class Here:
     """Shards in this process, one after the other."""
+
+    in_process = True
 
     def __init__(self, shards: list[Any]):
         self._shards = shards

@@ -119,6 +119,8 @@ def test_nothing_as_long_as_the_samples_travels():
     n, longest = 701, []
 
     class Spy(InProcess):
+        in_process = False
+
         def each(self, method, *args):
             answers = super().each(method, *args)
             flat = [args, answers]

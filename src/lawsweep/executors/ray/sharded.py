@@ -58,6 +58,8 @@ class _Turn:
 class RayShards:
     """Open shards: the first here, the others in actors."""
 
+    in_process = False
+
     def __init__(self, ray: Any, own: Any, actors: Sequence[Any]):
         self._ray, self._own, self._actors = ray, own, list(actors)
 

@@ -121,11 +121,13 @@ def linearise(
             above = kind.below(found, above, weights[k - 1])
     errors.reverse()
     # The last product is the output: no unit's sign hangs on it.
-    for rows, weight in zip(features[:-1], [*weights[:-1], None], strict=True):
-        _check_range(rows, weight, act, "features")
+    checked = [
+        ("features", *pair) for pair in zip(features[:-1], [*weights[:-1], None], strict=True)
+    ]
     for rows, weight in zip(errors, [None, *weights[1:]], strict=True):
         back = one if rows is None else rows
-        _check_range(back, None if weight is None else weight.mT, act, "backprops")
+        checked.append(("backprops", back, None if weight is None else weight.mT))
+    _check_range(checked, act)
     every = tuple(
         LayerFactors(k, kind.left(f), b, scale, network.counts_bias, kind.tokens)
         for k, (kind, f, b, scale) in enumerate(
@@ -144,27 +146,40 @@ def range_message(what: str, dtype: torch.dtype) -> str:
     )
 
 
-def _check_range(rows: Tensor, weight: Tensor | None, act: Activation, what: str) -> None:
-    """OutOfRangeError if ``rows`` (..., N, n) overflowed or ``rows @ weight`` may underflow.
+def _check_range(products: Sequence[tuple[str, Tensor, Tensor | None]], act: Activation) -> None:
+    """OutOfRangeError if rows (..., N, n) overflowed or ``rows @ weight`` may underflow.
 
+    ``products``: what the rows are, the rows, and the weight that multiplies them or None.
     Where a kink makes the sign of a product part of the result (is the unit on?), a product that
     underflows to 0 turns units off that are on.  With |row| |W| >= tiny/eps in the maximum norm,
     what underflow takes from a product is less than its rounding; a zero is then a zero.
+
+    One answer comes from the device where all is well.
     """
-    kinked = weight is not None and act.kinked
-    # The 2-norm is ten times faster; where it overflows, or more is asked, the entries decide.
-    if not kinked and bool(torch.linalg.vector_norm(rows, dim=-1).isfinite().all()):
+    if bool(torch.stack([_in_range(rows, weight, act) for _, rows, weight in products]).all()):
         return
+    for what, rows, weight in products:
+        # The 2-norm may have overflowed where no entry did.
+        finite = bool(rows.abs().amax(-1).isfinite().all())
+        if not finite or (_signed(weight, act) and not bool(_in_range(rows, weight, act))):
+            raise OutOfRangeError(range_message(what, rows.dtype))
+
+
+def _signed(weight: Tensor | None, act: Activation) -> bool:
+    """Whether the signs of a product with ``weight`` are part of the result."""
+    return weight is not None and act.kinked
+
+
+def _in_range(rows: Tensor, weight: Tensor | None, act: Activation) -> Tensor:
+    """Whether all of it is seen to be in range, a truth value on the rows' device."""
+    if weight is None or not act.kinked:
+        # Ten times faster than the entries' sizes, which decide where it overflows.
+        return torch.linalg.vector_norm(rows, dim=-1).isfinite().all()
     size = rows.abs().amax(-1)
-    overflow = not bool(size.isfinite().all())
-    underflow = torch.zeros((), dtype=torch.bool)
-    if kinked and weight is not None:
-        scale = weight.abs().amax((-2, -1)).unsqueeze(-1)
-        # Half the exponents each: the product of the two may itself underflow.
-        small = size.sqrt() * scale.sqrt() < math.sqrt(tolerances(rows.dtype).least_normal)
-        underflow = (small & (size > 0) & (scale > 0)).any()
-    if overflow or bool(underflow):
-        raise OutOfRangeError(range_message(what, rows.dtype))
+    scale = weight.abs().amax((-2, -1)).unsqueeze(-1)
+    # Half the exponents each: the product of the two may itself underflow.
+    small = size.sqrt() * scale.sqrt() < math.sqrt(tolerances(rows.dtype).least_normal)
+    return size.isfinite().all() & ~(small & (size > 0) & (scale > 0)).any()
 
 
 def _check_shapes(

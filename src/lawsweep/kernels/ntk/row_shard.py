@@ -7,8 +7,10 @@ the order of the shards, so a solve depends on their number and on nothing else.
 coefficients and Gram matrices of the basis, (r, b) blocks of the preconditioner, second moments
 (n, n), and J^T T, a vector of the weights' length for each column.  Never anything of length N.
 
-Blocks of b vectors are stored as rows, (b, n).  Methods take and return numpy arrays in float64,
-whatever the shard computes in: they may travel between processes.
+Blocks of b vectors are stored as rows, (b, n).  Methods take tensors or arrays and return float64,
+whatever the shard computes in: numpy arrays, which may travel between processes, or after ``stay``
+tensors on the shard's device, so that a solve of one process waits for the device when it decides
+and not to pass numbers on.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -30,11 +32,17 @@ from lawsweep.kernels.ntk.factors import LayerPairs
 from lawsweep.kernels.ntk.jacobian import Jacobian
 
 Array = np.ndarray
+Answer: TypeAlias = np.ndarray | Tensor
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: its multiples spread
 
 
 class Shards(Protocol):
-    """All shards of one operator, wherever they live."""
+    """All shards of one operator, wherever they live.
+
+    ``in_process``: whether all are in the caller's process, on one device.
+    """
+
+    in_process: bool
 
     def each(self, method: str, *args: Any) -> list[Any]:
         """Call ``method(*args)`` on every shard; the answers in the order of the shards."""
@@ -42,6 +50,8 @@ class Shards(Protocol):
 
 class InProcess:
     """Shards in this process, one after the other."""
+
+    in_process = True
 
     def __init__(self, shards: Sequence[RowShard]):
         self._shards = list(shards)
@@ -62,6 +72,11 @@ class RowShard:
         self._basis, self._image = like.new_empty(0, n), like.new_empty(0, n)
         self._block = like.new_empty(0, n)
         self._size = 0
+        self._travels = True
+
+    def stay(self) -> None:
+        """Answer with tensors on this shard's device from now on: who asks is in this process."""
+        self._travels = False
 
     def facts(self) -> dict[str, float]:
         """This shard's part of N, tr K and min K_ii; p and the unit roundoff."""
@@ -74,14 +89,14 @@ class RowShard:
             "eps": float(torch.finfo(self._rows.dtype).eps),
         }
 
-    def second_moments(self) -> list[tuple[Array, Array | None]]:
+    def second_moments(self) -> list[tuple[Answer, Answer | None]]:
         """``Jacobian.second_moments`` of these rows."""
         return [
-            (_out(left), None if right is None else _out(right))
+            (self._out(left), None if right is None else self._out(right))
             for left, right in self._rows.second_moments()
         ]
 
-    def set_columns(self, pairs: Sequence[Mapping[str, Any]], scale: float) -> Array:
+    def set_columns(self, pairs: Sequence[Mapping[str, Any]], scale: float) -> Answer:
         """Take the preconditioner's columns A = ``scale`` ``pairs`` here; returns A^T A, (r, r).
 
         ``pairs`` are LayerPairs as mappings of arrays.  A is kept in float32: its rounding moves
@@ -94,7 +109,7 @@ class RowShard:
         for begin in range(0, self._rows.n_rows, devices.BASIS_ROWS):
             part = self._columns[:, begin : begin + devices.BASIS_ROWS].to(torch.float64)
             inner.addmm_(part, part.mT)
-        return _out(inner)
+        return self._out(inner)
 
     def begin(self, max_basis: int) -> None:
         """Forget the basis and make room for ``max_basis`` vectors."""
@@ -122,31 +137,31 @@ class RowShard:
         sizes = 0.875 + (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-55
         self._block = self._in(signs * sizes)
 
-    def overlaps(self) -> Array:
+    def overlaps(self) -> Answer:
         """[V; T] T^T, shape (m + b, b)."""
         own = _wide(self._block @ self._block.mT)
-        return _out(torch.cat([_wide(self._basis[: self._size] @ self._block.mT), own]))
+        return self._out(torch.cat([_wide(self._basis[: self._size] @ self._block.mT), own]))
 
-    def project(self, coefficients: Array, mix: Array) -> Array:
+    def project(self, coefficients: Answer, mix: Answer) -> Answer:
         """T <- mix^T (T - coefficients^T V); returns the new ``overlaps``."""
         basis = self._basis[: self._size]
         rest = self._block - self._in(coefficients).mT @ basis
         self._block = self._in(mix).mT @ rest
         return self.overlaps()
 
-    def transposed(self) -> Array:
+    def transposed(self) -> Answer:
         """J^T T on these rows, (b, p): the sum over shards is J^T T."""
-        return _out(self._rows.rmv(self._block))
+        return self._out(self._rows.rmv(self._block))
 
-    def append(self, gradients: Array) -> Array:
+    def append(self, gradients: Answer) -> Answer:
         """Add T to V and J ``gradients`` = K T to W; returns [V; T] (K T)^T, (m + b, b)."""
         image = self._rows.mv(self._in(gradients))
         m, b = self._size, len(self._block)
         self._basis[m : m + b], self._image[m : m + b] = self._block, image
         self._size = m + b
-        return _out(self._basis[: self._size] @ image.mT)
+        return self._out(self._basis[: self._size] @ image.mT)
 
-    def residuals(self, coefficients: Array, values: Array, scale: float) -> Array:
+    def residuals(self, coefficients: Answer, values: Answer, scale: float) -> Answer:
         """T <- ``scale`` (W s - theta V s), residuals of Ritz pairs (s (m, b), theta (b,)).
 
         Returns their squared norms above A^T T, (1 + r, b).
@@ -155,19 +170,20 @@ class RowShard:
         block = s @ self._image[: self._size]
         block -= self._in(values).unsqueeze(1) * (s @ self._basis[: self._size])
         self._block = block * scale
-        return np.vstack([_out(self._block.square().sum(1)), self.project_columns()])
+        squares = _wide(self._block.square().sum(1, keepdim=True).mT)
+        return self._out(torch.cat([squares, _wide(self._onto_columns())]))
 
-    def precondition(self, coefficients: Array, c: float) -> Array:
+    def precondition(self, coefficients: Answer, c: float) -> Answer:
         """T <- (T - A coefficients) / c; returns the new ``overlaps``."""
         part = self._in(coefficients).mT.to(torch.float32) @ self._columns
         self._block = (self._block - part.to(self._block)) / c
         return self.overlaps()
 
-    def project_columns(self) -> Array:
+    def project_columns(self) -> Answer:
         """A^T T, (r, b)."""
-        return _out(self._columns @ self._block.to(torch.float32).mT)
+        return self._out(self._onto_columns())
 
-    def compress(self, rotation: Array) -> None:
+    def compress(self, rotation: Answer) -> None:
         """V <- V Q, W <- W Q for ``rotation`` Q (m, k), k <= m."""
         q = self._in(rotation).mT
         m, k = self._size, len(q)
@@ -177,26 +193,38 @@ class RowShard:
                 block[:k, part] = q @ block[:m, part]
         self._size = k
 
-    def pick(self, coefficients: Array) -> Array:
+    def pick(self, coefficients: Answer) -> Answer:
         """T <- V s in float64, whatever the basis is held in; returns T T^T (b, b)."""
         self._block = _wide(self._in(coefficients).mT @ self._basis[: self._size])
-        return _out(self._block @ self._block.mT)
+        return self._out(self._block @ self._block.mT)
 
-    def misfit(self, gradients: Array, values: Array) -> Array:
+    def misfit(self, gradients: Answer, values: Answer) -> Answer:
         """Squared norms of J ``gradients`` - theta T on these rows, (b,)."""
-        wide = torch.as_tensor(gradients, dtype=self._block.dtype, device=self._like.device)
-        theta = torch.as_tensor(values, dtype=self._block.dtype, device=self._like.device)
-        rest = self._rows.mv(wide) - theta.unsqueeze(1) * self._block
-        return _out(rest.square().sum(1))
+        dtype = self._block.dtype  # float64, whatever the basis is held in
+        theta = self._in(values, dtype).unsqueeze(1)
+        rest = self._rows.mv(self._in(gradients, dtype)) - theta * self._block
+        return self._out(rest.square().sum(1))
 
-    def _in(self, value: Any) -> Any:
-        """An array as a tensor of this shard's type and device (integers stay integers)."""
+    def _onto_columns(self) -> Tensor:
+        return self._columns @ self._block.to(torch.float32).mT
+
+    def _in(self, value: Any, dtype: torch.dtype | None = None) -> Any:
+        """Numbers as a tensor of this shard's device, floating ones of its type or ``dtype``."""
+        if isinstance(value, Tensor):
+            floating = value.is_floating_point()
+            return value.to(self._like.device, (dtype or self._like.dtype) if floating else None)
         if not isinstance(value, np.ndarray):
             return value
         # A copy: an array from another process may be read-only memory.
         floating = np.issubdtype(value.dtype, np.floating)
-        dtype = self._like.dtype if floating else torch.int64
-        return torch.tensor(value, dtype=dtype, device=self._like.device)
+        kind = (dtype or self._like.dtype) if floating else torch.int64
+        return torch.tensor(value, dtype=kind, device=self._like.device)
+
+    def _out(self, tensor: Tensor) -> Answer:
+        if not self._travels:
+            return _wide(tensor)
+        array: Array = tensor.to(device="cpu", dtype=torch.float64).numpy()
+        return array
 
 
 @dataclass(frozen=True, eq=False)
@@ -287,8 +315,3 @@ class GivenRows:
 
 def _wide(tensor: Tensor) -> Tensor:
     return tensor.to(torch.float64)
-
-
-def _out(tensor: Tensor) -> Array:
-    array: Array = tensor.to(device="cpu", dtype=torch.float64).numpy()
-    return array

@@ -1,0 +1,49 @@
+"""How often the host waits for the device, and how much it sends there, by kernel.
+
+Counted on the card that is pretended.  A solver's budget is per iteration: two lengths of the same
+solve, so that what is paid once does not count.
+"""
+
+from __future__ import annotations
+
+import pytest
+from pretending import Card
+
+from lawsweep.core.registry import find_experiment
+
+FREE = {"n_samples": 60, "input_dim": 24, "width": 24, "depth": 3, "activation": "sigmoid"}
+
+
+def asked(name, seed=3, **point):
+    """(metrics, counts) of a run on the card."""
+    experiment = find_experiment(name)
+    with Card() as card:
+        got = experiment.function(experiment.params_type(**point), seed, "cuda:0")
+    return (got[0] if isinstance(got, tuple) else got), card.counts
+
+
+@pytest.mark.parametrize("solver", ["matrix_free", "sharded"])
+def test_davidson_asks_once_an_iteration_and_keeps_its_numbers_on_the_card(solver):
+    few, at_first = asked("ntk_min_eig", **FREE, solver=solver)
+    many, later = asked("ntk_min_eig", **{**FREE, "n_samples": 150}, solver=solver)
+    more = many.n_iterations - few.n_iterations
+    assert more > 50
+    # torch's eigh of V^T K V waits for its own verdict.
+    assert later.reads.total() - at_first.reads.total() <= more + 5
+    assert later.waits.total() - at_first.waits.total() <= more + 5
+    assert later.uploads.total() == at_first.uploads.total() < 20
+
+
+def test_the_passes_through_a_network_are_checked_by_one_answer():
+    for depth in (2, 6):
+        _, counts = asked("ntk_min_eig", **{**FREE, "depth": depth, "n_samples": 40})
+        assert sum(n for k, n in counts.reads.items() if "ntk/linearisation" in k) == 1
+
+
+def test_a_step_of_training_asks_for_nothing():
+    point = {"n_samples": 40, "input_dim": 12, "width": 12, "depth": 3, "stop_rule": "none"}
+    (_, few), (_, many) = (asked("memorization", **point, max_steps=n) for n in (40, 200))
+    assert many.waits.total() == few.waits.total()
+    # Losses are looked at some steps at a time (``kernels.training.checked``).
+    assert many.reads.total() - few.reads.total() <= 160 / 8
+    assert (many.operations.total() - few.operations.total()) / 160 <= 30
