@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ class Params:
     bend: float = 0.0
     too_large: float = math.inf  # from there on no run succeeds
     p_fail: float = 0.0
+    pause_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,7 @@ def noisy(params: Params, seed: int) -> Metrics:
     if seed % 2 and Path("broken").exists():
         raise ValueError("broken")
     shared = float(stream(seed, "shared").standard_normal())
+    time.sleep(params.pause_s)
     v = math.log(params.n)
     log_y = (1.5 + params.slope * shared) * v + params.own * draws[0]
     log_y += params.bend * (v - 4) ** 2

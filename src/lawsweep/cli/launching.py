@@ -99,10 +99,10 @@ class Launched(Answer):
 
             found["thresholds"] = findings_table(self.study).to_pylist()
         if not self.study.chosen.whole:
-            from lawsweep.study.reading.findings import decisions_table
+            from lawsweep.study.reading.findings import decided
 
-            decided = decisions_table(self.study)
-            found |= {} if decided is None else {"decisions": decided.to_pylist()}
+            book = decided(self.study)
+            found |= {} if book is None else {"decisions": book}
         fits, figures = self._results["fits"], self._results["figures"]
         return {
             **found,

@@ -72,4 +72,5 @@ class Facts:
     columns: Sequence[tuple[str, str, str]]
     launches: Sequence[Mapping[str, Any]]
     results: str = ""  # override that names the results folder where it is not the usual one
+    decisions: Sequence[Mapping[str, Any]] = ()  # of ``until``, in order
     tables: Mapping[str, str] = field(default_factory=dict)  # of the fits, by format

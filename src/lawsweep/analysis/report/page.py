@@ -36,6 +36,7 @@ def render(facts: Facts, *, stamp: str = "", every_s: float | None = None) -> st
             headline(facts),
             sections.figures(facts),
             parameters(facts),
+            sections.decisions(facts),
             sections.missing(facts),
             sections.following(facts),
             sections.cost(facts),

@@ -103,6 +103,28 @@ def _points(name: str, chart: Mapping[str, Any]) -> str:
     return folded(f"{name}-data", "The points as a table", left + table(head, rows, "Points"))
 
 
+def decisions(facts: Facts) -> str:
+    """What was asked for and why, where runs are chosen until an interval is narrow."""
+    if not facts.decisions:
+        return ""
+    rows = [
+        [text(d["setting"]), str(d["round"]), text(d["action"]), f"{d['n_runs']:,}",
+         _time(d["predicted_s"]), _number(d["estimate"]), _number(d["half_width"]),
+         text(d["reason"])]
+        for d in facts.decisions[:TABLE_ROWS]
+    ]  # fmt: skip
+    n, asked = len(facts.decisions), sum(d["predicted_s"] for d in facts.decisions)
+    head = ("setting", "round", "action", "runs", "predicted", "estimate", "±", "why")
+    more = f"<p>The first {TABLE_ROWS}; all are in decisions.parquet.</p>" if n > TABLE_ROWS else ""
+    said = f"{n:,} decisions; {_time(asked)} of predicted computation asked for"
+    made = folded("why", said, more + table(head, rows, "Decisions"))
+    return section("decisions", "Decisions", [made])
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
 def missing(facts: Facts) -> str:
     """What is not there, why, and what to do."""
     parts: list[str] = []

@@ -148,8 +148,10 @@ class Forecast:
         ``t`` has Student's quantile of each ``n_seeds`` less one.
         """
         v = self.v[list(chosen)]
-        a = np.linalg.pinv(np.stack([np.ones_like(v), v], axis=1))[self.row]
-        square = float(a @ a)
+        centre = float(v.mean())
+        # a'a of the row a of the pseudo-inverse of (1, v) that gives the coefficient
+        square = 1 / max(float(np.sum((v - centre) ** 2)), 1e-300)
+        square = square if self.row == 1 else 1 / len(v) + centre**2 * square
         noise, dof = self.noise, len(v) - 2
         of_seeds = t * np.sqrt((noise.shared + noise.slope * noise.own * square) / n_seeds)
         if not self._scatters:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.study.opening import Opened
@@ -55,6 +55,12 @@ def decisions_table(opened: Opened, sampler: BaseSampler | None = None) -> pa.Ta
     return pa.table(values, schema=pa.schema(fields))
 
 
+def decided(opened: Opened) -> list[dict[str, Any]] | None:
+    """``decisions_table`` as plain values; None where no book is kept."""
+    table = None if opened.chosen.whole else decisions_table(opened)
+    return None if table is None else table.to_pylist()
+
+
 def _field(name: str, column: Column) -> pa.Field:
     import pyarrow as pa
 
@@ -101,8 +107,8 @@ def write_findings(opened: Opened, sampler: BaseSampler, folder: Folder) -> None
 
     if opened.cells:
         folder.write("thresholds.parquet", encode(findings_table(opened, sampler)))
-    if (decided := decisions_table(opened, sampler)) is not None:
-        folder.write("decisions.parquet", encode(decided))
+    if (book := decisions_table(opened, sampler)) is not None:
+        folder.write("decisions.parquet", encode(book))
 
 
 def found_lines(opened: Opened, limit: int = 20) -> list[str]:

@@ -15,7 +15,7 @@ from lawsweep.study.opening import Opened
 from lawsweep.study.progress import certificate, status
 from lawsweep.study.reading import gathering
 from lawsweep.study.reading.drawing import Shelf, drawn
-from lawsweep.study.reading.findings import cell_names, cells_of, found_lines
+from lawsweep.study.reading.findings import cell_names, cells_of, decided, found_lines
 from lawsweep.study.reading.fitting import fit
 from lawsweep.study.reading.rows import frame, rows
 
@@ -86,6 +86,7 @@ def gather(
         columns=[(f.name, *_unit_and_meaning(f.metadata or {})) for f in table.schema],
         launches=gathering.launches(opened, table, launches),
         results="" if str(sweep.results_dir) == "results" else f"results_dir={sweep.results_dir}",
+        decisions=decided(opened) or (),
         tables=gathering.fit_tables(fits),
     )
 

@@ -32,6 +32,8 @@ class HowFar(Answer):
     status: Status
     jobs: list[Job]
     others: list[Variant]
+    found: list[str]  # by the sampler, a line a setting
+    decisions: list[dict[str, Any]] | None  # of ``until``
 
     def lines(self) -> Iterator[str]:
         """Counts, launches and jobs; what closes each gap, where nothing is under way."""
@@ -42,6 +44,7 @@ class HowFar(Answer):
         yield certificate(found.statuses, found.planned)
         if found.search is not None:
             yield f"search: {found.search}"
+        yield from (f"  {line}" for line in self.found)
         for launch in found.launches:
             yield from _sign_of_life(launch)
         yield from _jobs(self.jobs)
@@ -65,6 +68,7 @@ class HowFar(Answer):
             "launches": list(found.launches),
             "skipped_files": dict(found.skipped),
             "search": found.search,
+            **({} if self.decisions is None else {"decisions": self.decisions}),
             "folder": str(self.sweep.folder),
             "others": [dataclasses.asdict(v) for v in self.others],
         }
@@ -98,6 +102,7 @@ def _jobs(found: list[Job]) -> Iterator[str]:
 def status(sweep: str, overrides: tuple[str, ...], watch: bool, as_json: bool) -> HowFar | int:
     """Done, running, failed, missing, and jobs: from the store."""
     from lawsweep.remote.states import jobs
+    from lawsweep.study.reading.findings import decided, found_lines
     from lawsweep.study.study import Study
 
     loaded = load(sweep, overrides)
@@ -105,7 +110,10 @@ def status(sweep: str, overrides: tuple[str, ...], watch: bool, as_json: bool) -
     while True:
         # A watch reads the store alone; a single look asks the heads of unfinished jobs too.
         known = jobs(loaded.results_dir, loaded.folder_name, ask=not watch)
-        answer = HowFar(loaded, (sweep, *overrides), study.status(), known, study.variants())
+        words, lines, book = (sweep, *overrides), found_lines(study), decided(study)
+        answer = HowFar(
+            loaded, words, study.status(), known, study.variants(), lines[1:] if book else [], book
+        )
         if not watch:
             return answer
         (give_line if as_json else show)(answer)
