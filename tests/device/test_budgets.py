@@ -10,6 +10,7 @@ import pytest
 from pretending import Card
 
 from lawsweep.core.registry import find_experiment
+from lawsweep.experiments.ntk_min_eig import choice
 
 FREE = {"n_samples": 60, "input_dim": 24, "width": 24, "depth": 3, "activation": "sigmoid"}
 
@@ -47,3 +48,21 @@ def test_a_step_of_training_asks_for_nothing():
     # Losses are looked at some steps at a time (``kernels.training.checked``).
     assert many.reads.total() - few.reads.total() <= 160 / 8
     assert (many.operations.total() - few.operations.total()) / 160 <= 30
+
+
+def test_auto_takes_the_same_solver_whatever_ran_before(monkeypatch):
+    # Stands for a card of 80 GB, of which torch keeps what earlier runs have let go.
+    import torch
+
+    point = {**FREE, "n_samples": 50_000, "width": 300, "input_dim": 300}
+    params = find_experiment("ntk_min_eig").params_type(**point)
+    chosen = []
+    for kept in (0, 30 * 2**30, 75 * 2**30):
+        for name, value in (
+            ("mem_get_info", (80 * 2**30 - kept, 80 * 2**30)),
+            ("memory_reserved", kept),
+            ("memory_allocated", 0),
+        ):
+            monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+        chosen.append(choice.chosen_solver(params, "cuda:0"))
+    assert len(set(chosen)) == 1

@@ -52,10 +52,15 @@ def _room(device: Any) -> float:
 
 
 def _free_bytes(device: Any) -> float:
+    """What a run may take, whatever ran before in this process.
+
+    Not free to others, but free to it: the blocks that torch keeps of what a run has let go.
+    """
     import torch
 
     if torch.device(device).type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return float(torch.cuda.mem_get_info(device)[0] + kept)
     import psutil
 
     from lawsweep.kernels.base import workspace
