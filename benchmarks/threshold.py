@@ -5,7 +5,8 @@
 The answers are drawn from a logistic transition of fixed width over 60 candidates.  Ours is the
 sampler itself with 24 cells at a time and batches of 4.  The reference shares no code with it: one
 run at a time, of one cell alone, where the expected entropy of the threshold is least, stopped
-where the central 90 % interval is as narrow (plain), or where ours would be too (cautious).
+where the central 90 % interval is as narrow (plain), or where a wider one would be too that holds
+among the widest half of s (cautious).  ``threshold_settings.py`` has other transitions and designs.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -21,7 +23,7 @@ from environment import environment, one_thread, save, show
 
 from lawsweep import Field, experiment
 from lawsweep.core.outcome import Outcome
-from lawsweep.grid.plan import make_plan
+from lawsweep.grid.plan import Plan, make_plan
 from lawsweep.sampling.threshold.options import ThresholdOptions
 from lawsweep.sampling.threshold.sampler import ThresholdSearch
 
@@ -35,7 +37,7 @@ class Params:
     """A place along the axis, of one cell."""
 
     cell: Annotated[int, Field("cell")] = 0
-    x: Annotated[float, Field("place, from 0 to 1")] = 0.0
+    x: Annotated[float, Field("place")] = 0.0
 
 
 @dataclass(frozen=True)
@@ -51,39 +53,62 @@ def edge(params: Params, seed: int, device: str) -> Metrics:
     raise NotImplementedError
 
 
-def draw(rng: np.random.Generator, x: np.ndarray, m: np.ndarray, s: float) -> np.ndarray:
-    """Answers of a transition of width ``s`` at ``m``."""
-    return rng.random(np.shape(x)) < 1 / (1 + np.exp(np.clip((x - m) / s, -60, 60)))
+def plan_of(values: np.ndarray, n_cells: int, n_seeds: int) -> Plan:
+    """So many cells, each with the candidates ``values``."""
+    axes = {"cell": list(range(n_cells)), "x": values.tolist()}
+    return make_plan(edge, axes=axes, seeds=n_seeds)
 
 
-def ours(s: float, n_cells: int, max_runs: int, rng: np.random.Generator) -> dict[str, float]:
-    """The sampler over groups of cells: share resolved, their coverage, mean runs."""
-    plan = make_plan(
-        edge,
-        axes={"cell": list(range(N_AT_ONCE)), "x": np.linspace(0, 1, N_CANDIDATES).tolist()},
-        seeds=max_runs,
-    )
+def logistic(z: np.ndarray) -> np.ndarray:
+    """The chance of the event at (x - m) / s."""
+    return np.asarray(1 / (1 + np.exp(np.clip(z, -60, 60))))
+
+
+# Where cell, place and seed are, and the cell's edge: how likely the event is, and the draw.
+Chance = Callable[[int, float], float]
+Draw = Callable[[int, int], float]
+
+
+def search(plan: Plan, options: ThresholdOptions, chance: Chance, draw: Draw) -> ThresholdSearch:
+    """A search from its first run to its end."""
+    found = ThresholdSearch(plan, options)
+    n_seeds = len(plan.seeds)
+    cell, x = plan.params["cell"].tolist(), plan.params["x"].tolist()
+    wanted = found.ask()
+    while wanted:
+        for run in wanted:
+            point = run // n_seeds
+            answer = draw(cell[point], run % n_seeds) < chance(cell[point], x[point])
+            found.tell(Outcome(run, "ok", {"happened": answer}))
+        wanted = found.ask()
+    return found
+
+
+def ours(
+    s: float, n_cells: int, max_runs: int, rng: np.random.Generator
+) -> tuple[list[bool], list[bool], list[int], list[float]]:
+    """The sampler over groups of cells: which were resolved, which of these held, runs; seconds."""
+    plan = plan_of(np.linspace(0, 1, N_CANDIDATES), N_AT_ONCE, max_runs)
     options = ThresholdOptions(
         "x", "happened", tolerance=TOLERANCE, confidence=CONFIDENCE, max_runs=max_runs
     )
-    resolved, inside, runs = [], [], []
-    spent = time.process_time()
+    resolved, inside, runs, spent = [], [], [], 0.0
     for _ in range(n_cells // N_AT_ONCE):
         m = rng.uniform(0, 1, N_AT_ONCE)
-        search = ThresholdSearch(plan, options)
-        while wanted := search.wanted():
-            for run in wanted:
-                params = plan.params_of(run)
-                answer = bool(draw(rng, np.array(params["x"]), m[params["cell"]], s))
-                search.tell(Outcome(run, "ok", {"happened": answer}))
-        for cell, found in zip(search.cells, search.results(), strict=True):
-            edge_at = m[plan.params_of(cell.points[0] * max_runs)["cell"]]
-            runs.append(found.n_runs)
-            resolved.append(found.state == "resolved")
-            if found.state == "resolved":
-                inside.append(bool(found.low <= edge_at <= found.high))
-    figures = summary(resolved, inside, runs)
-    return {**figures, "ms_per_run": 1e3 * (time.process_time() - spent) / sum(runs)}
+        began = time.process_time()
+        found = search(
+            plan,
+            options,
+            lambda cell, x, m=m: float(logistic(np.float64((x - m[cell]) / s))),
+            lambda cell, seed: rng.random(),
+        )
+        spent += time.process_time() - began
+        for edge_at, t in zip(m, found.results(), strict=True):
+            runs.append(t.n_runs)
+            resolved.append(t.state == "resolved")
+            if t.state == "resolved":
+                inside.append(bool(t.low <= edge_at <= t.high))
+    return resolved, inside, runs, [spent]
 
 
 def summary(resolved: Any, inside: Any, runs: Any) -> dict[str, float]:
@@ -108,39 +133,55 @@ class Reference:
         m = (self.edges[1:] + self.edges[:-1]) / 2
         s, c = np.meshgrid(np.geomspace(0.25 / 59, 0.5, 12), [0.005, 0.05, 0.15])
         z = (self.x - m[:, None, None]) / s.ravel()[:, None]
-        p = c.ravel()[:, None] + (1 - 2 * c.ravel()[:, None]) / (1 + np.exp(np.clip(z, -60, 60)))
+        p = c.ravel()[:, None] + (1 - 2 * c.ravel()[:, None]) * logistic(z)
         self.p = p.astype(np.float32)  # (m, nuisance, x)
 
-    def run(
-        self, s: float, n: int, most: int, rng: np.random.Generator, cautious: bool
-    ) -> dict[str, float]:
-        """``n`` cells: share resolved, their coverage, mean runs.
+    def run(self, s: float, n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """``n`` cells up to the largest number of runs, for either rule that ends them.
 
-        ``cautious`` stops by the interval that holds among the widest half of s too, as ours does.
+        Runs that each took (n,), whether it was resolved then, and whether truth lay inside.
         """
-        truth = rng.uniform(0, 1, n)
+        most, truth = max(MAX_RUNS), rng.uniform(0, 1, n)
         weights = np.full((self.p.shape[0], n, self.p.shape[1]), 1.0, dtype=np.float32)
         weights /= weights.shape[0] * weights.shape[2]
-        left, runs = np.arange(n), np.full(n, most)
-        resolved, inside = np.zeros(n, bool), np.zeros(n, bool)
+        left = np.arange(n)
+        found = {}
+        for rule in ("plain", "cautious"):
+            found[f"{rule}_runs"] = np.full(n, most + 1)
+            found[f"{rule}_resolved"] = np.zeros(n, bool)
+            found[f"{rule}_inside"] = np.zeros(n, bool)
         for k in range(1, most + 1):
             at = self._next(weights)
-            yes = draw(rng, self.x[at], truth[left], s)
+            yes = rng.random(len(left)) < logistic((self.x[at] - truth[left]) / s)
             happens = self.p.transpose(0, 2, 1)[:, at]
             weights *= np.where(yes[:, None], happens, 1 - happens)
             weights /= weights.sum((0, 2))[:, None]
             low, high, beyond = self._interval(weights.sum(2))
-            if cautious:
-                a, b, _ = self._interval(self._widest(weights))
-                low, high = np.minimum(low, a), np.maximum(high, b)
-            done = ~beyond & ((high - low) / 2 <= TOLERANCE)
-            resolved[left[done]] = True
-            inside[left[done]] = ((low <= truth[left]) & (truth[left] <= high))[done]
-            runs[left[done | beyond]] = k
-            left, weights = left[~(done | beyond)], weights[:, ~(done | beyond)]
+            a, b, _ = self._interval(self._widest(weights))
+            ends = {"plain": (low, high), "cautious": (np.minimum(low, a), np.maximum(high, b))}
+            for rule, (lower, upper) in ends.items():
+                fresh = found[f"{rule}_runs"][left] > most
+                done = ~beyond & ((upper - lower) / 2 <= TOLERANCE)
+                found[f"{rule}_runs"][left[fresh & (done | beyond)]] = k
+                found[f"{rule}_resolved"][left[fresh & done]] = True
+                inside = (lower <= truth[left]) & (truth[left] <= upper)
+                found[f"{rule}_inside"][left[fresh & done & inside]] = True
+            goes_on = found["cautious_runs"][left] > most  # it ends after the plain one
+            left, weights = left[goes_on], weights[:, goes_on]
             if not len(left):
                 break
-        return summary(resolved, inside[resolved], runs)
+        return found
+
+    @staticmethod
+    def told(found: dict[str, np.ndarray], most: int) -> dict[str, float]:
+        """The figures of both rules, of cells that are given up after ``most`` runs."""
+        told = {}
+        for rule in ("plain", "cautious"):
+            runs = found[f"{rule}_runs"]
+            resolved = found[f"{rule}_resolved"] & (runs <= most)
+            figures = summary(resolved, found[f"{rule}_inside"][resolved], np.minimum(runs, most))
+            told |= {f"{rule}_{name}": value for name, value in figures.items()}
+        return told
 
     def _next(self, weights: np.ndarray) -> np.ndarray:
         yes = np.matmul(weights, self.p)
@@ -166,26 +207,86 @@ class Reference:
         return ends[:, 0], ends[:, 1], beyond
 
 
+def ms_per_decision() -> dict[str, float]:
+    """Processor milliseconds of choosing, a round of 4 runs: 100 cells, 60 candidates, 20 runs."""
+    plan = plan_of(np.linspace(0, 1, N_CANDIDATES), 100, 40)
+    began = time.process_time()
+    ThresholdSearch(plan, ThresholdOptions("x", "happened"))
+    first = time.process_time() - began
+    options = ThresholdOptions("x", "happened", max_runs=20, tolerance=0.001)
+    rng = np.random.default_rng(3)
+    m = rng.uniform(0.1, 0.9, 100)
+    began = time.process_time()
+    found = search(
+        plan,
+        options,
+        lambda cell, x: float(logistic(np.float64((x - m[cell]) / 0.05))),
+        lambda cell, seed: rng.random(),
+    )
+    rounds = sum(t.n_runs for t in found.results()) / options.batch
+    return {
+        "ms_per_round": 1e3 * (time.process_time() - began) / rounds,
+        "ms_first_of_a_cell": 1e3 * first / 100,
+    }
+
+
+CHUNK = 144  # cells of each width, after which the figures so far are saved
+
+
 def main() -> None:
     """All widths, both caps; tables, and ``results/threshold.json``."""
     one_thread()
-    where, n = environment(), int(sys.argv[1]) if len(sys.argv) > 1 else 144
-    reference, tables = Reference(), {}
-    for most in MAX_RUNS:
-        rows = []
+    where, n = environment(), int(sys.argv[1]) if len(sys.argv) > 1 else 1008
+    speed, reference = ms_per_decision(), Reference()
+    mine: dict[tuple[int, float], list[list[Any]]] = {}
+    others: dict[float, list[dict[str, np.ndarray]]] = {}
+    for chunk in range(max(1, n // CHUNK)):
         for s in WIDTHS:
-            mine = ours(s, n, most, np.random.default_rng([1, int(1e4 * s)]))
-            row = {"s": s, **mine}
-            for name, cautious in (("plain", False), ("cautious", True)):
-                rng = np.random.default_rng([2, int(1e4 * s)])
-                other = reference.run(s, n, most, rng, cautious)
-                row |= {f"{name}_{k}": v for k, v in other.items()}
-                row[f"runs_over_{name}"] = mine["runs"] / other["runs"]
-            rows.append(row)
-            print(rows[-1], flush=True)
-        show(f"max_runs = {most}, {n} cells a width", rows)
-        tables[f"max_runs_{most}"] = rows
-    save("threshold", where, {"n_cells": n, "tolerance": TOLERANCE, **tables})
+            seed = int(1e4 * s)
+            rng = np.random.default_rng([2, seed, chunk])
+            others.setdefault(s, []).append(reference.run(s, min(n, CHUNK), rng))
+            for most in MAX_RUNS:
+                rng = np.random.default_rng([1, seed, chunk])
+                fresh = ours(s, min(n, CHUNK), most, rng)
+                so_far = mine.setdefault((most, s), [[], [], [], []])
+                for column, new in zip(so_far, fresh, strict=True):
+                    column.extend(new)
+        done = min(n, CHUNK) * (chunk + 1)
+        tables = {k: v for most in MAX_RUNS for k, v in tables_of(most, mine, others).items()}
+        save("threshold", where, {"n_cells": done, "tolerance": TOLERANCE, **speed, **tables})
+    for most in MAX_RUNS:
+        show(f"max_runs = {most}, {done} cells a width", tables[f"max_runs_{most}"])
+        for rule in ("plain", "cautious"):
+            print(rule, tables[f"max_runs_{most}_over_{rule}"])
+
+
+def tables_of(
+    most: int,
+    mine: dict[tuple[int, float], list[list[Any]]],
+    others: dict[float, list[dict[str, np.ndarray]]],
+) -> dict[str, Any]:
+    """The table of one cap, and the ratios over the widths that are asked for."""
+    rows, found = [], {}
+    for s in WIDTHS:
+        resolved, inside, runs, spent = mine[most, s]
+        row = {
+            "s": s,
+            **summary(resolved, inside, runs),
+            "ms_per_run": 1e3 * sum(spent) / sum(runs),
+        }
+        whole = {k: np.concatenate([o[k] for o in others[s]]) for k in others[s][0]}
+        row |= Reference.told(whole, most)
+        rows.append(row)
+        for rule in ("plain", "cautious"):
+            row[f"runs_over_{rule}"] = row["runs"] / row[f"{rule}_runs"]
+    narrow = [row for row in rows if row["s"] <= 0.08]
+    for rule in ("plain", "cautious"):
+        scale = sum(r[f"{rule}_runs"] for r in narrow)
+        ratio = sum(r["runs"] for r in narrow) / scale
+        errors = [(r["runs_se"], r[f"{rule}_runs_se"]) for r in narrow]
+        error = math.sqrt(sum(a**2 + (ratio * b) ** 2 for a, b in errors)) / scale
+        found[f"max_runs_{most}_over_{rule}"] = {"ratio": ratio, "se": error}
+    return {f"max_runs_{most}": rows, **found}
 
 
 if __name__ == "__main__":

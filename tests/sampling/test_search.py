@@ -101,6 +101,34 @@ def test_two_drivers_that_share_a_table_end_with_the_same_thresholds(tmp_path):
     assert a.results() == b.results() == search(known_rows(plan, table)).results()
 
 
+def test_a_search_of_runs_without_room_is_killed_shared_and_ends_the_same(tmp_path):
+    # N* is at 0.7 d^2, and from 0.5 d^2 on no run has room: what is known is a bound.
+    plan, search = make(fault="large")
+    policy = OnFailure(stop_after=0)
+    whole = search()
+    launch(plan, ParquetTable(tmp_path / "whole", memory), whole, on_failure=policy)
+    for t, d in zip(whole.results(), (20, 40), strict=True):
+        assert (t.state, t.reason, t.n_star, t.high) == ("at_least", "fails_above", None, None)
+        assert 0.4 * d**2 < t.low <= 0.5 * d**2
+        assert 2 <= t.n_unanswered <= 10
+    table, n_cuts = ParquetTable(tmp_path / "cut", memory), 0
+    for _ in range(40):
+        part = search(known_rows(plan, table))
+        if not part.wanted():
+            break
+        # (A run without room is tried again with more, alone: each takes several looks.)
+        stopped = launch(plan, table, part, executor=Dying(after=5), on_failure=policy).stopped
+        n_cuts += stopped == "interrupted"
+    assert n_cuts >= 2
+    assert search(known_rows(plan, table)).results() == whole.results()
+    assert table.attempts().num_rows == whole.n_asked
+    # Another launch at once, which sees nothing of the first, asks for the same.
+    beside = search()
+    launch(plan, table, beside, on_failure=policy)
+    assert beside.asked() == whole.asked()
+    assert search(known_rows(plan, table)).results() == whole.results()
+
+
 def test_failed_runs_are_no_evidence_and_end_the_search(tmp_path):
     plan, search = make(fault="always")
     found = search()

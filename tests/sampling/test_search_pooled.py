@@ -64,7 +64,13 @@ def test_cells_wait_once_for_the_pilot_of_all_and_go_on_with_what_it_says():
     while len(search.searches[2].asked) <= PILOT_RUNS and search.wanted():
         search.tell(answer(search.wanted()[0]))
     assert not any(s.waiting for s in search.searches)
-    assert [len(s.asked) for s in search.searches] >= [PILOT_RUNS + 4] * 2
+    assert min(len(s.asked) for s in search.searches) > PILOT_RUNS
+    # And again where it has doubled.
+    while mine := [r for r in search.wanted() if r // n_seeds not in own[2]]:
+        search.tell(answer(mine[0]))
+    ahead = [s for s in search.searches[:2] if s.state == "open"]
+    assert ahead
+    assert {(s.waiting, len(s.asked)) for s in ahead} == {(True, 2 * PILOT_RUNS)}
 
 
 def test_a_tolerance_changes_how_far_cells_go_and_not_the_way():
@@ -83,7 +89,7 @@ def test_a_cell_s_prior_is_what_the_others_say():
     wide = Posterior(lattice)
     wide.add(dict.fromkeys((20, 25, 30, 35), (2, 2)))
     evidences = [sharp.log_evidences] * 6 + [wide.log_evidences]
-    *of_sharp, of_wide = pooled_priors([lattice] * 7, evidences)
+    *of_sharp, of_wide = (p.prior for p in pooled_priors([lattice] * 7, evidences))
     for prior in (*of_sharp, of_wide):
         assert prior.shape == (len(lattice.s), len(CHANCES))
         assert abs(prior.sum() - 1) < 1e-12
@@ -93,5 +99,28 @@ def test_a_cell_s_prior_is_what_the_others_say():
     assert of_wide[narrow].sum() > 1.5 * narrow.mean()
     # Two cells that say nothing leave the other's prior symmetric in nothing but ignorance.
     (alone,) = pooled_priors([lattice], [sharp.log_evidences])
-    none, _ = pooled_priors([lattice] * 2, [sharp.log_evidences, np.zeros_like(alone)])
-    np.testing.assert_allclose(none, alone, rtol=0, atol=1e-9)
+    none, _ = pooled_priors([lattice] * 2, [sharp.log_evidences, np.zeros_like(alone.prior)])
+    np.testing.assert_allclose(none.prior, alone.prior, rtol=0, atol=1e-9)
+
+
+def test_cells_may_be_alike_until_their_answers_speak_against_it():
+    lattice = Lattice(tuple(np.linspace(0, 1, 60)))
+    u, draws = lattice.u, 40
+
+    def told(s):
+        posterior = Posterior(lattice)
+        share = 1 / (1 + np.exp(np.clip((u[::3] - 0.5) / s, -60, 60)))
+        yes = np.round(draws * share).astype(int).tolist()
+        posterior.add({3 * i: (n, draws - n) for i, n in enumerate(yes)})
+        return posterior.log_evidences
+
+    alike = pooled_priors([lattice] * 8, [told(0.03)] * 8)
+    unlike = pooled_priors([lattice] * 8, [told(s) for s in (0.01, 0.03, 0.1, 0.3)] * 2)
+    assert all(p.alike is not None for p in alike)
+    assert all(p.alike is None for p in unlike)
+    # Where it stands, it is the narrower: all its mass is about the width of the others.
+    for p in alike:
+        assert abs(p.alike.sum() - 1) < 1e-9
+        near = abs(np.log(lattice.s / 0.03)) < 0.5
+        assert p.alike[near].sum() > 0.9
+        assert p.alike[near].sum() > p.prior[near].sum()

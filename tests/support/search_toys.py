@@ -19,7 +19,7 @@ class Params:
     d: int
     edge: float = 0.7  # over d^2
     spread: float = 0.05
-    fault: Literal["none", "sometimes", "always", "beyond"] = "none"
+    fault: Literal["none", "sometimes", "always", "beyond", "large"] = "none"
     pause_s: float = 0.0
 
 
@@ -37,6 +37,8 @@ def memory(params: Params, seed: int) -> Metrics:
     time.sleep(params.pause_s)
     if params.fault == "always" or (params.fault == "sometimes" and seed % 3 == 0):
         raise ValueError(f"no luck with seed {seed}")
+    if params.fault == "large" and params.n > 0.5 * params.d**2:
+        raise MemoryError(f"no room for {params.n}")
     u = float(stream(seed, f"n={params.n} d={params.d}").random())
     z = math.log(params.n / (params.edge * params.d**2)) / params.spread
     fits = u < 1 / (1 + math.exp(min(z, 700)))

@@ -44,6 +44,44 @@ def test_a_cell_says_what_its_answers_are_like(answer, state, reason):
         assert reason in REASONS
 
 
+def test_answers_that_know_nothing_of_the_axis_are_flat():
+    # Even odds everywhere.  That 60 answers speak 20 to 1 for it is not certain: of 8 seeded cells
+    # a half and more do, and none is taken for an edge.
+    rng = np.random.default_rng(4)
+    found = [search(lambda v: bool(rng.random() < 0.5), max_runs=100).result() for _ in range(8)]
+    states = [t.state for t in found]
+    assert states.count("flat") >= 4
+    assert "resolved" not in states
+    flat = next(t for t in found if t.state == "flat")
+    assert (flat.reason, flat.n_star, flat.low, flat.high) == ("flat", None, None, None)
+    assert "flat" in REASONS
+
+
+def test_the_last_runs_of_a_batch_are_held_back_where_the_first_should_be_enough():
+    # A transition about as wide as the tolerance: the search ends between two whole batches, and
+    # what it was asked is the beginning of what a tighter one is asked.
+    rng = np.random.default_rng(0)
+    table = rng.random((len(VALUES), 400))
+
+    def walk(tolerance, batch):
+        spec = ThresholdOptions("n", "f", tolerance=tolerance, batch=batch, max_runs=400)
+        cell, answers, sizes = CellSearch(VALUES, 400, spec), {}, []
+        while pending := cell.advance(answers):
+            sizes.append(len(pending))
+            for k, j in pending:
+                z = (math.log(VALUES[k]) - math.log(1500)) / 0.1
+                answers[k, j] = bool(table[k, j] < 1 / (1 + math.exp(min(z, 700))))
+        assert cell.state == "resolved"
+        return cell.asked, sizes
+
+    asked, sizes = walk(0.1, 16)
+    tighter, _ = walk(0.05, 16)
+    assert sizes[0] == 16
+    assert min(sizes) < 16
+    assert tighter[: len(asked)] == asked
+    assert set(walk(0.1, 1)[1]) == {1}
+
+
 def test_an_event_that_falls_where_a_rise_was_asked_for_says_so():
     found = search(lambda v: v < 1600, rising=True).result()
     assert (found.state, found.reason) == ("rises", "falling")

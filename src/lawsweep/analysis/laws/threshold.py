@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -36,7 +37,7 @@ State = Literal[
 ]
 STATES: tuple[State, ...] = get_args(State)
 
-N_WIDTHS = 12
+N_WIDTHS = 18
 CHANCES = np.array([0.005, 0.05, 0.15])
 # Nodes of m between two neighbouring candidates, and bounds on the whole number.
 PER_GAP, FEWEST, MOST = 4, 512, 2048
@@ -87,6 +88,7 @@ class Lattice:
 
     def __init__(self, values: Sequence[float]):
         self.values = np.asarray(values, dtype=np.float64)
+        self.key = tuple(self.values.tolist())
         self.log = bool(self.values[0] > 0)
         self.u = np.log(self.values) if self.log else self.values
         span, gap = float(self.u[-1] - self.u[0]), float(np.median(np.diff(self.u)))
@@ -106,7 +108,7 @@ class Lattice:
 
     def log_likelihood(self, candidate: int, n_true: int, n_false: int) -> np.ndarray:
         """Of so many answers at one candidate, shape (n_m, n_s, n_c)."""
-        happens, not_ = _log_probabilities(tuple(self.values.tolist()), candidate)
+        happens, not_ = _log_probabilities(self.key, candidate)
         return np.asarray(n_true * happens + n_false * not_)
 
 
@@ -121,35 +123,56 @@ def _log_probabilities(values: tuple[float, ...], candidate: int) -> tuple[np.nd
     return np.log(CHANCES + share * below), np.log(CHANCES + share * (1.0 - below))
 
 
+# Log likelihoods of the cells that were looked at last, 0.2 MB each: there may be thousands.
+_KEPT: OrderedDict[Posterior, np.ndarray] = OrderedDict()
+_MOST_KEPT = 256
+
+
 class Posterior:
     """What the answers so far say of the threshold of one cell.
 
     ``prior`` are weights of s and c, shape (n_s, n_c), that add up to one; flat where it is None.
+    What is reported may rest on another prior (``assume(..., report=True)``) than ``weights``,
+    by which runs are chosen.
     """
 
     def __init__(self, lattice: Lattice, prior: np.ndarray | None = None):
         self.lattice = lattice
         self.counts: dict[int, tuple[int, int]] = {}
+        self._told: list[tuple[int, int, int]] = []
         n_m, n_s = len(lattice.m), len(lattice.s)
         flat = np.full((n_s, len(CHANCES)), 1 / (n_s * len(CHANCES)))
-        self._prior = flat if prior is None else prior
+        self._prior = self._reported = flat if prior is None else prior
+        self._alike: np.ndarray | None = None
         # A node stands for an interval as wide as a step, so the CDF is piecewise linear.
         self._edges = lattice.m[0] + lattice.step * (np.arange(n_m + 1) - 0.5)
-        self._cdf = self._wide_cdf = np.linspace(0.0, 1.0, n_m + 1)
+        self._cdf = np.linspace(0.0, 1.0, n_m + 1)
+        self._cautious = [self._cdf]
         self._widths = self._prior.sum(1)
         # log of the answers' probability: over the prior, and at each s and c over m alone.
         self.log_evidence, self.log_evidences = 0.0, np.zeros_like(flat)
 
     def add(self, answers: Mapping[int, tuple[int, int]]) -> None:
         """Take in answers: of each candidate how many times the event happened, and did not."""
-        for candidate, (n_true, n_false) in answers.items():
+        log = self._log_likelihoods()
+        for candidate in sorted(answers):
+            n_true, n_false = answers[candidate]
             before = self.counts.get(candidate, (0, 0))
             self.counts[candidate] = (before[0] + n_true, before[1] + n_false)
+            self._told.append((candidate, n_true, n_false))
+            log += self.lattice.log_likelihood(candidate, n_true, n_false)
         self._update()
 
-    def assume(self, prior: np.ndarray) -> None:
-        """Take another prior of s and c in place of the present one."""
-        self._prior = prior
+    def assume(
+        self, prior: np.ndarray, alike: np.ndarray | None = None, *, report: bool = False
+    ) -> None:
+        """Take another prior of s and c in place of the present one; or only for the report.
+
+        ``alike`` is one that is to be reckoned with too: an interval holds under it as well.
+        """
+        self._reported, self._alike = prior, alike
+        if not report:
+            self._prior = prior
         self._update()
 
     def _update(self) -> None:
@@ -158,22 +181,28 @@ class Posterior:
         likelihoods = np.exp(log - top)
         over_m = likelihoods.mean(0)
         self.log_evidences = top + np.log(np.maximum(over_m, 1e-300))
-        self.log_evidence = float(top + np.log(np.sum(over_m * self._prior)))
-        of_ms = np.sum(likelihoods * self._prior, axis=2)
-        of_ms /= of_ms.sum()
+        self.log_evidence = float(top + np.log(np.sum(over_m * self._reported)))
+        of_ms = _joint(likelihoods, self._reported)
         self._cdf = _cdf(of_ms.sum(1))
         self._widths = of_ms.sum(0)
-        # The half of the mass that has the widest s: of the node at the median its share.
-        above = np.clip(np.cumsum(self._widths) - 0.5, 0.0, self._widths)
-        share = np.divide(above, self._widths, out=np.zeros_like(above), where=self._widths > 0)
-        self._wide_cdf = _cdf(of_ms @ share)
+        alike = () if self._alike is None else (_joint(likelihoods, self._alike),)
+        self._cautious = [self._cdf, *(_cdf(_among_widest(x)) for x in (of_ms, *alike))]
 
     def _log_likelihoods(self) -> np.ndarray:
-        # Summed afresh (a few milliseconds) and not kept: there may be thousands of cells.
-        log = np.zeros((len(self.lattice.m), len(self.lattice.s), len(CHANCES)))
-        for candidate in sorted(self.counts):
-            log += self.lattice.log_likelihood(candidate, *self.counts[candidate])
+        """Of all answers, (n_m, n_s, n_c); summed in the order they came, kept or anew."""
+        log = _KEPT.pop(self, None)
+        if log is None:
+            log = np.zeros((len(self.lattice.m), len(self.lattice.s), len(CHANCES)))
+            for told in self._told:
+                log += self.lattice.log_likelihood(*told)
+        _KEPT[self] = log
+        while len(_KEPT) > _MOST_KEPT:
+            _KEPT.popitem(last=False)
         return log
+
+    def forget(self) -> None:
+        """No more will come: keep nothing that can be computed anew."""
+        _KEPT.pop(self, None)
 
     def weights(self) -> np.ndarray:
         """The posterior over the lattice, shape (n_m, n_s, n_c)."""
@@ -190,13 +219,14 @@ class Posterior:
     def cautious_interval(self, confidence: float) -> tuple[float, float]:
         """An interval of m that holds also where the transition is wider than it seems.
 
-        The wider, at either end, of the posterior's central interval and of the one that it has
-        among the widest half of s.  A search that stops as soon as an interval is narrow stops
-        where s looks narrow by luck; that luck is what the second one does without.
+        The widest, at either end, of the posterior's central interval, the one that it has among
+        the widest half of s, and the one under the prior ``alike``.  A search that stops as soon as
+        an interval is narrow stops where s looks narrow by luck; that luck is what the other two
+        do without.
         """
         tails = [(1 - confidence) / 2, (1 + confidence) / 2]
-        plain, wide = (np.interp(tails, cdf, self._edges) for cdf in (self._cdf, self._wide_cdf))
-        return float(min(plain[0], wide[0])), float(max(plain[1], wide[1]))
+        ends = [np.interp(tails, cdf, self._edges) for cdf in self._cautious]
+        return float(min(low for low, _ in ends)), float(max(high for _, high in ends))
 
     def mass_below(self, u: float) -> float:
         """Probability that m is at most ``u``."""
@@ -206,6 +236,20 @@ class Posterior:
         """Median of s: the node at which half of its mass is reached."""
         at = int(np.searchsorted(np.cumsum(self._widths), 0.5))
         return float(self.lattice.s[min(at, len(self.lattice.s) - 1)])
+
+
+def _joint(likelihoods: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """The posterior of m and s, (n_m, n_s), c summed out."""
+    of_ms = np.einsum("msc,sc->ms", likelihoods, prior)
+    return np.asarray(of_ms / of_ms.sum())
+
+
+def _among_widest(of_ms: np.ndarray) -> np.ndarray:
+    """Masses of m among the half that has the widest s: of the node at the median its share."""
+    widths = of_ms.sum(0)
+    above = np.clip(np.cumsum(widths) - 0.5, 0.0, widths)
+    share = np.divide(above, widths, out=np.zeros_like(above), where=widths > 0)
+    return np.asarray(of_ms @ share)
 
 
 def _cdf(masses: np.ndarray) -> np.ndarray:

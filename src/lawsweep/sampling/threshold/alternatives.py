@@ -8,8 +8,11 @@ most (Ville's inequality, over the prior); ``LATE`` is asked of a search whose r
 
 from __future__ import annotations
 
+import functools
 import itertools
+import math
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,52 +25,72 @@ _N_EDGES, _N_BANDS = 64, 20  # nodes of m of one edge, and of each of two
 _LEVELS = np.linspace(0.2, 0.8, 13)
 
 
-def alternative(
-    lattice: Lattice, counts: Mapping[int, tuple[int, int]], factor: float
-) -> State | None:
-    """The one that explains ``counts`` (yes, no) better than all else, by ``factor``; or None."""
-    if sum(map(sum, counts.values())) < FEWEST or len(counts) < 2:
-        return None
-    told = np.array([counts[c] for c in sorted(counts)], dtype=float)
-    u = lattice.u[sorted(counts)]
-    span = lattice.u[-1] - lattice.u[0]
-    m = np.linspace(lattice.u[0] - span / 2, lattice.u[-1] + span / 2, _N_EDGES)
-    edge = _lied(_below(u, m, lattice.s))
-    falls, rises = _log_evidence(edge, told), _log_evidence(1 - edge, told)
+class Rival(NamedTuple):
+    """What explains the answers best, and how much better than one falling edge does."""
+
+    state: State | None
+    log_factor: float
+
+    def at(self, factor: float) -> State | None:
+        """The state, where it is better by ``factor``."""
+        return self.state if self.log_factor >= math.log(factor) else None
+
+
+NONE = Rival(None, -math.inf)
+
+
+def find_rival(lattice: Lattice, counts: Mapping[int, tuple[int, int]]) -> Rival:
+    """The best of what ``counts`` (yes, no) may say else; ``NONE`` where it is no doubt at all."""
+    if len(counts) < 2 or sum(map(sum, counts.values())) < FEWEST:
+        return NONE
+    visited = sorted(counts)
+    told = np.array([counts[c] for c in visited], dtype=float)
+    logs = [_log_probabilities(lattice.key, c) for c in visited]
+    edge = np.stack([x[0] for x in logs]), np.stack([x[1] for x in logs])
+    falls = _log_evidence(told, *edge)
     # Of one edge the answers are as likely as of none better: nothing to look for.
-    surprise = falls - _best(told)
-    if -surprise < np.log(factor):
-        return None
-    inside = np.linspace(lattice.u[0], lattice.u[-1], _N_BANDS)
-    pairs = list(itertools.combinations(range(_N_BANDS), 2))
-    first, second = (np.array(side) for side in zip(*pairs, strict=True))
-    below = _below(u, inside, lattice.s[lattice.s <= span / 8][::2])
-    band = _lied(below[second] - below[first])
-    several = np.logaddexp(_log_evidence(band, told), _log_evidence(1 - band, told)) - np.log(2)
-    flat = _log_evidence(_LEVELS[:, None] * np.ones(len(u)), told)
+    if _best(told) - falls < np.log(DOUBT):
+        return NONE
+    rises = _log_evidence(told, *edge[::-1])
+    band = np.stack([x[2] for x in logs]), np.stack([x[3] for x in logs])
+    inside, outside = _log_evidence(told, *band), _log_evidence(told, *band[::-1])
+    several = float(np.logaddexp(inside, outside) - np.log(2))
+    levels = np.broadcast_to(np.log(_LEVELS), (len(visited), len(_LEVELS)))
+    flat = _log_evidence(told, levels, levels[:, ::-1])
     names: tuple[State, ...] = ("rises", "several_edges", "flat")
-    scores = [rises, float(several), flat]
+    scores = [rises, several, flat]
     best = int(np.argmax(scores))
     # Two edges, of which one may be at the end, explain all that one rising edge does.
     rivals = falls if names[best] == "rises" else max(falls, rises)
-    return names[best] if scores[best] - rivals >= np.log(factor) else None
+    return Rival(names[best], scores[best] - rivals)
 
 
-def _below(u: np.ndarray, m: np.ndarray, s: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp((u - m) / s)), shape (n_m, n_s, n_u)."""
-    z = (u - m[:, None, None]) / s[:, None]
+@functools.lru_cache(maxsize=512)  # of some 0.1 MB each
+def _log_probabilities(key: tuple[float, ...], candidate: int) -> tuple[np.ndarray, ...]:
+    """At one candidate, log P(yes) and log P(no) over all edges, then over all bands."""
+    lattice = Lattice(key)
+    span, u = lattice.u[-1] - lattice.u[0], lattice.u[candidate]
+    m = np.linspace(lattice.u[0] - span / 2, lattice.u[-1] + span / 2, _N_EDGES)
+    inside = np.linspace(lattice.u[0], lattice.u[-1], _N_BANDS)
+    pairs = np.array(list(itertools.combinations(range(_N_BANDS), 2)))
+    below = _below(u, inside, lattice.s[lattice.s <= span / 8][::2])
+    found = []
+    for share in (_below(u, m, lattice.s[::2]), below[pairs[:, 1]] - below[pairs[:, 0]]):
+        c = CHANCES[:, None]
+        lied = c + (1 - 2 * c) * share.ravel()
+        found += [np.log(lied).ravel(), np.log1p(-lied).ravel()]
+    return tuple(found)
+
+
+def _below(u: float, m: np.ndarray, s: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp((u - m) / s)), shape (n_m, n_s)."""
+    z = (u - m[:, None]) / s
     return np.asarray(1.0 / (1.0 + np.exp(np.clip(z, -60.0, 60.0))))
 
 
-def _lied(share: np.ndarray) -> np.ndarray:
-    """With each chance of an answer that says nothing: (n_c, *share.shape)."""
-    c = CHANCES.reshape(-1, *[1] * share.ndim)
-    return np.asarray(c + (1 - 2 * c) * share)
-
-
-def _log_evidence(probabilities: np.ndarray, told: np.ndarray) -> float:
-    """Log of the mean likelihood of (yes, no) over all hypotheses; ``probabilities`` (..., n_u)."""
-    log = np.log(probabilities) @ told[:, 0] + np.log1p(-probabilities) @ told[:, 1]
+def _log_evidence(told: np.ndarray, yes: np.ndarray, no: np.ndarray) -> float:
+    """Log of the mean likelihood of ``told`` (n_u, 2) over hypotheses: logs of P, (n_u, n)."""
+    log = told[:, 0] @ yes + told[:, 1] @ no
     top = float(log.max())
     return top + float(np.log(np.mean(np.exp(log - top))))
 

@@ -8,30 +8,67 @@ answers that it may bring, and so on: four copies of one place, or four places, 
 
 from __future__ import annotations
 
+import functools
+import math
+from typing import NamedTuple
+
 import numpy as np
 
-from lawsweep.analysis.laws.threshold import CHANCES, Lattice
+from lawsweep.analysis.laws.threshold import CHANCES, Lattice, Posterior
 
 # A choice is made on this many nodes of m and candidates at most: it takes a few milliseconds.
-N_NODES, N_CANDIDATES = 96, 40
+N_NODES, N_CANDIDATES = 64, 40
 N_BRANCHES = 8  # joint answers to what is chosen already that are followed, the likeliest
 N_GREEDY = 16  # of a batch; a larger one repeats them in turn
 _TAIL = 1e-4  # mass of m at either end that a choice leaves out
+_NUISANCE = 1e-2  # mass of s and c together that it leaves out
 _EQUAL = 1e-9  # nats within which two candidates tell as much: far above rounding
 
 
-def choose(lattice: Lattice, weights: np.ndarray, free: np.ndarray, k: int) -> list[int]:
-    """``k`` candidates, best first; ``free`` says how many runs each has left, (n_candidates,).
+class Choice(NamedTuple):
+    """Candidates, best first, and how far the posterior of m has shrunk after each of them.
+
+    ``shrunk`` are ratios exp(H_j - H_0), H_j the entropy that is expected after j answers: of a
+    normal posterior the ratio of its standard deviations.  Empty where nothing is expected.
+    """
+
+    candidates: list[int]
+    shrunk: list[float]
+
+
+def choose_early(posterior: Posterior, free: np.ndarray, k: int) -> Choice:
+    """``choose`` where the prior is flat still: cells of the same candidates often agree there."""
+    counts = tuple(sorted(posterior.counts.items()))
+    return _choose_early(posterior.lattice.key, counts, tuple(free.tolist()), k)
+
+
+@functools.lru_cache(maxsize=1024)
+def _choose_early(
+    key: tuple[float, ...],
+    counts: tuple[tuple[int, tuple[int, int]], ...],
+    free: tuple[int, ...],
+    k: int,
+) -> Choice:
+    posterior = Posterior(Lattice(key))
+    posterior.add(dict(counts))
+    posterior.forget()
+    return choose(posterior.lattice, posterior.weights(), np.array(free), k)
+
+
+def choose(lattice: Lattice, weights: np.ndarray, free: np.ndarray, k: int) -> Choice:
+    """``k`` candidates; ``free`` says how many runs each has left, (n_candidates,).
 
     ``weights`` are the posterior, (n_m, n_s, n_c).  Fewer where no runs are left.
     """
     left = free.copy()
-    m, branches = _window(lattice, weights)
+    m, nuisance, branches = _window(lattice, weights)
     places = _thinned(lattice, m, np.flatnonzero(left))
-    if not len(places):
-        return []
-    happens = _probabilities(lattice, m, places)
+    if not len(places) or k < 1:
+        return Choice([], [])
+    happens = _probabilities(lattice, m, nuisance, places)
     found: list[int] = []
+    entropies: list[float] = []
+    before = float(_entropies(branches.sum(1)[:, None, None])[0])
     branches = branches[:, None, :]
     while len(found) < min(k, N_GREEDY):
         told = _expected_entropy(branches, happens)
@@ -40,13 +77,27 @@ def choose(lattice: Lattice, weights: np.ndarray, free: np.ndarray, k: int) -> l
             break
         at = int(np.flatnonzero(told <= told.min() + _EQUAL)[0])
         found.append(int(places[at]))
+        entropies.append(float(told[at] / branches.sum()))
         left[places[at]] -= 1
         yes = branches * happens[:, None, :, at]
         branches = np.concatenate([yes, branches - yes], axis=1)
         if branches.shape[1] > N_BRANCHES:
             masses = branches.sum((0, 2))
             branches = branches[:, np.argsort(-np.round(masses, 12), kind="stable")[:N_BRANCHES]]
-    return _repeated(found, left, k)
+    shrunk = np.exp(np.minimum(np.array(entropies) - before, 0.0)).tolist()
+    repeated = _repeated(found, left, k)
+    return Choice(repeated, shrunk + shrunk[-1:] * (len(repeated) - len(shrunk)))
+
+
+def spread(left: np.ndarray, k: int, start: int) -> Choice:
+    """``k`` of the candidates that have runs left, all along the axis, others at each ``start``."""
+    places = np.flatnonzero(left)
+    if not len(places):
+        return Choice([], [])
+    golden = (math.sqrt(5) - 1) / 2  # multiples of it modulo 1 fill the axis evenly
+    shares = (golden * (start + np.arange(k))) % 1.0
+    found = places[(shares * len(places)).astype(int)].tolist()
+    return Choice([c for i, c in enumerate(found) if found[:i].count(c) < left[c]], [])
 
 
 def _repeated(found: list[int], left: np.ndarray, k: int) -> list[int]:
@@ -64,18 +115,24 @@ def _repeated(found: list[int], left: np.ndarray, k: int) -> list[int]:
     return chosen
 
 
-def _window(lattice: Lattice, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the mass of m is, in at most ``N_NODES`` nodes: m (n,), weights (n, n_s n_c)."""
-    cumulative = np.cumsum(weights.sum((1, 2)))
+def _window(lattice: Lattice, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where the mass is: m (n,), positions of s and c (k,), weights (n, k).
+
+    At most ``N_NODES`` nodes of m, and the likeliest s and c that hold all but ``_NUISANCE``.
+    """
+    flat = weights.reshape(len(lattice.m), -1)
+    cumulative = np.cumsum(flat.sum(1))
     first = int(np.searchsorted(cumulative, _TAIL))
     last = int(np.searchsorted(cumulative, 1 - _TAIL))
     last = min(last, len(lattice.m) - 1)
     per = -(-(last - first + 1) // N_NODES)
     starts = np.arange(first, last + 1, per)
-    flat = weights.reshape(len(lattice.m), -1)[: last + 1]
-    merged = np.add.reduceat(flat, starts, axis=0)
+    of = np.round(flat.sum(0), 12)
+    order = np.argsort(-of, kind="stable")
+    nuisance = np.sort(order[: int(np.searchsorted(np.cumsum(of[order]), 1 - _NUISANCE)) + 1])
+    merged = np.add.reduceat(flat[: last + 1, nuisance], starts, axis=0)
     middles = lattice.m[starts] + lattice.step * (per - 1) / 2
-    return middles, merged / merged.sum()
+    return middles, nuisance, merged / merged.sum()
 
 
 def _thinned(lattice: Lattice, m: np.ndarray, open_: np.ndarray) -> np.ndarray:
@@ -90,13 +147,16 @@ def _thinned(lattice: Lattice, m: np.ndarray, open_: np.ndarray) -> np.ndarray:
     return np.asarray(near)
 
 
-def _probabilities(lattice: Lattice, m: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """P(event) at each m, s and c for each place: (n, n_s n_c, n_places)."""
-    z = (lattice.u[places] - m[:, None, None]) / lattice.s[:, None]
+def _probabilities(
+    lattice: Lattice, m: np.ndarray, nuisance: np.ndarray, places: np.ndarray
+) -> np.ndarray:
+    """P(event) at each m, each of s and c, for each place: (n, k, n_places)."""
+    of_s, of_c = np.divmod(nuisance, len(CHANCES))
+    widths, which = np.unique(of_s, return_inverse=True)
+    z = (lattice.u[places] - m[:, None, None]) / lattice.s[widths][:, None]
     below = 1.0 / (1.0 + np.exp(np.clip(z, -60.0, 60.0)))
-    chances = CHANCES[:, None]
-    happens = chances + (1 - 2 * chances) * below[:, :, None, :]
-    return np.ascontiguousarray(happens.reshape(len(m), -1, len(places)))
+    chances = CHANCES[of_c][:, None]
+    return np.ascontiguousarray(chances + (1 - 2 * chances) * below[:, which])
 
 
 def _expected_entropy(branches: np.ndarray, happens: np.ndarray) -> np.ndarray:

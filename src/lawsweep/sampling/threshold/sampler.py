@@ -49,12 +49,12 @@ class ThresholdSearch(Chooser):
         self.event = Event(plan, options)
         self.cells = find_cells(plan, options.axis)
         n_seeds = len(plan.seeds)
-        pilot = len(self.cells) > 1
+        together = len(self.cells) > 1
         self.searches = [
-            CellSearch(cell.values, n_seeds, options, pilot=pilot) for cell in self.cells
+            CellSearch(cell.values, n_seeds, options, pilot=together) for cell in self.cells
         ]
-        self._in_pilot = set(range(len(self.cells))) if pilot else set()
-        self._pooled = not pilot
+        # Cells that have not come as far as the next look at all of them; empty: none is taken.
+        self._on_the_way = set(range(len(self.cells))) if together else set()
         self._place = {
             point: (i, k)
             for i, cell in enumerate(self.cells)
@@ -132,19 +132,29 @@ class ThresholdSearch(Chooser):
         return [*self._advance(i), *self._pool()]
 
     def _pool(self) -> Iterator[int]:
-        """Once the last cell has made its pilot: what all goes on with, from all of them.
+        """Once all cells have come as far as the next look: what all go on with, from all of them.
 
-        One time and no more, and of whole pilots: which outcome came last changes nothing.
+        Of cells that wait or have ended: which outcome came last changes nothing.
         """
-        if self._in_pilot or self._pooled:
+        if self._on_the_way:
             return
-        self._pooled = True
-        lattices = [s.lattice for s in self.searches]
-        priors = pooled_priors(lattices, [s.posterior.log_evidences for s in self.searches])
-        for i, (search, prior) in enumerate(zip(self.searches, priors, strict=True)):
-            if search.waiting:
-                search.assume(prior)
-                yield from self._advance(i)
+        waiting = [i for i, search in enumerate(self.searches) if search.waiting]
+        if not waiting:
+            return
+        telling = [s for s in self.searches if s.tells_of_others]
+        priors = pooled_priors(
+            [s.lattice for s in telling], [s.posterior.log_evidences for s in telling]
+        )
+        of = {id(search): prior for search, prior in zip(telling, priors, strict=True)}
+        for i in waiting:
+            self.searches[i].assume(*of[id(self.searches[i])])
+        self._on_the_way = {i for i in waiting if self._goes_on(i)}
+        for i in waiting:
+            yield from self._advance(i)
+        yield from self._pool()  # where what is known already took all of them to the next look
+
+    def _goes_on(self, i: int) -> bool:
+        return self.searches[i].state == "open" and not self.searches[i].waiting
 
     def _locate(self, run: int) -> tuple[int, Run]:
         i, candidate = self._place[run // len(self.plan.seeds)]
@@ -158,11 +168,11 @@ class ThresholdSearch(Chooser):
         search = self.searches[i]
         if search.advance(self._answers[i]) and self._n_given[i] == len(search.asked):
             return []  # in the middle of a round
-        if search.waiting or search.state != "open":
-            self._in_pilot.discard(i)
+        if not self._goes_on(i):
+            self._on_the_way.discard(i)
         asked = [self._run(i, at) for at in search.asked[self._n_given[i] :]]
         self._n_given[i] = len(search.asked)
-        more = len(search.outlook()) - len(search.round)
+        more = search.n_outlook - len(search.round)
         more = max(0, min(more, search.most - len(search.asked)))
         self._n_more += more - self._more[i]
         self._more[i] = more
