@@ -25,6 +25,7 @@ LAWS: dict[str, str] = {
     "power_log": "lawsweep.analysis.laws.nonlinear.power_log:PowerLog",
     "rate": "lawsweep.analysis.laws.nonlinear.rate:Rate",
     "joint": "lawsweep.analysis.laws.nonlinear.joint:Joint",
+    "collapse": "lawsweep.analysis.laws.collapse.law:Collapse",
 }
 
 

@@ -1,0 +1,1 @@
+"""Curves of several sizes on one: exponents, quality, errors."""
