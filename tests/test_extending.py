@@ -82,10 +82,12 @@ def installed(tmp_path, title):
     """The folder in which the package of a section is installed, as it stands on the page."""
     (entry,) = blocks(title, "toml")
     group = re.search(r'entry-points\."([\w.]+)"', entry)[1]
-    name, target = re.search(r'^(\w+) = "([\w.:]+)"', entry, re.M).groups()
-    module = target.partition(":")[0]
+    offers = dict(re.findall(r'^(\w+) = "([\w.:]+)"', entry, re.M))
+    sources = {}
+    for target, source in zip(offers.values(), blocks(title, "python"), strict=False):
+        sources[target.partition(":")[0]] = source
     place = tmp_path / "site"
-    write_package(place, module, {module: blocks(title, "python")[0]}, {group: {name: target}})
+    write_package(place, next(iter(sources)), sources, {group: offers})
     return place
 
 
@@ -150,6 +152,7 @@ def test_a_kind_of_figure(study, tmp_path):
     site = installed(tmp_path, "A kind of figure")
     add(study, blocks("A kind of figure", "yaml")[0])
     out = command(study, "run", "trial", "executor=serial", paths=[site])
+    assert "profile_loss.png" in out
     assert "histogram_loss.png" in out
 
 

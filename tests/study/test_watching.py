@@ -81,7 +81,8 @@ def test_the_page_follows_the_table_and_is_made_once_a_state_of_it(folder):
     assert watched.state()["line"] == "12 planned: 12 ok · done"
     page = watched.page()
     assert "12 planned: 12 ok" in page
-    assert page.count('<img class="still"') == 1  # of the kind without an interactive form
+    assert page.count("data-show=") == 2  # both figures are interactive
+    assert '<img class="still"' not in page
     assert f'data-stamp="{watched.state()["stamp"]}"' in page
     assert not (folder / "results/sweeps/toys/report.html").exists()  # it reads, and no more
 

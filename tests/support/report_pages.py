@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from lawsweep.analysis.figures.kinds import parse_figures
+from lawsweep.analysis.figures.kinds import find_kind, parse_figures
 from lawsweep.analysis.frames import Columns
 from lawsweep.analysis.laws.fits import fit
 from lawsweep.analysis.laws.laws import parse_fits
-from lawsweep.analysis.report.charts import chart
+from lawsweep.analysis.report.charts import page_chart
 from lawsweep.analysis.report.facts import Cost, Drawing, Facts, Failures
 
 HOSTILE = "</script><img src=x onerror=\"document.title='owned'\">\u2028'\"&"
@@ -27,9 +27,10 @@ def rows(kinds=("plain", "other"), levels=(10, 20, 40, 80, 160), seeds=5):
     return pd.DataFrame(made)
 
 
-def chart_of(frame, entry=CURVE):
-    (spec,) = parse_figures([entry], list(frame.columns))
-    return chart(Columns(frame), spec)
+def chart_of(frame, entry=CURVE, **known):
+    (spec,) = parse_figures([entry], list(frame.columns), **known)
+    columns = Columns(frame)
+    return page_chart(find_kind(spec.kind).chart(columns, spec, None), columns, spec)
 
 
 def facts(frame=None, entry=CURVE, **changes):

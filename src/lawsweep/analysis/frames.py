@@ -110,6 +110,17 @@ class Columns(Mapping[str, Array]):
             return np.asarray(self.exact(name)[rows])
         return np.asarray(self[name][rows])
 
+    def at(self, name: str, rows: Array) -> list[Any]:
+        """The values of a column at a few rows, without converting it whole."""
+        if name not in self:
+            raise unknown_name("column", name, self)
+        found: list[Any] = self._frame[name].iloc[rows].tolist()
+        return found
+
+    def order(self, name: str, rows: Array) -> Array:
+        """The order that sorts ``rows`` by a column, (n,)."""
+        return np.asarray(self._frame[name].iloc[rows].argsort(), dtype=np.int64)
+
     def where(self, text: str | None, what: str = "where") -> Array:
         """Indices of the rows for which the condition holds (all rows for None).
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lawsweep.analysis.columns import columns_of, kinds_of
 from lawsweep.analysis.values import check_values, columns_read
@@ -16,6 +16,9 @@ from lawsweep.core.errors import InvalidValueError, LawsweepError
 from lawsweep.grid.plan import Plan
 from lawsweep.grid.sweep import Sweep
 from lawsweep.sampling.samplers import choose
+
+if TYPE_CHECKING:
+    from lawsweep.analysis.laws.fit_specs import FitSpec
 
 
 def applicable(sweep: Sweep, before: Collection[str]) -> Sweep:
@@ -45,6 +48,8 @@ def applicable(sweep: Sweep, before: Collection[str]) -> Sweep:
     kept: dict[str, Any] = {}
     for key, check in (("fits", judge.fit), ("figures", judge.figure)):
         kept[key] = tuple(judge.kept(key, getattr(sweep, key), check, notes))
+        if key == "fits":
+            judge.gone = judge.named(sweep.fits) - judge.named(kept[key])
     if not notes:
         return sweep
     config = dict(sweep.config)
@@ -61,6 +66,8 @@ class _Judge:
         self.cells = choose(sweep).columns(made)
         self.columns, self.kinds = columns_of(made), kinds_of(made, self.cells)
         self.arrays = [s.name for s in made.experiment.arrays]
+        self.fits = self._read(sweep.fits)
+        self.gone: set[str] = set()  # names of fits that are left out
 
     def kept(
         self,
@@ -89,14 +96,29 @@ class _Judge:
             return None
         return self._reason(spec, {*self.columns, *self.cells})
 
+    def named(self, entries: Sequence[Mapping[str, Any]]) -> set[str]:
+        """The names of fits, those that they are given too."""
+        return {spec.name for spec in self._read(entries)}
+
+    def _read(self, entries: Sequence[Mapping[str, Any]]) -> tuple[FitSpec, ...]:
+        from lawsweep.analysis.laws.laws import parse_fits
+
+        try:
+            return parse_fits(entries, [*self.columns, *self.cells, *self.known], self.kinds)
+        except LawsweepError:
+            return ()  # whoever checks the sweep says it
+
     def figure(self, entry: Mapping[str, Any]) -> str | None:
         """Why a figure does not apply."""
         from lawsweep.analysis.figures.kinds import find_kind, parse_figures
 
+        fit = entry.get("fit")
+        if isinstance(fit, str) and fit in self.gone:
+            return f"it draws the fit {fit}, which is left out"
         names = [*self.columns, *self.known]
         cells = [*self.cells, *names] if self.cells or "n_star" in self.known else []
         try:
-            (spec,) = parse_figures([entry], names, self.arrays, cells, self.kinds)
+            (spec,) = parse_figures([entry], names, self.arrays, cells, self.kinds, self.fits)
         except LawsweepError:
             return None
         of_cells = find_kind(spec.kind).of_cells

@@ -37,7 +37,7 @@ def check_sweep(sweep: Sweep) -> Plan:
     if fits and cells:
         check_sources(fits, columns, cells)
     arrays = [s.name for s in made.experiment.arrays]
-    figures = parse_figures(list(sweep.figures), columns, arrays, cells, kinds)
+    figures = parse_figures(list(sweep.figures), columns, arrays, cells, kinds, fits)
     for fit in fits:
         check_values(made, fit)
     for figure in figures:

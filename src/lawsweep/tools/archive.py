@@ -290,12 +290,13 @@ def _pictures(study: Study, own: str, notes: list[str]) -> Iterator[Entry]:
     """Figures and report, made anew so that they show the rows that are here."""
     from lawsweep.analysis.figures.draw import METADATA
     from lawsweep.analysis.figures.kinds import parse_figures
+    from lawsweep.analysis.laws.laws import parse_fits
     from lawsweep.store.places.find import open_folder
 
     sweep = study.sweep
-    stems = {
-        spec.name for spec in parse_figures(list(sweep.figures), study.columns, cells=study.cells)
-    }
+    fits = parse_fits(list(sweep.fits), [*study.columns, *study.cells])
+    specs = parse_figures(list(sweep.figures), study.columns, cells=study.cells, fits=fits)
+    stems = {spec.name for spec in specs}
     try:
         study.report(sweep.name)
     except FigureError as error:

@@ -132,7 +132,7 @@ def test_the_keyboard_reaches_every_tool_and_every_point(browser):
     assert seen[-9:-1] == ["logx", "logy", "in", "out", "reset", "svg", "png", "csv"]
     ActionChains(browser).send_keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT).perform()
     told = browser.execute_script("return document.querySelector('.picked').textContent")
-    assert told.startswith("n = 20, y = ")
+    assert told.startswith("n 20 · y ")
 
 
 def test_nothing_is_cut_off_on_a_phone(browser, address):

@@ -12,10 +12,11 @@ import pytest
 from report_pages import HOSTILE, chart_of, facts, rows
 
 from lawsweep.analysis.report import bundle
-from lawsweep.analysis.report.charts import MAX_MARKS, plain
+from lawsweep.analysis.report.charts import MAX_MARKS, about, plain
 from lawsweep.analysis.report.headline import leading
 from lawsweep.analysis.report.markup import embedded
 from lawsweep.analysis.report.page import render
+from lawsweep.analysis.report.thinning import MAX_ACROSS
 from lawsweep.core import secrets
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.secrets import learn
@@ -108,9 +109,10 @@ def test_points_carry_their_runs_and_the_means_are_those_of_the_rows():
         assert marks["y"][i] == pytest.approx(np.exp(np.log(own["y"]).mean()), rel=1e-6)
         assert (marks["n"][i], marks["seeds"][i]) == (len(own), own["seed"].nunique())
         assert marks["runs"][i] == [r[:12] for r in own["run_id"][:3]]
-    (law,) = found["laws"]
-    assert (law["x"][0], law["x"][-1]) == (10, 160)
-    assert all(a < b < c for a, b, c in zip(law["lo"], law["y"], law["hi"], strict=True))
+    (law,), (band,) = found["lines"], found["bands"]
+    assert (law["role"], law["x"][0], law["x"][-1]) == ("law", 10, 160)
+    line = np.exp(np.interp(np.log(band["x"]), np.log(law["x"]), np.log(law["y"])))
+    assert all(a < b < c for a, b, c in zip(band["lo"], line, band["hi"], strict=True))
 
 
 def test_of_many_rows_means_are_drawn_and_it_says_so():
@@ -135,11 +137,43 @@ def test_of_a_large_scatter_a_share_is_drawn_the_same_each_time_and_with_its_end
     assert any(note.startswith("5,996 rows: ") for note in found["notes"])
 
 
-def test_a_figure_without_rows_says_what_it_needs_and_other_kinds_have_no_chart():
-    frame = rows()
+def test_a_figure_without_rows_says_what_it_needs():
     with pytest.raises(InvalidValueError, match="needs at least one ok row"):
-        chart_of(frame.assign(status="failed"))
-    assert chart_of(frame, {"kind": "heatmap", "x": "n", "y": "seed", "z": "y"}) is None
+        chart_of(rows().assign(status="failed"))
+
+
+def test_a_map_is_its_cells_with_the_rows_behind_each():
+    frame = rows(kinds=("plain",), seeds=3).drop(index=[0])
+    entry = {"kind": "heatmap", "x": "n", "y": "seed", "z": "y", "logx": True}
+    (cells,) = chart_of(frame, entry)["cells"]
+    assert (len(cells["x"]), len(cells["y"])) == (6, 4)
+    assert cells["v"][0] is None
+    assert (cells["n"][0], cells["runs"][0]) == (0, [])
+    own = frame[(frame.n == 20) & (frame.seed == 1)]
+    at = 1 * 5 + 1  # rows of the map by y, from below
+    assert cells["v"][at] == pytest.approx(float(own.y.iloc[0]), rel=1e-6)
+    assert cells["runs"][at] == [own.run_id.iloc[0][:12]]
+
+
+def test_a_large_map_is_drawn_as_means_of_neighbours():
+    x, y = (v.ravel() for v in np.meshgrid(np.arange(150.0), np.arange(70.0)))
+    frame = pd.DataFrame({"a": x, "b": y, "z": x + 1000 * y, "status": "ok", "seed": 0})
+    found = chart_of(frame, {"kind": "heatmap", "x": "a", "y": "b", "z": "z"})
+    (cells,) = found["cells"]
+    values = np.array(cells["v"]).reshape(len(cells["y"]) - 1, len(cells["x"]) - 1)
+    assert max(values.shape) <= MAX_ACROSS
+    assert found["notes"] == ["150 × 70 cells: drawn as means of 64 × 64"]
+    assert sum(cells["n"]) == len(frame)
+    first = frame[(frame.a < cells["x"][1]) & (frame.b < cells["y"][1])]
+    assert values[0, 0] == pytest.approx(first.z.mean(), rel=1e-6)
+    assert (cells["x"][0], cells["x"][-1]) == (-0.5, 149.5)
+
+
+def test_every_kind_has_words_for_who_does_not_see_it():
+    frame = rows()
+    assert about(chart_of(frame)).startswith("Y against n in 2 groups by kind: 10 points, n from")
+    said = about(chart_of(frame, {"kind": "heatmap", "x": "n", "y": "seed", "z": "y"}))
+    assert said.startswith("A map of y over n and seed: 25 cells, y from ")
 
 
 def test_labels_are_plain_text():

@@ -1,7 +1,9 @@
-"""A kind of figure is one class: the keys its entry takes, what it checks, how it is drawn.
+"""A kind of figure is one class: the keys its entry takes, what it checks, what it shows.
 
-A new one is a subclass of ``FigureKind`` and its line in ``kinds.KINDS``; in another package an
-entry point of the group ``lawsweep.figures`` that names the class.
+A new one is a subclass of ``ChartKind``, which makes a chart (``chart.py``) that files and the page
+are drawn from, or of ``FigureKind``, which paints on matplotlib's axes and is a picture on the
+page; and its line in ``kinds.KINDS``, in another package an entry point of the group
+``lawsweep.figures`` that names the class.
 
 Checking an entry needs the names of the columns only, and neither pandas nor matplotlib: what
 draws is imported when a figure is drawn.
@@ -15,31 +17,40 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from lawsweep.analysis.entries import Entry, entries
-from lawsweep.analysis.figures.specs import GUIDE_VARIABLE, FigureSpec, LineSpec
+from lawsweep.analysis.figures.fit_of import named_fit, of_x_alone, own_law, with_fit
+from lawsweep.analysis.figures.specs import FORMATS, GUIDE_VARIABLE, FigureSpec, LineSpec
 from lawsweep.analysis.laws.fit_specs import FitSpec
-from lawsweep.analysis.laws.laws import find_law, read_fit
-from lawsweep.core.errors import InvalidValueError, unknown_name
+from lawsweep.core.errors import unknown_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+    from lawsweep.analysis.figures.chart import Chart
     from lawsweep.analysis.figures.of_arrays.arrays_of import ArraySource
     from lawsweep.analysis.frames import Columns
 
 BANDS = ("sd", "sem", "minmax", "none")
-COMMON = ("where", "title", "xlabel", "ylabel")  # what every kind takes, beside name and kind
+COMMON = (
+    "where",
+    "title",
+    "xlabel",
+    "ylabel",
+    "formats",
+)  # what every kind takes, beside name and kind
 
 
 class Known(NamedTuple):
     """The names an entry may use.
 
     ``arrays``: of the experiment's arrays; None: not known here, so not checked.  ``cells``: of
-    the columns of the thresholds that a search finds; none of an ordinary sweep.
+    the columns of the thresholds that a search finds; none of an ordinary sweep.  ``fits``: those
+    of the sweep, which a figure may draw by their names.
     """
 
     columns: Sequence[str]
     arrays: Sequence[str] | None = None
     cells: Sequence[str] = ()
+    fits: Sequence[FitSpec] = ()
 
 
 class FigureKind(ABC):
@@ -60,6 +71,10 @@ class FigureKind(ABC):
         """The checked values of its own keys, plain ones."""
         return {key: entry.values[key] for key in self.own if key in entry.values}
 
+    def chart(self, columns: Columns, spec: FigureSpec, arrays: ArraySource | None) -> Chart | None:
+        """What it shows, as data; None: it can be painted only.  Raises InvalidValueError."""
+        return None
+
     @abstractmethod
     def paint(
         self, axes: Axes, columns: Columns, spec: FigureSpec, arrays: ArraySource | None
@@ -72,21 +87,49 @@ class FigureKind(ABC):
         for key in entry.values:
             if key not in ("name", "kind", *taken, *self.own):
                 entry.refuse(key, f"kind {name}")
+        names = known.cells if self.of_cells else known.columns
+        named = named_fit(entry, known.fits) if "fit" in taken else None
+        if named is not None:
+            entry = with_fit(entry, named, taken, names)
         entry.require(*self.needs)
         self.check(entry, known)
         left_out = {k: v for k, v in self.otherwise.items() if entry.values.get(k) is None}
         entry = replace(entry, values={**entry.values, **left_out})
-        names = known.cells if self.of_cells else known.columns
         over = {"lines": (GUIDE_VARIABLE,)} if self.guides else {}
-        values = {key: _value(entry, key, over.get(key, names)) for key in taken}
+        values = {key: _value(entry, key, over.get(key, names)) for key in taken if key != "fit"}
+        if "fit" in taken:
+            fit = named or own_law(entry, names)
+            if fit is not None:
+                self.check_fit(entry, fit)
+            values |= {"fit": fit, "fit_named": named is not None}
         stem = entry.stem(name, str(values.get(self.subject) or name))
         return FigureSpec(name=stem, kind=name, own=self.read_own(entry, known), **values)
+
+    def check_fit(self, entry: Entry, spec: FitSpec) -> None:
+        """Refuse a law that it cannot draw: one of more than x."""
+        of_x_alone(entry, spec)
 
     def expressions(self, spec: FigureSpec) -> Iterator[tuple[str, str]]:
         """The expressions over the columns that a figure reads, each with its key."""
         yield from ((key, text) for key in ("x", "y", "z") if (text := getattr(spec, key)))
         if not self.guides:
             yield from ((f"lines[{j}].y", line.y) for j, line in enumerate(spec.lines))
+
+
+class ChartKind(FigureKind):
+    """One that makes a chart; what draws it is the same for all."""
+
+    @abstractmethod
+    def chart(self, columns: Columns, spec: FigureSpec, arrays: ArraySource | None) -> Chart:
+        """What it shows, as data.  Raises InvalidValueError where there is nothing."""
+
+    def paint(
+        self, axes: Axes, columns: Columns, spec: FigureSpec, arrays: ArraySource | None
+    ) -> list[str]:
+        """Paint its chart."""
+        from lawsweep.analysis.figures.painter import paint_chart
+
+        return paint_chart(axes, self.chart(columns, spec, arrays))
 
 
 def check_array(entry: Entry, known: Known) -> None:
@@ -109,8 +152,10 @@ def _value(entry: Entry, key: str, names: Sequence[str]) -> Any:
             return _lines(entry, names)
         case "band":
             return entry.choice(key, BANDS, "sd")
-        case "fit":
-            return _law(entry, names)
+        case "panel":
+            return _panel(entry, names)
+        case "formats":
+            return _formats(entry)
         case "logx" | "logy" | "logz":
             return entry.flag(key)
     return entry.text(key)
@@ -126,20 +171,23 @@ def _lines(entry: Entry, names: Sequence[str]) -> tuple[LineSpec, ...]:
     return tuple(found)
 
 
-def _law(entry: Entry, names: Sequence[str]) -> FitSpec | None:
-    """What ``fit`` asks for: a law by its name, or with its keys, or a power law (true)."""
-    value = entry.values.get("fit")
-    if value in (None, False):
-        return None
-    given = value if isinstance(value, Mapping) else {"law": "power" if value is True else value}
-    about = {k: entry.values[k] for k in ("x", "y", "by", "where") if k in entry.values}
-    for key in given:
-        if key in about or key == "name":
-            raise InvalidValueError(f"{entry.place}.fit takes no {key}: it is the figure's.")
-    law = Entry(f"{entry.place}.fit", {**about, **given}, entry.kinds)
-    spec = read_fit(law, names)
-    if {key for key, _ in find_law(spec.law).expressions(spec)} != {"x", "y"}:
-        raise InvalidValueError(
-            f"{law.place} must be a law of x alone, got {spec.law!r}. Put that one under fits."
-        )
-    return spec
+def _panel(entry: Entry, names: Sequence[str]) -> str | None:
+    """The column that panels tell apart."""
+    name = entry.text("panel")
+    if name is not None and name not in names:
+        raise unknown_name("column", name, names, f"{entry.place}.panel")
+    return name
+
+
+def _formats(entry: Entry) -> tuple[str, ...]:
+    """The kinds of file that are written, each once; all of them unless it says."""
+    value = entry.values.get("formats")
+    if value is None:
+        return FORMATS
+    listed = (value,) if isinstance(value, str) else value
+    if not isinstance(listed, Sequence) or not listed:
+        raise entry.wrong("formats", f"a list of {', '.join(FORMATS)}", value)
+    for name in listed:
+        if name not in FORMATS:
+            raise unknown_name("format", str(name), FORMATS, f"{entry.place}.formats")
+    return tuple(dict.fromkeys(listed))

@@ -17,8 +17,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 
+from lawsweep.analysis.figures.chart import Chart
 from lawsweep.analysis.figures.kinds import find_kind
 from lawsweep.analysis.figures.of_arrays.arrays_of import ArraySource
+from lawsweep.analysis.figures.painter import paint_chart
 from lawsweep.analysis.figures.specs import FigureSpec
 from lawsweep.analysis.frames import Columns
 from lawsweep.core.errors import FigureError, InvalidValueError
@@ -67,21 +69,23 @@ def draw(
     path_stem: Path,
     caption: str | None = None,
     arrays: ArraySource | None = None,
+    chart: Chart | None = None,
 ) -> list[Path]:
-    """Draw ``spec`` and write ``<path_stem>.png`` (150 dpi), ``.pdf`` and ``.svg``; their paths.
+    """Draw ``spec`` and write ``<path_stem>.png`` (150 dpi), ``.pdf``, ``.svg``; their paths.
 
     Rows that are not ``ok`` are not drawn; ok rows without a finite number are left out and
     counted in the footer, after ``caption`` (how complete the sweep is).  Rows that did not
     converge ARE drawn, since whether they did may be the finding, and the footer counts them.
     Each file is written under a temporary name and renamed, so it is never half there.
-    ``arrays`` is what kinds of arrays read from (``arrays_of.kept``).
+    ``arrays`` is what kinds of arrays read from (``arrays_of.kept``), ``chart`` what the kind
+    shows, where it was made before.
 
     Raises InvalidValueError where no row can be drawn or the kind of figure does not fit.
     """
-    figure = make_figure(frame, spec, caption, arrays)
+    figure = make_figure(frame, spec, caption, arrays, chart)
     with matplotlib.rc_context(STYLE):
         try:
-            return [_save(figure, path_stem, kind) for kind in METADATA]
+            return [_save(figure, path_stem, kind) for kind in spec.formats]
         except ValueError as error:  # the text of a label is parsed when it is drawn
             raise InvalidValueError(
                 f"Figure {spec.name} cannot be drawn: {error}. Check the TeX in its labels."
@@ -93,6 +97,7 @@ def make_figure(
     spec: FigureSpec,
     caption: str | None = None,
     arrays: ArraySource | None = None,
+    chart: Chart | None = None,
 ) -> Figure:
     """``spec`` drawn on a figure of its own, of no window and no file.
 
@@ -102,14 +107,22 @@ def make_figure(
         figure = Figure(figsize=(5.6, 4.1), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
-        notes = find_kind(spec.kind).paint(axes, Columns(frame), spec, arrays)
+        kind, columns = find_kind(spec.kind), Columns(frame)
+        shown = chart or kind.chart(columns, spec, arrays)
+        if shown is not None:
+            notes = paint_chart(axes, shown)
+        else:
+            notes = kind.paint(axes, columns, spec, arrays)
         if not isinstance(notes, list):
             raise FigureError(
                 f"paint of figure kind {spec.kind} must return a list, got {notes!r}."
             )
-        plain_log_ticks(axes)
-        if spec.title:
-            axes.set_title(spec.title, loc="left")
+        for box in figure.axes:
+            plain_log_ticks(box)
+        if spec.title and shown is not None and len(shown.panels) > 1:
+            figure.suptitle(spec.title, x=0.01, ha="left", fontsize=11)
+        elif spec.title:
+            figure.axes[0].set_title(spec.title, loc="left")
         _footer(figure, [text for text in (caption, *notes) if text])
     return figure
 

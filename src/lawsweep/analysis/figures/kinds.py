@@ -10,6 +10,7 @@ from typing import Any
 from lawsweep.analysis.entries import Entry, distinct_names, entries
 from lawsweep.analysis.figures.base import FigureKind, Known
 from lawsweep.analysis.figures.specs import FigureSpec
+from lawsweep.analysis.laws.fit_specs import FitSpec
 from lawsweep.core.plugins import load_class
 
 GROUP = "lawsweep.figures"
@@ -23,7 +24,7 @@ KINDS: dict[str, str] = {
     "gram": "lawsweep.analysis.figures.of_arrays.gram_map:GramMap",
     "loss_curves": "lawsweep.analysis.figures.of_arrays.array_curves:ArrayCurves",
 }
-KEYS = tuple(f.name for f in fields(FigureSpec) if f.name != "own")
+KEYS = tuple(f.name for f in fields(FigureSpec) if f.name not in ("own", "fit_named"))
 
 
 @functools.cache
@@ -39,14 +40,15 @@ def parse_figures(
     arrays: Sequence[str] | None = None,
     cells: Sequence[str] = (),
     kinds: Mapping[str, str] | None = None,
+    fits: Sequence[FitSpec] = (),
 ) -> tuple[FigureSpec, ...]:
-    """The ``figures`` of a sweep file; ``columns``, ``arrays`` and ``cells`` as in ``Known``.
+    """The ``figures`` of a sweep file; ``columns``, ``arrays``, ``cells``, ``fits``: see ``Known``.
 
     ``kinds``: what columns hold, where it is known: bool, int, float, str, or another word.
 
     Raises UnknownNameError (key, kind, column, function) or InvalidValueError, naming the entry.
     """
-    known = Known(columns, arrays, cells)
+    known = Known(columns, arrays, cells, fits)
     specs = [_read(entry, known) for entry in entries(given, "figures", KEYS, kinds)]
     names = distinct_names([s.name for s in specs])
     return tuple(replace(s, name=n) for s, n in zip(specs, names, strict=True))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lawsweep.analysis.laws.fit_specs import FitSpec
 
+FORMATS = ("png", "pdf", "svg")
 GUIDE_VARIABLE = "x"  # what a line that is no group's own is a function of
 
 
@@ -25,7 +26,9 @@ class FigureSpec:
     """One figure; ``name`` is its file stem, None for a log switch or a label means: choose.
 
     Its fields are the keys an entry may have; each kind takes some of them.  ``fit`` is the law
-    that is drawn, if any; ``own`` is what keys say that the kind alone has.
+    that is drawn, if any, and ``fit_named`` whether it is one of the sweep's fits, as it stands
+    there; ``panel`` the column of ``by`` that panels tell apart; ``own`` is what keys say that the
+    kind alone has.
     """
 
     name: str
@@ -34,6 +37,7 @@ class FigureSpec:
     y: str = ""
     z: str | None = None
     by: tuple[str, ...] = ()
+    panel: str | None = None
     band: str = "sd"
     logx: bool | None = None
     logy: bool | None = None
@@ -47,4 +51,6 @@ class FigureSpec:
     fit: FitSpec | None = None
     array: str | None = None
     threshold: str | None = None  # over a heatmap: an event whose edge along y is drawn
+    formats: tuple[str, ...] = FORMATS
     own: Mapping[str, Any] = field(default_factory=dict)
+    fit_named: bool = False

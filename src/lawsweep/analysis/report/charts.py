@@ -1,7 +1,7 @@
-"""Figures as data for the page: the points with their runs, the laws and bands, the lines.
+"""Charts of figures as plain values for the page's script, which draws them.
 
-The page's script draws them.  What a figure has more of than a screen shows is drawn as means, or
-as a share of the rows that their run ids choose, and the chart's notes say so.
+What a chart has more of than a screen shows is drawn as means, or as a share that run ids choose,
+and its notes say so.
 """
 
 from __future__ import annotations
@@ -13,113 +13,54 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lawsweep.analysis.figures import labels
-from lawsweep.analysis.figures.kinds import find_kind
-from lawsweep.analysis.figures.look import (
-    LINE_STYLES,
-    MARKERS,
-    fitted_laws,
-    geometric_y,
-    group_label,
-    group_looks,
-    log_x,
-    log_y,
-)
-from lawsweep.analysis.figures.of_rows.curves import Curve, band_edges
-from lawsweep.analysis.figures.of_rows.points import read_points
-from lawsweep.analysis.figures.of_rows.scatter import Scatter
-from lawsweep.analysis.frames import centres, distinct
+from lawsweep.analysis.figures.chart import Band, Cells, Chart, Line, Marks, finite_range
+from lawsweep.analysis.figures.look import LINE_STYLES
+from lawsweep.analysis.figures.palette import MARKERS
+from lawsweep.analysis.report.behind import Behind
+from lawsweep.analysis.report.thinning import coarser, some_groups, some_points, thinner
 
 if TYPE_CHECKING:
     from lawsweep.analysis.figures.specs import FigureSpec
     from lawsweep.analysis.frames import Array, Columns
-    from lawsweep.analysis.laws.results import FitResult
 
 MAX_MARKS = 1000  # a chart: an SVG of more is slow to move
-MAX_GROUPS = 200
-LAW_STEPS = 60
-IDS_SHOWN = 3
+MAX_RUNS = 100  # lines, a run each
+LINE_STEPS = 60
 _GREEK = dict(zip(labels._LETTERS.split(), "αβγδεζηθκλμνξπρστφχψω", strict=True))
-_BANDS = {"sd": "±1 sd", "sem": "±1 standard error", "minmax": "smallest to largest"}
-
-
-def chart(columns: Columns, spec: FigureSpec) -> dict[str, Any] | None:
-    """A curve or scatter as plain values for the page's script; None for other kinds.
-
-    Raises InvalidValueError where no row can be drawn.
-    """
-    kind = type(find_kind(spec.kind))
-    if kind not in (Curve, Scatter):
-        return None
-    averaged = kind is Curve
-    points = read_points(columns, spec, averaged=averaged)
-    notes = list(points.notes)
-    groups = _some(columns.groups(spec.by, points.rows), notes)
-    laws = fitted_laws(columns, spec)
-    ids, seeds = columns.get("run_id"), columns.get("seed")
-    share = max(1, MAX_MARKS // len(groups))
-    marks: list[dict[str, Any]] = []
-    drawn: list[dict[str, Any]] = []
-    lines: list[dict[str, Any]] = []
-    names, n_binned, n_chosen, n_rows = [], 0, 0, 0
-    for k, (values, rows) in enumerate(groups):
-        at = np.searchsorted(points.rows, rows)
-        x, y = points.x[at], points.y[at]
-        n_rows += len(rows)
-        found = laws.get(tuple(values.values()))
-        names.append(plain(group_label(values, found)) or "data")
-        if averaged:
-            made, binned = _means(x, y, spec, share)
-            n_binned += binned
-        else:
-            made, chosen = _rows(x, y, ids, rows, share)
-            n_chosen += chosen
-        for mark in made:
-            own = rows[mark.pop("rows")]
-            marks.append({**mark, "g": k, "n": len(own), **_runs(own, ids, seeds)})
-        if found is not None and (law := _law(found, x, k)) is not None:
-            drawn.append(law)
-        notes += _said(found)
-        lines += _reference(columns, spec, rows, x, k)
-    if n_binned:
-        notes.append(f"{n_rows:,} rows: drawn as means of {len(marks):,} ranges of x")
-    elif averaged and n_rows > len(marks):
-        notes.append(f"{n_rows:,} rows: drawn as means of {len(marks):,} points")
-    if n_chosen:
-        notes.append(f"{n_rows:,} rows: {len(marks):,} of them drawn, which ones their ids say")
-    band = _BANDS.get(spec.band, "") if averaged else ""
-    return {
-        "name": spec.name,
-        "title": plain(spec.title or ""),
-        "x": plain(spec.xlabel or labels.pretty(spec.x)),
-        "y": plain(spec.ylabel or labels.pretty(spec.y)),
-        "by": plain(", ".join(spec.by)),
-        "logx": log_x(spec),
-        "logy": log_y(spec),
-        "joined": averaged and not spec.fit,
-        "band": band
-        + (" of log y" if band and band != _BANDS["minmax"] and geometric_y(spec) else ""),
-        "groups": names,
-        **_looks(groups),
-        "marks": _table(marks),
-        "laws": drawn,
-        "lines": _merged(lines),
-        "notes": list(dict.fromkeys(notes)),
-    }
-
-
 # Vega's shapes in place of matplotlib's markers, and a dash in place of its line styles.
 _SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right")
 _DASHES = ((1, 0), (7, 3), (2, 2), (8, 2, 2, 2), (12, 4))
+_OPEN = {"v": "triangle-down", "^": "triangle-up"}
 
 
-def _looks(groups: list[Any]) -> dict[str, Any]:
-    """Colour, shape and dash of each group, as its figure has them."""
-    looks = group_looks(groups)
-    styles = ["-", *map(str, LINE_STYLES)]
+def page_chart(shown: Chart, columns: Columns, spec: FigureSpec) -> dict[str, Any]:
+    """A chart as plain values; ``columns`` are the rows (or thresholds) that it is of."""
+    notes = [plain(note).replace("; band: ", "; bars: ") for note in shown.notes]  # drawn as such
+    shown = some_groups(shown, notes)
+    behind = Behind(columns)
     return {
-        "colours": [_hex(look["color"]) for look in looks],
-        "shapes": [_SHAPES[MARKERS.index(look["marker"])] for look in looks],
-        "dashes": [_DASHES[styles.index(str(look.get("linestyle", "-")))] for look in looks],
+        "name": spec.name,
+        "title": plain(spec.title or ""),
+        "x": plain(shown.x.label),
+        "y": plain(shown.y.label),
+        "by": plain(shown.by),
+        "logx": shown.x.log,
+        "logy": shown.y.log,
+        "down": shown.y.down,
+        "square": shown.square,
+        "ends": [shown.x.ends, shown.y.ends],
+        "ticks": [None if a.ticks is None else numbers(a.ticks) for a in (shown.x, shown.y)],
+        "panels": [plain(title) for title in shown.panels],
+        "joined": any(m.joined for m in shown.kinds(Marks)),
+        "band": shown.band,
+        "groups": [plain(g.label) or "data" for g in shown.groups] or ["data"],
+        "of": [g.panel for g in shown.groups] or [0],
+        **_looks(shown),
+        "marks": _marks(shown, behind, notes),
+        "lines": [_line(line, shown, behind) for line in _lines(shown, notes)],
+        "bands": [_band(band, shown) for band in shown.kinds(Band)],
+        "cells": [_cells(cells, behind, notes) for cells in shown.kinds(Cells)],
+        "notes": list(dict.fromkeys(notes)),
     }
 
 
@@ -135,121 +76,143 @@ def plain(text: str) -> str:
     return re.sub(r"(?<!\\)\$", "", text).replace("\\$", "$")
 
 
-def _some(groups: list[Any], notes: list[str]) -> list[Any]:
-    if len(groups) <= MAX_GROUPS:
-        return groups
-    at = np.unique(np.linspace(0, len(groups) - 1, MAX_GROUPS).round().astype(int))
-    notes.append(f"{len(at)} of {len(groups):,} groups drawn, evenly chosen")
-    return [groups[k] for k in at]
+def about(chart: Mapping[str, Any]) -> str:
+    """What a chart shows, for who does not see it."""
+    x, y, m = chart["x"], chart["y"], chart["marks"]
+    n = len(set(chart["groups"]))
+    by = f" in {n} groups by {chart['by']}" if chart["by"] else ""
+    many = f", in {len(chart['panels'])} panels" if len(chart["panels"]) > 1 else ""
+    said = []
+    if chart["cells"]:
+        values = [v for c in chart["cells"] for v in c["v"] if v is not None]
+        z = chart["cells"][0]["z"]
+        said.append(f"a map of {z} over {x} and {y}{many}: {_span(values, 'cells', z)}")
+    if m["x"]:
+        spans = f"{_span(m['x'], 'points', x)}, {_range(m['y'], y)}"
+        said.append(f"{y} against {x}{by}{many}: {spans}")
+    runs = [line for line in chart["lines"] if line["role"] == "run"]
+    if runs:
+        values = [v for line in runs for v in line["y"] if v is not None]
+        said.append(f"{y} against {x}{by}{many}: {_span(values, 'points', y)} of {len(runs)} runs")
+    text = ". ".join(s[0].upper() + s[1:] for s in said)
+    return f"{text}. The numbers are in the table below it."
 
 
-def _means(x: Array, y: Array, spec: FigureSpec, share: int) -> tuple[list[dict[str, Any]], bool]:
-    """A mark a distinct x, or a range of them where there are more than ``share``."""
-    levels, inverse = distinct(x)
-    binned = len(levels) > share
-    if binned:
-        inverse = np.unique(inverse * share // len(levels), return_inverse=True)[1].reshape(-1)
-        levels = centres(x, inverse, geometric=log_x(spec))
-    geometric = geometric_y(spec)
-    centre = centres(y, inverse, geometric=geometric)
-    low, high = band_edges(y, inverse, spec.band, geometric=geometric)
-    order = np.argsort(inverse, kind="stable")
-    own = np.split(order, np.cumsum(np.bincount(inverse))[:-1])
-    band = spec.band != "none"
-    return [
-        {
-            "x": levels[i],
-            "y": centre[i],
-            "lo": low[i] if band and len(own[i]) > 1 else None,
-            "hi": high[i] if band and len(own[i]) > 1 else None,
-            "rows": own[i],
-        }
-        for i in range(len(levels))
-    ], binned
+def _span(values: Sequence[float | None], what: str, name: str) -> str:
+    return f"{len(values)} {what}, {_range(values, name)}"
 
 
-def _rows(
-    x: Array, y: Array, ids: Array | None, rows: Array, share: int
-) -> tuple[list[dict[str, Any]], bool]:
-    """A mark a row; of many the first ``share`` by run id, which is as good as at random."""
-    at = np.arange(len(x))
-    chosen = len(at) > share
-    if chosen and ids is not None:
-        order = np.argsort(ids[rows].astype("U16"), kind="stable")
-        ends = [v for z in (x, y) for v in (z.argmin(), z.argmax())]
-        at = np.unique(np.concatenate([order[: max(share - 4, 1)], ends]))
-    elif chosen:
-        at = np.unique(np.linspace(0, len(x) - 1, share).round().astype(int))
-    return [
-        {"x": x[i], "y": y[i], "lo": None, "hi": None, "rows": np.array([i])} for i in at
-    ], chosen
+def _range(values: Sequence[float | None], name: str) -> str:
+    ends = finite_range([np.array([v for v in values if v is not None], dtype=float)])
+    return f"{name} from {ends[0]:.4g} to {ends[1]:.4g}" if ends else f"no {name}"
 
 
-def _runs(rows: Array, ids: Array | None, seeds: Array | None) -> dict[str, Any]:
-    """Of the rows behind a mark: their first run ids, and how many seeds."""
-    few = [] if ids is None else [str(i)[:12] for i in ids[rows[:IDS_SHOWN]]]
-    return {"runs": few, "seeds": len(np.unique(seeds[rows])) if seeds is not None else None}
+def _looks(shown: Chart) -> dict[str, Any]:
+    """Colour, shape and dash of each group, as its figure has them."""
+    styles = ["-", *map(str, LINE_STYLES)]
+    looks = [g.look for g in shown.groups] or [{"color": "#0072B2", "marker": "o"}]
+    return {
+        "colours": [str(look["color"]) for look in looks],
+        "shapes": [_SHAPES[MARKERS.index(look["marker"])] for look in looks],
+        "dashes": [_DASHES[styles.index(str(look.get("linestyle", "-")))] for look in looks],
+    }
 
 
-def _law(found: FitResult, x: Array, k: int) -> dict[str, Any] | None:
-    """The law over the range of its group's points, with its band where it has one."""
-    if found.reason is not None:
-        return None
-    low, high = float(x.min()), float(x.max())
-    at = np.geomspace(low, high, LAW_STEPS) if low > 0 else np.linspace(low, high, LAW_STEPS)
-    at[[0, -1]] = low, high
-    made: dict[str, Any] = {"g": k, "x": _numbers(at), "y": _numbers(found.predict(at))}
-    ends = found.band(at)
-    if ends is not None:
-        made |= {"lo": _numbers(ends[0]), "hi": _numbers(ends[1])}
+def _marks(shown: Chart, behind: Behind, notes: list[str]) -> dict[str, list[Any]]:
+    """All marks by column: shorter than a mapping a mark."""
+    layers = shown.kinds(Marks)
+    share = max(1, MAX_MARKS // max(1, len(layers)))
+    found: dict[str, list[Any]] = {
+        k: [] for k in ("x", "y", "lo", "hi", "g", "p", "open", "n", "seeds", "runs")
+    }
+    drawn, n_rows, how = 0, 0, set()
+    for whole in layers:
+        layer, said = thinner(whole, share, behind, log=shown.x.log)
+        how |= {said} if said else set()
+        n = len(layer.x)
+        drawn += n
+        n_rows += 0 if whole.rows is None else len(whole.rows)
+        known = layer.low is not None and layer.high is not None
+        told = behind.marks(layer.rows, layer.of, n)
+        bars = known and (layer.low != layer.high if layer.strip else np.ones(n, dtype=bool))
+        for key, values in (("lo", layer.low), ("hi", layer.high)):
+            some = np.full(n, np.nan) if values is None else np.where(bars, values, np.nan)
+            found[key] += numbers(some)
+        found["x"] += numbers(layer.x)
+        found["y"] += numbers(layer.y)
+        found["g"] += [-1 if layer.group is None else layer.group] * n
+        found["p"] += [layer.panel] * n
+        found["open"] += [_OPEN.get(layer.marker or "", "")] * n
+        for key, column in told.items():
+            found[key] += column
+    for words in sorted(how):
+        notes.append(f"{n_rows:,} rows: " + words.format(drawn=drawn))
+    if not how and any(m.means for m in layers) and n_rows > drawn:
+        notes.append(f"{n_rows:,} rows: drawn as means of {drawn:,} points")
+    return found
+
+
+def _lines(shown: Chart, notes: list[str]) -> list[Line]:
+    """All but those of too many runs."""
+    lines: list[Line] = shown.kinds(Line)
+    runs = [line for line in lines if line.role == "run" and len(line.x)]
+    if len(runs) > MAX_RUNS:
+        at = np.unique(np.linspace(0, len(runs) - 1, MAX_RUNS).round().astype(int))
+        notes.append(f"{len(at)} of {len(runs):,} runs drawn, evenly chosen")
+        runs = [runs[k] for k in at]
+    return [*(line for line in lines if line.role != "run" and len(line.x)), *runs]
+
+
+def _line(line: Line, shown: Chart, behind: Behind) -> dict[str, Any]:
+    at = some_points(line.x, LINE_STEPS if line.role != "run" else 2 * LINE_STEPS, shown.x.log)
+    made = {
+        "g": -1 if line.group is None else line.group,
+        "p": line.panel,
+        "role": line.role,
+        "label": plain(line.label),
+        "dash": _DASHES[1 + line.style % (len(_DASHES) - 1)]
+        if line.role == "reference"
+        else [1, 0],
+        "x": numbers(line.x[at]),
+        "y": numbers(line.y[at]),
+    }
+    if line.row is not None:
+        made["run"] = behind.id_of(line.row)
     return made
 
 
-def _said(found: FitResult | None) -> list[str]:
-    if found is None:
-        return []
-    place = f"{found.label()}: " if found.group else ""
-    if found.reason is not None:
-        return [f"{place}no fit: {found.reason}"]
-    return [f"{place}{text}" for text in found.warnings]
+def _band(band: Band, shown: Chart) -> dict[str, Any]:
+    at = some_points(band.x, LINE_STEPS, shown.x.log)
+    return {
+        "g": -1 if band.group is None else band.group,
+        "p": band.panel,
+        "x": numbers(band.x[at]),
+        "lo": numbers(band.low[at]),
+        "hi": numbers(band.high[at]),
+    }
 
 
-def _reference(
-    columns: Columns, spec: FigureSpec, rows: Array, x: Array, k: int
-) -> list[dict[str, Any]]:
-    made = []
-    for j, line in enumerate(spec.lines):
-        y = columns.numbers(line.y, rows, f"{spec.name}.lines[{j}]")
-        known = np.isfinite(y) & ((y > 0) | (not log_y(spec)))
-        levels, inverse = distinct(x[known])
-        value = centres(y[known], inverse, geometric=log_y(spec))
-        at = np.unique(np.linspace(0, len(levels) - 1, LAW_STEPS).round().astype(int))
-        at = at if len(levels) else np.zeros(0, dtype=int)
-        label = plain(line.label or labels.pretty(line.y))
-        made.append({"label": label, "g": k, "x": _numbers(levels[at]), "y": _numbers(value[at])})
-    return made
+def _cells(cells: Cells, behind: Behind, notes: list[str]) -> dict[str, Any]:
+    cells, said = coarser(cells)
+    notes += [said] if said else []
+    made: dict[str, Any] = {
+        "p": cells.panel,
+        "z": plain(cells.title),
+        "log": cells.log,
+        "ends": cells.ends,
+        "missing": plain(cells.missing),
+        "x": numbers(cells.x),
+        "y": numbers(cells.y),
+        "v": numbers(cells.values.ravel()),
+        "texts": None if cells.texts is None else [t for row in cells.texts for t in row],
+    }
+    return made | behind.marks(cells.rows, cells.of, cells.values.size)
 
 
-def _merged(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Lines that several groups have alike, once."""
-    return list({(str(e["x"]), str(e["y"]), e["label"]): e for e in lines}.values())
-
-
-def _table(marks: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    """Marks by column: shorter than a mapping a mark."""
-    keys = ("x", "y", "lo", "hi", "g", "n", "seeds", "runs")
-    made: dict[str, list[Any]] = {k: [m[k] for m in marks] for k in keys}
-    for k in ("x", "y", "lo", "hi"):
-        made[k] = _numbers(made[k])
-    return made
-
-
-def _numbers(values: Any) -> list[float | None]:
+def numbers(values: Array) -> list[float | None]:
     """Seven digits, which is more than a screen shows; what is no finite number is None."""
-    return [None if v is None or not np.isfinite(v) else float(f"{float(v):.7g}") for v in values]
-
-
-def _hex(ink: Any) -> str:
-    if isinstance(ink, str):
-        return ink
-    return "#" + "".join(f"{round(255 * c):02x}" for c in ink[:3])
+    known = np.isfinite(values)
+    return [
+        float(f"{v:.7g}") if k else None
+        for v, k in zip(values.tolist(), known.tolist(), strict=True)
+    ]

@@ -119,9 +119,12 @@ def _law(found: FitResult) -> str:
     if found.reason is not None:
         said = f"<p>{badge('bad', 'no fit')}{text(found.summary())}</p>"
         return f'<div class="law bad"><p class="soft">{head}</p>{said}</div>'
-    lead = next((p for p in found.parameters if p.name == "exponent"), found.parameters[-1])
+    names = found.law.leading or ("exponent",)
+    lead = [p for p in found.parameters if p.name in names] or [found.parameters[-1]]
     level = f"{100 * found.spec.level:g} % interval"
-    value = f'<p class="value">{text(leading(lead))} <small>({level})</small></p>'
+    value = (
+        f'<p class="value">{text(", ".join(leading(p) for p in lead))} <small>({level})</small></p>'
+    )
     verdict = found.verdict
     said = f"<p>{_verdict_badge(found)}{text(verdict)}</p>" if verdict else ""
     told = "".join(

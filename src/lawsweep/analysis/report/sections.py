@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lawsweep.analysis.report.charts import about
 from lawsweep.analysis.report.facts import Drawing, Facts
 from lawsweep.analysis.report.markup import command, embedded, folded, section, table, text
 
@@ -29,11 +30,11 @@ def figures(facts: Facts) -> str:
 
 def _figure(k: int, drawing: Drawing, show: str) -> str:
     name, chart = f"figure-{k}", drawing.chart
-    about = _about(drawing)
+    described = _about(drawing)
     still = ""
     if drawing.picture is not None:
         data = base64.b64encode(drawing.picture).decode("ascii")
-        still = f'<img class="still" alt="{text(about)}" src="data:image/png;base64,{data}">'
+        still = f'<img class="still" alt="{text(described)}" src="data:image/png;base64,{data}">'
     links = " · ".join(
         f'<a href="{text(f)}">{text(f.rpartition(".")[2].upper())}</a>' for f in drawing.files
     )
@@ -56,10 +57,16 @@ def _figure(k: int, drawing: Drawing, show: str) -> str:
         )
     )
     of = f'aria-label="Tools of {text(drawing.name)}"'
+    panels = chart["panels"]
+    boxes = "".join(
+        f'<div class="chart" hidden tabindex="0" role="img" aria-label="'
+        f'{text(f"{title}: {described}" if title else described)}"></div>'
+        for title in panels
+    )
+    boxes = f'<div class="panels">{boxes}</div>' if len(panels) > 1 else boxes
     return (
         f'<figure id="{name}" data-show="{text(show)}">'
-        f'<div class="tools" role="group" {of} hidden>{tools}</div>{still}'
-        f'<div class="chart" hidden tabindex="0" role="img" aria-label="{text(about)}"></div>'
+        f'<div class="tools" role="group" {of} hidden>{tools}</div>{still}{boxes}'
         f'<p class="picked" aria-live="polite"></p>{caption}{_points(name, chart)}'
         f'<script type="application/json">{embedded(chart)}</script></figure>'
     )
@@ -67,40 +74,70 @@ def _figure(k: int, drawing: Drawing, show: str) -> str:
 
 def _notes(drawing: Drawing) -> list[str]:
     chart = drawing.chart or {}
-    band = [f"Bars: {chart['band']}"] if chart.get("band") else []
-    laws = ["lines: the fitted law with its band"] if chart.get("laws") else []
-    made = [drawing.caption, *band, *laws, *chart.get("notes", ())]
+    bars = any(v is not None for v in chart.get("marks", {}).get("lo", ()))
+    notes = chart.get("notes", ())
+    said = any("bars: " in note for note in notes)
+    band = [f"Bars: {chart['band']}"] if chart.get("band") and bars and not said else []
+    made = [drawing.caption, *band, *_lines_said(chart), *notes]
     return [m[0].upper() + m.rstrip(".")[1:] for m in made if m]
+
+
+def _lines_said(chart: Mapping[str, Any]) -> list[str]:
+    """What lines and shades of a chart are."""
+    roles = {line["role"] for line in chart.get("lines", ())}
+    shade = " with its interval" if chart.get("bands") else ""
+    words = {"law": f"lines: the fitted law{shade}", "run": "lines: a run each"}
+    return [said for role, said in words.items() if role in roles]
 
 
 def _about(drawing: Drawing) -> str:
     """What a figure shows, for who does not see it."""
-    chart = drawing.chart
-    if chart is None:
+    if drawing.chart is None:
         return f"Figure {drawing.name}. {drawing.caption}"
-    x, y = ([v for v in chart["marks"][k] if v is not None] for k in "xy")
-    n = len(chart["groups"])
-    by = f" in {n} groups by {chart['by']}" if chart["by"] else ""
-    return (
-        f"{chart['y']} against {chart['x']}{by}: {len(x)} points, {chart['x']} from {min(x):.4g} "
-        f"to {max(x):.4g}, {chart['y']} from {min(y):.4g} to {max(y):.4g}. "
-        "The points are in the table below it."
-    )
+    return about(drawing.chart)
 
 
 def _points(name: str, chart: Mapping[str, Any]) -> str:
-    m = chart["marks"]
-    n = min(len(m["x"]), TABLE_ROWS)
-    rows = [
-        [text(chart["groups"][m["g"][i]]), f"{m['x'][i]:.6g}", f"{m['y'][i]:.6g}", str(m["n"][i]),
-         f"<code>{text(', '.join(m['runs'][i]))}</code>"]
-        for i in range(n)
-    ]  # fmt: skip
-    head = ("group", chart["x"], chart["y"], "rows", "runs")
-    left = (
-        f"<p>The first {n} of {len(m['x']):,}; all are in the CSV.</p>" if n < len(m["x"]) else ""
-    )
-    return folded(f"{name}-data", "The points as a table", left + table(head, rows, "Points"))
+    """The numbers of a chart as a table: its marks, its cells, or its lines of runs."""
+    rows, head = [], ["group", chart["x"], chart["y"], "rows", "runs"]
+    m, total = chart["marks"], len(chart["marks"]["x"])
+    for i in range(min(total, TABLE_ROWS)):
+        group = chart["groups"][m["g"][i]] if m["g"][i] >= 0 else ""
+        rows.append([text(group), _n(m["x"][i]), _n(m["y"][i]), str(m["n"][i]), _ids(m["runs"][i])])
+    for c in chart["cells"]:
+        head = [chart["panels"][c["p"]], chart["x"], chart["y"], c["z"], "rows", "runs"]
+        return _table_of(name, head, _cell_rows(c), len(c["v"]))
+    if not total:
+        runs = [line for line in chart["lines"] if line["role"] == "run"]
+        head, total = ["group", "run", "points", f"last {chart['y']}"], len(runs)
+        rows = [
+            [text(chart["groups"][r["g"]]), _ids([r["run"]]), str(len(r["x"])), _n(r["y"][-1])]
+            for r in runs[:TABLE_ROWS]
+        ]
+    return _table_of(name, head, rows, total)
+
+
+def _cell_rows(c: Mapping[str, Any]) -> list[list[str]]:
+    across, rows = len(c["x"]) - 1, []
+    for i in range(min(len(c["v"]), TABLE_ROWS)):
+        j, k = divmod(i, across)
+        spans = [f"{_n(e[n])} to {_n(e[n + 1])}" for e, n in ((c["x"], k), (c["y"], j))]
+        rows.append(["", *spans, _n(c["v"][i]), str(c["n"][i]), _ids(c["runs"][i])])
+    return rows
+
+
+def _table_of(name: str, head: Sequence[str], rows: list[list[str]], total: int) -> str:
+    left = f"<p>The first {len(rows)} of {total:,}; all are in the CSV.</p>"
+    more = left if len(rows) < total else ""
+    return folded(f"{name}-data", "The points as a table", more + table(head, rows, "Points"))
+
+
+def _n(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+def _ids(runs: Sequence[str]) -> str:
+    return f"<code>{text(', '.join(runs))}</code>"
 
 
 def decisions(facts: Facts) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,9 @@ from lawsweep.study.code import other_rows
 from lawsweep.study.opening import Opened
 from lawsweep.study.progress import certificate, status
 from lawsweep.study.reading import gathering
-from lawsweep.study.reading.drawing import Shelf, drawn
-from lawsweep.study.reading.findings import cell_names, cells_of, decided, found_lines
+from lawsweep.study.reading.drawing import Shelf, Shown, drawn, shown, told
+from lawsweep.study.reading.drawing import figure as draw_one
+from lawsweep.study.reading.findings import decided, found_lines
 from lawsweep.study.reading.fitting import fit
 from lawsweep.study.reading.rows import frame, rows
 
@@ -32,12 +32,12 @@ def report(opened: Opened, typed: str | None = None) -> Path | Url:
 
     shelf = Shelf(opened)
     made = frame(opened)
-    with ExitStack() as stack:
-        paths, errors = stack.enter_context(drawn(opened, made)) if _has_rows(opened) else ([], [])
-        page = render(gather(opened, typed, made, shelf.launches(), paths, errors))
+    figures = shown(opened, made) if _has_rows(opened) else []
+    with drawn(opened, made, figures) as (paths, _):
+        page = render(gather(opened, typed, made, shelf.launches(), figures, paths))
         kept = shelf.put(paths)
         shelf.folder.write("report.html", page.encode())
-    if errors:
+    if errors := [f.error for f in figures if f.error is not None]:
         raise FigureError(" ".join(errors), kept)
     return opened.sweep.folder / "report.html"
 
@@ -47,10 +47,10 @@ def gather(
     typed: str | None,
     made: pd.DataFrame,
     launches: Sequence[Mapping[str, Any]],
+    figures: Sequence[Shown] | None = None,
     paths: Sequence[Path] | None = None,
-    errors: Sequence[str] = (),
 ) -> Facts:
-    """What the page says; ``paths`` are its figures as files, ``errors`` why others are none.
+    """What the page says; ``figures`` are the sweep's, ``paths`` their files.
 
     Without ``paths`` pictures are made of those alone that have no interactive form.
     """
@@ -60,7 +60,9 @@ def gather(
     typed = typed or " ".join([sweep.name, *hide_overrides(sweep.overrides)])
     found = status(opened)
     fits, no_fits = _fits(opened, made)
-    charts, not_charted = _charts(opened, made)
+    if figures is None:
+        figures = shown(opened, made) if _has_rows(opened) else []
+    drawings = _drawings(opened, made, figures, paths)
     other = other_rows(opened)
     experiment = opened.plan.experiment
     return Facts(
@@ -78,8 +80,8 @@ def gather(
         found=found_lines(opened) if _has_rows(opened) else [],
         fits=fits,
         no_fits=no_fits,
-        figures=_drawings(opened, made, charts, paths, not_charted),
-        not_drawn=errors or not_charted,
+        figures=drawings,
+        not_drawn=[f.error for f in figures if f.error is not None],
         failures=gathering.failures(table),
         costs=gathering.costs(table),
         rest_s=gathering.rest_s(opened, found),
@@ -105,65 +107,34 @@ def _fits(opened: Opened, made: pd.DataFrame) -> tuple[list[FitResult], str | No
         return [], f"no fits: {error}"
 
 
-def _charts(
-    opened: Opened, made: pd.DataFrame
-) -> tuple[dict[str, Mapping[str, Any] | None], list[str]]:
-    """The figures of the sweep by name, each with its chart where it has one; and what failed."""
-    from lawsweep.analysis.figures.kinds import parse_figures
-    from lawsweep.analysis.frames import Columns
-    from lawsweep.analysis.report.charts import chart
-
-    if not _has_rows(opened):
-        return {}, []
-    cells = cells_of(opened)
-    specs = parse_figures(list(opened.sweep.figures), list(made.columns), cells=cell_names(cells))
-    found: dict[str, Mapping[str, Any] | None] = {}
-    errors = []
-    columns = Columns(made)
-    for spec in specs:
-        try:
-            found[spec.name] = chart(columns, spec)
-        except LawsweepError as error:
-            errors.append(str(error))
-        except Exception as error:  # noqa: BLE001  (an expression may do anything: the others stand)
-            found[spec.name] = None
-            errors.append(f"Figure {spec.name}: {type(error).__name__}: {error}")
-    return found, errors
-
-
 def _drawings(
-    opened: Opened,
-    made: pd.DataFrame,
-    charts: Mapping[str, Mapping[str, Any] | None],
-    paths: Sequence[Path] | None,
-    errors: list[str],
+    opened: Opened, made: pd.DataFrame, figures: Sequence[Shown], paths: Sequence[Path] | None
 ) -> list[Drawing]:
-    """Charts and files of one name together, in the sweep's order; what fails joins ``errors``."""
+    """Charts and files of one name together, in the sweep's order."""
+    from lawsweep.analysis.report.charts import page_chart
     from lawsweep.analysis.report.facts import Drawing
 
     found = []
-    for name, chart in charts.items():
+    for figure in figures:
+        name, chart = figure.spec.name, None
         own = [p for p in paths or () if p.name.rpartition(".")[0] == name]
         picture = next((p.read_bytes() for p in own if p.suffix == ".png"), None)
-        if paths is None and chart is None:
-            picture = _picture(opened, name, made, errors)
+        with told(figure):
+            if figure.chart is not None:
+                chart = page_chart(figure.chart, figure.columns, figure.spec)
+            elif paths is None and figure.error is None:
+                picture = _picture(opened, name, made)
         if chart is not None or picture is not None:
             files = tuple(f"figures/{p.name}" for p in own)
             found.append(Drawing(name, chart, picture, files))
     return found
 
 
-def _picture(opened: Opened, name: str, made: pd.DataFrame, errors: list[str]) -> bytes | None:
+def _picture(opened: Opened, name: str, made: pd.DataFrame) -> bytes:
     import io
 
-    from lawsweep.study.reading.drawing import figure
-
     file = io.BytesIO()
-    try:
-        figure(opened, name, made).savefig(file, format="png", dpi=150)
-    except Exception as error:  # noqa: BLE001  (whatever a library says: the others stand)
-        errors.append(str(error) if isinstance(error, LawsweepError) else f"Figure {name}: {error}")
-        return None
+    draw_one(opened, name, made).savefig(file, format="png", dpi=150)
     return file.getvalue()
 
 

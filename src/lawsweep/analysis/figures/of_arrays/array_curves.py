@@ -6,30 +6,29 @@ different steps, and a mean of losses over decades is that of the worst.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lawsweep.analysis.entries import Entry
 from lawsweep.analysis.figures import labels
-from lawsweep.analysis.figures.base import FigureKind, Known, check_array
-from lawsweep.analysis.figures.look import colour, group_label, legend, scales
+from lawsweep.analysis.figures.base import ChartKind, Known, check_array
+from lawsweep.analysis.figures.chart import Axis, Chart, Layer, Line
+from lawsweep.analysis.figures.look import by_label, group_label, group_rows
 from lawsweep.analysis.figures.of_arrays.arrays_of import kept
 from lawsweep.analysis.laws.fitted import count
 from lawsweep.core.errors import InvalidValueError
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from lawsweep.analysis.figures.of_arrays.arrays_of import ArraySource
     from lawsweep.analysis.figures.specs import FigureSpec
     from lawsweep.analysis.frames import Array, Columns
 
 
-class ArrayCurves(FigureKind):
+class ArrayCurves(ChartKind):
     """Curves that runs kept, a line each; one colour a group."""
 
-    keys = ("array", "by", "logx", "logy")
+    keys = ("array", "by", "panel", "logx", "logy")
     needs = ("array",)
     subject = "array"
 
@@ -37,37 +36,39 @@ class ArrayCurves(FigureKind):
         """The array is one of the experiment's."""
         check_array(entry, known)
 
-    def paint(
-        self, axes: Axes, columns: Columns, spec: FigureSpec, arrays: ArraySource | None
-    ) -> list[str]:
-        """Draw the curve of each ok run within ``where``, on logarithmic axes unless told not to.
+    def chart(self, columns: Columns, spec: FigureSpec, arrays: ArraySource | None) -> Chart:
+        """The curve of each ok run within ``where``, on logarithmic axes unless told not to.
 
         Points that such an axis has no place for (step 0) or that are not finite are left out; a
         run that ends in one is counted.  Raises InvalidValueError where no run has the array, or
         one is not of shape (2, K).
         """
-        from matplotlib.lines import Line2D
-
         found, rows, n_planned = kept(arrays, columns, spec)
         logx, logy = spec.logx is not False, spec.logy is not False
-        scales(axes, logx=logx, logy=logy)
-        axes.set_xlabel(spec.xlabel or "x")
-        axes.set_ylabel(spec.ylabel or labels.name(spec.array or ""))
-        groups = columns.groups(spec.by, rows)
+        grouping = group_rows(columns, spec, rows)
         run_ids, n_lost, n_empty = columns["run_id"], 0, 0
-        handles: list[Any] = []
-        for k, (values, members) in enumerate(groups):
-            ink = colour(k, len(groups))
-            for row in members:
+        layers: list[Layer] = []
+        for k, (_, members) in enumerate(grouping.groups):
+            panel, alpha = grouping.panel_of[k], _alpha(len(members))
+            for row in members.tolist():
                 x, y, ends_well = _drawable(spec, np.asarray(found[run_ids[row]]), logx, logy)
                 n_lost += not ends_well
                 n_empty += not len(x)
-                axes.plot(x, y, color=ink, linewidth=1.0, alpha=_alpha(len(members)))
-            handles.append(
-                Line2D([], [], color=ink, linewidth=1.6, label=group_label(values, None))
-            )
-        legend(axes, spec, handles if spec.by else [])
-        return _notes(len(rows), n_planned, n_lost, n_empty)
+                layers.append(
+                    Line(group=k, panel=panel, x=x, y=y, role="run", row=row, alpha=alpha)
+                )
+        return Chart(
+            x=Axis(label=spec.xlabel or "x", log=logx),
+            y=Axis(label=spec.ylabel or labels.name(spec.array or ""), log=logy),
+            layers=layers,
+            groups=[
+                grouping.group(k, group_label(values, None, spec.panel))
+                for k, (values, _) in enumerate(grouping.groups)
+            ],
+            by=by_label(spec),
+            panels=grouping.panels,
+            notes=_notes(len(rows), n_planned, n_lost, n_empty),
+        )
 
 
 def _drawable(spec: FigureSpec, values: Array, logx: bool, logy: bool) -> tuple[Array, Array, bool]:

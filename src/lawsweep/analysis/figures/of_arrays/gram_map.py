@@ -6,19 +6,17 @@ Averages over runs are not drawn: the rows of an optimum have no order of their 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lawsweep.analysis.entries import Entry
-from lawsweep.analysis.figures.base import FigureKind, Known, check_array
-from lawsweep.analysis.figures.look import whole_figure
+from lawsweep.analysis.figures.base import ChartKind, Known, check_array
+from lawsweep.analysis.figures.chart import Axis, Cells, Chart
 from lawsweep.analysis.figures.of_arrays.arrays_of import kept
 from lawsweep.core.errors import InvalidValueError
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from lawsweep.analysis.figures.of_arrays.arrays_of import ArraySource
     from lawsweep.analysis.figures.specs import FigureSpec
     from lawsweep.analysis.frames import Array, Columns
@@ -27,7 +25,7 @@ WRITTEN = 12  # up to so many rows the entries are written into the cells
 LEAST_SPAN = 1e-3  # of the colours: entries that agree to rounding are drawn alike
 
 
-class GramMap(FigureKind):
+class GramMap(ChartKind):
     """A square array of one run."""
 
     keys = ("array", "zlabel")
@@ -38,10 +36,8 @@ class GramMap(FigureKind):
         """The array is one of the experiment's."""
         check_array(entry, known)
 
-    def paint(
-        self, axes: Axes, columns: Columns, spec: FigureSpec, arrays: ArraySource | None
-    ) -> list[str]:
-        """Draw the run of the least seed within ``where``; converged ones go first.
+    def chart(self, columns: Columns, spec: FigureSpec, arrays: ArraySource | None) -> Chart:
+        """The run of the least seed within ``where``; converged ones go first.
 
         Colours span the entries off the diagonal (by LEAST_SPAN at least), which would drown beside
         its ones; the diagonal is grey.
@@ -62,8 +58,16 @@ class GramMap(FigureKind):
                 f"Figure {spec.name} needs a square matrix, got {spec.array} of shape "
                 f"{values.shape}."
             )
-        _map(axes, spec, values)
-        return _notes(columns, row, len(rows), values)
+        n = len(values)
+        ticks = np.arange(1, n + 1, max(1, n // 10))
+        ends = (0.5, n + 0.5)
+        return Chart(
+            x=Axis(label=spec.xlabel or "row", ends=ends, ticks=ticks),
+            y=Axis(label=spec.ylabel or "row", ends=ends, ticks=ticks, down=True),
+            layers=[_map(spec, values, row)],
+            notes=_notes(columns, row, len(rows), values),
+            square=True,
+        )
 
 
 def _chosen(columns: Columns, rows: Array) -> int:
@@ -72,39 +76,26 @@ def _chosen(columns: Columns, rows: Array) -> int:
     return int(rows[np.lexsort((seeds, columns.not_converged(rows)))[0]])
 
 
-def _map(axes: Axes, spec: FigureSpec, values: Array) -> None:
+def _map(spec: FigureSpec, values: Array, row: int) -> Cells:
     n = len(values)
-    off = np.ma.masked_array(values, mask=np.eye(n, dtype=bool) | ~np.isfinite(values))
-    axes.set_facecolor("0.85")  # the diagonal, and entries that are no number
-    low, high = (float(off.min()), float(off.max())) if off.count() else (0.0, 0.0)
+    off = np.where(np.eye(n, dtype=bool) | ~np.isfinite(values), np.nan, values)
+    known = off[np.isfinite(off)]
+    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
     spare = max(0.0, LEAST_SPAN - (high - low)) / 2
-    mesh = axes.pcolormesh(
-        np.arange(n + 1) + 0.5, np.arange(n + 1) + 0.5, off, cmap="viridis", edgecolors="face",
-        linewidth=0.2, vmin=low - spare, vmax=high + spare,
-    )  # fmt: skip
-    axes.set_aspect("equal")
-    axes.invert_yaxis()
-    ticks = np.arange(1, n + 1, max(1, n // 10))
-    axes.set_xticks(ticks)
-    axes.set_yticks(ticks)
-    axes.set_xlabel(spec.xlabel or "row")
-    axes.set_ylabel(spec.ylabel or "row")
-    if n <= WRITTEN:
-        _write(axes, values, mesh)
-    bar = whole_figure(axes).colorbar(mesh, ax=axes, pad=0.02, aspect=25)
-    bar.set_label(spec.zlabel or str(spec.array))
-    bar.outline.set_visible(False)
+    edges = np.arange(n + 1) + 0.5
+    return Cells(
+        x=edges,
+        y=edges,
+        values=off,  # the diagonal, and entries that are no number, are left grey
+        title=spec.zlabel or str(spec.array),
+        ends=(low - spare, high + spare),
+        texts=[[_written(v) for v in line] for line in values] if n <= WRITTEN else None,
+        rows=np.array([row]),
+    )
 
 
-def _write(axes: Axes, values: Array, mesh: Any) -> None:
-    """Each entry into its cell, dark on light and light on dark."""
-    size = 9 if len(values) <= 6 else 5.5
-    for i, j in np.ndindex(values.shape):
-        red, green, blue, _ = mesh.to_rgba(values[i, j])
-        dark = 0.3 * red + 0.59 * green + 0.11 * blue < 0.5 and i != j
-        look: Any = {"ha": "center", "va": "center", "fontsize": size}
-        text = f"{values[i, j]:.3f}".replace("1.000", "1").replace("-", "\N{MINUS SIGN}")
-        axes.text(j + 1, i + 1, text, color="white" if dark else "black", **look)
+def _written(value: float) -> str:
+    return f"{value:.3f}".replace("1.000", "1").replace("-", "\N{MINUS SIGN}")
 
 
 def _notes(columns: Columns, row: int, n_rows: int, values: Array) -> list[str]:

@@ -1,116 +1,112 @@
-"""Curves: means over seeds with a band, one colour a group; and what scatters share with them."""
+"""Curves: means over seeds with a band, a look a group; and what scatters share with them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lawsweep.analysis.figures import labels
-from lawsweep.analysis.figures.base import FigureKind
+from lawsweep.analysis.figures.base import ChartKind
+from lawsweep.analysis.figures.chart import Chart, Layer, Line, Marks
+from lawsweep.analysis.figures.law_layers import Laws, law_layers
 from lawsweep.analysis.figures.look import (
-    LINE_STYLES,
-    REFERENCE,
-    axis_labels,
-    colour,
-    draw_law,
-    fitted_laws,
+    Grouping,
+    axes_of,
+    by_label,
     geometric_y,
     group_label,
-    group_looks,
-    legend,
-    log_x,
+    group_rows,
     log_y,
-    scales,
-    two_column_handles,
 )
 from lawsweep.analysis.figures.of_rows.points import Points, read_points
 from lawsweep.analysis.frames import centres, distinct, means
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.lines import Line2D
-
     from lawsweep.analysis.figures.of_arrays.arrays_of import ArraySource
     from lawsweep.analysis.figures.specs import FigureSpec
     from lawsweep.analysis.frames import Array, Columns
 
-    # Draws a group: axes, x, y, figure, look, notes for the footer; the handle for a legend.
-    Mark = Callable[[Axes, Array, Array, FigureSpec, dict[str, Any], list[str]], Line2D]
-
-LEGEND_GROUPS = 14  # entries that fit beside the axes; more groups are named here and there
+BANDS = {"sd": "±1 sd", "sem": "±1 standard error", "minmax": "smallest to largest"}
 
 
-class Curve(FigureKind):
-    """Means over the rows at each x, joined, with a band; one colour a group."""
+class Curve(ChartKind):
+    """Means over the rows at each x, joined, with a band; a look a group."""
 
-    keys = ("x", "y", "by", "band", "lines", "fit", "logx", "logy")
+    keys = ("x", "y", "by", "panel", "band", "lines", "fit", "logx", "logy")
     needs = ("x", "y")
 
-    def paint(
-        self, axes: Axes, columns: Columns, spec: FigureSpec, arrays: ArraySource | None
-    ) -> list[str]:
-        """Draw the groups, fits and reference lines; footer notes."""
-        return paint_groups(axes, columns, spec, _means, averaged=True)
+    def chart(self, columns: Columns, spec: FigureSpec, arrays: ArraySource | None) -> Chart:
+        """The groups, fits and reference lines."""
+        return grouped_chart(columns, spec, averaged=True)
 
 
-def paint_groups(
-    axes: Axes, columns: Columns, spec: FigureSpec, mark: Mark, *, averaged: bool
-) -> list[str]:
-    """Draw the groups (means over rows, or each row), fits and reference lines; footer notes."""
+def grouped_chart(columns: Columns, spec: FigureSpec, *, averaged: bool) -> Chart:
+    """The groups (means over rows, or each row), fits and reference lines."""
     points = read_points(columns, spec, averaged=averaged)
-    scales(axes, logx=log_x(spec), logy=log_y(spec))
-    axes.margins(x=0.03)
-    groups = columns.groups(spec.by, points.rows)
-    fits, looks = fitted_laws(columns, spec), group_looks(groups)
+    axes = axes_of(spec)
+    grouping = group_rows(columns, spec, points.rows)
+    laws = Laws(columns, spec)
+    layers: list[Layer] = []
     notes: list[str] = []
-    handles: list[Any] = []
-    for k, (values, rows) in enumerate(groups):
+    groups = []
+    make = _means if averaged else _each
+    for k, (values, rows) in enumerate(grouping.groups):
         at = np.searchsorted(points.rows, rows)
-        look = looks[k]
-        handle = mark(axes, points.x[at], points.y[at], spec, look, notes)
-        found = fits.get(tuple(values.values()))
+        x, panel = points.x[at], grouping.panel_of[k]
+        layers.append(make(x, points.y[at], rows, spec, k, panel))
+        found = laws.of(values)
         if found is not None:
-            draw_law(axes, found, points.x[at], look["color"], notes)
-        handle.set_label(group_label(values, found) or "data")
-        if spec.by or found is not None:
-            handles.append(handle)
-    blocks = two_column_handles(groups) if not spec.fit else []
-    if blocks:
-        handles = blocks
-    elif len(handles) > LEGEND_GROUPS:
-        chosen = np.linspace(0, len(handles) - 1, LEGEND_GROUPS // 2).round().astype(int)
-        handles = [handles[k] for k in chosen]
-        notes.append(f"legend names {len(handles)} of {len(groups)} groups")
-    handles += _reference_lines(axes, columns, spec, points, groups)
-    legend(axes, spec, handles, titled=not blocks)
-    axis_labels(axes, spec)
+            made, said = law_layers(found, x, k, panel, axes)
+            layers += made
+            notes += said
+        label = group_label(values, found, spec.panel)
+        groups.append(grouping.group(k, label if spec.by or found is not None else ""))
+    layers += _reference_lines(columns, spec, points, grouping)
     if averaged:
-        notes += _caveats(columns, spec, points, groups)
-    return [*points.notes, *notes]
-
-
-def _means(
-    axes: Axes, x: Array, y: Array, spec: FigureSpec, look: dict[str, Any], notes: list[str]
-) -> Line2D:
-    """Mean over the rows at each x, joined unless a fit will be, with its band."""
-    del notes
-    levels, inverse = distinct(x)
-    centre = centres(y, inverse, geometric=geometric_y(spec))
-    low, high = band_edges(y, inverse, spec.band, geometric=geometric_y(spec))
-    if spec.band != "none":
-        axes.fill_between(levels, low, high, color=look["color"], alpha=0.18, linewidth=0)
-    (line,) = axes.plot(
-        levels,
-        centre,
-        **{"linestyle": "-", **look, **({"linestyle": "none"} if spec.fit else {})},
-        linewidth=1.4,
-        markersize=4.5,
-        markeredgecolor="white",
-        markeredgewidth=0.5,
+        notes += _caveats(columns, spec, points, grouping)
+    return Chart(
+        x=axes[0],
+        y=axes[1],
+        layers=layers,
+        groups=groups,
+        by=by_label(spec),
+        shape=grouping.shape if not spec.fit else None,
+        panels=grouping.panels,
+        notes=[*points.notes, *dict.fromkeys(notes)],
+        band=_band(spec) if averaged else "",
     )
-    return line
+
+
+def _means(x: Array, y: Array, rows: Array, spec: FigureSpec, k: int, panel: int) -> Marks:
+    """Mean over the rows at each x, joined unless a fit will be, with its band."""
+    levels, inverse = distinct(x)
+    geometric = geometric_y(spec)
+    low, high = band_edges(y, inverse, spec.band, geometric=geometric)
+    bare = spec.band == "none"
+    return Marks(
+        group=k,
+        panel=panel,
+        x=levels,
+        y=centres(y, inverse, geometric=geometric),
+        low=None if bare else low,
+        high=None if bare else high,
+        strip=True,
+        rows=rows,
+        of=inverse,
+        joined=not spec.fit,
+        geometric=geometric,
+        means=True,
+    )
+
+
+def _each(x: Array, y: Array, rows: Array, spec: FigureSpec, k: int, panel: int) -> Marks:
+    """One mark a row, paler the more there are."""
+    del spec
+    alpha = float(np.clip(20 / np.sqrt(len(x)), 0.25, 0.8))
+    of = np.arange(len(x))
+    return Marks(group=k, panel=panel, x=x, y=y, rows=rows, of=of, alpha=alpha, edge=False)
 
 
 def band_edges(
@@ -139,31 +135,32 @@ def band_edges(
 
 
 def _reference_lines(
-    axes: Axes,
-    columns: Columns,
-    spec: FigureSpec,
-    points: Points,
-    groups: Sequence[tuple[Mapping[str, Any], Array]],
-) -> list[Any]:
-    """Each line's mean at each x by group; drawn once, in grey, where the groups agree on it."""
-    from matplotlib.lines import Line2D
-
-    handles: list[Any] = []
+    columns: Columns, spec: FigureSpec, points: Points, grouping: Grouping
+) -> list[Layer]:
+    """Each line's mean at each x by group; once a panel, in grey, where its groups agree on it."""
+    layers: list[Layer] = []
     for j, line in enumerate(spec.lines):
-        style = LINE_STYLES[j % len(LINE_STYLES)]
-        found = [
-            _line_points(
-                columns, f"{spec.name}.lines[{j}]", line.y, rows, points, geometric=log_y(spec)
-            )
-            for _, rows in groups
-        ]
-        common = _one_function(found)
-        for k, (x, y) in enumerate([common] if common is not None else found):
-            ink = REFERENCE if common is not None else colour(k, len(groups))
-            axes.plot(x, y, color=ink, linestyle=style, linewidth=1.2, zorder=1.8)
         label = line.label or labels.pretty(line.y)
-        handles.append(Line2D([], [], color=REFERENCE, linestyle=style, linewidth=1.2, label=label))
-    return handles
+        for panel in range(len(grouping.panels)):
+            own = [k for k, p in enumerate(grouping.panel_of) if p == panel]
+            found = [
+                _line_points(
+                    columns,
+                    f"{spec.name}.lines[{j}]",
+                    line.y,
+                    grouping.groups[k][1],
+                    points,
+                    geometric=log_y(spec),
+                )
+                for k in own
+            ]
+            common = _one_function(found)
+            drawn: Any = [(None, common)] if common is not None else zip(own, found, strict=True)
+            layers += [
+                Line(group=k, panel=panel, x=x, y=y, role="reference", style=j, label=label)
+                for k, (x, y) in drawn
+            ]
+    return layers
 
 
 def _line_points(
@@ -187,23 +184,20 @@ def _one_function(lines: Sequence[tuple[Array, Array]]) -> tuple[Array, Array] |
     return (levels, centre) if bool(np.all(same)) else None
 
 
-def _caveats(
-    columns: Columns,
-    spec: FigureSpec,
-    points: Points,
-    groups: Sequence[tuple[Mapping[str, Any], Array]],
-) -> list[str]:
-    """What the band is, and a warning where a mean is over more than seeds."""
+def _band(spec: FigureSpec) -> str:
+    """What the band is; empty where there is none."""
+    band = BANDS.get(spec.band, "")
+    return f"{band} of log y" if band and geometric_y(spec) and spec.band != "minmax" else band
+
+
+def _caveats(columns: Columns, spec: FigureSpec, points: Points, grouping: Grouping) -> list[str]:
+    """What the points are, and a warning where a mean is over more than seeds."""
     notes = []
-    words = {"sd": "±1 sd", "sem": "±1 standard error", "minmax": "smallest to largest"}
-    mean = "mean"
-    if geometric_y(spec):
-        mean = "geometric mean"
-        words |= {"sd": "±1 sd of log y", "sem": "±1 standard error of log y"}
-    if len(points.rows) > len(groups):
-        band = f"; band: {words[spec.band]}" if spec.band in words else ""
-        notes.append(f"points: {mean} over seeds{band}")
-    for _, rows in groups:
+    if len(points.rows) > len(grouping.groups):
+        mean = "geometric mean" if geometric_y(spec) else "mean"
+        band = _band(spec)
+        notes.append(f"points: {mean} over seeds{f'; band: {band}' if band else ''}")
+    for _, rows in grouping.groups:
         at = distinct(points.x[np.searchsorted(points.rows, rows)])[1]
         if columns.mixes_settings(rows, at):
             notes.append("some points average different settings: split them with by or where")

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lawsweep.analysis.figures import labels
-from lawsweep.analysis.figures.base import FigureKind
-from lawsweep.analysis.figures.look import (
-    LINE_STYLES,
-    axis_labels,
-    log_x,
-    log_y,
-    scales,
-    whole_figure,
-)
-from lawsweep.analysis.figures.of_rows.points import read_points
+from lawsweep.analysis.figures.base import ChartKind
+from lawsweep.analysis.figures.chart import Axis, Cells, Chart, Layer, Line, Marks
+from lawsweep.analysis.figures.look import axes_of, group_rows, spaced
+from lawsweep.analysis.figures.of_rows.points import Points, read_points
 from lawsweep.analysis.figures.specs import GUIDE_VARIABLE
 from lawsweep.analysis.frames import centres, distinct
 from lawsweep.analysis.laws.threshold_fits import answers_of, edge_of_rows, rises
@@ -24,8 +20,6 @@ from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.expressions.expression import Expression
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from lawsweep.analysis.figures.of_arrays.arrays_of import ArraySource
     from lawsweep.analysis.figures.specs import FigureSpec
     from lawsweep.analysis.frames import Array, Columns
@@ -34,64 +28,107 @@ if TYPE_CHECKING:
 # leaves of a square has two, a full derived axis (n_samples = ratio * input_dim**2) has n.
 MOST_CELLS = 5
 THRESHOLD_CONFIDENCE = 0.9
-MISSING: Any = {"facecolor": "0.93", "edgecolor": "0.72", "hatch": "////", "linewidth": 0.0}
+GUIDE_POINTS = 400
 
 
-class Heatmap(FigureKind):
+class Heatmap(ChartKind):
     """Means of z over a grid of x and y, and the edge of an event above them."""
 
-    keys = ("x", "y", "z", "lines", "threshold", "logx", "logy", "logz", "zlabel")
+    keys = ("x", "y", "z", "panel", "lines", "threshold", "logx", "logy", "logz", "zlabel")
     needs = ("x", "y", "z")
     subject = "z"
     guides = True
 
-    def paint(
-        self, axes: Axes, columns: Columns, spec: FigureSpec, arrays: ArraySource | None
-    ) -> list[str]:
-        """Mean of z over the rows of each cell, missing cells hatched, lines above; notes."""
-        from matplotlib.patches import Patch, Rectangle
-
+    def chart(self, columns: Columns, spec: FigureSpec, arrays: ArraySource | None) -> Chart:
+        """Mean of z over the rows of each cell, missing cells hatched, lines and edge above."""
         points = read_points(columns, spec)
         assert points.z is not None
-        logx, logy = log_x(spec), log_y(spec)
-        on_axes = ((points.planned_x > 0) | (not logx)) & ((points.planned_y > 0) | (not logy))
+        x, y = axes_of(spec)
+        grid = _Grid(points, spec, x, y)
+        layers: list[Layer] = []
+        grouping = group_rows(columns, replace(spec, by=()), points.rows)
+        n_filled, mixed = 0, False
+        for panel, (values, rows) in enumerate(grouping.groups):
+            at = np.searchsorted(points.rows, rows)
+            made = grid.cells(points, at, panel, spec)
+            n_filled += len(np.unique(grid.cell[at]))
+            mixed |= columns.mixes_settings(rows, grid.cell[at])
+            layers += [made, *grid.guides(spec, panel)]
+            if (edge := _threshold(columns, spec, (x, y), values, panel)) is not None:
+                layers.append(edge)
+        notes = list(points.notes)
+        if mixed:
+            notes.append("some cells average different settings: split them with where")
+        elif len(points.rows) > n_filled:
+            notes.append(f"cells: {'geometric mean' if spec.logz else 'mean'} over seeds")
+        ends = grid.ends
+        return Chart(
+            x=replace(x, ends=ends[0]),
+            y=replace(y, ends=ends[1]),
+            layers=layers,
+            panels=grouping.panels,
+            notes=notes,
+            band=f"{100 * THRESHOLD_CONFIDENCE:g} % interval of the edge" if spec.threshold else "",
+        )
+
+
+class _Grid:
+    """The cells of the distinct x and y that are planned within ``where``."""
+
+    def __init__(self, points: Points, spec: FigureSpec, x: Axis, y: Axis):
+        on_axes = ((points.planned_x > 0) | (not x.log)) & ((points.planned_y > 0) | (not y.log))
         xs, x_at = distinct(np.concatenate([points.x, points.planned_x[on_axes]]))
         ys, y_at = distinct(np.concatenate([points.y, points.planned_y[on_axes]]))
-        n_cells = len(xs) * len(ys)
-        planned_cell = y_at * len(xs) + x_at
-        n_distinct = len(np.unique(planned_cell))
-        if n_cells > MOST_CELLS * n_distinct:
+        self.shape = (len(ys), len(xs))
+        planned = y_at * len(xs) + x_at
+        n_distinct = len(np.unique(planned))
+        if len(xs) * len(ys) > MOST_CELLS * n_distinct:
             raise InvalidValueError(
                 f"Figure {spec.name}: {spec.x} and {spec.y} form no grid, expected at most "
                 f"{MOST_CELLS} cells a point, got {n_distinct} points on {len(xs)} × {len(ys)} "
                 "cells. Choose axes of the sweep, or kind: scatter."
             )
-        cell = planned_cell[: len(points.rows)]
+        self.cell = planned[: len(points.rows)]  # of each row
+        self.log = x.log
+        self.x, self.y = edges(xs, x.log), edges(ys, y.log)
+        self.ends = tuple((float(e[0]), float(e[-1])) for e in (self.x, self.y))
+
+    def cells(self, points: Points, at: Array, panel: int, spec: FigureSpec) -> Cells:
+        """The map of some of the points."""
+        assert points.z is not None
+        assert spec.z is not None
+        cell = self.cell[at]
         filled, inverse = np.unique(cell, return_inverse=True)
-        grid = np.full(n_cells, np.nan)
-        grid[filled] = centres(points.z, inverse, geometric=bool(spec.logz))
-        handles: list[Any] = []
-        if len(filled) < n_cells:
-            axes.add_patch(Rectangle((0, 0), 1, 1, transform=axes.transAxes, zorder=0, **MISSING))
-            handles.append(Patch(label="no result", **MISSING))
-        _mesh(axes, spec, edges(xs, logx), edges(ys, logy), grid.reshape(len(ys), -1))
-        handles = [*_lines(axes, spec), *_threshold(axes, columns, spec), *handles]
-        if handles:
-            # Above the map: a legend within would lie on cells.
-            whole_figure(axes).legend(
-                handles=handles,
-                loc="outside upper center",
-                ncols=2 if len(handles) == 4 else 3,
-                frameon=False,
-                handlelength=2.2,
+        values = np.full(self.shape[0] * self.shape[1], np.nan)
+        values[filled] = centres(points.z[at], inverse, geometric=bool(spec.logz))
+        return Cells(
+            panel=panel,
+            x=self.x,
+            y=self.y,
+            values=values.reshape(self.shape),
+            title=spec.zlabel or labels.pretty(spec.z),
+            log=bool(spec.logz),
+            missing="no result",
+            label="no result",
+            rows=points.rows[at],
+            of=cell,
+        )
+
+    def guides(self, spec: FigureSpec, panel: int) -> list[Layer]:
+        """Reference lines y(x), cut at the map's frame; readable on dark and light alike."""
+        x = spaced(self.ends[0][0], self.ends[0][1], GUIDE_POINTS, log=self.log)
+        return [
+            Line(
+                panel=panel,
+                x=x,
+                y=Expression(line.y).evaluate({GUIDE_VARIABLE: x}, len(x), finite=False),
+                role="reference",
+                style=j,
+                over=True,
+                label=line.label or f"y = {labels.pretty(line.y)}",
             )
-        axis_labels(axes, spec)
-        notes = list(points.notes)
-        if columns.mixes_settings(points.rows, cell):
-            notes.append("some cells average different settings: split them with where")
-        elif len(points.rows) > len(filled):
-            notes.append(f"cells: {'geometric mean' if spec.logz else 'mean'} over seeds")
-        return notes
+            for j, line in enumerate(spec.lines)
+        ]
 
 
 def edges(centres: Array, log: bool) -> Array:
@@ -109,44 +146,26 @@ def edges(centres: Array, log: bool) -> Array:
     return np.asarray(np.exp(found) if log else found)
 
 
-def _mesh(axes: Axes, spec: FigureSpec, x: Array, y: Array, grid: Array) -> None:
-    from matplotlib.colors import LogNorm
-
-    scales(axes, logx=log_x(spec), logy=log_y(spec), grid=False)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(True)
-    mesh = axes.pcolormesh(
-        x,
-        y,
-        np.ma.masked_invalid(grid),
-        cmap="viridis",
-        norm=LogNorm() if spec.logz else None,
-        # Edges in the cell's own colour: PDF viewers show hairlines between cells without.
-        edgecolors="face",
-        linewidth=0.2,
-        zorder=1,
-    )
-    axes.set_xlim(x[0], x[-1])
-    axes.set_ylim(y[0], y[-1])
-    assert spec.z is not None
-    bar = whole_figure(axes).colorbar(mesh, ax=axes, pad=0.02, aspect=25)
-    bar.set_label(spec.zlabel or labels.pretty(spec.z))
-    bar.outline.set_visible(False)
-
-
-def _threshold(axes: Axes, columns: Columns, spec: FigureSpec) -> list[Any]:
+def _threshold(
+    columns: Columns,
+    spec: FigureSpec,
+    axes: tuple[Axis, Axis],
+    within: Mapping[str, Any],
+    panel: int,
+) -> Marks | None:
     """Where the event stops along y at each x, with its interval: marks above the map.
 
-    Of all rows, those without a finite z too: a run that diverged may be an answer.
+    Of all rows of the panel, those without a finite z too: a run that diverged may be an answer.
     """
     if spec.threshold is None:
-        return []
+        return None
     what = f"{spec.name}.threshold"
     planned = columns.where(spec.where, f"{spec.name}.where")
     rows = planned[columns.statuses(planned) == "ok"]
+    rows = next(r for v, r in columns.groups(tuple(within), rows) if v == within)
     x, y = columns.numbers(spec.x, rows, what), columns.numbers(spec.y, rows, what)
     on_map = np.isfinite(x) & np.isfinite(y)
-    on_map &= ((x > 0) | (not log_x(spec))) & ((y > 0) | (not log_y(spec)))
+    on_map &= ((x > 0) | (not axes[0].log)) & ((y > 0) | (not axes[1].log))
     rows, x, y = rows[on_map], x[on_map], y[on_map]
     happens = answers_of(columns, spec.threshold, rows, what)
     if rises(x, y, happens):
@@ -156,43 +175,7 @@ def _threshold(axes: Axes, columns: Columns, spec: FigureSpec) -> list[Any]:
         )
     found = edge_of_rows(x, y, happens, THRESHOLD_CONFIDENCE)
     if not len(found):
-        return []
+        return None
     x, y, low, high = found.T
-    bars = axes.errorbar(
-        x,
-        y,
-        yerr=[y - low, high - y],
-        fmt="o",
-        color="white",
-        markeredgecolor="black",
-        ecolor="white",
-        markersize=5,
-        capsize=2.5,
-        zorder=3.1,
-        label=f"half are {spec.threshold}, {100 * THRESHOLD_CONFIDENCE:g} %",
-    )
-    return [bars]
-
-
-def _lines(axes: Axes, spec: FigureSpec) -> list[Any]:
-    """Reference lines y(x), cut at the map's frame; readable on dark and light alike."""
-    from matplotlib import patheffects
-
-    left, right = axes.get_xlim()
-    space = np.geomspace if log_x(spec) else np.linspace
-    x = space(left, right, 400)
-    halo = [patheffects.Stroke(linewidth=3.2, foreground="white"), patheffects.Normal()]
-    handles: list[Any] = []
-    for j, line in enumerate(spec.lines):
-        y = Expression(line.y).evaluate({GUIDE_VARIABLE: x}, len(x), finite=False)
-        handles += axes.plot(
-            x,
-            np.where(np.isfinite(y), y, np.nan),
-            color="black",
-            linewidth=1.5,
-            linestyle="-" if j == 0 else LINE_STYLES[(j - 1) % len(LINE_STYLES)],
-            path_effects=halo,
-            label=line.label or f"y = {labels.pretty(line.y)}",
-            zorder=3,
-        )
-    return handles
+    label = f"half are {spec.threshold}, {100 * THRESHOLD_CONFIDENCE:g} %"
+    return Marks(panel=panel, x=x, y=y, low=low, high=high, over=True, label=label)

@@ -34,6 +34,7 @@ class Joint(SumOfPowers):
     takes = needs = ("terms",)
     own = ("errors", "compute")
     names = ("E", "A", "a", "B", "b")
+    leading = ("a", "b")
 
     def over(self, spec: FitSpec) -> tuple[str, ...]:
         """N and D."""
