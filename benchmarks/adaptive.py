@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from environment import environment, save, show
+from scipy.special import stdtrit
 
-from lawsweep import Cost, Field, experiment
+from lawsweep import Cost, Field, experiment, load_sweep
 from lawsweep.core.outcome import Outcome
 from lawsweep.grid.plan import make_plan
-from lawsweep.sampling.samplers import read_until
+from lawsweep.sampling.adaptive.until import predicted_seconds
+from lawsweep.sampling.samplers import choose, read_until
 
-# ntk_width at n_samples = 1000: widths, standard deviation of log lambda_min over 24 real seeds
-# (correlations between widths within what 24 seeds leave to chance), exponent against d^2.
+EXPONENT, N_SEEDS = 1.25, 200
+# log lambda_min of 40 seeds at every point of ntk_width that its fits use, as rows of the table
+# have them: made by `lawsweep run ntk_width seeds=40`.
+SEEDS = Path(__file__).parent / "results" / "ntk_width_seeds.json"
+# ntk_width at n_samples = 1000: its widths, and what 1e9 operations of a run take (at 40 a second).
 WIDTHS = (234, 393, 504, 595, 674, 744, 809, 868, 924, 977)
-SD = (0.133, 0.097, 0.092, 0.080, 0.075, 0.069, 0.070, 0.075, 0.071, 0.059)
-EXPONENT, TARGET, N_SEEDS = 1.263, 0.02, 200
+STATED = (0.0919, 0.1317, 0.1655, 0.1969, 0.2268, 0.2554, 0.2838, 0.3109, 0.3380, 0.3648)
 V = np.log(np.array(WIDTHS, dtype=float) ** 2)
+C = V - V.mean()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,104 +43,295 @@ class Metrics:
     y: float
 
 
-def flops(d: Any) -> Any:
-    """Leading terms of ntk_min_eig at n_samples = 1000, as its cost function gives them."""
-    stated = (0.0939, 0.1337, 0.1675, 0.1989, 0.2288, 0.2574, 0.2858, 0.3129, 0.3400, 0.3668)
-    return 4e10 * (np.interp(d, WIDTHS, stated) - 2e-3)
-
-
-@experiment(version=1, cost=lambda p: Cost(flops=flops(p.d)))
+@experiment(version=1, cost=lambda p: Cost(flops=4e10 * np.interp(p.d, WIDTHS, STATED)))
 def stand_in(params: Params, seed: int) -> Metrics:
     """Never run here: rows come from the noise below."""
     return Metrics(y=0.0)
 
 
-Noise = Callable[[np.random.Generator], np.ndarray]  # (N_SEEDS, n_widths)
+@dataclass(frozen=True)
+class Noise:
+    """What seeds add to log y, drawn as (N_SEEDS, n_widths), and the target it is met with."""
+
+    name: str
+    draw: Callable[[np.random.Generator], np.ndarray]
+    within: float = 0.02
+    independent: bool = True  # of each point alone
 
 
-def own(rng: np.random.Generator) -> np.ndarray:
-    return 0.08 * rng.standard_normal((N_SEEDS, len(V)))
+def normal(rng: np.random.Generator, sd: Any, n: int = 1) -> np.ndarray:
+    return sd * rng.standard_normal((N_SEEDS, n))
 
 
-NOISES: dict[str, Noise] = {
-    "as ntk_width": lambda g: np.array(SD) * g.standard_normal((N_SEEDS, len(V))),
-    "independent": own,
-    "seed offsets": lambda g: own(g) + 0.3 * g.standard_normal((N_SEEDS, 1)),
-    "seed slopes": lambda g: own(g) / 4 + 0.04 * g.standard_normal((N_SEEDS, 1)) * (V - V.mean()),
-}
+def slopes(sd: float, within: float) -> Noise:
+    return Noise(
+        f"seeds' slopes, sd {sd:g}",
+        lambda g: normal(g, 0.02, len(V)) + normal(g, sd) * C,
+        within,
+        independent=False,
+    )
 
 
-def adaptive(plan: Any, y: np.ndarray, **until: Any) -> tuple[float, float, float, float, float]:
-    """Predicted seconds, and estimate, ends and half width at which it stopped."""
-    fit = {"law": "power", "x": "d**2", "y": "y"}
-    sampler: Any = read_until({"fit": fit, "within": TARGET, **until}).open(plan)
+def kept_seeds(n_samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Widths of a group of ntk_width, and log lambda_min about its line, (40, n_widths)."""
+    told = json.loads(SEEDS.read_text())["groups"][str(n_samples)]
+    y, v = np.array(told["log_lambda_min"]), 2 * np.log(np.array(told["input_dim"], dtype=float))
+    return v, y - y.mean(axis=0)
+
+
+def of_ntk(n_samples: int) -> Callable[[np.random.Generator], np.ndarray]:
+    """Real seeds drawn with replacement, whole; so much wider as 40 are less than all."""
+    y = kept_seeds(n_samples)[1]
+    wider = math.sqrt(len(y) / (len(y) - 1))
+    return lambda g: wider * y[g.integers(len(y), size=N_SEEDS)]
+
+
+def noises() -> Iterator[Noise]:
+    m = len(V)
+    grows = np.geomspace(0.04, 0.16, m)
+    yield Noise("as ntk_width, n_samples 1000", of_ntk(1000))
+    yield Noise("independent", lambda g: normal(g, 0.08, m))
+    yield Noise("independent, falling with x", lambda g: normal(g, grows[::-1], m))
+    yield Noise("independent, growing with x", lambda g: normal(g, grows, m))
+    yield Noise("independent, exponential",
+                lambda g: 0.08 * (g.standard_exponential((N_SEEDS, m)) - 1))  # fmt: skip
+    yield Noise("seeds' offsets, sd 0.3", lambda g: normal(g, 0.08, m) + normal(g, 0.3),
+                independent=False)  # fmt: skip
+    yield from (slopes(sd, w) for sd, w in ((0.02, 0.02), (0.05, 0.02), (0.1, 0.04), (0.2, 0.06)))
+
+
+def driven(sampler: Any, value_of: Callable[[int], dict[str, float]]) -> Any:
+    """The sampler, told all that it asks for."""
     while runs := sampler.wanted():
         for run in runs:
-            point, seed = divmod(run, N_SEEDS)
-            value = math.exp(min(700.0, EXPONENT * V[point] - 12.5 + y[seed, point]))
-            sampler.tell(Outcome(run, "ok", {"y": value}))
-    (unit,) = sampler.units
-    return (sampler._spent_s, *unit.interval, TARGET)
+            sampler.tell(Outcome(run, "ok", value_of(run)))
+    return sampler
 
 
-def optimum(seconds: np.ndarray, noise: Noise) -> tuple[float, float]:
-    """Seconds of the best set of 5 or more values, and of all, with the noise known."""
-    import itertools
+def adaptive(plan: Any, y: np.ndarray, within: float, **until: Any) -> tuple[float, ...]:
+    """Predicted seconds, and estimate, ends and seeds at which it stopped."""
+    fit = {"law": "power", "x": "d**2", "y": "y"}
+    sampler: Any = read_until({"fit": fit, "within": within, **until}).open(plan)
 
-    from scipy.special import stdtrit
+    def value(run: int) -> dict[str, float]:
+        point, seed = divmod(run, N_SEEDS)
+        return {"y": math.exp(EXPONENT * C[point] + y[seed, point])}
 
-    y = np.concatenate([noise(np.random.default_rng(k)) for k in range(100)])
+    (unit,) = driven(sampler, value).units
+    return (sampler._spent_s, *unit.interval, unit.n_seeds)
+
+
+def designs(m: int) -> Iterable[list[int]]:
+    """Sets of five or more of m values with both ends."""
+    for k in range(3, m - 1):
+        for some in itertools.combinations(range(1, m - 1), k):
+            yield [0, *some, m - 1]
+
+
+def known(v: np.ndarray, y: np.ndarray, seconds: np.ndarray, within: float) -> dict[str, float]:
+    """Seconds of designs of whole seeds, were the noise known.
+
+    ``best``: the cheapest set whose seeds' interval is narrow enough, and ``all`` values; ``wider``
+    and ``wider_all``: where the interval of the scatter must be, too; ``bound``: any number of
+    seeds at any two values, weighed by their known independent noise, by the normal quantile
+    (c-optimal: Elfving 1952), which neither pairs seeds nor lets a bend show.
+    """
     covariance = np.cov(y.T)
     sizes = np.arange(2, N_SEEDS + 1)
     t = stdtrit(sizes - 1.0, 0.975)
-    costs: dict[tuple[int, ...], float] = {}
-    inner = range(1, len(V) - 1)
-    for k in range(3, len(V) - 1):
-        for some in itertools.combinations(inner, k):
-            at = [0, *some, len(V) - 1]
-            design = np.stack([np.ones(len(at)), V[at]], axis=1)
-            inverse = np.linalg.pinv(design)
-            a, rest = inverse[1], np.eye(len(at)) - design @ inverse
-            inside = covariance[np.ix_(at, at)]
-            dof = len(at) - 2
-            scatter = float(np.trace(rest @ inside @ rest)) / dof * float(a @ a)
-            half = np.maximum(t * math.sqrt(a @ inside @ a), stdtrit(dof, 0.975) * scatter**0.5)
-            good = np.flatnonzero(half / np.sqrt(sizes) <= TARGET)
-            costs[tuple(at)] = float(sizes[good[0]] * seconds[at].sum()) if len(good) else math.inf
-    return min(costs.values()), costs[tuple(range(len(V)))]
+    costs: dict[bool, list[float]] = {False: [], True: []}
+    for at in designs(len(v)):
+        design = np.stack([np.ones(len(at)), v[at]], axis=1)
+        inverse = np.linalg.pinv(design)
+        a, rest = inverse[1], np.eye(len(at)) - design @ inverse
+        inside, dof = covariance[np.ix_(at, at)], len(at) - 2
+        of_seeds = t * math.sqrt(a @ inside @ a)
+        scatter = math.sqrt(np.trace(rest @ inside @ rest) / dof * (a @ a)) * stdtrit(dof, 0.975)
+        for wider in (False, True):
+            half = np.maximum(of_seeds, scatter if wider else 0.0) / np.sqrt(sizes)
+            good = np.flatnonzero(half <= within)
+            n = sizes[good[0]] if len(good) else math.inf
+            costs[wider].append(float(n * seconds[at].sum()))
+    sd = np.sqrt(np.diag(covariance) * seconds)
+    pairs = itertools.combinations(range(len(v)), 2)
+    two = min(((sd[i] + sd[j]) / (v[j] - v[i])) ** 2 for i, j in pairs)
+    return {
+        "best": min(costs[False]), "all": costs[False][-1],
+        "wider": min(costs[True]), "wider_all": costs[True][-1],
+        "bound": float(two) * (1.959964 / within) ** 2,
+    }  # fmt: skip
+
+
+def of_noise(plan: Any, seconds: np.ndarray, noise: Noise, k: int, n: int) -> dict[str, Any]:
+    """A row: one law over ten widths."""
+    sample = np.concatenate([noise.draw(np.random.default_rng([k, -1 % 2**32, r]))
+                             for r in range(50)])  # fmt: skip
+    ideal = known(V, sample, seconds, noise.within)
+    found, equal, wider = [], [], []
+    for r in range(n):
+        y = noise.draw(np.random.default_rng([k, r]))
+        found.append(adaptive(plan, y, noise.within))
+        if r < n // 20:
+            equal.append(adaptive(plan, y, noise.within, keep=len(V))[0])
+            wider.append(adaptive(plan, y, noise.within, keep=len(V), interval="wider")[0])
+    spent, estimate, low, high, n_seeds = np.array(found).T
+    mean = float(spent.mean())
+    return {
+        "noise": noise.name,
+        "within": noise.within,
+        "seconds": mean,
+        "error": float(spent.std() / math.sqrt(n)),
+        "seeds": float(n_seeds.mean()),
+        "over_equal": mean / float(np.mean(equal)),
+        "over_equal_wider": mean / float(np.mean(wider)),
+        "over_best": mean / ideal["best"],
+        "best_over_equal": ideal["best"] / ideal["all"],
+        "wider_best_over_equal": ideal["wider"] / ideal["wider_all"],
+        "bound_over_best": ideal["bound"] / ideal["best"] if noise.independent else None,
+        **covered(estimate, low, high, EXPONENT, noise.within),
+    }
+
+
+def covered(
+    estimate: np.ndarray, low: np.ndarray, high: np.ndarray, truth: float, within: float
+) -> dict[str, float]:
+    n = len(estimate)
+    return {
+        "covers_within": float(np.mean(abs(estimate - truth) <= within)),
+        "covers_interval": float(np.mean((low <= truth) & (high >= truth))),
+        "coverage_error": math.sqrt(0.05 * 0.95 / n),
+    }
+
+
+def of_sweep(n: int) -> dict[str, Any]:
+    """The preset ``exponent`` of ntk_width as a whole: three laws, real seeds."""
+    sweep = load_sweep("ntk_width", "preset=exponent")
+    plan, chosen = sweep.plan(), choose(sweep)
+    params = plan.over_points()
+    groups = [1000, 1500, 2000]
+    seconds, within = predicted_seconds(plan, chosen.options.gflops), chosen.options.within
+    points = {(int(params["n_samples"][p]), int(params["input_dim"][p])): p
+              for p in range(plan.n_points)}  # fmt: skip
+    v, y = zip(*(kept_seeds(g) for g in groups), strict=True)
+    widths = [np.rint(np.exp(vi / 2)).astype(int) for vi in v]
+    own = [seconds[[points[g, int(d)] for d in w]] for g, w in zip(groups, widths, strict=True)]
+    # The three groups share their seeds, so they are drawn together.
+    wider = math.sqrt(len(y[0]) / (len(y[0]) - 1))
+    ideal = [known(a, wider * b, s, within) for a, b, s in zip(v, y, own, strict=True)]
+    spent, equal, estimates, lows, highs = [], [], [], [], []
+    for r in range(n):
+        drawn = np.random.default_rng([99, r]).integers(len(y[0]), size=N_SEEDS)
+        rows = {
+            points[g, int(d)]: EXPONENT * (vi - vi.mean())[i] + wider * yi[drawn, i]
+            for g, vi, yi, w in zip(groups, v, y, widths, strict=True)
+            for i, d in enumerate(w)
+        }
+
+        def value(run: int, rows: dict[int, np.ndarray] = rows) -> dict[str, float]:
+            point, seed = divmod(run, len(plan.seeds))
+            return {"lambda_min": math.exp(rows[point][seed]), "converged": True}
+
+        sampler = driven(chosen.open(plan), value)
+        spent.append(sampler._spent_s)
+        for store, place in ((estimates, 0), (lows, 1), (highs, 2)):
+            store.append([unit.interval[place] for unit in sampler.units])
+        if r < n // 20:
+            until = {**sweep.until, "fit": chosen.options.fit, "keep": len(WIDTHS)}
+            units = driven(read_until(until).open(plan), value).units
+            needed = [u.n_seeds for u in units]
+            equal.append([max(needed), sum(k * float(s.sum()) for k, s in
+                                           zip(needed, own, strict=True))])  # fmt: skip
+    mean, (seeds, apart) = float(np.mean(spent)), np.mean(equal, axis=0)
+    used = float(sum(s.sum() for s in own))
+    best = sum(i["best"] for i in ideal)
+    at, lo, hi = (np.ravel(np.array(a)) for a in (estimates, lows, highs))
+    return {
+        "seconds": mean,
+        "error": float(np.std(spent) / math.sqrt(n)),
+        "equal_s": float(seeds) * used,
+        "equal_each_s": float(apart),
+        "best_s": best,
+        "over_equal": mean / (float(seeds) * used),
+        "over_equal_each": mean / float(apart),
+        "over_best": mean / best,
+        "best_over_equal": best / (max(i["all"] / s.sum() for i, s in
+                                       zip(ideal, own, strict=True)) * used),
+        **covered(at, lo, hi, EXPONENT, within),
+        "coverage_error": math.sqrt(0.05 * 0.95 / n),  # the three share their draws
+    }  # fmt: skip
+
+
+VALUES: dict[str, tuple[Callable[..., np.ndarray], Callable[[float], float]]] = {
+    # law of the values, and its quantiles; all of mean 0 and variance 1, but for the last
+    "normal": (lambda g, s: g.standard_normal(s), lambda q: float(_normal(q))),
+    "gamma, shape 4": (lambda g, s: (g.gamma(4, size=s) - 4) / 2, lambda q: (_gamma(4, q) - 4) / 2),
+    "exponential": (lambda g, s: g.standard_exponential(s) - 1, lambda q: -math.log1p(-q) - 1),
+    "log-normal, sd 0.5": (lambda g, s: (np.exp(g.standard_normal(s) / 2) - math.exp(1 / 8))
+                           / math.sqrt(math.exp(0.5) - math.exp(0.25)),
+                           lambda q: (math.exp(_normal(q) / 2) - math.exp(1 / 8))
+                           / math.sqrt(math.exp(0.5) - math.exp(0.25))),
+}  # fmt: skip
+
+
+def _normal(q: float) -> float:
+    from scipy.special import ndtri
+
+    return float(ndtri(q))
+
+
+def _gamma(shape: float, q: float) -> float:
+    from scipy.special import gammaincinv
+
+    return float(gammaincinv(shape, q))
+
+
+def of_value(law: str, until: dict[str, Any], truth: float, seed: int, n: int) -> dict[str, Any]:
+    """A row: n points at once, each until its value is known."""
+    cap = 800
+    plan = make_plan(stand_in, axes={"d": list(range(1, n + 1))}, seeds=cap)
+    y = VALUES[law][0](np.random.default_rng([7, seed]), (n, cap))
+    sampler = read_until(until).open(plan)
+    driven(sampler, lambda run: {"y": float(y[divmod(run, cap)])})
+    at = np.array([unit.interval for unit in sampler.units])
+    asked = np.array([len(unit.asked) for unit in sampler.units])
+    return {
+        "law": law,
+        "known": f"{until['q']:g}-quantile" if "q" in until else next(iter(until)),
+        "within": until["within"],
+        "seeds": float(asked.mean()),
+        "resolved": float(np.mean([unit.state == "resolved" for unit in sampler.units])),
+        **covered(*at.T, truth, until["within"]),
+    }
+
+
+def values(n: int) -> Iterator[dict[str, Any]]:
+    for k, (law, (_, quantile)) in enumerate(VALUES.items()):
+        for j, of in enumerate((12, 20, 30, 60)):  # seeds, were the variance known
+            within = round(1.96 / math.sqrt(of), 3)
+            yield of_value(law, {"mean": "y", "within": within}, 0.0, 10 * k + j, n)
+        half = {"median": "y", "within": 0.5}
+        yield of_value(law, half, quantile(0.5), 10 * k + 5, n)
+        tail = {"quantile": "y", "q": 0.9, "within": 0.7}
+        yield of_value(law, tail, quantile(0.9), 10 * k + 6, n)
 
 
 def main(n: int) -> None:
     where, start = environment(), time.perf_counter()
     plan = make_plan(stand_in, axes={"d": list(WIDTHS)}, seeds=N_SEEDS)
-    seconds = 2e-3 + flops(np.array(WIDTHS, dtype=float)) / 4e10
-    rows = []
-    for k, (name, noise) in enumerate(NOISES.items()):
-        best, equal_known = optimum(seconds, noise)
-        found, equal = [], []
-        for r in range(n):
-            y = noise(np.random.default_rng([k, r]))
-            found.append(adaptive(plan, y))
-            if r < n // 4:
-                equal.append(adaptive(plan, y, keep=len(WIDTHS))[0])
-        spent, estimate, low, high, within = np.array(found).T
-        plain = np.mean((low <= EXPONENT) & (high >= EXPONENT))
-        rows.append(
-            {
-                "noise": name,
-                "seconds": float(spent.mean()),
-                "error": float(spent.std() / math.sqrt(n)),
-                "over_equal": float(spent.mean() / np.mean(equal)),
-                "over_optimum": float(spent.mean() / best),
-                "optimum_over_equal": best / equal_known,
-                "covers_within": float(np.mean(abs(estimate - EXPONENT) <= within)),
-                "covers_interval": float(plain),
-                "coverage_error": float(math.sqrt(0.05 * 0.95 / n)),
-            }
-        )
-    show(f"An exponent to ± {TARGET}, {n} replicates", rows)
-    print(f"{time.perf_counter() - start:.0f} s")
-    save("adaptive", where, {"target": TARGET, "n_replicates": n, "rows": rows})
+    seconds = predicted_seconds(plan, 40.0)
+    found: dict[str, Any] = {"n_replicates": n, "ntk_width": {}, "rows": [], "values": []}
+
+    def keep(part: str, row: dict[str, Any]) -> None:
+        show(f"{part}, {time.perf_counter() - start:.0f} s", [row])
+        sys.stdout.flush()
+        found[part] = row if part == "ntk_width" else [*found[part], row]
+        save("adaptive", where, found)
+
+    for k, noise in enumerate(noises()):
+        keep("rows", of_noise(plan, seconds, noise, k, n))
+    keep("ntk_width", of_sweep(n // 4))
+    for row in values(n):
+        keep("values", row)
 
 
 if __name__ == "__main__":

@@ -48,14 +48,22 @@ class Straight(Law):
         v = np.log(x) if self.log_x else x
         if points.bound is not None:
             return self._of_bounds(spec, points, x, v)
-        found, line = solve_coefficients(
-            np.stack([np.ones_like(v), v], axis=1), self.names, points, spec.level, quoted(spec)
-        )
+        found, line = self._line(spec, points, v)
         local: tuple[LocalSlope, ...] = ()
         if spec.local and len(x) > 1:
             local = local_slopes(x, v, points, spec.level)
         bent = bend(v, points, line) if found.parameters and line else None
         return replace(found, curvature=bent, local=local)
+
+    def parameters(self, spec: FitSpec, points: Points) -> Found:
+        """The line alone, without the test for curvature."""
+        assert spec.x is not None
+        x = points.inputs[spec.x]
+        return self._line(spec, points, np.log(x) if self.log_x else x)[0]
+
+    def _line(self, spec: FitSpec, points: Points, v: Array) -> tuple[Found, Regression | None]:
+        design = np.stack([np.ones_like(v), v], axis=1)
+        return solve_coefficients(design, self.names, points, spec.level, quoted(spec))
 
     def _of_bounds(self, spec: FitSpec, points: Points, x: Array, v: Array) -> Found:
         """By likelihood; local slopes between points that have values alone."""

@@ -39,30 +39,36 @@ def coarse_set(
     free = [i for i in range(n) if i not in must]
     k = keep - len(must)
     if math.comb(len(free), k) <= MANY:
-        sets = (list(some) for some in itertools.combinations(free, k))
-        return sorted(must + min(sets, key=lambda some: _badness(v, seconds, must + some)))
+        sets = np.array([[*must, *some] for some in itertools.combinations(free, k)])
+        return sorted(sets[_best(v, seconds, sets)].tolist())
     order = [free[i] for i in np.linspace(0, len(free) - 1, k).astype(int)]
-    best = _badness(v, seconds, must + order)
     for _ in range(TRIES):
-        before = best
+        before = order
         for place in range(k):
-            for other in free:
-                if other in order:
-                    continue
-                tried = [*order[:place], other, *order[place + 1 :]]
-                if (bad := _badness(v, seconds, must + tried)) < best:
-                    order, best = tried, bad
-        if best == before:
+            others = [order[place], *(i for i in free if i not in order)]
+            tried = np.array([[*must, *order[:place], o, *order[place + 1 :]] for o in others])
+            order = [*order[:place], others[_best(v, seconds, tried)], *order[place + 1 :]]
+        if order == before:
             break
     return sorted(must + order)
 
 
-def _badness(v: np.ndarray, seconds: np.ndarray, chosen: Sequence[int]) -> tuple[float, float]:
-    """How far the largest gap exceeds what it may be, then seconds over S_xx."""
-    at = np.sort(v[list(chosen)])
+def _badness(v: np.ndarray, seconds: np.ndarray, sets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How far the largest gap of each set exceeds what it may be, then seconds over S_xx.
+
+    ``sets`` (n_sets, k) has places in ``v``.
+    """
+    at = np.sort(v[sets], axis=1)
     allowed = max(GAP * np.ptp(v), float(np.max(np.diff(np.sort(v)), initial=0.0)))
-    gap = max(0.0, float(np.max(np.diff(at), initial=0.0)) - allowed * (1 + 1e-9))
-    return gap, float(seconds[list(chosen)].sum() / max(np.sum((at - at.mean()) ** 2), 1e-300))
+    gap = np.maximum(0.0, np.max(np.diff(at, axis=1), axis=1) - allowed * (1 + 1e-9))
+    spread = np.sum((at - at.mean(axis=1, keepdims=True)) ** 2, axis=1)
+    return gap, seconds[sets].sum(axis=1) / np.maximum(spread, 1e-300)
+
+
+def _best(v: np.ndarray, seconds: np.ndarray, sets: np.ndarray) -> int:
+    """The set of the smallest gap beyond what may be, of these the cheapest, of these the first."""
+    gap, cost = _badness(v, seconds, sets)
+    return int(np.argmin(np.where(gap == gap.min(), cost, np.inf)))
 
 
 @dataclass(frozen=True)
@@ -167,7 +173,9 @@ class Forecast:
         at = min(max(0, n_have - 2), len(self._sizes) - 1)
         sizes, t = self._sizes[at:], self._t_of_sizes[at:]
         good = np.flatnonzero(self.halves(chosen, sizes, t) <= target)
-        floor = float(self.halves(chosen, np.array([1e12]), np.full(1, 2.0))[0])
+        floor = 0.0
+        if self._scatters:
+            floor = float(self.halves(chosen, np.array([1e12]), np.full(1, 2.0))[0])
         n = int(sizes[good[0]]) if len(good) else None
         seconds = (n or self.cap) * float(self.seconds[list(chosen)].sum())
         seconds -= n_have * float(self.seconds[list(have)].sum())

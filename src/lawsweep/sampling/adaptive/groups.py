@@ -224,10 +224,10 @@ class GroupUnit(Unit):
             self._asked_seeds += min(PROBE, self.cap) if first else n_chunks
 
     def ahead(self) -> list[int]:
-        """Up to ``first`` and the seed that confirms; then as many as seem needed."""
+        """Up to ``first`` and the seeds that confirm; then as many as seem needed."""
         if self.state != "open":
             return []
-        goal = (self._needed or self.options.first) + 1
+        goal = (self._needed or self.options.first) + CONFIRM
         seeds = range(self._asked_seeds, max(self._asked_seeds, min(self.cap, goal)))
         return [r for k in seeds for i in self.chosen for r in self.curve.runs(i, range(k, k + 1))]
 

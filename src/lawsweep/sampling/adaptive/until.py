@@ -190,10 +190,16 @@ class Until(Chooser):
             room = max(0.0, self._budget_s - self._spent_s)
             highest = min(highest, self._seconds_of(left) + room)
             budget = f"; {self._spent_s:.3g} of {self._budget_s:.3g} s of the budget are asked for"
+        n = f"{len(left) + len(ahead):,}"
+        expected = f"about {n} more expected ({about:.3g} predicted s)"
+        if any(u.state == "open" and not math.isfinite(u.interval.half) for u in self.units):
+            expected = (
+                f"{n} more ({about:.3g} predicted s) are to show the scatter, and with it how many "
+                "it takes"
+            )
         return (
-            f"{self.headline(self.options)}: {self.summary()}; about {len(left) + len(ahead):,} "
-            f"more expected ({about:.3g} predicted s), at most {len(left) + len(most):,} "
-            f"({highest:.3g} s){budget}"
+            f"{self.headline(self.options)}: {self.summary()}; {expected}, at most "
+            f"{len(left) + len(most):,} ({highest:.3g} s){budget}"
         )
 
     def describe(self) -> dict[str, Any]:
