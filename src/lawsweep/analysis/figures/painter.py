@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lawsweep.analysis.figures import labels
 from lawsweep.analysis.figures.chart import Band, Cells, Chart, Line, Marks
-from lawsweep.analysis.figures.look import LINE_STYLES, colour, line_style
-from lawsweep.analysis.figures.palette import MARKERS, REFERENCE
+from lawsweep.analysis.figures.legends import draw_legend, whole_figure
+from lawsweep.analysis.figures.look import LINE_STYLES
+from lawsweep.analysis.figures.palette import REFERENCE
 from lawsweep.core.errors import InvalidValueError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-LEGEND_INSIDE = 7  # entries; more stand beside the axes
-LEGEND_GROUPS = 14  # entries that fit beside the axes; more groups are named here and there
-LEGEND_KEY, LEGEND_CHARACTER = 0.5, 0.07  # inches that a legend beside the axes takes
 PANEL_WIDTH, PANEL_HEIGHT, PANELS_ACROSS = 3.4, 3.1, 3  # inches of a panel
 MISSING: Any = {"facecolor": "0.93", "edgecolor": "0.72", "hatch": "////", "linewidth": 0.0}
 WIDTHS = {"law": 1.2, "reference": 1.2, "frontier": 1.8, "run": 1.0, "zero": 0.8}
@@ -53,15 +49,8 @@ def paint_chart(axes: Axes, chart: Chart) -> list[str]:
     notes = list(chart.notes)
     for box in boxes:
         _ends(box, chart)
-    _legend(boxes, chart, marked, handles, notes)
+    draw_legend(boxes, chart, marked, handles, notes)
     return notes
-
-
-def whole_figure(axes: Axes) -> Figure:
-    """The figure that axes stand in."""
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    return figure
 
 
 def _boxes(axes: Axes, chart: Chart) -> list[Axes]:
@@ -266,80 +255,3 @@ def _write(box: Axes, layer: Cells, texts: Sequence[Sequence[str]], mesh: Any) -
         dark = 0.3 * red + 0.59 * green + 0.11 * blue < 0.5 and np.isfinite(layer.values[i, j])
         look: Any = {"ha": "center", "va": "center", "fontsize": size}
         box.text(x[j], y[i], texts[i][j], color="white" if dark else "black", **look)
-
-
-def _legend(
-    boxes: list[Axes],
-    chart: Chart,
-    marked: Mapping[int, Any],
-    labelled: list[Any],
-    notes: list[str],
-) -> None:
-    """What the groups and lines are; beside the axes or above a map where it would lie on data."""
-    keys = shape_keys(chart) if chart.shape is not None else _keys(chart, marked)
-    if len(keys) > LEGEND_GROUPS and chart.shape is None:
-        chosen = np.linspace(0, len(keys) - 1, LEGEND_GROUPS // 2).round().astype(int)
-        notes.append(f"legend names {len(chosen)} of {len(keys)} groups")
-        keys = [keys[k] for k in chosen]
-    once = {str(handle.get_label()): handle for handle in labelled}
-    handles = [*keys, *once.values()]
-    if not handles:
-        return
-    figure = whole_figure(boxes[0])
-    if chart.kinds(Cells):
-        figure.legend(
-            handles=handles,
-            loc="outside upper center",
-            ncols=2 if len(handles) == 4 else 3,
-            frameon=False,
-            handlelength=2.2,
-        )
-        return
-    title = (chart.by or None) if chart.shape is None else None
-    look: dict[str, Any] = {"title": title, "alignment": "left", "handlelength": 2.2}
-    inside = LEGEND_INSIDE if chart.beside is None else chart.beside
-    if len(handles) > inside or len(boxes) > 1:
-        longest = max(len(str(handle.get_label())) for handle in handles)
-        figure.set_figwidth(figure.get_figwidth() + LEGEND_KEY + LEGEND_CHARACTER * longest)
-        figure.legend(handles=handles, loc="outside right upper", frameon=False, **look)
-    else:
-        boxes[0].legend(handles=handles, loc="best", framealpha=0.85, edgecolor="0.85", **look)
-
-
-def _keys(chart: Chart, marked: Mapping[int, Any]) -> list[Any]:
-    """A key a group: as it is drawn; of groups in several panels one, of those that look alike."""
-    from matplotlib.lines import Line2D
-
-    found: dict[str, Any] = {}
-    for k, group in enumerate(chart.groups):
-        if not group.label or group.label in found:
-            continue
-        look = {"linestyle": "none", **group.look}
-        if k in marked:
-            drawn = marked[k]
-            look |= {"linestyle": drawn.get_linestyle(), "marker": drawn.get_marker()}
-            look |= {"markeredgecolor": "white", "markeredgewidth": 0.5}
-        elif chart.kinds(Line):
-            look |= {"marker": "", "linestyle": "-"}
-        found[group.label] = Line2D([], [], markersize=5, linewidth=1.5, label=group.label, **look)
-    return list(found.values())
-
-
-def shape_keys(chart: Chart) -> list[Any]:
-    """A legend in two blocks: what the colours say, and what the marks and lines say."""
-    from matplotlib.lines import Line2D
-
-    assert chart.shape is not None
-    (inked, inks), (marked, marks) = chart.shape
-
-    def entry(label: str, **look: Any) -> Any:
-        return Line2D([], [], label=label, **look)
-
-    handles = [entry(labels.name(inked), linestyle="none")]
-    for k, item in enumerate(inks):
-        handles.append(entry(labels.value(item), color=colour(k, len(inks)), linewidth=3))
-    handles.append(entry(labels.name(marked), linestyle="none"))
-    for k, item in enumerate(marks):
-        look = {"marker": MARKERS[k], "markersize": 4.5, "linestyle": line_style(k)}
-        handles.append(entry(labels.value(item), color=REFERENCE, linewidth=1.2, **look))
-    return handles
