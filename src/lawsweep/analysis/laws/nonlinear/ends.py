@@ -91,14 +91,18 @@ class Ends:
         loose = [q.name for q in exponents if not (np.isfinite(q.low) and np.isfinite(q.high))]
         if loose:
             found.append(
-                f"{' and '.join(loose)} is not bounded to one side: a term that acts at the last "
-                "point alone fits as well; add points where it rules"
+                f"{_which(loose)} not bounded to one side: a term that acts at the last point "
+                "alone fits as well; add points where it rules"
             )
         others = [q for q in parameters if q not in exponents]
         wide = [q.name for q in others if np.isinf(q.low) or np.isinf(q.high)]
         if wide and not zero:
-            found.append(f"{' and '.join(wide)} is not bounded to one side at these points")
+            found.append(f"{_which(wide)} not bounded at these points")
         return found
+
+
+def _which(names: Sequence[str]) -> str:
+    return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'}"
 
 
 def _exponential(ends: Interval, sign: float) -> Interval:

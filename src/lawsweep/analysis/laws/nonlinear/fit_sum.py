@@ -10,6 +10,7 @@ import numpy as np
 from lawsweep.analysis.frames import Array
 from lawsweep.analysis.laws.fitted import Found, Interval, Parameter
 from lawsweep.analysis.laws.nonlinear.ends import Ends
+from lawsweep.analysis.laws.nonlinear.own_laws import own_laws
 from lawsweep.analysis.laws.nonlinear.profiles import optimum
 from lawsweep.analysis.laws.nonlinear.seeds import Moves, first_order, moved_ends, seed_moves
 from lawsweep.analysis.laws.nonlinear.shape import Shape
@@ -23,6 +24,11 @@ from lawsweep.analysis.laws.regress import ROUNDING_ULPS
 STARTS = np.array([-12.0, -6.0, -3.5, -2.0, -1.0, -0.4, 0.4, 1.0, 2.0, 3.5, 6.0, 12.0])
 FOLLOWED = 12  # of the starts, the best
 TOO_CLOSE = 0.1  # exponents apart by less, as powers of e over the range, are one
+
+TWO_LAWS = (
+    "each seed follows a law of its own, and the mean of those is not the law of the means: "
+    "the intervals hold both"
+)
 
 
 def fit_sum(shape: Shape, points: Points, weights: Array, log: bool, level: float) -> Found:
@@ -111,13 +117,18 @@ def _fit(shape: Shape, points: Points, weights: Array, log: bool, level: float) 
     fitted = _fitted(regular, theta)
     exact = _rounding(points.y, fitted, log)
     moves = seed_moves(points, fitted, p)
-    seeds = None
+    seeds, two = None, False
+    own = None if exact else own_laws(regular, theta, points, shape.reader(theta, moved=False))
     if moves is not None and moves.rows is not None:
         tau = float(stdtrit(moves.dof, (1 + level) / 2))
         down, up = moved_ends(regular, theta, moves, tau, shape.reader(theta))
         with np.errstate(invalid="ignore"):
             low, high = (np.where(np.isnan(e), s * np.inf, e)
                          for e, s in ((whole - down, -1), (whole + up, 1)))  # fmt: skip
+        both = None if own is None else own.ends(level)
+        if both is not None:
+            two = bool(np.any((whole < both[0]) | (whole > both[1])))
+            low, high = np.minimum(low, both[0]), np.maximum(high, both[1])
         seeds = [(float(a), float(b)) for a, b in zip(low, high, strict=True)]
     ends = Ends(shape, regular, natural, best, best_natural, seeds, quantile, exact)
     parameters = ends.parameters(whole, signs)
@@ -129,7 +140,8 @@ def _fit(shape: Shape, points: Points, weights: Array, log: bool, level: float) 
         r2=1 - rss / total,
         condition=best.condition,
         n_seeds=moves.n_seeds if moves is not None and wider and not exact else None,
-        warnings=(*ends.warnings(parameters), *_unknown(moves)),
+        warnings=(*ends.warnings(parameters), *_unknown(moves), *((TWO_LAWS,) if two else ())),
+        evidence={} if own is None else {"own_laws_of_seeds": own.verdict},
         rss=rss,
         n_parameters=p,
         covariance=None if best_natural is None else best_natural.unscaled * best_natural.s2,

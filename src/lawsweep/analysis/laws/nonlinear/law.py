@@ -76,7 +76,9 @@ class SumOfPowers(Law):
 
         weights, evidence = errors.weigh(points, kind, fitted)
         found = fit_sum(shape, points, weights, log, spec.level)
-        return replace(found, evidence=evidence) if found.parameters else found
+        return (
+            replace(found, evidence={**evidence, **found.evidence}) if found.parameters else found
+        )
 
     def predict(self, found: Fitted, inputs: Mapping[str, Array]) -> Array:
         """The sum."""

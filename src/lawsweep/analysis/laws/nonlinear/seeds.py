@@ -121,6 +121,12 @@ def moved_ends(
     return down, up
 
 
+def one_step(problem: Problem, theta: Array) -> Array:
+    """One linear step (g, p) from ``theta`` (p,) towards the least sum of each of g problems."""
+    _, left, slope = problem.residuals(np.repeat(theta[None], len(problem.z), axis=0))
+    return np.stack([theta + _inverse(s) @ r for s, r in zip(slope, left, strict=True)])
+
+
 def _ahead(change: Array) -> Array:
     """How far down and up, (2, g, p): not below 0, and without bound where it is no number."""
     both = np.stack([-change, change])

@@ -55,11 +55,13 @@ class Shape:
                 found[k] = np.log(abs(c)) - a * middle
         return found, tuple(signs)
 
-    def reader(self, theta: Array) -> Callable[[Array], Array]:
+    def reader(self, theta: Array, *, moved: bool = True) -> Callable[[Array], Array]:
         """Natural parameters (g, p) of regular ones (g, p), as far as they are those of ``theta``.
 
         NaN (nothing is known) where a coefficient has changed its sign, and of all that go with an
         exponent that has passed 0 where there is a constant; infinite where a term is a step.
+        Without ``moved`` nothing passes from ``theta`` to them (they are laws of their own), and an
+        exponent may have either sign.
         """
         at = theta
 
@@ -71,9 +73,10 @@ class Shape:
                 lost = c * at[k] <= 0
                 with np.errstate(all="ignore"):
                     if self.offset:
-                        lost = a * at[k + 1] <= 0
                         c = c / a
-                        lost |= c * at[k] * at[k + 1] <= 0
+                        lost = c * at[k] * at[k + 1] <= 0
+                        if moved:
+                            lost |= a * at[k + 1] <= 0
                         found[:, 0] -= np.where(lost, np.nan, c)
                     found[:, k] = np.where(lost, np.nan, np.log(abs(c)) - a * middle)
                 steep = abs(a) * span > STEP
