@@ -3,7 +3,7 @@
     python benchmarks/coverage_nonlinear.py [--replicates 2000] [--law power_offset]
         [--noise nested] [--elsewhere] [--write]
 
-With ``--write`` cells that the results have already, with as many replicates, are not measured again.
+With ``--write`` cells of which the results have as many replicates already are not measured again.
 
 Data are those of S = 5 seeds at every point, log y = log f(x) + noise, with independent noise of sd
 .01 beside what the kind adds (t = log x from -1 to 1 over the range; joint: log N):
@@ -231,14 +231,17 @@ def measure(name: str, case: Case, kind: str, replicates: int) -> dict[str, Any]
 
 def markdown(rows: list[dict[str, Any]]) -> str:
     """The table of one list, a line a law and noise."""
-    lines = ["| law | noise | seeds | n | covered (%) | width over the oracle's | without bounds (%) |",
-             "| --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
+    lines = [
+        "| law | noise | seeds | n | covered (%) | width over the oracle's | without bounds (%) |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
     for r in rows:
         covered = ", ".join(f"{n} {100 * v:.1f}" for n, v in r["coverage"].items())
         width = ", ".join("∞" if v is None else f"{v:g}" for v in r["width_over_oracle"].values())
         open_ = ", ".join(f"{100 * v:g}" for v in r["unbounded"].values())
-        lines.append(f"| {r['law']} | {r['noise']} | {r['n_seeds']} | {r['replicates']} | {covered} | {width} | "
-                     f"{open_ if any(r['unbounded'].values()) else '0'} |")  # fmt: skip
+        head = " | ".join(str(r[k]) for k in ("law", "noise", "n_seeds", "replicates"))
+        open_ = open_ if any(r["unbounded"].values()) else "0"
+        lines.append(f"| {head} | {covered} | {width} | {open_} |")
     return "\n".join(lines)
 
 
