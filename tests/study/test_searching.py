@@ -62,7 +62,7 @@ def test_a_search_finds_its_thresholds_and_reads_them_as_asked(edges):
     (law,) = lawsweep.fit(edges)
     assert law["exponent"].low <= 2 <= law["exponent"].high
     names = {p.name for p in lawsweep.plot(edges)}
-    assert {"threshold_n_star.png", "threshold_n_star_d_2.pdf", "scatter_loss.png"} <= names
+    assert {"threshold_n_star.png", "threshold_n_star_d.pdf", "scatter_loss.png"} <= names
 
 
 def test_what_was_never_asked_for_is_not_missing(edges):

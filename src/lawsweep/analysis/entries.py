@@ -16,6 +16,7 @@ from lawsweep.core.errors import InvalidValueError, LawsweepError, unknown_name
 from lawsweep.core.expressions.expression import Expression
 
 _NUMBERS = ("bool", "int", "float")  # kinds that can be computed with
+LONGEST = 60  # characters of a name that is made
 _STEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 
 
@@ -160,9 +161,11 @@ class Entry:
         return None if value is None else str(value)
 
     def stem(self, head: str, about: str) -> str:
-        """``name``, a file's stem; by default ``head`` and what the entry is about."""
-        slug = re.sub(r"[^A-Za-z0-9]+", "_", about).strip("_")[:60] or "value"
-        name = self.text("name") or f"{head}_{slug}"
+        """``name``, a file's stem; by default ``head`` and the columns the entry is about.
+
+        ``curve_gap`` of ``abs(gap)``: what is computed of them is for a title, or for a name.
+        """
+        name = self.text("name") or "_".join([head, *_columns_of(about)])[:LONGEST].rstrip("_")
         if not _STEM.match(name):
             raise self.wrong("name", "a file name of letters, digits and ._-", name)
         return name
@@ -186,6 +189,16 @@ class Entry:
                 "expression, or tell its values apart with by."
             )
         return expression.text
+
+
+def _columns_of(about: str) -> list[str]:
+    """The first two columns that an expression reads; of what is none, its words."""
+    try:
+        names = Expression(about).names
+    except LawsweepError:
+        names = ()
+    words = [re.sub(r"[^A-Za-z0-9]+", "_", word).strip("_") for word in names or [about]]
+    return [word for word in words[:2] if word] or ["value"]
 
 
 def distinct_names(names: Sequence[str]) -> list[str]:
