@@ -192,3 +192,29 @@ def test_a_where_or_threshold_that_is_no_condition_is_refused(condition):
         with pytest.raises(InvalidValueError, match=rf"\[0\]\.{key} (needs true or|must be a num)"):
             parse([{**entry, key: condition}], COLUMNS, kinds=kinds)
         parse([{**entry, key: "gap != None and status == 'ok'"}], COLUMNS, kinds=kinds)
+
+
+@pytest.mark.parametrize(
+    ("y", "name"),
+    [
+        ("gap", "power_gap"),
+        ("abs(gap)", "power_gap"),
+        ("d*abs(gap)", "power_d_gap"),
+        ("log10(max(gap, 1e-16) / abs(value))", "power_gap_value"),
+        ("gap / (3*d**2 + value)", "power_gap_d"),
+        ("1", "power_1"),
+    ],
+)
+def test_a_name_that_is_made_is_of_columns_and_not_of_an_expression(y, name):
+    (spec,) = parse_fits([{"law": "power", "x": "d", "y": y}], ["gap", "d", "value"])
+    assert spec.name == name
+
+
+def test_a_name_that_is_made_is_short_and_one_that_is_given_is_kept():
+    long = "a" * 80
+    entries = [{"law": "power", "x": "d", "y": long}, {"law": "power", "x": "d", "y": "d"},
+               {"law": "power", "x": "d", "y": "2*d"},
+               {"name": "growth", "law": "power", "x": "d", "y": "d"}]  # fmt: skip
+    names = [s.name for s in parse_fits(entries, [long, "d"])]
+    assert len(names[0]) == 60
+    assert names[1:] == ["power_d", "power_d_2", "growth"]

@@ -283,3 +283,17 @@ def test_every_preset_of_the_shipped_sweeps_plans(folder, name, preset):
     assert len(Study(chosen).plan) > 10
     assert chosen.figures
     assert yaml.safe_dump(dict(chosen.config))
+
+
+def test_every_shipped_fit_and_figure_has_a_short_name_of_its_own():
+    from lawsweep.config.files import data_folder
+
+    for path in sorted(data_folder("sweeps").glob("*.yaml")):
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        presets = (config.get("presets") or {}).values()
+        for part in (config, *presets):
+            for key in ("fits", "figures"):
+                names = [entry.get("name") for entry in part.get(key) or ()]
+                assert None not in names, (path.name, key)
+                assert len(set(names)) == len(names), (path.name, key)
+                assert max(map(len, names), default=0) <= 20, (path.name, key)

@@ -110,7 +110,10 @@ def make_figure(
         kind, columns = find_kind(spec.kind), Columns(frame)
         shown = chart or kind.chart(columns, spec, arrays)
         if shown is not None:
-            notes = paint_chart(axes, shown)
+            try:
+                notes = paint_chart(axes, shown)
+            except InvalidValueError as error:
+                raise InvalidValueError(f"Figure {spec.name}: {error}") from None
         else:
             notes = kind.paint(axes, columns, spec, arrays)
         if not isinstance(notes, list):

@@ -45,7 +45,7 @@ def law_layers(
     """A law over the range of ``x`` with its interval, and what must be said of it."""
     place = f"{found.label()}: " if found.group else ""
     if found.reason is not None:
-        return [], [f"{place}no fit: {found.reason}"]
+        return [], [f"{place}no fit: {found.why_not}"]
     notes = [f"{place}{text}" for text in found.warnings]
     logs = (axes[0].log, axes[1].log)
     log = logs[0] or found.law.log_x

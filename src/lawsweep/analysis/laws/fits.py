@@ -212,7 +212,8 @@ def _row_warnings(
     n_negative = int(np.sum(data.why == "with y ≤ 0"))
     if n_negative and not len(rows):
         found.append(
-            f"{spec.y} is ≤ 0 at {count(n_negative, 'row')} and > 0 at none; fit its negative"
+            f"{spec.y} is ≤ 0 at {count(n_negative, 'row')} and > 0 at none; fit its negative, or "
+            "give the floor that it is told down to"
         )
     elif n_negative:
         found.append(

@@ -81,7 +81,7 @@ class FitResult(Fitted):
         if self.reason is not None:
             bounds = self._bounds()
             rows = f"; {count(self.n_rows, 'row')}{bounds}" if bounds else ""
-            return f"{head}no fit of {self._subject()}: {self.reason}{rows}{self._left_out()}"
+            return f"{head}no fit of {self._subject()}: {self.reason}{rows}{self._lost()}"
         points, rows = count(self.n_points, "point"), count(self.n_rows, "row")
         what = f"{self.mean} means of " if self.n_rows > self.n_points else ""
         rows += self._bounds()
@@ -187,6 +187,14 @@ class FitResult(Fitted):
     def _subject(self) -> str:
         inputs = dict.fromkeys(text for _, text in self.law.inputs(self.spec))
         return f"{self.spec.y} against {', '.join(inputs)}"
+
+    @property
+    def why_not(self) -> str | None:
+        """Why there is no fit, with what became of the rows; None where there is one."""
+        return None if self.reason is None else f"{self.reason}{self._lost()}"
+
+    def _lost(self) -> str:
+        return self._left_out() + "".join(f"; {warning}" for warning in self.other_warnings)
 
     def _left_out(self) -> str:
         if not self.n_left_out:

@@ -10,7 +10,7 @@ import numpy as np
 
 from lawsweep.analysis.frames import Array, Columns, means
 from lawsweep.analysis.laws.fit_specs import BOUNDS
-from lawsweep.analysis.laws.fitted import Found, Parameter
+from lawsweep.analysis.laws.fitted import Found, Parameter, count
 from lawsweep.analysis.laws.judging.bands import half_band
 from lawsweep.analysis.laws.judging.bend import bend
 from lawsweep.analysis.laws.judging.local_slopes import LocalSlope, local_slopes
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 WIDER, SEEDS = "wider", "seeds"  # which interval of a parameter is quoted
 LACK = 0.05  # p of the scatter about the law below which the seeds' noise does not account for it
+
+SAME = "y is the same at every point: no law of x is determined"
+SIZES = (1e-140, 1e140)  # of y, between which sums of its squares are floats
 
 
 class Straight(Law):
@@ -48,6 +51,8 @@ class Straight(Law):
         v = np.log(x) if self.log_x else x
         if points.bound is not None:
             return self._of_bounds(spec, points, x, v)
+        if len(points) > len(self.names) and same_everywhere(points.y):
+            return Found(reason=SAME)
         found, line = self._line(spec, points, v)
         local: tuple[LocalSlope, ...] = ()
         if spec.local and len(x) > 1:
@@ -59,6 +64,8 @@ class Straight(Law):
         """The line alone, without the test for curvature."""
         assert spec.x is not None
         x = points.inputs[spec.x]
+        if points.bound is not None:
+            return self.solve(spec, points)
         return self._line(spec, points, np.log(x) if self.log_x else x)[0]
 
     def _line(self, spec: FitSpec, points: Points, v: Array) -> tuple[Found, Regression | None]:
@@ -181,7 +188,12 @@ def solve_coefficients(
     """
     need = len(names) + 1  # one more than parameters: without a residual there is no interval
     if len(points) < need:
-        reason = f"{len(points)} distinct points, {need} needed for an interval"
+        reason = f"{count(len(points), 'distinct point')}, {need} needed for an interval"
+        return Found(reason=reason), None
+    size = float(np.max(abs(points.replicates)))
+    if size and not SIZES[0] < size < SIZES[1]:
+        what = "large" if size > 1 else "small"
+        reason = f"y is too {what} for its squares ({size:.2g}); give it in other units"
         return Found(reason=reason), None
     solution = least_squares(design, points.y, level)
     if solution.rank < len(names):
@@ -219,6 +231,12 @@ def solve_coefficients(
         seed_laws=None if spread is None or spread.half is None else spread.n_seeds,
     )
     return found, solution
+
+
+def same_everywhere(y: Array) -> bool:
+    """Whether means are one number, up to rounding."""
+    size = ROUNDING_ULPS * np.finfo(float).eps * float(np.max(abs(y)))
+    return bool(np.max(abs(y - y[0])) <= size)
 
 
 def parameter_of(

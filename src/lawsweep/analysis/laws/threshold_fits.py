@@ -37,14 +37,15 @@ def _fit_group(columns: Columns, spec: FitSpec, values: Mapping[str, Any], rows:
     y, low, high = ends_of(columns, spec.y, rows)
     x = columns.numbers(spec.x, rows, f"{spec.name}.x")
     with np.errstate(invalid="ignore"):
-        good = (x > 0) & (low > 0) & (high > low) & np.isfinite(y)
+        on_log = (x > 0) & np.isfinite(x)
+        good = on_log & (low > 0) & (high > low) & np.isfinite(y)
     states = columns["state"][rows]
     base: dict[str, Any] = {
         "spec": spec,
         "group": values,
         "n_points": int(good.sum()),
         "n_rows": int(columns["n_runs"][rows][good].sum()),
-        "left_out": dict(Counter(sorted(str(s) for s in states[~good]))),
+        "left_out": dict(Counter(sorted(map(str, np.where(on_log, states, "x ≤ 0")[~good])))),
     }
     if base["n_points"] < 2:
         return Fitted(**base, reason=f"{count(base['n_points'], 'threshold')}, 2 needed")

@@ -40,7 +40,8 @@ def fit(opened: Opened, given: pd.DataFrame | None = None) -> list[FitResult]:
         except Exception as error:  # noqa: BLE001  (a law may be anybody's: the others stand)
             place = f" ({place})" if (place := place_of(error)) else ""
             found = [_no_fit(spec, f"law {spec.law}: {type(error).__name__}: {error}{place}")]
-        reason = f"its where ({spec.where}) leaves no row; loosen it"
+        where = f"its where ({spec.where}) leaves no row; loosen it"
+        reason = "there is no row; run the sweep" if spec.where is None else where
         results.extend(found or [_no_fit(spec, reason)])
     return results
 

@@ -46,7 +46,7 @@ class OfLaw(ChartKind):
             found = laws.of(values)
             assert found is not None
             place = f"{found.label()}: " if found.group else ""
-            made = found.reason or self.layers(found, log_x(spec), k, grouping.panel_of[k])
+            made = found.why_not or self.layers(found, log_x(spec), k, grouping.panel_of[k])
             drawn = not isinstance(made, str)
             groups.append(
                 grouping.group(k, group_label(values, found, spec.panel) if drawn else "")

@@ -12,7 +12,15 @@ from lawsweep.analysis.figures import labels
 from lawsweep.analysis.figures.base import ChartKind, Known
 from lawsweep.analysis.figures.chart import Axis, Chart, Layer, Line, Marks
 from lawsweep.analysis.figures.law_layers import Laws, law_layers
-from lawsweep.analysis.figures.look import axes_of, by_label, group_label, group_rows, spaced
+from lawsweep.analysis.figures.look import (
+    axes_of,
+    by_label,
+    group_label,
+    group_rows,
+    log_x,
+    log_y,
+    spaced,
+)
 from lawsweep.analysis.figures.specs import GUIDE_VARIABLE
 from lawsweep.analysis.laws.fitted import count
 from lawsweep.analysis.laws.threshold_fits import ends_of
@@ -52,9 +60,14 @@ class Thresholds(ChartKind):
         rows = columns.where(spec.where, f"{spec.name}.where")
         x = columns.numbers(spec.x, rows, f"{spec.name}.x")
         y, low, high = ends_of(columns, spec.y, rows)
+        shown = np.isfinite(x) & ((x > 0) | (not log_x(spec)))
+        if log_y(spec):  # an end that is not positive is none there
+            y, low, high = (np.where(v > 0, v, np.nan) for v in (y, low, high))
+        rows, x, y, low, high = (v[shown] for v in (rows, x, y, low, high))
         if not np.any(np.isfinite(low) | np.isfinite(high)):
             raise InvalidValueError(
-                f"Figure {spec.name} needs at least one threshold, got none of {len(rows)} cells. "
+                f"Figure {spec.name} needs at least one threshold, got none of {len(shown)} cells"
+                f"{'' if shown.all() else ' (x ≤ 0 or not finite at some)'}. "
                 "Run more of the sweep or change the figure's where."
             )
         axes = axes_of(spec)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from lawsweep.analysis.frames import Array
-from lawsweep.analysis.laws.fitted import Found, Interval, Parameter
+from lawsweep.analysis.laws.fitted import Found, Interval, Parameter, count
 from lawsweep.analysis.laws.nonlinear.ends import Ends
 from lawsweep.analysis.laws.nonlinear.own_laws import own_laws
 from lawsweep.analysis.laws.nonlinear.profiles import optimum
@@ -92,7 +92,7 @@ def _fit(shape: Shape, points: Points, weights: Array, log: bool, level: float) 
 
     n, p = len(points), len(shape.names)
     if n < p + 1:
-        return Found(reason=f"{n} distinct points, {p + 1} needed for an interval")
+        return Found(reason=f"{count(n, 'distinct point')}, {p + 1} needed for an interval")
     for name, values in zip(shape.names[shape.first :: 2], shape.u, strict=True):
         need = 2 if len(shape.u) > 1 and not shape.same_x else p
         if len(np.unique(values)) < need + (1 if need == 2 else 0):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lawsweep.analysis.frames import Array
-from lawsweep.analysis.laws.fitted import Found, Parameter
+from lawsweep.analysis.laws.fitted import Found, Parameter, count
 from lawsweep.analysis.laws.nonlinear import errors
 from lawsweep.analysis.laws.nonlinear.profiles import optimum, profile_ends
 from lawsweep.analysis.laws.nonlinear.seeds import first_order, moved_ends, seed_moves
@@ -38,7 +38,9 @@ def fit_given(
     """A x^a + B x^b with a and b given."""
     p = 2
     if len(points) < p + 1:
-        return Found(reason=f"{len(points)} distinct points, {p + 1} needed for an interval")
+        return Found(
+            reason=f"{count(len(points), 'distinct point')}, {p + 1} needed for an interval"
+        )
     u = np.log(points.inputs[law.over(spec)[0]])
     with np.errstate(over="ignore"):
         design = np.exp(np.outer(u, exponents))

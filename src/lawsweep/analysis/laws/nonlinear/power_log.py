@@ -14,7 +14,7 @@ from lawsweep.analysis.frames import Array
 from lawsweep.analysis.laws.fitted import Found, Parameter
 from lawsweep.analysis.laws.judging.bands import half_band
 from lawsweep.analysis.laws.law import Law, Points
-from lawsweep.analysis.laws.straight import solve_coefficients
+from lawsweep.analysis.laws.straight import SAME, same_everywhere, solve_coefficients
 
 if TYPE_CHECKING:
     from lawsweep.analysis.laws.fit_specs import FitSpec
@@ -58,6 +58,8 @@ class PowerLog(Law):
         x = points.inputs[spec.x]
         if np.any(x <= 1):
             return Found(reason="log log x needs x > 1")
+        if len(points) > len(NAMES) and same_everywhere(points.y):
+            return Found(reason=SAME)
         columns = _columns(x)
         given = {name: float(spec.own[name]) for name in self.own if name in spec.own}
         known = sum((value * columns[name] for name, value in given.items()), np.zeros(len(x)))

@@ -10,7 +10,7 @@ import numpy as np
 
 from lawsweep.analysis.entries import Entry
 from lawsweep.analysis.frames import Array
-from lawsweep.analysis.laws.fitted import Found, Parameter
+from lawsweep.analysis.laws.fitted import Found, Parameter, count
 from lawsweep.analysis.laws.law import Law
 from lawsweep.analysis.laws.points import Points
 
@@ -100,7 +100,7 @@ class Rate(Law):
         """Maximum likelihood, its profile widened by the points' and the seeds' own scatter."""
         assert spec.x is not None
         if len(points) < 3:
-            return Found(reason=f"{len(points)} distinct points, 3 needed for an interval")
+            return Found(reason=f"{count(len(points), 'distinct point')}, 3 needed for an interval")
         log_x = np.log(points.inputs[spec.x])
         middle, binomial = float(log_x.mean()), "trials" in spec.own
         each = points.inputs[str(spec.own["trials"])] if binomial else np.ones(len(points))
