@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import math
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import until_rule
 from environment import environment, save, show
 from scipy.special import stdtrit
 
@@ -23,6 +25,8 @@ from lawsweep.sampling.adaptive.until import predicted_seconds
 from lawsweep.sampling.samplers import choose, read_until
 
 EXPONENT, N_SEEDS = 1.25, 200
+CHUNK = 250  # replicates at once
+CHECKED = 25  # replicates that the sampler decides too
 # log lambda_min of 40 seeds at every point of ntk_width that its fits use, as rows of the table
 # have them: made by `lawsweep run ntk_width seeds=40`.
 SEEDS = Path(__file__).parent / "results" / "ntk_width_seeds.json"
@@ -162,45 +166,65 @@ def known(v: np.ndarray, y: np.ndarray, seconds: np.ndarray, within: float) -> d
     }  # fmt: skip
 
 
+def decided(
+    noise: Noise, k: int, n: int, seconds: np.ndarray, run: Callable[..., tuple[float, ...]],
+    **until: Any,
+) -> until_rule.Stops:  # fmt: skip
+    """Where n replicates stop: by the rule over all at once, those that it leaves by the sampler.
+
+    A few are run by both, which must agree.
+    """
+    parts = []
+    for start in range(0, n, CHUNK):
+        each = range(start, min(n, start + CHUNK))
+        y = np.stack([noise.draw(np.random.default_rng([k, r])) for r in each])
+        part = until_rule.stops(
+            V, y, seconds, noise.within,
+            keep=until.get("keep", 5), wider=until.get("interval") == "wider",
+        )  # fmt: skip
+        for r in range(len(y)):
+            if part.left[r]:
+                spent, estimate, low, high, n_seeds = run(y[r], noise.within, **until)
+                part.put(r, spent, estimate - EXPONENT, (high - low) / 2, n_seeds)
+            elif start + r < CHECKED:
+                spent, estimate, low, high, n_seeds = run(y[r], noise.within, **until)
+                part.check(r, spent, estimate - EXPONENT, (high - low) / 2, n_seeds)
+        parts.append(part)
+    return until_rule.joined(parts)
+
+
 def of_noise(plan: Any, seconds: np.ndarray, noise: Noise, k: int, n: int) -> dict[str, Any]:
     """A row: one law over ten widths."""
-    sample = np.concatenate([noise.draw(np.random.default_rng([k, -1 % 2**32, r]))
-                             for r in range(50)])  # fmt: skip
+    sample = np.concatenate([noise.draw(np.random.default_rng([k, 2**31, r])) for r in range(50)])
     ideal = known(V, sample, seconds, noise.within)
-    found, equal, wider = [], [], []
-    for r in range(n):
-        y = noise.draw(np.random.default_rng([k, r]))
-        found.append(adaptive(plan, y, noise.within))
-        if r < n // 20:
-            equal.append(adaptive(plan, y, noise.within, keep=len(V))[0])
-            wider.append(adaptive(plan, y, noise.within, keep=len(V), interval="wider")[0])
-    spent, estimate, low, high, n_seeds = np.array(found).T
-    mean = float(spent.mean())
+    run = functools.partial(adaptive, plan)
+    found = decided(noise, k, n, seconds, run)
+    few = n // 5
+    equal = decided(noise, k, few, seconds, run, keep=len(V))
+    wider = decided(noise, k, few, seconds, run, keep=len(V), interval="wider")
+    mean = float(found.seconds.mean())
     return {
         "noise": noise.name,
         "within": noise.within,
         "seconds": mean,
-        "error": float(spent.std() / math.sqrt(n)),
-        "seeds": float(n_seeds.mean()),
-        "over_equal": mean / float(np.mean(equal)),
-        "over_equal_wider": mean / float(np.mean(wider)),
+        "error": float(found.seconds.std() / math.sqrt(n)),
+        "seeds": float(found.n_seeds.mean()),
+        "by_sampler": float(found.left.mean()),
+        "over_equal": mean / float(equal.seconds.mean()),
+        "over_equal_wider": mean / float(wider.seconds.mean()),
         "over_best": mean / ideal["best"],
         "best_over_equal": ideal["best"] / ideal["all"],
         "wider_best_over_equal": ideal["wider"] / ideal["wider_all"],
         "bound_over_best": ideal["bound"] / ideal["best"] if noise.independent else None,
-        **covered(estimate, low, high, EXPONENT, noise.within),
+        **covered(found.error, found.half, noise.within),
     }
 
 
-def covered(
-    estimate: np.ndarray, low: np.ndarray, high: np.ndarray, truth: float, within: float
-) -> dict[str, float]:
-    n = len(estimate)
-    return {
-        "covers_within": float(np.mean(abs(estimate - truth) <= within)),
-        "covers_interval": float(np.mean((low <= truth) & (high >= truth))),
-        "coverage_error": math.sqrt(0.05 * 0.95 / n),
-    }
+def covered(error: np.ndarray, half: np.ndarray, within: float) -> dict[str, float]:
+    """How often estimate ± within and estimate ± half width hold the truth, and ± one error."""
+    shares = {"covers_within": abs(error) <= within, "covers_interval": abs(error) <= half}
+    made = {name: float(np.mean(share)) for name, share in shares.items()}
+    return {**made, "coverage_error": math.sqrt(0.05 * 0.95 / len(error))}
 
 
 def of_sweep(n: int) -> dict[str, Any]:
@@ -208,57 +232,67 @@ def of_sweep(n: int) -> dict[str, Any]:
     sweep = load_sweep("ntk_width", "preset=exponent")
     plan, chosen = sweep.plan(), choose(sweep)
     params = plan.over_points()
-    groups = [1000, 1500, 2000]
-    seconds, within = predicted_seconds(plan, chosen.options.gflops), chosen.options.within
-    points = {(int(params["n_samples"][p]), int(params["input_dim"][p])): p
-              for p in range(plan.n_points)}  # fmt: skip
-    v, y = zip(*(kept_seeds(g) for g in groups), strict=True)
-    widths = [np.rint(np.exp(vi / 2)).astype(int) for vi in v]
-    own = [seconds[[points[g, int(d)] for d in w]] for g, w in zip(groups, widths, strict=True)]
+    within, all_s = chosen.options.within, predicted_seconds(plan, chosen.options.gflops)
+    place = {
+        (int(params["n_samples"][p]), int(params["input_dim"][p])): p for p in range(plan.n_points)
+    }
+    v, y, at = [], [], []
+    for n_samples in (1000, 1500, 2000):
+        vi, yi = kept_seeds(n_samples)
+        v.append(vi), y.append(math.sqrt(len(yi) / (len(yi) - 1)) * yi)
+        at.append([place[n_samples, int(d)] for d in np.rint(np.exp(vi / 2))])
+    seconds = [all_s[points] for points in at]
+    groups = list(zip(v, y, at, seconds, strict=True))
     # The three groups share their seeds, so they are drawn together.
-    wider = math.sqrt(len(y[0]) / (len(y[0]) - 1))
-    ideal = [known(a, wider * b, s, within) for a, b, s in zip(v, y, own, strict=True)]
-    spent, equal, estimates, lows, highs = [], [], [], [], []
+    drawn = np.stack([np.random.default_rng([99, r]).integers(len(y[0]), size=N_SEEDS)
+                      for r in range(n)])  # fmt: skip
+    found = [chunked(vi, yi, drawn, s, within) for vi, yi, _, s in groups]
     for r in range(n):
-        drawn = np.random.default_rng([99, r]).integers(len(y[0]), size=N_SEEDS)
-        rows = {
-            points[g, int(d)]: EXPONENT * (vi - vi.mean())[i] + wider * yi[drawn, i]
-            for g, vi, yi, w in zip(groups, v, y, widths, strict=True)
-            for i, d in enumerate(w)
-        }
-
-        def value(run: int, rows: dict[int, np.ndarray] = rows) -> dict[str, float]:
-            point, seed = divmod(run, len(plan.seeds))
-            return {"lambda_min": math.exp(rows[point][seed]), "converged": True}
-
-        sampler = driven(chosen.open(plan), value)
-        spent.append(sampler._spent_s)
-        for store, place in ((estimates, 0), (lows, 1), (highs, 2)):
-            store.append([unit.interval[place] for unit in sampler.units])
-        if r < n // 20:
-            until = {**sweep.until, "fit": chosen.options.fit, "keep": len(WIDTHS)}
-            units = driven(read_until(until).open(plan), value).units
-            needed = [u.n_seeds for u in units]
-            equal.append([max(needed), sum(k * float(s.sum()) for k, s in
-                                           zip(needed, own, strict=True))])  # fmt: skip
-    mean, (seeds, apart) = float(np.mean(spent)), np.mean(equal, axis=0)
-    used = float(sum(s.sum() for s in own))
+        left = any(f.left[r] for f in found)
+        if left or r < CHECKED:
+            rows = {
+                p: EXPONENT * (vi - vi.mean())[i] + yi[drawn[r], i]
+                for vi, yi, points, _ in groups
+                for i, p in enumerate(points)
+            }
+            units = driven(chosen.open(plan), functools.partial(lambda_min, plan, rows)).units
+            for f, unit in zip(found, units, strict=True):
+                cost = sum(d.predicted_s for d in unit.decisions)
+                told = (cost, unit.interval[0] - EXPONENT, unit.interval.half, unit.n_seeds)
+                (f.put if f.left[r] else f.check)(r, *told)
+    few = drawn[: n // 5]
+    equal = [chunked(vi, yi, few, s, within, keep=len(vi)) for vi, yi, _, s in groups]
+    same = np.max([e.n_seeds for e in equal], axis=0) * float(sum(s.sum() for s in seconds))
+    apart = np.sum([e.seconds for e in equal], axis=0)
+    ideal = [known(vi, yi, s, within) for vi, yi, _, s in groups]
     best = sum(i["best"] for i in ideal)
-    at, lo, hi = (np.ravel(np.array(a)) for a in (estimates, lows, highs))
+    spent = np.sum([f.seconds for f in found], axis=0)
+    mean = float(spent.mean())
     return {
         "seconds": mean,
-        "error": float(np.std(spent) / math.sqrt(n)),
-        "equal_s": float(seeds) * used,
-        "equal_each_s": float(apart),
-        "best_s": best,
-        "over_equal": mean / (float(seeds) * used),
-        "over_equal_each": mean / float(apart),
+        "error": float(spent.std() / math.sqrt(n)),
+        "over_equal": mean / float(same.mean()),  # as many seeds for all three laws
+        "over_equal_each": mean / float(apart.mean()),  # as many as each law needs
         "over_best": mean / best,
-        "best_over_equal": best / (max(i["all"] / s.sum() for i, s in
-                                       zip(ideal, own, strict=True)) * used),
-        **covered(at, lo, hi, EXPONENT, within),
+        "best_over_equal_each": best / sum(i["all"] for i in ideal),
+        **covered(np.ravel([f.error for f in found]), np.ravel([f.half for f in found]), within),
         "coverage_error": math.sqrt(0.05 * 0.95 / n),  # the three share their draws
-    }  # fmt: skip
+    }
+
+
+def chunked(
+    v: np.ndarray, y: np.ndarray, drawn: np.ndarray, seconds: np.ndarray, within: float, **keep: int
+) -> until_rule.Stops:
+    """The rule over replicates whose seeds are rows ``drawn`` (n, N_SEEDS) of ``y``."""
+    return until_rule.joined([
+        until_rule.stops(v, y[drawn[start : start + CHUNK]], seconds, within, **keep)
+        for start in range(0, len(drawn), CHUNK)
+    ])  # fmt: skip
+
+
+def lambda_min(plan: Any, rows: dict[int, np.ndarray], run: int) -> dict[str, Any]:
+    point, seed = divmod(run, len(plan.seeds))
+    return {"lambda_min": math.exp(rows[point][seed]), "converged": True}
 
 
 VALUES: dict[str, tuple[Callable[..., np.ndarray], Callable[[float], float]]] = {
@@ -300,7 +334,9 @@ def of_value(law: str, until: dict[str, Any], truth: float, seed: int, n: int) -
         "within": until["within"],
         "seeds": float(asked.mean()),
         "resolved": float(np.mean([unit.state == "resolved" for unit in sampler.units])),
-        **covered(*at.T, truth, until["within"]),
+        "covers_within": float(np.mean(abs(at[:, 0] - truth) <= until["within"])),
+        "covers_interval": float(np.mean((at[:, 1] <= truth) & (truth <= at[:, 2]))),
+        "coverage_error": math.sqrt(0.05 * 0.95 / n),
     }
 
 
@@ -322,16 +358,19 @@ def main(n: int) -> None:
     found: dict[str, Any] = {"n_replicates": n, "ntk_width": {}, "rows": [], "values": []}
 
     def keep(part: str, row: dict[str, Any]) -> None:
-        show(f"{part}, {time.perf_counter() - start:.0f} s", [row])
-        sys.stdout.flush()
+        name = row.get("noise") or f"{row.get('law', part)} {row.get('known', '')}"
+        print(f"{time.perf_counter() - start:.0f} s: {name}", flush=True)
         found[part] = row if part == "ntk_width" else [*found[part], row]
         save("adaptive", where, found)
 
     for k, noise in enumerate(noises()):
         keep("rows", of_noise(plan, seconds, noise, k, n))
-    keep("ntk_width", of_sweep(n // 4))
+    keep("ntk_width", of_sweep(n))
     for row in values(n):
         keep("values", row)
+    show(f"An exponent, {n} replicates", found["rows"])
+    show("ntk_width, preset exponent", [found["ntk_width"]])
+    show("A value of a point", found["values"])
 
 
 if __name__ == "__main__":
