@@ -90,6 +90,7 @@ class FigureKind(ABC):
         names = known.cells if self.of_cells else known.columns
         named = named_fit(entry, known.fits) if "fit" in taken else None
         if named is not None:
+            self.check_fit(entry, named)
             entry = with_fit(entry, named, taken, names)
         entry.require(*self.needs)
         self.check(entry, known)
@@ -99,10 +100,12 @@ class FigureKind(ABC):
         values = {key: _value(entry, key, over.get(key, names)) for key in taken if key != "fit"}
         if "fit" in taken:
             fit = named or own_law(entry, names)
-            if fit is not None:
+            if fit is not None and named is None:
                 self.check_fit(entry, fit)
             values |= {"fit": fit, "fit_named": named is not None}
-        stem = entry.stem(name, str(values.get(self.subject) or name))
+        about = values.get(self.subject)
+        about = about.name if isinstance(about, FitSpec) else about
+        stem = entry.stem(name, str(about or name))
         return FigureSpec(name=stem, kind=name, own=self.read_own(entry, known), **values)
 
     def check_fit(self, entry: Entry, spec: FitSpec) -> None:

@@ -77,7 +77,6 @@ class Marks(Layer):
     geometric: bool = False
     means: bool = False
     over: bool = False
-    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)  # more that a point tells
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +134,7 @@ class Chart:
     ``by``: what the groups are told apart by, for the legend.  ``shape``: two columns read as two,
     that of colours and that of marks, each with its values.  ``panels``: a title each, one where
     there is one alone.  ``notes`` are sentences for the footer; ``band`` says what bars and strips
-    of marks are.  ``said`` is what there is to see, for the page's caption.
+    of marks are.
     """
 
     x: Axis
@@ -147,10 +146,8 @@ class Chart:
     panels: Sequence[str] = ("",)
     notes: Sequence[str] = ()
     band: str = ""
-    said: str = ""
     square: bool = False  # x and y on one scale
     beside: int | None = None  # entries of a legend from which it stands beside the axes
-    every_key: bool = True  # a legend names each group, however many
 
     def kinds(self, kind: type[Layer]) -> list[Any]:
         """The layers of one kind."""

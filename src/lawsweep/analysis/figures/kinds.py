@@ -21,6 +21,7 @@ KINDS: dict[str, str] = {
     "threshold": "lawsweep.analysis.figures.of_rows.thresholds:Thresholds",
     "residuals": "lawsweep.analysis.figures.of_laws.residuals:Residuals",
     "slopes": "lawsweep.analysis.figures.of_laws.residuals:Slopes",
+    "joint": "lawsweep.analysis.figures.of_laws.joint:JointCurves",
     "gram": "lawsweep.analysis.figures.of_arrays.gram_map:GramMap",
     "loss_curves": "lawsweep.analysis.figures.of_arrays.array_curves:ArrayCurves",
 }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lawsweep.analysis.figures import labels
-from lawsweep.analysis.figures.chart import Cells, Chart, Line
+from lawsweep.analysis.figures.chart import Cells, Chart, Group, Line
 from lawsweep.analysis.figures.look import colour, line_style
 from lawsweep.analysis.figures.palette import MARKERS, REFERENCE
 
@@ -36,7 +37,10 @@ def draw_legend(
     notes: list[str],
 ) -> None:
     """What the groups and lines are; beside the axes or above a map where it would lie on data."""
-    keys = shape_keys(chart) if chart.shape is not None else _keys(chart, marked)
+    if _own_legends(chart):
+        _legends_inside(boxes, chart, marked, labelled)
+        return
+    keys = shape_keys(chart) if chart.shape is not None else _keys(chart, marked, chart.groups)
     if len(keys) > LEGEND_GROUPS and chart.shape is None:
         chosen = np.linspace(0, len(keys) - 1, LEGEND_GROUPS // 2).round().astype(int)
         notes.append(f"legend names {len(chosen)} of {len(keys)} groups")
@@ -66,12 +70,32 @@ def draw_legend(
         boxes[0].legend(handles=handles, loc="best", framealpha=0.85, edgecolor="0.85", **look)
 
 
-def _keys(chart: Chart, marked: Mapping[int, Any]) -> list[Any]:
+def _own_legends(chart: Chart) -> bool:
+    """Whether panels have groups of other names (of laws of their own) that fit within them."""
+    n = len(chart.panels)
+    names = [[g.label for g in chart.groups if g.panel == panel] for panel in range(n)]
+    few = max(map(len, names), default=0) <= LEGEND_INSIDE
+    return n > 1 and chart.shape is None and few and any(own != names[0] for own in names[1:])
+
+
+def _legends_inside(
+    boxes: list[Axes], chart: Chart, marked: Mapping[int, Any], labelled: list[Any]
+) -> None:
+    for panel, box in enumerate(boxes):
+        own = [g if g.panel == panel else replace(g, label="") for g in chart.groups]
+        once = {str(h.get_label()): h for h in labelled if panel == len(boxes) - 1}
+        handles = [*_keys(chart, marked, own), *once.values()]
+        look: dict[str, Any] = {"title": chart.by or None, "alignment": "left", "fontsize": 7.5}
+        look |= {"title_fontsize": 7.5, "framealpha": 0.85, "edgecolor": "0.85"}
+        box.legend(handles=handles, loc="best", handlelength=1.6, **look)
+
+
+def _keys(chart: Chart, marked: Mapping[int, Any], groups: Sequence[Group]) -> list[Any]:
     """A key a group: as it is drawn; of groups in several panels one, of those that look alike."""
     from matplotlib.lines import Line2D
 
     found: dict[str, Any] = {}
-    for k, group in enumerate(chart.groups):
+    for k, group in enumerate(groups):
         if not group.label or group.label in found:
             continue
         look = {"linestyle": "none", **group.look}

@@ -33,6 +33,7 @@ class Law(ABC):
     log_y: ClassVar[bool] = False  # it is about the means of log y: rows with y ≤ 0 are left out
     rivals: ClassVar[tuple[str, ...]] = ()  # laws that are compared with it on the same points
     contains: ClassVar[tuple[str, ...]] = ()  # laws that are a case of it: an F test can tell
+    of_two: ClassVar[bool] = False  # of two inputs that vary apart: figures draw it by curves
     leading: ClassVar[tuple[str, ...]] = ()  # parameters that a report leads with; none: the last
     straight: ClassVar[bool] = False  # a straight line where the axes have the logarithms it takes
 

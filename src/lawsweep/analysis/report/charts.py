@@ -15,7 +15,7 @@ import numpy as np
 from lawsweep.analysis.figures import labels
 from lawsweep.analysis.figures.chart import Band, Cells, Chart, Line, Marks, finite_range
 from lawsweep.analysis.figures.look import LINE_STYLES
-from lawsweep.analysis.figures.palette import MARKERS
+from lawsweep.analysis.figures.palette import MARKERS, PALETTE, night
 from lawsweep.analysis.report.behind import Behind
 from lawsweep.analysis.report.thinning import coarser, some_groups, some_points, thinner
 
@@ -110,9 +110,10 @@ def _range(values: Sequence[float | None], name: str) -> str:
 def _looks(shown: Chart) -> dict[str, Any]:
     """Colour, shape and dash of each group, as its figure has them."""
     styles = ["-", *map(str, LINE_STYLES)]
-    looks = [g.look for g in shown.groups] or [{"color": "#0072B2", "marker": "o"}]
+    looks = [g.look for g in shown.groups] or [{"color": PALETTE[0], "marker": "o"}]
     return {
         "colours": [str(look["color"]) for look in looks],
+        "night": [night(str(look["color"])) for look in looks],
         "shapes": [_SHAPES[MARKERS.index(look["marker"])] for look in looks],
         "dashes": [_DASHES[styles.index(str(look.get("linestyle", "-")))] for look in looks],
     }

@@ -6,12 +6,6 @@
   const css = name => getComputedStyle(root).getPropertyValue(name).trim();
   const charts = new Map();  // id of a figure -> its state: data, log switches, view
 
-  // A colour that is read on the dark page: mixed with white.
-  const pale = hex => "#" + [1, 3, 5].map(i => {
-    const c = parseInt(hex.slice(i, i + 2), 16);
-    return Math.round(c + (255 - c) * 0.38).toString(16).padStart(2, "0");
-  }).join("");
-
   // What is behind a mark or a cell: of how many seeds it is, its first runs, and what shows one.
   function behind(n, seeds, runs, show) {
     if (!n) return {};
@@ -86,7 +80,7 @@
     });
     const ok = (r, ys) => usable(r.x, state.logx) && ys.every(k => usable(r[k], state.logy));
     const x = { field: "x", ...axis("x", d.x, state.logx) }, y = { field: "y", ...axis("y", d.y, state.logy) };
-    const inks = dark() ? d.colours.map(pale) : d.colours, ink = css("--ink"), soft = css("--soft");
+    const inks = dark() ? d.night : d.colours, ink = css("--ink"), soft = css("--soft");
     const inkOf = g => g >= 0 ? inks[g] : soft;
     const namesOf = p => [...new Set(d.groups.filter((_, g) => d.of[g] === p))];
     const names = namesOf(panel), first = names.map(n => d.groups.findIndex((v, g) => v === n && d.of[g] === panel));
@@ -105,7 +99,7 @@
     const runs = state.rows.filter(r => here(r) && r.kind === "run" && ok(r, ["y"]));
     const cells = state.rows.filter(r => here(r) && r.kind === "cell" && usable(r.x0, state.logx) && usable(r.y0, state.logy));
     const along = (e, i) => e.x.map((v, j) => ({ x: v, y: e.y && e.y[j], lo: e.lo && e.lo[j], hi: e.hi && e.hi[j],
-      group: d.groups[e.g], ink: inkOf(e.g), line: i, label: e.label, role: e.role }));
+      group: d.groups[e.g], ink: e.role === "frontier" ? ink : inkOf(e.g), line: i, label: e.label, role: e.role }));
     const lines = d.lines.filter(e => here(e) && e.role !== "run");
     const path = roles => lines.flatMap((e, i) => roles.includes(e.role) ? along(e, i) : []).filter(r => ok(r, ["y"]));
     const law = path(["law"]), zero = path(["zero"]), reference = path(["reference", "frontier"]);
@@ -134,7 +128,7 @@
     if (reference.length) {
       const labels = [...new Set(reference.map(r => r.label).filter(Boolean))];
       const dashes = labels.map(l => { const e = lines.find(v => v.label === l); return e.role === "frontier" ? [1, 0] : e.dash; });
-      const mark = { type: "line", clip: true, strokeWidth: d.cells.length ? 2 : 1.5, ...(d.cells.length ? { stroke: "#000" } : {}) };
+      const mark = { type: "line", clip: true, strokeWidth: d.cells.length || reference.some(r => r.role === "frontier") ? 2.2 : 1.5, ...(d.cells.length ? { stroke: "#000" } : {}) };
       if (d.cells.length) under.push({ data: { values: reference }, mark: { type: "line", clip: true, strokeWidth: 5, stroke: "#fff", opacity: 0.8 },
         encoding: { x, y, detail: { field: "line" } } });
       under.push({ data: { values: reference }, mark, encoding: { x, y, detail: { field: "line" },

@@ -35,6 +35,7 @@ class Joint(SumOfPowers):
     own = ("errors", "compute")
     names = ("E", "A", "a", "B", "b")
     leading = ("a", "b")
+    of_two = True
 
     def over(self, spec: FitSpec) -> tuple[str, ...]:
         """N and D."""
