@@ -28,6 +28,7 @@ from lawsweep.analysis.laws.fit_specs import FitSpec
 from lawsweep.analysis.laws.fitted import Found, count
 from lawsweep.analysis.laws.law import Law, Points
 from lawsweep.analysis.laws.laws import find_law
+from lawsweep.analysis.laws.points import within_seeds
 from lawsweep.analysis.laws.results import FitResult
 from lawsweep.core.errors import InvalidValueError
 
@@ -115,10 +116,16 @@ def _fit_group(
         seeds=columns["seed"][rows[used]] if "seed" in columns else None,
         bound=data.bound[used] if data.bound[used].any() else None,
     )
+    points, apart = within_seeds(points)
     found = law.solve(spec, points)
     if not isinstance(found, Found):
         raise InvalidValueError(f"solve of law {spec.law} must return Found, got {found!r}.")
     warnings = [*_scale_warnings(data), *_row_warnings(columns, spec, data, rows[used], point_of)]
+    if apart:
+        warnings.append(
+            f"not every seed is at every point, and seeds differ by some {apart:.2g} times the "
+            "noise: the offsets of seeds are taken out of the means of the points"
+        )
     x = points.inputs[spec.x] if spec.x is not None else np.zeros(0)
     facts = {f.name: getattr(found, f.name) for f in fields(found) if f.name != "warnings"}
     return FitResult(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lawsweep.analysis.frames import Array
+from lawsweep.analysis.frames import Array, means
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Points:
     @property
     def sd(self) -> Array:
         """Standard deviation of each point's replicates, (n_points,); NaN where there is one."""
-        squares = (self.replicates - self.y[self.point_of]) ** 2
+        squares = (self.replicates - means(self.replicates, self.point_of)[self.point_of]) ** 2
         total = np.bincount(self.point_of, weights=squares, minlength=len(self.y))
         n = self.n
         return np.where(n > 1, np.sqrt(total / np.maximum(n - 1, 1)), np.nan)
@@ -97,3 +97,43 @@ class Points:
             seeds=None if self.seeds is None else self.seeds[rows],
             bound=None if self.bound is None or not self.bound[rows].any() else self.bound[rows],
         )
+
+
+def within_seeds(points: Points) -> tuple[Points, float]:
+    """The points with means as if every seed were at each of them, and how far seeds are apart.
+
+    A point that lacks some seeds lacks their offsets too, and a law through plain means bends
+    after them.  With r the deviations of cells from the plain mean of their point, random offsets
+    a ~ N(0, κσ²) of the seeds are those of the mixed model with free means of points ("recovery of
+    interblock information", Yates 1940): with T = diag(k_s) - Σ_i n_i n_i' / m_i (k_s cells of a
+    seed, n_i who is at point i, m_i of them) and g_s = Σ_i r_si,
+
+        (T + I/κ) a = g,   log L = -½ log |I + κT| - ½ (N - n) log(Σ r² - g'a),
+
+    at the κ where the restricted likelihood L is greatest; κ = 0, and plain means, where seeds
+    are no further apart than the noise has them.  A table without gaps is as it was.  The second
+    value is √κ, the seeds' standard deviation over that of the noise.
+    """
+    table = points.by_seed
+    if table is None or not table.shared or table.there.all():
+        return points, 0.0
+    there = table.there.astype(float)
+    m = there.sum(axis=0)
+    at_point = np.sum(table.mean * there, axis=0) / m
+    r = (table.mean - at_point) * there
+    dof, total = float(there.sum()) - len(m), float(np.sum(r**2))
+    if dof < 1 or total == 0:
+        return points, 0.0
+    values, vectors = np.linalg.eigh(np.diag(there.sum(axis=1)) - there / m @ there.T)
+    values = np.maximum(values, 0.0)
+    pulled = vectors.T @ r.sum(axis=1)
+    kappa = np.concatenate([[0.0], np.geomspace(1e-3, 1e9, 241)])[:, None]
+    taken = kappa / (1 + kappa * values)
+    left = np.maximum(total - np.sum(taken * pulled**2, axis=1), np.finfo(float).eps * total)
+    likely = -(np.sum(np.log1p(kappa * values), axis=1) + dof * np.log(left)) / 2
+    best = int(np.argmax(likely))
+    if best == 0:
+        return points, 0.0
+    offsets = vectors @ (taken[best] * pulled)
+    y = points.y - np.sum(offsets[:, None] * there, axis=0) / m
+    return replace(points, y=y), float(np.sqrt(kappa[best, 0]))

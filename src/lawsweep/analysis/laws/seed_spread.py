@@ -5,8 +5,10 @@ means then lie on a line however much the seeds differ, and the scatter about it
 that.  Each seed's own law does: the coefficients are linear in the data, so those of the means are
 the mean of the seeds' own, and S of them have the interval mean ± t(S − 1) sd / √S, whatever the
 seeds share.  It needs no model of the noise, and is wide for few seeds because that is what few
-seeds tell.  It is blind to a law that does not hold: that is for the scatter of the means about it
-to show, as far as the seeds' own noise does not account for it (``p_scatter``).
+seeds tell.  Where seeds lack points, the law of the means leans on some more than on others, and
+the interval is wider for that.  It is blind to a law that does not hold: that is for the scatter
+of the means about it to show, as far as the seeds' own noise does not account for it
+(``p_scatter``).
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ def seed_spread(design: Array, table: SeedTable | None, level: float) -> SeedSpr
         unknown = "too few seeds with a law of their own: the interval lacks how draws move it"
         return SeedSpread(None, len(laws), unknown)
     n = len(laws)
-    apart = laws - laws.mean(axis=0)
+    apart = (laws - laws.mean(axis=0)) * np.sqrt(np.maximum(1.0, n * _unevenness(design, table)))
     covariance = apart.T @ apart / (n * (n - 1))
     half = float(stdtrit(n - 1, (1 + level) / 2)) * np.sqrt(np.diag(covariance))
     return SeedSpread(half, n, covariance=covariance)
@@ -91,14 +93,40 @@ def p_scatter(design: Array, table: SeedTable | None) -> float | None:
     return float(fdtrc(dof, dof * (n - 1), found / trace))
 
 
+def _unevenness(design: Array, table: SeedTable) -> Array:
+    """Σ_s w_s² of each coefficient, (p,): how unevenly the law of the means leans on seeds.
+
+    With c the coefficient's row of the pseudoinverse, which is its regressor less what the others
+    say of it up to a factor, a seed that moves coefficient k by b moves that of the means by w_s b,
+    w_s = Σ_i c_i² / m_i / Σ c² over its points i (m seeds at each): 1/S where every seed is
+    everywhere, and nearly 1 for the one that alone is at the ends.
+    """
+    leans = np.linalg.pinv(design).T ** 2
+    leans = leans / leans.sum(axis=0) / table.there.sum(axis=0)[:, None]
+    return np.asarray(np.sum((table.there @ leans) ** 2, axis=0))
+
+
 def seed_laws(design: Array, table: SeedTable) -> Array:
     """Coefficients of single seeds' laws, (n, p).
 
-    Seeds that are at every point count; where there are fewer than two, those whose own points
-    determine a law.
+    Of the seeds that are at every point, or of all whose own points determine a law: the ones that
+    promise the shorter interval of the last coefficient, t(n - 1) √(max(1/n, Σ w²) r), where r is
+    how much larger noise makes the mean variance of their laws than of laws of all points.
     """
-    laws = _laws(design, table.mean[table.there.all(axis=1)])
-    return laws if len(laws) > 1 else _own_laws(design, table.mean, table.there)
+    from scipy.special import stdtrit
+
+    everywhere = table.there.all(axis=1)
+    laws = _laws(design, table.mean[everywhere])
+    if everywhere.all():
+        return laws
+    others, larger = _own_laws(design, table.mean, table.there)
+    uneven = float(_unevenness(design, table)[-1])
+
+    def promised(n: int, larger: float) -> float:
+        quantile = float(stdtrit(n - 1, 0.975)) if n > 1 else np.inf
+        return quantile * float(np.sqrt(max(1 / max(n, 1), uneven) * larger))
+
+    return laws if promised(len(laws), 1.0) < promised(len(others), larger) else others
 
 
 def _laws(design: Array, y: Array) -> Array:
@@ -107,13 +135,19 @@ def _laws(design: Array, y: Array) -> Array:
     return np.asarray(y @ np.linalg.pinv(design / scale).T / scale)
 
 
-def _own_laws(design: Array, mean: Array, there: Array) -> Array:
-    """The laws of the seeds whose own points determine one."""
+def _own_laws(design: Array, mean: Array, there: Array) -> tuple[Array, float]:
+    """The laws of the seeds whose own points determine one, and the mean of their variances.
+
+    Those are of the last coefficient by independent noise, over that of a law of all points.
+    """
     p = design.shape[1]
     scale = np.linalg.norm(design, axis=0)
-    found = []
+    whole = float(np.sum(np.linalg.pinv(design)[-1] ** 2))
+    found, variances = [], []
     for values, at in zip(mean, there, strict=True):
         own = design[at]
         if np.linalg.matrix_rank(own / scale) == p:
             found.append(_laws(own, values[None, at])[0])
-    return np.array(found).reshape(-1, p)
+            variances.append(float(np.sum(np.linalg.pinv(own)[-1] ** 2)) / whole)
+    laws = np.array(found).reshape(-1, p)
+    return laws, float(np.mean(variances)) if variances else np.inf

@@ -14,7 +14,7 @@ from lawsweep.analysis.laws.fitted import Found, Parameter, count
 from lawsweep.analysis.laws.judging.bands import half_band
 from lawsweep.analysis.laws.judging.bend import bend
 from lawsweep.analysis.laws.judging.local_slopes import LocalSlope, local_slopes
-from lawsweep.analysis.laws.judging.noise import noise_at
+from lawsweep.analysis.laws.judging.noise import noise_at, shaped_covariance
 from lawsweep.analysis.laws.law import Law, Points
 from lawsweep.analysis.laws.regress import ROUNDING_ULPS, Regression, least_squares
 from lawsweep.analysis.laws.seed_spread import p_scatter, seed_spread
@@ -203,7 +203,12 @@ def solve_coefficients(
         )
         return Found(reason=reason, condition=solution.condition), solution
     spread = seed_spread(design, points.by_seed, level)
-    scatter = solution.high - solution.coefficients
+    scatter, covariance = solution.high - solution.coefficients, solution.covariance
+    if spread is None or spread.half is None:  # otherwise the seeds' laws have noise that grows
+        shaped = shaped_covariance(design, points, solution)
+        if shaped is not None and covariance is not None and not solution.exact:
+            scatter = scatter * np.sqrt(np.diag(shaped) / np.diag(covariance))
+            covariance = shaped
     n_seeds = None
     if spread is not None and spread.half is not None:
         # Of data that the law fits to rounding, and every seed alike, both are rounding.
@@ -226,7 +231,7 @@ def solve_coefficients(
         warnings=() if spread is None or not spread.unknown else (spread.unknown,),
         rss=solution.rss,
         n_parameters=len(names),
-        covariance=solution.covariance,
+        covariance=covariance,
         seed_covariance=None if spread is None else spread.covariance,
         seed_laws=None if spread is None or spread.half is None else spread.n_seeds,
     )

@@ -31,12 +31,11 @@ import numpy as np
 
 from lawsweep.analysis.frames import Array
 from lawsweep.analysis.laws.judging.coupling import coupling
-from lawsweep.analysis.laws.judging.noise import Noise, noise_of
+from lawsweep.analysis.laws.judging.noise import LACK_OF_FIT, Noise, noise_of, weighed
 from lawsweep.analysis.laws.points import Points
 from lawsweep.analysis.laws.regress import Curvature, Regression, Student, curvature
 from lawsweep.analysis.laws.seed_spread import seed_laws
 
-LACK_OF_FIT = 0.005
 ENOUGH = 6  # points from which their scatter about a parabola or a cubic can overrule replicates
 
 
@@ -80,20 +79,13 @@ def bend(v: Array, points: Points, straight: Regression) -> Curvature | None:
 
 def _by_replicates(q: float, design: Array, y: Array, noise: Noise) -> tuple[Student, bool]:
     """The test by the variance of replicates, and whether the points miss the parabola."""
-    from scipy.special import fdtrc
-
-    of_means = noise.of_means
-    shares = np.linalg.pinv(design)[2] ** 2 * of_means
+    shares = np.linalg.pinv(design)[2] ** 2 * noise.of_means
     variance = float(shares.sum())
     n_dof, left = float(noise.dof.sum()), len(design) - 3
-    root = np.sqrt(of_means)
-    basis, _ = np.linalg.qr(design / root[:, None])
-    scaled = y / root
-    residuals = scaled - basis @ (basis.T @ scaled)
-    ratio = float(residuals @ residuals) / left
+    ratio, chance = weighed(design, y, noise)
     dof = noise.dof_of(shares / variance) * (n_dof + left) / n_dof
     error = float(np.sqrt(variance * (n_dof + left * ratio) / (n_dof + left)))
-    return Student(q, error, dof), bool(fdtrc(left, n_dof, ratio) < LACK_OF_FIT)
+    return Student(q, error, dof), chance < LACK_OF_FIT
 
 
 def _smooth(design: Array, y: Array) -> float:

@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from lawsweep.analysis.frames import Array
+from lawsweep.analysis.frames import Array, means
 from lawsweep.analysis.laws.points import Points, SeedTable
 
 SHOWN = 8  # slopes in a line for a person
@@ -56,7 +56,8 @@ def local_slopes(x: Array, v: Array, points: Points, level: float) -> tuple[Loca
     Elsewhere intervals at ``level`` are by Welch's formula: the variances of the two means s^2/n
     are estimated apart, so a noise that grows with x does no harm.
     """
-    mean, count, spread, table = points.y, points.n, points.sd, points.by_seed
+    count, spread, table = points.n, points.sd, points.by_seed
+    mean = means(points.replicates, points.point_of)
     order = np.argsort(v)
     found = []
     for a, b in pairwise(order.tolist()):

@@ -17,7 +17,9 @@ import numpy as np
 
 from lawsweep.analysis.frames import Array
 from lawsweep.analysis.laws.points import Points, SeedTable
-from lawsweep.analysis.laws.regress import ROUNDING_ULPS
+from lawsweep.analysis.laws.regress import ROUNDING_ULPS, Regression
+
+LACK_OF_FIT = 0.005  # size of the test for points that miss a law by more than replicates allow
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,40 @@ def noise_at(v: Array, points: Points, at: Array) -> tuple[Array, Array] | None:
     dof = 1 / np.einsum("ij,ij->i", terms, np.linalg.solve(noise.information, terms.T).T)
     replicates = 1 / np.mean(1 / (noise.dof + 1))
     return np.exp(np.minimum(log, 700.0)) / replicates, dof
+
+
+def weighed(design: Array, y: Array, noise: Noise) -> tuple[float, float]:
+    """Mean square of the residuals of points weighed by their noise, and its p-value.
+
+    About 1 where the points miss the law by what the replicates have; the p-value is that of a
+    larger one by chance (F test for lack of fit).
+    """
+    from scipy.special import fdtrc
+
+    root = np.sqrt(noise.of_means)
+    basis, _ = np.linalg.qr(design / root[:, None])
+    scaled = y / root
+    residuals = scaled - basis @ (basis.T @ scaled)
+    left = len(y) - design.shape[1]
+    ratio = float(residuals @ residuals) / left
+    return ratio, float(fdtrc(left, float(noise.dof.sum()), ratio))
+
+
+def shaped_covariance(design: Array, points: Points, line: Regression) -> Array | None:
+    """Covariance (p, p) of least squares where noise grows along the law, as replicates show it.
+
+    Points of equal weight that scatter more at one end move the law by more than their residuals'
+    mean square says.  The replicates give the shape, variances log-linear along the fitted values,
+    and the residuals of weighed points the size, with their n - p degrees of freedom.  None where
+    replicates tell nothing, and where the points miss the law by more than theirs.
+    """
+    fitted = design @ line.coefficients
+    noise = noise_of(fitted, points) if np.ptp(fitted) > 0 else None
+    if noise is None:
+        return None
+    ratio, chance = weighed(design, points.y, noise)
+    rows = np.linalg.pinv(design)
+    return None if chance < LACK_OF_FIT else ratio * (rows * noise.of_means @ rows.T)
 
 
 def apart(table: SeedTable) -> Array:
