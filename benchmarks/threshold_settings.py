@@ -77,6 +77,7 @@ SETTINGS: dict[str, Setting] = {
     "skewed": Setting(shape=skewed),
     "one draw in all cells": Setting(shared="cells"),
     "40 seeds, a draw each": Setting(shared="all", n_seeds=40),
+    "12 seeds, a draw each": Setting(shared="all", n_seeds=12),
     "max_runs 40": Setting(options={"max_runs": 40}),
     "max_runs 80": Setting(options={"max_runs": 80}),
 }
@@ -154,9 +155,9 @@ def main() -> None:
                 {k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}, flush=True
             )
         rows += fresh
+        if len(sys.argv) <= 2:
+            save("threshold_settings", where, {"n_cells": n, "rows": rows})
     show(f"{n} cells a row", rows)
-    if len(sys.argv) <= 2:
-        save("threshold_settings", where, {"n_cells": n, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -7,12 +7,12 @@ import math
 import numpy as np
 from search_toys import memory
 
-from lawsweep.analysis.laws.threshold import CHANCES, Lattice, Posterior
+from lawsweep.analysis.laws.threshold.model import CHANCES, Lattice, Posterior
+from lawsweep.analysis.laws.threshold.pooling import pooled_priors
 from lawsweep.core.outcome import Outcome
 from lawsweep.grid.plan import make_plan
 from lawsweep.sampling.threshold.cell_search import PILOT_RUNS
 from lawsweep.sampling.threshold.options import ThresholdOptions
-from lawsweep.sampling.threshold.pooling import pooled_priors
 from lawsweep.sampling.threshold.sampler import ThresholdSearch
 
 PLAN = make_plan(

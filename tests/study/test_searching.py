@@ -18,7 +18,7 @@ from lawsweep import Sweep
 from lawsweep.analysis.figures.kinds import parse_figures
 from lawsweep.analysis.frames import Columns
 from lawsweep.analysis.laws.laws import parse_fits
-from lawsweep.analysis.laws.threshold_fits import ends_of, fit_thresholds
+from lawsweep.analysis.laws.threshold.fits import ends_of, fit_thresholds
 from lawsweep.cli.launching import counts
 from lawsweep.cli.main import run_command
 from lawsweep.core.errors import InvalidValueError, UnknownNameError

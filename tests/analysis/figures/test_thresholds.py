@@ -12,7 +12,7 @@ import pytest
 from lawsweep.analysis.figures.draw import draw
 from lawsweep.analysis.figures.kinds import parse_figures
 from lawsweep.analysis.frames import Columns
-from lawsweep.analysis.laws.threshold_fits import answers_of, edge_of_rows, rises
+from lawsweep.analysis.laws.threshold.rows import answers_of, edge_of_rows, rises
 from lawsweep.core.errors import InvalidValueError
 
 

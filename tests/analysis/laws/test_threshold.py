@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from lawsweep.analysis.laws.threshold import CHANCES, Lattice, Posterior
+from lawsweep.analysis.laws.threshold.model import CHANCES, Lattice, Posterior
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
 from lawsweep.sampling.samplers import read_search
 from lawsweep.sampling.threshold.cell_search import CellSearch

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from lawsweep.analysis.laws.threshold import REASONS
+from lawsweep.analysis.laws.threshold.model import REASONS
 from lawsweep.sampling.threshold.cell_search import TOO_LARGE, CellSearch
 from lawsweep.sampling.threshold.limits import find_limit
 from lawsweep.sampling.threshold.options import ThresholdOptions

@@ -133,7 +133,7 @@ class Power(Straight):
 
     def fit_cells(self, columns: Columns, spec: FitSpec) -> list[Fitted] | None:
         """Thresholds weigh by their intervals; other columns of cells as any rows."""
-        from lawsweep.analysis.laws.threshold_fits import fit_thresholds
+        from lawsweep.analysis.laws.threshold.fits import fit_thresholds
 
         plain = not spec.local and not spec.bounds
         of_thresholds = "n_star" in Expression(spec.y).names and plain

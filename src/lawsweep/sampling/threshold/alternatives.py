@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lawsweep.analysis.laws.threshold import CHANCES, Lattice, State
+from lawsweep.analysis.laws.threshold.model import CHANCES, Lattice, State
 
 EARLY, LATE = 300.0, 20.0
 DOUBT = 3.0  # at which a search looks all along the axis once more before it ends

@@ -25,7 +25,7 @@ from typing import Literal
 
 import numpy as np
 
-from lawsweep.analysis.laws.threshold import Lattice, Posterior, State, Threshold
+from lawsweep.analysis.laws.threshold.model import Lattice, Posterior, State, Threshold
 from lawsweep.sampling.threshold.alternatives import DOUBT, EARLY, LATE, NONE, find_rival
 from lawsweep.sampling.threshold.design import Choice, choose, choose_early, spread
 from lawsweep.sampling.threshold.limits import find_limit

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lawsweep.analysis.laws.threshold import CHANCES, Lattice, Posterior
+from lawsweep.analysis.laws.threshold.model import CHANCES, Lattice, Posterior
 
 # A choice is made on this many nodes of m and candidates at most: it takes a few milliseconds.
 N_NODES, N_CANDIDATES = 64, 40

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lawsweep.analysis.laws.threshold import REASONS, STATES, Threshold
+from lawsweep.analysis.laws.threshold.model import REASONS, STATES, Threshold
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.grid.plan import Plan
 from lawsweep.sampling.sampler import Column, Findings

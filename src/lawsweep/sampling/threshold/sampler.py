@@ -14,7 +14,8 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
-from lawsweep.analysis.laws.threshold import STATES, Threshold
+from lawsweep.analysis.laws.threshold.model import STATES, Threshold
+from lawsweep.analysis.laws.threshold.pooling import pooled_priors
 from lawsweep.core.errors import InvalidValueError, LawsweepError, UnknownNameError
 from lawsweep.core.expressions.expression import Expression
 from lawsweep.core.outcome import Outcome
@@ -25,7 +26,6 @@ from lawsweep.sampling.threshold.cell_search import TOO_LARGE, Answer, CellSearc
 from lawsweep.sampling.threshold.cells import find_cells
 from lawsweep.sampling.threshold.event import Event
 from lawsweep.sampling.threshold.options import ThresholdOptions
-from lawsweep.sampling.threshold.pooling import pooled_priors
 
 # Statuses of a run that its size is to blame for: the same run would fail again.
 TOO_LARGE_STATUSES = ("oom", "timeout", "infeasible")

@@ -15,7 +15,7 @@ from lawsweep.analysis.figures.look import axes_of, group_rows, spaced
 from lawsweep.analysis.figures.of_rows.points import Points, read_points
 from lawsweep.analysis.figures.specs import GUIDE_VARIABLE
 from lawsweep.analysis.frames import centres, distinct
-from lawsweep.analysis.laws.threshold_fits import answers_of, edge_of_rows, rises
+from lawsweep.analysis.laws.threshold.rows import answers_of, edge_of_rows, rises
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.expressions.expression import Expression
 
@@ -173,7 +173,8 @@ def _threshold(
             f"{what} must be an event that stops as {spec.y} grows, and {spec.threshold!r} begins. "
             f"Turn it round: not ({spec.threshold})."
         )
-    found = edge_of_rows(x, y, happens, THRESHOLD_CONFIDENCE)
+    seeds = columns["seed"][rows] if "seed" in columns else None
+    found = edge_of_rows(x, y, happens, THRESHOLD_CONFIDENCE, seeds)
     if not len(found):
         return None
     x, y, low, high = found.T

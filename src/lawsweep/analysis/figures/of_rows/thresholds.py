@@ -23,7 +23,7 @@ from lawsweep.analysis.figures.look import (
 )
 from lawsweep.analysis.figures.specs import GUIDE_VARIABLE
 from lawsweep.analysis.laws.fitted import count
-from lawsweep.analysis.laws.threshold_fits import ends_of
+from lawsweep.analysis.laws.threshold.fits import ends_of
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.expressions.expression import Expression
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from lawsweep.analysis.frames import Array, Columns, distinct
+from lawsweep.analysis.frames import Array, Columns
 from lawsweep.analysis.laws.fit_specs import FitSpec
 from lawsweep.analysis.laws.fitted import Fitted, Parameter, count
-from lawsweep.analysis.laws.threshold import Lattice, Posterior
-from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.expressions.expression import Expression
 
 
@@ -114,75 +112,3 @@ def ends_of(columns: Columns, text: str, rows: Array) -> tuple[Array, Array, Arr
         slopes = at(known + 1e-3 * np.abs(known) + 1e-12) - at(known)
         falls = np.where(np.isfinite(a) & np.isfinite(b), a > b, slopes < 0)
     return y, np.where(falls, b, a), np.where(falls, a, b)
-
-
-def answers_of(columns: Columns, text: str, rows: Array, what: str) -> Array:
-    """The event ``text`` at ``rows`` as a search reads it: 1, 0, or NaN for no answer, shape (n,).
-
-    No answer is a row without a value that the event names, or one that did not converge, unless
-    the event asks for that (``loss == None``).  A comparison with NaN is false.  Raises
-    InvalidValueError for an expression that is neither true nor false.
-    """
-    expression = Expression(text)
-    known = np.ones(len(rows), dtype=bool)
-    for name in set(expression.names) - expression.asks_null:
-        known &= ~columns.is_missing(name)[rows]
-    if "converged" not in expression.names:
-        known &= ~columns.not_converged(rows)
-    used = {n: columns.exact_at(n, rows[known]) for n in expression.names}
-    value = expression.evaluate(used, int(known.sum()), finite=False, null_as_nan=True)
-    if len(value) and value.dtype != np.bool_:
-        raise InvalidValueError(
-            f"{what} must be true or false, and {text!r} gives {value.flat[0]!r}; write a "
-            "comparison."
-        )
-    happens = np.full(len(rows), np.nan)
-    happens[known] = value
-    return happens
-
-
-def edge_of_rows(x: Array, y: Array, happens: Array, confidence: float = 0.9) -> Array:
-    """Where an event stops happening along y at each x: (x, threshold, low, high), shape (k, 4).
-
-    ``happens`` (n,) is 1, 0 or NaN (no answer).  The model is that of a search
-    (``threshold.py``), given all rows; an x with fewer than two y, or a threshold that is
-    beyond them, gives none.  Rows of one seed share their draws at all y, which the interval does
-    not know: with few seeds it is too narrow.  See ``rises`` for an event that begins instead.
-    """
-    found = []
-    for level, lattice, counts in _lines_of(x, y, happens):
-        posterior = Posterior(lattice)
-        posterior.add(counts)
-        below = posterior.mass_below(lattice.u[0])
-        if below < confidence and posterior.mass_below(lattice.u[-1]) > 1 - confidence:
-            tail = (1 - confidence) / 2
-            ends = posterior.quantiles([0.5, tail, 1 - tail])
-            found.append([level, *(lattice.value(float(u)) for u in ends)])
-    return np.array(found).reshape(-1, 4)
-
-
-def rises(x: Array, y: Array, happens: Array) -> bool:
-    """Whether the answers speak for an event that begins along y: 20 to 1, by Bayes' factor."""
-    score = 0.0
-    for _, lattice, counts in _lines_of(x, y, happens):
-        falling, rising = Posterior(lattice), Posterior(lattice)
-        falling.add(counts)
-        rising.add({k: (n_false, n_true) for k, (n_true, n_false) in counts.items()})
-        score += rising.log_evidence - falling.log_evidence
-    return bool(score > np.log(20))
-
-
-def _lines_of(
-    x: Array, y: Array, happens: Array
-) -> Iterator[tuple[float, Lattice, dict[int, tuple[int, int]]]]:
-    """Each x with two y or more: the lattice of its y, and at each (yes, no)."""
-    levels, at = distinct(x)
-    for k, level in enumerate(levels):
-        here = (at == k) & np.isfinite(happens)
-        values, place = distinct(y[here])
-        if len(values) < 2:
-            continue
-        yes = np.bincount(place, weights=happens[here]).round().astype(int)
-        total = np.bincount(place)
-        counts = {i: (int(yes[i]), int(total[i] - yes[i])) for i in range(len(values))}
-        yield float(level), Lattice(values.tolist()), counts

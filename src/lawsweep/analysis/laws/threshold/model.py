@@ -106,7 +106,7 @@ class Lattice:
         """What a tolerance is a share of: the value, or the span of an axis that reaches 0."""
         return abs(value) if self.log else float(self.values[-1] - self.values[0])
 
-    def log_likelihood(self, candidate: int, n_true: int, n_false: int) -> np.ndarray:
+    def log_likelihood(self, candidate: int, n_true: float, n_false: float) -> np.ndarray:
         """Of so many answers at one candidate, shape (n_m, n_s, n_c)."""
         happens, not_ = _log_probabilities(self.key, candidate)
         return np.asarray(n_true * happens + n_false * not_)
@@ -132,12 +132,19 @@ class Posterior:
     """What the answers so far say of the threshold of one cell.
 
     ``prior`` are weights of s and c, shape (n_s, n_c), that add up to one; flat where it is None.
+    ``given`` is the log likelihood of answers that are known besides, (n_m, n_s, n_c).
     What is reported may rest on another prior (``assume(..., report=True)``) than ``weights``,
     by which runs are chosen.
     """
 
-    def __init__(self, lattice: Lattice, prior: np.ndarray | None = None):
+    def __init__(
+        self,
+        lattice: Lattice,
+        prior: np.ndarray | None = None,
+        given: np.ndarray | None = None,
+    ):
         self.lattice = lattice
+        self._given = given
         self.counts: dict[int, tuple[int, int]] = {}
         self._told: list[tuple[int, int, int]] = []
         n_m, n_s = len(lattice.m), len(lattice.s)
@@ -193,6 +200,7 @@ class Posterior:
         log = _KEPT.pop(self, None)
         if log is None:
             log = np.zeros((len(self.lattice.m), len(self.lattice.s), len(CHANCES)))
+            log += 0.0 if self._given is None else self._given
             for told in self._told:
                 log += self.lattice.log_likelihood(*told)
         _KEPT[self] = log

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lawsweep.analysis.laws.threshold import CHANCES, Lattice
+from lawsweep.analysis.laws.threshold.model import CHANCES, Lattice
 
 N_MEANS = 31
 # Of log s over cells.  The least is that of cells which are alike: half a step of the lattice's s,
