@@ -155,7 +155,7 @@ def test_curves_of_unequal_ranges_predict_and_scale():
                           exponents={"a": -1, "b": 0.5}))  # fmt: skip
     np.testing.assert_allclose(given.y, bent(given.x), rtol=0.03)
     np.testing.assert_allclose(given.curve_y, bent(given.curve_x), rtol=0.03)
-    assert set(given.label.tolist()) == set(SIZES)
+    assert set(given.size.tolist()) == set(SIZES)
     assert np.all((given.low < given.y) & (given.y < given.high))
 
 

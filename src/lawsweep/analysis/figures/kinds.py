@@ -22,6 +22,7 @@ KINDS: dict[str, str] = {
     "residuals": "lawsweep.analysis.figures.of_laws.residuals:Residuals",
     "slopes": "lawsweep.analysis.figures.of_laws.residuals:Slopes",
     "joint": "lawsweep.analysis.figures.of_laws.joint:JointCurves",
+    "collapse": "lawsweep.analysis.figures.of_laws.collapse:CollapseFigure",
     "gram": "lawsweep.analysis.figures.of_arrays.gram_map:GramMap",
     "loss_curves": "lawsweep.analysis.figures.of_arrays.array_curves:ArrayCurves",
 }

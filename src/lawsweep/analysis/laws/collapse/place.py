@@ -35,50 +35,63 @@ def curves_of(spec: FitSpec, points: Points) -> Curves:
 
 
 @dataclass(frozen=True)
-class Collapsed:
-    """A collapse to be drawn: points and the common curve, in units of x L^a and y L^b.
+class Drawn:
+    """Points to be drawn, (n,) each: their means with one standard error, NaN where unknown.
 
-    ``label`` (n,) is the value of ``curves``, or else of ``scale``, of each point.
+    ``size`` is the value of ``scale`` of each point and ``label`` that of ``curves``, 0 without.
     """
 
     x: Array
     y: Array
     low: Array
     high: Array
+    size: Array
     label: Array
+
+
+@dataclass(frozen=True)
+class Collapsed(Drawn):
+    """In units of x L^a and y L^b, with the common curve, (200,) each."""
+
     curve_x: Array
     curve_y: Array
 
 
+def measured(found: Fitted) -> Drawn:
+    """The points of a collapse as they are; also of one that came to no exponents."""
+    points, own = found.points, found.spec.own
+    assert points is not None
+    assert found.spec.x is not None
+    error = points.sd / np.sqrt(points.n)
+    ends = (points.y, points.y - error, points.y + error)
+    y, low, high = (np.exp(end) if own["logy"] else end for end in ends)
+    label = points.inputs[own["curves"]] if "curves" in own else np.zeros(len(points))
+    return Drawn(points.inputs[found.spec.x], y, low, high, points.inputs[own["scale"]], label)
+
+
 def collapsed(found: Fitted) -> Collapsed:
-    """The points of a collapse, scaled, with the standard errors of their means."""
+    """The points of a collapse, scaled, and their common curve."""
     assert found.points is not None
-    where = Place.of(found, found.points.inputs)
+    where, raw = Place.of(found, found.points.inputs), measured(found)
     curves, theta = where.curves, where.theta
-    log_size = curves.size + curves.middle
-    y, error = found.points.y, found.points.sd / np.sqrt(found.points.n)
     grid = np.linspace(where.at.min(), where.at.max(), 200)
-    reference = curves.scaled_x(theta)
-    master = basis(grid, reference, where.solved.best.problem.size) @ where.solved.coefficients
+    functions = basis(grid, where.at, where.solved.best.problem.size)
+    master = functions @ where.solved.coefficients
+    # The law's log L is about its middle: back to that of the scale.
     shift_x, shift_y = theta.a * curves.middle, theta.b * curves.middle
-
-    def to_x(v: Array) -> Array:
-        return np.exp(v + shift_x) if curves.logx else v * math.exp(shift_x)
-
-    def to_y(v: Array) -> Array:
-        return np.exp(v) if curves.logy else v
-
-    lift = np.exp(theta.b * log_size)
-    master = to_y(master + shift_y) if curves.logy else master * math.exp(shift_y)
-    label = found.spec.own.get("curves", found.spec.own["scale"])
+    x, curve_x = (
+        np.exp(v + shift_x) if curves.logx else v * math.exp(shift_x) for v in (where.at, grid)
+    )
+    lift = raw.size**theta.b
     return Collapsed(
-        x=to_x(where.at),
-        y=to_y(y) * lift,
-        low=to_y(y - error) * lift,
-        high=to_y(y + error) * lift,
-        label=found.points.inputs[label],
-        curve_x=to_x(grid),
-        curve_y=master,
+        x=x,
+        y=raw.y * lift,
+        low=raw.low * lift,
+        high=raw.high * lift,
+        size=raw.size,
+        label=raw.label,
+        curve_x=curve_x,
+        curve_y=np.exp(master + shift_y) if curves.logy else master * math.exp(shift_y),
     )
 
 
@@ -102,8 +115,8 @@ class Place:
         theta = Theta(**{p.name: p.estimate for p in found.parameters})
         names = tuple(found.evidence["free"])
         given = {n: getattr(theta, n) for n in NAMES if n not in names}
-        size = found.evidence["n_coefficients"]
-        problem = Problem(curves, names, given, size, 0, box_of(curves))
+        n = found.evidence["n_coefficients"]
+        problem = Problem(curves, names, given, n, 0, box_of(curves))
         values = np.array([getattr(theta, n) for n in problem.searched])
         made = solved(Best(problem, values, found.rss or 0.0))
         assert made is not None
