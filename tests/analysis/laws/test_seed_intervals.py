@@ -86,8 +86,9 @@ def test_along_one_axis_they_are_the_laws_of_all_its_points():
             last = power_offset(z.mean(0) + side * share * reach * U, last)
             path.append(last)
     for k, name in ((0, "E"), (2, "exponent")):
-        ends = np.min(path, axis=0)[k], np.max(path, axis=0)[k]
-        assert found[name].seeds == pytest.approx(ends, abs=0.03 * np.ptp(ends))
+        q, ends = found[name], (np.min(path, axis=0)[k], np.max(path, axis=0)[k])
+        assert (q.low, q.high) == (min(q.scatter[0], q.seeds[0]), max(q.scatter[1], q.seeds[1]))
+        assert q.seeds == pytest.approx(ends, abs=0.03 * np.ptp(ends))
 
 
 def test_seeds_with_laws_of_their_own_are_held_beside_the_law_of_the_means():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +18,21 @@ if TYPE_CHECKING:
 Interval = tuple[float, float]
 
 
+def outer(ends: Sequence[Interval]) -> Interval:
+    """The wider of some intervals, on each side: that which holds them all.
+
+    Where the sources bend alike, as those of a linear law do, it is the widest one of them.
+    """
+    return min(low for low, _ in ends), max(high for _, high in ends)
+
+
 @dataclass(frozen=True)
 class Parameter:
     """One fitted parameter and its interval at the fit's level.
 
     ``scatter`` is the interval from the scatter of the points about the law (of a nonlinear law
     its profile), ``seeds`` that from the laws of single seeds; None is one that cannot be known.
-    ``low`` and ``high`` are the ends of the wider one.
+    ``low`` and ``high`` are the ends of the wider one, on each side.
     """
 
     name: str

@@ -93,7 +93,7 @@ def fit_table(results: Sequence[FitResult], format: str = "table", *, width: int
 
 def _source(parameter: Parameter) -> str:
     ends = (parameter.low, parameter.high)
-    if parameter.seeds is not None and parameter.seeds == ends and parameter.scatter != ends:
+    if parameter.seeds is not None and parameter.scatter != ends:
         return "seeds"
     return "scatter" if math.isfinite(parameter.high - parameter.low) else ""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lawsweep.analysis.frames import Array
-from lawsweep.analysis.laws.fitted import Interval, Parameter
+from lawsweep.analysis.laws.fitted import Interval, Parameter, outer
 from lawsweep.analysis.laws.nonlinear.profiles import Optimum, profile_ends
 from lawsweep.analysis.laws.nonlinear.shape import Shape
 from lawsweep.analysis.laws.nonlinear.solver import Problem
@@ -75,7 +75,7 @@ class Ends:
             ends = [_exponential(e, sign) for e in ends]
             with np.errstate(over="ignore"):
                 value = sign * float(np.exp(value))
-        low, high = max(ends, key=lambda e: e[1] - e[0])
+        low, high = outer(ends)
         return Parameter(name, value, low, high, ends[0], ends[1] if len(ends) > 1 else None)
 
     def warnings(self, parameters: Sequence[Parameter]) -> list[str]:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lawsweep.analysis.frames import Array
-from lawsweep.analysis.laws.fitted import Found, Parameter, count
+from lawsweep.analysis.laws.fitted import Found, Parameter, count, outer
 from lawsweep.analysis.laws.nonlinear import errors
+from lawsweep.analysis.laws.nonlinear.own_laws import own_laws
 from lawsweep.analysis.laws.nonlinear.profiles import optimum, profile_ends
 from lawsweep.analysis.laws.nonlinear.seeds import first_order, moved_ends, seed_moves
 from lawsweep.analysis.laws.nonlinear.solver import Problem, minimise
@@ -72,7 +73,7 @@ def fit_given(
     return replace(
         found,
         parameters=(a, fixed[0], b, fixed[1]),
-        evidence=evidence,
+        evidence={**evidence, **found.evidence},
         covariance=_whole(found.covariance, theta[0]),
         seed_covariance=_whole(found.seed_covariance, theta[0]),
     )
@@ -94,18 +95,23 @@ def _with_intervals(
     if moves is not None and moves.rows is not None:
         tau = float(stdtrit(moves.dof, (1 + level) / 2))
         down, up = moved_ends(problem, theta, moves, tau, lambda many: many)
+    own = own_laws(problem, theta, points, lambda many: many) if np.any(se > 0) else None
+    both = None if own is None else own.ends(level)
     parameters = []
     for k, name in enumerate("AB"):
         value = float(theta[k])
         ends = profile_ends(problem, best, [(k, quantile)]) if se[k] > 0 else [(value, value)]
         if down is not None and up is not None:
-            ends.append((float(value - down[k]), float(value + up[k])))
-        low, high = max(ends, key=lambda e: e[1] - e[0])
+            low, high = float(value - down[k]), float(value + up[k])
+            if both is not None:
+                low, high = min(low, float(both[0][k])), max(high, float(both[1][k]))
+            ends.append((low, high))
+        low, high = outer(ends)
         seeds = ends[1] if len(ends) > 1 else None
         parameters.append(Parameter(name, value, low, high, ends[0], seeds))
     weights = problem.weights
     total = float(weights @ (points.y - np.average(points.y, weights=weights)) ** 2)
-    wider = any(q.seeds is not None and (q.low, q.high) == q.seeds for q in parameters)
+    wider = any(q.seeds is not None and (q.low, q.high) != q.scatter for q in parameters)
     return Found(
         parameters=tuple(parameters),
         rms=float(np.sqrt(rss / float(weights.sum()))),
@@ -115,6 +121,7 @@ def _with_intervals(
         warnings=() if moves is None or not moves.unknown else (moves.unknown,),
         rss=rss,
         n_parameters=p,
+        evidence={} if own is None else {"own_laws_of_seeds": own.verdict},
         covariance=best.unscaled * best.s2,
         seed_covariance=first_order(best.slope, moves, weights),
         seed_laws=None if moves is None or down is None else 1 + max(round(moves.dof), 1),

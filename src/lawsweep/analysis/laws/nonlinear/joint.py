@@ -10,7 +10,7 @@ import numpy as np
 
 from lawsweep.analysis.entries import Entry
 from lawsweep.analysis.frames import Array
-from lawsweep.analysis.laws.fitted import Found, Parameter
+from lawsweep.analysis.laws.fitted import Found, Parameter, outer
 from lawsweep.analysis.laws.law import Points
 from lawsweep.analysis.laws.nonlinear.law import SumOfPowers
 from lawsweep.core.errors import InvalidValueError
@@ -29,6 +29,9 @@ class Joint(SumOfPowers):
     The frontier (Hoffmann et al. 2022, arXiv 2203.15556, section 3.3): least y at k N D = C is at
     a A N^a = b B D^b, so N = G (C/k)^(b/(a+b)) and D = (C/k)^(a/(a+b)) / G with
     G = (a A / b B)^(-1/(a+b)).  Its intervals are of first order in the errors of the law.
+
+    Seeds: log y_s = log(E + A N^a + B D^b) + e_s, or all five numbers each seed's own, whose means
+    (of log A_s and log B_s) the intervals then hold too.
     """
 
     takes = needs = ("terms",)
@@ -129,7 +132,7 @@ def _with_frontier(found: Found, most: float, k: float, n_points: int, level: fl
             with np.errstate(over="ignore"):
                 ends = [(float(np.exp(x)), float(np.exp(y))) for x, y in ends]
                 value = np.exp(centre)
-        low, high = max(ends, key=lambda e: e[1] - e[0])
+        low, high = outer(ends)
         seeds = ends[1] if len(ends) > 1 else None
         made.append(Parameter(name, float(value), low, high, ends[0], seeds))
     evidence = {**found.evidence, "compute": most * k}

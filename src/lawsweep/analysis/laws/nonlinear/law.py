@@ -31,6 +31,15 @@ class SumOfPowers(Law):
     point weighs by its relative error and the mean is the geometric one; ``absolute`` the
     arithmetic means of y, alike; ``replicates`` the arithmetic means, weighed by the pooled
     variance of their replicates.
+
+    The model of a seed is log y_s = log f + e_s (y_s = f + e_s if not relative): f is the law of
+    the mean, e_s is of any kind over the points, independent between seeds.  So the parameters are
+    those of the law of the (geometric) mean, whatever seeds do to it: offsets, slopes, smooth
+    effects, shared draws.  Where each seed follows a law of the kind itself, with an exponent of
+    its own, the mean of their parameters is another thing, of second order in how they differ; the
+    estimate stays that of the law of the means, and the interval holds both (``own_laws``).
+    ``scatter`` is the profile interval with t(n - p), exact for independent noise of one size;
+    ``seeds`` that of ``seeds.moved_ends`` with t(S - 1); the wider is quoted.
     """
 
     own: ClassVar[tuple[str, ...]] = ("errors",)

@@ -26,7 +26,8 @@ NAMES = ("C", "k", "exponent")
 class PowerLog(Law):
     """y = C x^a (log x)^k, x > 1: log y = log C + a log x + k log log x, by least squares.
 
-    ``exponent`` and ``k`` fix what they give: ``exponent: 1`` is n (log n)^k.
+    ``exponent`` and ``k`` fix what they give: ``exponent: 1`` is n (log n)^k.  Linear in all it
+    fits: the mean of the seeds' own log C_s, a_s and k_s is that of the law of geometric means.
     """
 
     own = ("exponent", "k")

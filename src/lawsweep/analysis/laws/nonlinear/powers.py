@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 
 class PowerOffset(SumOfPowers):
-    """y = E + A x^a."""
+    """y = E + A x^a.
+
+    Seeds: log y_s = log(E + A x^a) + e_s, or E_s + A_s x^(a_s); the interval of ``exponent`` is
+    then one of the mean a_s too, of E of the mean E_s, of A of the geometric mean A_s.
+    """
 
     names = ("E", "A", "exponent")
     contains = ("power",)
@@ -34,7 +38,11 @@ class PowerOffset(SumOfPowers):
 
 
 class TwoPowers(SumOfPowers):
-    """y = A x^a + B x^b with a < b; with ``exponents: [a, b]`` given only A and B are fitted."""
+    """y = A x^a + B x^b with a < b; with ``exponents: [a, b]`` given only A and B are fitted.
+
+    Seeds: log y_s = log(A x^a + B x^b) + e_s, or all fitted numbers each seed's own, whose means
+    (of log A_s and log B_s; of A_s and B_s with given exponents) the intervals then hold too.
+    """
 
     names = ("A", "a", "B", "b")
     own = ("errors", "exponents")

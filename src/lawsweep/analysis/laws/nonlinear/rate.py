@@ -10,7 +10,7 @@ import numpy as np
 
 from lawsweep.analysis.entries import Entry
 from lawsweep.analysis.frames import Array
-from lawsweep.analysis.laws.fitted import Found, Parameter, count
+from lawsweep.analysis.laws.fitted import Found, Parameter, count, outer
 from lawsweep.analysis.laws.law import Law
 from lawsweep.analysis.laws.points import Points
 
@@ -74,7 +74,10 @@ class Counts:
 
 
 class Rate(Law):
-    """Events ~ binomial(trials, C x^a), or Poisson(C x^a) a row; a count of zero is a count."""
+    """Events ~ binomial(trials, C x^a), or Poisson(C x^a) a row; a count of zero is a count.
+
+    Seeds: the rate that is asked about is the mean over seeds; how seeds differ is free.
+    """
 
     own = ("trials",)
     log_x = True
@@ -186,7 +189,7 @@ def _with_intervals(
         if name == "C":
             ends = [(float(np.exp(a)), float(np.exp(b))) for a, b in ends]
             value = float(np.exp(value))
-        low, high = max(ends, key=lambda e: e[1] - e[0])
+        low, high = outer(ends)
         parameters.append(Parameter(name, value, low, high, ends[0], ends[1] if half is not None
                                     else None))  # fmt: skip
     wider = any(q.seeds is not None and (q.low, q.high) != q.scatter for q in parameters)
