@@ -39,6 +39,7 @@ from lawsweep.analysis.laws.fit_specs import FitSpec
 from lawsweep.analysis.laws.law import Points
 from lawsweep.analysis.laws.laws import find_law
 from lawsweep.analysis.laws.nonlinear.sums import Sum
+from lawsweep.analysis.laws.points import within_seeds
 
 X = np.geomspace(10, 10_000, 10)
 GRID_N, GRID_D = (g.ravel() for g in np.meshgrid(np.geomspace(1e7, 1e10, 6),
@@ -167,7 +168,7 @@ def points_of(case: Case, rows: np.ndarray, rng: np.random.Generator, texts: lis
     kept[:n] |= np.bincount(point[kept], minlength=n) == 0  # a point keeps one row
     z, seed, point = rows.ravel()[kept], seed[kept], point[kept]
     y = np.bincount(point, weights=z, minlength=n) / np.bincount(point, minlength=n)
-    return Points(dict(zip(texts, case.x, strict=True)), y, z, point, seed)
+    return within_seeds(Points(dict(zip(texts, case.x, strict=True)), y, z, point, seed))[0]
 
 
 def oracle(case: Case, kind: str) -> np.ndarray:

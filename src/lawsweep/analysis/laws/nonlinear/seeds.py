@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lawsweep.analysis.frames import Array
+from lawsweep.analysis.frames import Array, means
 from lawsweep.analysis.laws.nonlinear.solver import Problem, minimise
 from lawsweep.analysis.laws.points import Points
 
@@ -51,9 +51,11 @@ def seed_moves(points: Points, fitted: Array, n_parameters: int) -> Moves | None
 
     With m seeds at a point each one's deviation from their mean counts sqrt(1 / (m (m - 1))), so
     that the squares add up to the variance of that mean; a point of one seed has its deviation from
-    the law, ``fitted`` (n,), and the n - p degrees of freedom of that.  Where seeds are missing at
-    some points, S is the effective number of seeds (sum of v)² / sum of v², v the share of each in
-    the variance of the means if noise were independent (Carter, Schnepel & Steigerwald 2017).
+    the law, ``fitted`` (n,), and the n - p degrees of freedom of that.  Where the offsets of seeds
+    are taken out of the means (``points.within_seeds``), a seed's own moves all points alike, as
+    one of S, and the rest of its deviations as above.  Where seeds are missing at some points, S
+    is the effective number of seeds (sum of v)² / sum of v², v the share of each in the variance
+    of the means if noise were independent (Carter, Schnepel & Steigerwald 2017).
     """
     table = points.by_seed
     if table is None or not table.shared:
@@ -61,12 +63,20 @@ def seed_moves(points: Points, fitted: Array, n_parameters: int) -> Moves | None
     there = table.there
     if len(there) == 1:
         return Moves(None, 1, unknown=ONE)
-    m = there.sum(axis=0)
-    n = there.shape[1]
-    middle = np.where(m > 1, np.where(there, table.mean, 0).sum(axis=0) / np.maximum(m, 1), fitted)
+    (n_seeds, n), m = there.shape, there.sum(axis=0)
+    plain = np.where(there, table.mean, 0.0).sum(axis=0) / np.maximum(m, 1)
+    taken = abs(points.y - means(points.replicates, points.point_of))
+    within = bool(np.any(taken > 1e-9 * max(float(np.ptp(table.mean[there])), 1e-300)))
+    middle = np.where(m > 1, points.y if within else plain, fitted)
+    rows = np.where(there, table.mean - middle, 0.0)
+    own = np.zeros(n_seeds)
+    if within:
+        own = rows.sum(axis=1) / there.sum(axis=1)
+        own = own - own.mean()
     scale = np.where(m > 1, 1 / np.sqrt(np.maximum(m * (m - 1.0), 1)),
                      np.sqrt(n / (n - n_parameters)))  # fmt: skip
-    rows = np.where(there, table.mean - middle, 0.0) * scale
+    rows = np.where(there, rows - own[:, None], 0.0) * scale
+    rows += own[:, None] / np.sqrt(n_seeds * (n_seeds - 1.0))
     share = (there / m**2).sum(axis=1)
     effective = float(share.sum() ** 2 / (share**2).sum())
     if effective < 1.5:
