@@ -6,11 +6,16 @@ solve, so that what is paid once does not count.
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import torch
 from pretending import Card
 
 from lawsweep.core.registry import find_experiment
 from lawsweep.experiments.ntk_min_eig import choice
+from lawsweep.kernels.activations import activation
+from lawsweep.kernels.linalg.lanczos import lanczos_largest
+from lawsweep.kernels.optimise.levenberg_marquardt import least_squares
 
 FREE = {"n_samples": 60, "input_dim": 24, "width": 24, "depth": 3, "activation": "sigmoid"}
 
@@ -41,6 +46,36 @@ def test_the_passes_through_a_network_are_checked_by_one_answer():
         assert sum(n for k, n in counts.reads.items() if "ntk/linearisation" in k) == 1
 
 
+def test_a_step_of_least_squares_asks_four_times():
+    """For the trial's loss, the system's scale, the factor's verdict and what the step promises."""
+    draw = np.random.default_rng(0).standard_normal
+    shapes = [(40, 12), (40,), (12, 12), (12, 12), (12, 1)]
+    x, y, *weights = (torch.from_numpy(draw(s) / s[0] ** 0.5) for s in shapes)
+    found = []
+    for most in (2, 9):
+        with Card() as card:
+            there = [t.to("cuda") for t in (x, y, *weights)]
+            act = activation("relu")
+            with card.counting() as counts:
+                got = least_squares(there[0], there[1], there[2:], act, max_steps=most)
+        found.append((got.n_systems, counts))
+    (few, first), (many, later) = found
+    assert many - few >= 7
+    assert later.reads.total() - first.reads.total() <= 4 * (many - few) + 4
+    assert later.waits.total() == later.uploads.total() == 0
+
+
+def test_lanczos_asks_once_a_step():
+    with Card() as card:
+        spread = torch.linspace(1.0, 2.0, 200, dtype=torch.float64, device="cuda")
+        start = torch.ones(200, dtype=torch.float64, device="cuda")
+        with card.counting() as counts:
+            found = lanczos_largest(lambda v: spread * v, start, 1e-10, 150)
+    assert found.n_iterations > 40
+    assert counts.reads.total() <= found.n_iterations
+    assert counts.waits.total() == 0
+
+
 def test_a_step_of_training_asks_for_nothing():
     point = {"n_samples": 40, "input_dim": 12, "width": 12, "depth": 3, "stop_rule": "none"}
     (_, few), (_, many) = (asked("memorization", **point, max_steps=n) for n in (40, 200))
@@ -52,8 +87,6 @@ def test_a_step_of_training_asks_for_nothing():
 
 def test_auto_takes_the_same_solver_whatever_ran_before(monkeypatch):
     # Stands for a card of 80 GB, of which torch keeps what earlier runs have let go.
-    import torch
-
     point = {**FREE, "n_samples": 50_000, "width": 300, "input_dim": 300}
     params = find_experiment("ntk_min_eig").params_type(**point)
     chosen = []

@@ -68,11 +68,13 @@ def lanczos_largest(
     for m in range(1, limit + 1):
         basis[m - 1] = q
         w = image if m == 1 and image is not None else apply(q)
-        alphas.append(float(w @ q))
-        active = basis[:m]
+        alpha, active = w @ q, basis[:m]
         for _ in range(2):
             w = w - (active @ w) @ active
-        beta = float(w.norm())
+        length = w.norm()
+        # One answer of the device a step.
+        diagonal, beta = torch.stack([alpha, length]).tolist()
+        alphas.append(diagonal)
         largest = max(abs(a) for a in alphas)
         invariant = beta <= torch.finfo(start.dtype).eps * largest
         if invariant or m == limit or m <= CHECK_ALL or m % CHECK_EVERY == 0:
@@ -90,7 +92,7 @@ def lanczos_largest(
             if done or m == limit or math.isnan(estimate):
                 break
         betas.append(beta)
-        q = w / beta
+        q = w / length
     coefficients = s.to(device=start.device, dtype=start.dtype)
     vector = coefficients @ active
     return Ritz(theta, vector / vector.norm(), estimate, m, done, active)

@@ -13,6 +13,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -107,6 +109,30 @@ def linearise(
     more than one output; OutOfRangeError, one too, when a value overflows or (activations with a
     kink at 0) so small a product is met that its sign is lost.
     """
+    passed = passes(network, weights, inputs, biases)
+    if not bool(passed.in_range):
+        passed.settle()
+    return passed.lin
+
+
+class Passes(NamedTuple):
+    """The passes' values and whether all are seen to be in range, a truth value on the device.
+
+    Where ``in_range`` is False, ``settle`` raises OutOfRangeError if one is not.
+    """
+
+    lin: Linearisation
+    in_range: Tensor
+    settle: Callable[[], None]
+
+
+def passes(
+    network: Network,
+    weights: Sequence[Tensor],
+    inputs: Tensor,
+    biases: Sequence[Tensor] | None = None,
+) -> Passes:
+    """``linearise`` for a caller who asks more of the device before it waits for an answer."""
     _check_shapes(network, weights, inputs, biases)
     act, kinds = network.act, network.layer_kinds
     features, preactivations = forward(network, weights, inputs, biases)
@@ -127,7 +153,7 @@ def linearise(
     for rows, weight in zip(errors, [None, *weights[1:]], strict=True):
         back = one if rows is None else rows
         checked.append(("backprops", back, None if weight is None else weight.mT))
-    _check_range(checked, act)
+    seen = torch.stack([_in_range(rows, weight, act) for _, rows, weight in checked]).all()
     every = tuple(
         LayerFactors(k, kind.left(f), b, scale, network.counts_bias, kind.tokens)
         for k, (kind, f, b, scale) in enumerate(
@@ -135,7 +161,8 @@ def linearise(
         )
     )
     affine = biases is not None or network.counts_bias
-    return Linearisation(network, every, network.chosen, features[-1].squeeze(-1), affine)
+    lin = Linearisation(network, every, network.chosen, features[-1].squeeze(-1), affine)
+    return Passes(lin, seen, partial(_settle, checked, act))
 
 
 def range_message(what: str, dtype: torch.dtype) -> str:
@@ -146,18 +173,14 @@ def range_message(what: str, dtype: torch.dtype) -> str:
     )
 
 
-def _check_range(products: Sequence[tuple[str, Tensor, Tensor | None]], act: Activation) -> None:
+def _settle(products: Sequence[tuple[str, Tensor, Tensor | None]], act: Activation) -> None:
     """OutOfRangeError if rows (..., N, n) overflowed or ``rows @ weight`` may underflow.
 
     ``products``: what the rows are, the rows, and the weight that multiplies them or None.
     Where a kink makes the sign of a product part of the result (is the unit on?), a product that
     underflows to 0 turns units off that are on.  With |row| |W| >= tiny/eps in the maximum norm,
     what underflow takes from a product is less than its rounding; a zero is then a zero.
-
-    One answer comes from the device where all is well.
     """
-    if bool(torch.stack([_in_range(rows, weight, act) for _, rows, weight in products]).all()):
-        return
     for what, rows, weight in products:
         # The 2-norm may have overflowed where no entry did.
         finite = bool(rows.abs().amax(-1).isfinite().all())

@@ -18,16 +18,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from lawsweep.kernels.base import devices, workspace
 from lawsweep.kernels.base.rounding import tolerances
 from lawsweep.kernels.linalg.cholesky import Cholesky
-from lawsweep.kernels.network.forward import forward
 from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk.gram import gram
 from lawsweep.kernels.ntk.jacobian import Jacobian
-from lawsweep.kernels.ntk.linearisation import Linearisation, OutOfRangeError, linearise
+from lawsweep.kernels.ntk.linearisation import Linearisation, OutOfRangeError, passes
 
 # The share of |r| that a factor's solution may leave of its system: a step that leaves more is a
 # worse one than a larger damping gives (and no inexact solve is let off with it).
@@ -43,15 +43,21 @@ class State:
 
     def __init__(self, network: Network, weights: list[Tensor], x: Tensor, y: Tensor) -> None:
         self.network, self.weights, self.x, self.y = network, weights, x, y
-        self.lin: Linearisation | None = None
+        # The Jacobian's factors at once: nearly every state's is wanted, and they give the output.
+        passed = passes(network, weights, x)
+        self.lin: Linearisation | None = passed.lin
         """The factors F_{l-1}, B_l; None where they leave the floating-point range."""
-        try:  # at once: nearly every state's Jacobian is wanted, and its features give the output
-            self.lin = linearise(network, weights, x)
-            output = self.lin.outputs
-        except OutOfRangeError:
-            output = forward(network, weights, x)[0][-1].squeeze(-1)
-        self.residual = output - y
-        self.loss = float(self.residual @ self.residual) / len(y)
+        self.residual = passed.lin.outputs - y
+        asked = [self.residual @ self.residual, self._dead(), passed.in_range.to(x.dtype)]
+        told: list[float] = torch.stack(asked).tolist()
+        square, dead, in_range = told
+        if not in_range:
+            try:
+                passed.settle()
+            except OutOfRangeError:
+                self.lin = None
+        self.loss, self.n_dead = square / len(y), int(dead)
+        """The loss; the samples with a layer of exact zeros, whose output and gradient are 0."""
 
     @property
     def in_range(self) -> bool:
@@ -73,10 +79,13 @@ class State:
         weights = [w + s for w, s in zip(self.weights, step, strict=True)]
         return State(self.network, weights, self.x, self.y)
 
-    def n_dead(self) -> int:
-        """Samples that have a layer of exact zeros: output and gradient are 0."""
-        features = self._factors().features
-        return int((features[-1].abs().amax(1) == 0).sum()) if len(features) > 1 else 0
+    def _dead(self) -> Tensor:
+        """How many samples are dead, counted in the residual's type; 0 where no unit can be off."""
+        features = () if self.lin is None else self.lin.features
+        if len(features) < 2 or not self.network.act.rectifies:
+            return self.residual.new_zeros(())
+        # Numbers of samples are exact in float32 too, up to 2^24 of them.
+        return (features[-1].abs().amax(1) == 0).sum().to(self.residual.dtype)
 
     def rounding_level(self) -> float:
         """The mean squared residual that rounding alone leaves, to first order.
@@ -104,10 +113,16 @@ class State:
 
 def norm(parts: Sequence[Tensor]) -> float:
     """Euclidean norm over all entries, scaled so that squares neither overflow nor underflow."""
-    largest = max(float(t.abs().max()) for t in parts)
-    if not (largest > 0 and math.isfinite(largest)):
-        return largest
-    return largest * math.sqrt(math.fsum(float((t / largest).square().sum()) for t in parts))
+    asked: list[float] = torch.stack(_scaled_norm(parts)).tolist()
+    largest, scaled = asked
+    return largest * scaled if largest > 0 and math.isfinite(largest) else largest
+
+
+def _scaled_norm(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """(largest entry's size, norm over it) in float64, still on the device."""
+    largest = torch.stack([t.abs().amax() for t in parts]).amax()
+    squares = [(t / largest).square().sum(dtype=torch.float64) for t in parts]
+    return largest.to(torch.float64), torch.stack(squares).sum().sqrt()
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,8 +169,7 @@ class GramSystem(System):
     def __init__(self, state: State) -> None:
         assert state.lin is not None
         self.state, self.matrix = state, gram(state.lin)
-        self.scale = float(self.matrix.diagonal().mean())
-        self.gradient_norm = norm([state.jacobian.rmv(state.residual)])
+        self.scale, self.gradient_norm = _facts(self.matrix, state.jacobian.rmv(state.residual))
         self._work = workspace.empty(self.matrix, tuple(self.matrix.shape))
 
     def solve(self, damping: float) -> Step | None:
@@ -169,10 +183,13 @@ class GramSystem(System):
             return None
         image = self.matrix @ u
         missed = (r - image).sub_(u, alpha=mu)
-        if not float(missed.norm()) <= USABLE * float(r.norm()):
+        asked = torch.stack([missed.norm(), r.norm(), image @ (2.0 * r - image), missed @ missed])
+        left, size, promise, square = asked.tolist()
+        # A solution that is not finite leaves NaN, which is no less than anything.
+        if not left <= USABLE * size:
             return None
         parts = self.state.jacobian.split(self.state.jacobian.rmv(u).neg_())
-        return Step(parts, promised(r, image), missed=float(missed @ missed))
+        return Step(parts, promise, missed=square)
 
 
 class NormalSystem(System):
@@ -189,10 +206,8 @@ class NormalSystem(System):
             for left in range(0, p, devices.NORMAL_COLUMNS):
                 right = min(left + devices.NORMAL_COLUMNS, p)
                 matrix[left:, left:right].addmm_(j[:, left:].mT, j[:, left:right])
-        self.matrix = matrix
-        self.scale = float(matrix.diagonal().mean())
-        self.gradient = state.jacobian.rmv(state.residual)
-        self.gradient_norm = norm([self.gradient])
+        self.matrix, self.gradient = matrix, state.jacobian.rmv(state.residual)
+        self.scale, self.gradient_norm = _facts(matrix, self.gradient)
         self._work = workspace.empty(matrix, tuple(matrix.shape))
 
     def solve(self, damping: float) -> Step | None:
@@ -202,8 +217,19 @@ class NormalSystem(System):
         if step is None:
             return None
         # -2 g.delta - |J delta|^2, with |J delta|^2 = -g.delta - mu |delta|^2.
-        promised = mu * float(step @ step) - float(self.gradient @ step)
-        return Step(self.state.jacobian.split(step), promised)
+        square, inner = torch.stack([step @ step, self.gradient @ step]).tolist()
+        if not (math.isfinite(square) and math.isfinite(inner)):
+            return None
+        return Step(self.state.jacobian.split(step), mu * square - inner)
+
+
+def _facts(matrix: Tensor, gradient: Tensor) -> tuple[float, float]:
+    """(mean diagonal of a system, norm of the gradient), by one answer of the device."""
+    largest, scaled = _scaled_norm([gradient])
+    asked = torch.stack([matrix.diagonal().mean().to(torch.float64), largest, scaled])
+    told: list[float] = asked.tolist()
+    scale, most, relative = told
+    return scale, most * relative if most > 0 and math.isfinite(most) else most
 
 
 def system_of(state: State) -> System:
@@ -212,7 +238,9 @@ def system_of(state: State) -> System:
 
 
 def factored(matrix: Tensor, shift: float, right: Tensor, work: Tensor) -> Tensor | None:
-    """(A + shift I)^{-1} ``right`` by a Cholesky factor in ``work``; None where it breaks down."""
+    """(A + shift I)^{-1} ``right`` by a Cholesky factor in ``work``; None where it breaks down.
+
+    Whether it is finite is for the caller to see, with what else it asks of the device.
+    """
     factor = Cholesky.of(matrix, shift=shift, work=work)
-    found = None if factor is None else factor.solve(right)
-    return found if found is not None and bool(found.isfinite().all()) else None
+    return None if factor is None else factor.solve(right)

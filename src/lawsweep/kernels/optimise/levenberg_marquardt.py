@@ -264,7 +264,7 @@ class Iteration:
             return False
         if not self.state.network.act.rectifies or self.raised >= KILLING:
             return True
-        return trial.n_dead() <= self.state.n_dead()
+        return trial.n_dead <= self.state.n_dead
 
 
 def _result(
