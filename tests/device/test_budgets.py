@@ -16,6 +16,8 @@ from lawsweep.experiments.ntk_min_eig import choice
 from lawsweep.kernels.activations import activation
 from lawsweep.kernels.linalg.lanczos import lanczos_largest
 from lawsweep.kernels.optimise.levenberg_marquardt import least_squares
+from lawsweep.kernels.optimise.minimise import minimise
+from lawsweep.kernels.optimise.objective import Objective
 
 FREE = {"n_samples": 60, "input_dim": 24, "width": 24, "depth": 3, "activation": "sigmoid"}
 
@@ -99,3 +101,31 @@ def test_auto_takes_the_same_solver_whatever_ran_before(monkeypatch):
             monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
         chosen.append(choice.chosen_solver(params, "cuda:0"))
     assert len(set(chosen)) == 1
+
+
+class Wells(Objective):
+    """sum_i (x_i^2 - 1)^2 / 4 + (sum_i x_i)^2 / 8, from many starts; minima and saddles."""
+
+    def value_gradient(self, x):
+        square, total = x * x - 1.0, x.sum(-1, keepdim=True)
+        loss = (square * square).sum(-1) / 4.0 + total.squeeze(-1) ** 2 / 8.0
+        return loss, square * x + total / 4.0
+
+    def hessian(self, x):
+        return torch.diag_embed(3.0 * x * x - 1.0) + 0.25
+
+
+def test_a_step_of_newton_asks_five_times_whatever_the_restarts():
+    """For curvatures, whole steps, the others' secular equation, their ends; once where it ends."""
+    start = torch.from_numpy(np.random.default_rng(5).standard_normal((64, 6)))
+    found = minimise(Wells(), start)
+    with Card() as card:
+        there = start.to("cuda")
+        with card.counting() as counts:
+            on_card = minimise(Wells(), there)
+    assert torch.equal(found.x, on_card.x.cpu())
+    n = int(found.n_iterations.max())
+    assert 5 <= n <= 60
+    assert counts.reads.total() <= 5 * n + 10
+    assert counts.waits.total() <= 2 * n + 4
+    assert counts.operations.total() <= 270 * n

@@ -192,8 +192,8 @@ def minimise(
         )
     state, model = _State(objective, start, radius), make(len(start))
     stale = torch.arange(start.shape[0])  # restarts whose model is of an older point
+    _check_finite(state)
     for iteration in range(max_iterations + 1):
-        _check_finite(state)
         stale = _keep(stale, state)
         if len(stale):
             _stop_or_model(objective, state, model, stale, tol * scale[stale])
@@ -230,12 +230,15 @@ def _stop_or_model(
     objective: Objective, state: _State, model: Method, stale: Tensor, threshold: Tensor
 ) -> None:
     """Build the models of moved restarts; stop those at a minimum."""
-    small = (state.gradient[stale].norm(dim=-1) <= threshold).cpu()
+    there = stale.to(state.x.device)
+    asked = [state.gradient[there].norm(dim=-1) <= threshold]
     if "hessian" in model.needs:
-        hessian = objective.take(stale).hessian(state.x[stale])
-        good = hessian.isfinite().flatten(1).all(-1).cpu()
+        hessian = objective.take(stale).hessian(state.x[there])
+        asked.append(hessian.isfinite().flatten(1).all(-1))
+    small, *goods = torch.stack(asked).cpu()
+    for good in goods:
         state.stop(stale[~good], MinimiseReason.NON_FINITE)
-        model.update(stale[good], hessian[good.to(hessian.device)])
+        model.update(stale[good], hessian if bool(good.all()) else hessian[good.to(there.device)])
         small &= good
     candidates = stale[small]
     known = model.extremes(candidates) if len(candidates) else None
@@ -266,10 +269,13 @@ def _last_curvatures(objective: Objective, state: _State) -> None:
 def _step(
     objective: Objective, state: _State, model: Method, index: Tensor, scale: Tensor
 ) -> Tensor:
-    """One trust-region step of the restarts ``index``; returns those that moved."""
-    part = objective.take(index)
-    x, loss, gradient = state.x[index], state.loss[index], state.gradient[index]
-    radius = state.radius[index]
+    """One trust-region step of the restarts ``index``; returns those that moved.
+
+    What the step decides comes back from the device in one answer.
+    """
+    part, there = objective.take(index), index.to(state.x.device)
+    x, loss, gradient = state.x[there], state.loss[there], state.gradient[there]
+    radius = state.radius[there]
     product = part.hessian_product(x) if "hessian_product" in model.needs else None
     ask = Ask(index, x, gradient, radius, product)
     step, predicted = model.solve(ask)
@@ -289,19 +295,23 @@ def _step(
     edge = length >= 0.9 * radius
     shrink = ~accept | (~blind & (ratio < 0.25))
     grow = accept & ~blind & (ratio > 0.75) & edge
-    state.radius[index] = torch.where(
+    state.radius[there] = torch.where(
         shrink, 0.25 * torch.minimum(length, radius), torch.where(grow, 2.5 * radius, radius)
     )
+    asked = [accept, blind, length.isfinite(), length <= eps * x.norm(dim=-1)]
+    asked.append(new_gradient.isfinite().all(-1))
+    accepted, unseen, finite, still, sound = torch.stack(asked).cpu()
     state.n_iterations[index] += 1
-    moved = index[accept.cpu()]
-    state.x[moved] = trial[accept]
-    state.loss[moved] = new_loss[accept]
-    state.gradient[moved] = new_gradient[accept]
-    broken = ~length.isfinite()
-    failed = (~accept & blind).cpu()
-    state.n_blind[index] = torch.where(failed, state.n_blind[index] + 1, 0)
-    tired = (state.n_blind[index] >= BLIND_TRIES).to(accept.device)
-    stuck = ~accept & ~broken & (tired | (length <= eps * x.norm(dim=-1)))
-    state.stop(index[broken.cpu()], MinimiseReason.NON_FINITE)
-    state.stop(index[stuck.cpu()], MinimiseReason.STALLED)
+    moved = index[accepted]
+    if len(moved):
+        whole = len(moved) == len(index)
+        to = there if whole else moved.to(there.device)
+        at = slice(None) if whole else accepted.nonzero().squeeze(-1).to(there.device)
+        state.x[to], state.loss[to] = trial[at], new_loss[at]
+        state.gradient[to] = new_gradient[at]
+    state.n_blind[index] = torch.where(~accepted & unseen, state.n_blind[index] + 1, 0)
+    tired = state.n_blind[index] >= BLIND_TRIES
+    stuck = ~accepted & finite & (tired | still)
+    state.stop(index[~finite | (accepted & ~sound)], MinimiseReason.NON_FINITE)
+    state.stop(index[stuck], MinimiseReason.STALLED)
     return moved

@@ -67,11 +67,11 @@ class Newton(Method):
         """Step and predicted fall: Newton's where it is the answer, else by eigenvectors."""
         index, x, gradient, radius = ask.index, ask.x, ask.gradient, ask.radius
         step, predicted, whole = self._newton(index, x, gradient, radius)
-        rest = ~whole
-        if bool(rest.any()):
-            there = index[rest.cpu()]
-            self._decompose(there)
-            step[rest], predicted[rest] = self._exact(there, x[rest], gradient[rest], radius[rest])
+        rest = (~whole).cpu().nonzero().squeeze(-1)
+        if len(rest):
+            those, at = index[rest], rest.to(x.device)
+            self._decompose(those)
+            step[at], predicted[at] = self._exact(those, x[at], gradient[at], radius[at])
         return step, predicted
 
     def correct(self, part: Objective, ask: Ask, move: Move, ends: Ends) -> Ends:
@@ -94,8 +94,8 @@ class Newton(Method):
         fix = turn.forth(self._stiff_step(ask.index[own], turn.back(ends.gradient[own])))
         there = few.move(ends.point[own], fix).point
         new_loss, new_gradient = few.value_gradient(there)
-        lower = new_loss < ends.loss[own]
-        where = own[lower.cpu()]
+        lower = (new_loss < ends.loss[own]).cpu().nonzero().squeeze(-1)
+        where, lower = own[lower].to(there.device), lower.to(there.device)
         point, loss, gradient = ends.point.clone(), ends.loss.clone(), ends.gradient.clone()
         point[where], loss[where] = there[lower], new_loss[lower]
         gradient[where] = new_gradient[lower]
@@ -168,15 +168,16 @@ def _secular(values: Tensor, c: Tensor, radius: Tensor, least: Tensor) -> Tensor
     """The mu >= least with |c/(values + mu)| = radius, or least where that is within it.
 
     Newton's method on 1/|p(mu)| - 1/radius, which is concave: from the left of the root it climbs
-    monotonically to it.  A hundredth of the radius is accuracy enough.
+    monotonically to it.  A hundredth of the radius is accuracy enough.  Whether all are there is
+    asked every fourth time: where they are, the rest changes nothing.
     """
     mu = least.clone()
-    for _ in range(60):
+    for count in range(60):
         shifted = values + mu.unsqueeze(-1)
         p = c / shifted
         length = p.norm(dim=-1)
         outside = length > 1.01 * radius
-        if not bool(outside.any()):
+        if count % 4 == 3 and not bool(outside.any()):
             break
         slope = (p * p / shifted).sum(-1)
         newton = (length**2 / slope) * (length - radius) / radius
