@@ -11,6 +11,7 @@ from scipy.stats import t as student
 
 from lawsweep.analysis.laws.fits import fit
 from lawsweep.analysis.laws.laws import parse_fits
+from lawsweep.analysis.laws.nonlinear.shape import Shape
 from lawsweep.analysis.laws.nonlinear.solver import Problem, minimise
 from lawsweep.analysis.laws.nonlinear.sums import Sum
 
@@ -160,3 +161,13 @@ def test_problems_of_their_own_data_are_solved_as_one_by_one():
         alone, least, _ = minimise(one, start[k : k + 1])
         assert total[k] == pytest.approx(least[0], rel=1e-9)
         np.testing.assert_allclose(together[k], alone[0], rtol=1e-4)
+
+
+def test_two_powers_are_read_in_the_order_of_their_exponents():
+    shape = Shape(np.stack([np.log(X)] * 2), ("A", "a", "B", "b"), False, same_x=True)
+    theta = np.array([0.3, -1.2, 2.0, -0.2])
+    once, swapped = shape.reader(theta)(np.stack([theta, theta[[2, 3, 0, 1]]]))
+    np.testing.assert_array_equal(once, swapped)
+    middle = np.log(X).mean()
+    expected = [np.log(0.3) + 1.2 * middle, -1.2, np.log(2) + 0.2 * middle, -0.2]
+    np.testing.assert_allclose(once, expected, rtol=1e-12)

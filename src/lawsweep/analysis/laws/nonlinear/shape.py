@@ -66,6 +66,9 @@ class Shape:
         at = theta
 
         def read(many: Array) -> Array:
+            if self.same_x:  # in the order of the exponents
+                ordered = many[:, [1]] <= many[:, [3]]
+                many = np.where(ordered, many, many[:, [2, 3, 0, 1]])
             found = np.array(many, dtype=np.float64)
             for j, (middle, span) in enumerate(zip(self.middle, self.spans, strict=True)):
                 k = self.first + 2 * j
