@@ -27,7 +27,7 @@ from lawsweep.sampling.adaptive.points import PROBE
 from lawsweep.sampling.adaptive.units import NOTHING, Answers, Chunk, Proposal, Unit, show
 
 BOUND_P = 0.01  # of the scatter about the law, if it were noise: below it the law is what scatters
-CONFIRM = 2  # whole seeds that are to confirm a narrow interval
+CONFIRM = 3  # whole seeds that are to confirm a narrow interval
 DOUBT = 1.1  # times the seeds, where the scatter about the law is in doubt
 STUCK = 0.9  # a half width that is not below this share of what it was, half as many seeds ago
 
