@@ -10,6 +10,10 @@ import pytest
 from scipy.optimize import brentq, minimize
 from scipy.stats import norm, t
 
+from lawsweep.analysis.figures.chart import Line, Marks
+from lawsweep.analysis.figures.draw import make_figure
+from lawsweep.analysis.figures.kinds import find_kind, parse_figures
+from lawsweep.analysis.frames import Columns
 from lawsweep.analysis.laws.censored.components import find_components
 from lawsweep.analysis.laws.censored.tobit import Rows, maximise
 from lawsweep.analysis.laws.fits import fit
@@ -334,3 +338,31 @@ def test_intervals_are_finite_and_around_the_estimate_for_few_seeds(n_seeds, sha
             assert p.low < p.estimate < p.high
             assert (p.low, p.high) in (p.scatter, p.seeds)
         assert ("one seed" in " ".join(found.warnings)) == (n_seeds == 1)
+
+
+def test_figures_draw_bounds_as_open_arrows_apart_from_the_means():
+    frame = table()
+    frame["y"] = frame["y"].where(frame["y"] > 0.02, 0.0)
+    n_bounds = int((frame["y"] == 0).sum())
+    law = {"law": "power", "floor": 0.02}
+    entries = [
+        {"kind": "curve", "x": "x", "y": "y", "logx": True, "logy": True, "fit": law},
+        {"kind": "residuals", "x": "x", "y": "y", "fit": law},
+    ]
+    curve, residuals = parse_figures(entries, list(frame))
+    chart = find_kind("curve").chart(Columns(frame), curve, None)
+    means, arrows = (
+        [m for m in chart.kinds(Marks) if (m.marker == "v") is down] for down in (False, True)
+    )
+    reached = frame[frame["y"] == 0]["x"].unique()
+    assert sorted(arrows[0].x) == sorted(reached)
+    assert arrows[0].y == pytest.approx(0.02)
+    assert len(means[0].rows) == len(frame) - n_bounds
+    (line,) = (line for line in chart.kinds(Line) if line.role == "law")
+    assert line.x.max() == pytest.approx(X[-1])
+    assert "open arrows: rows that are only bounds of y" in chart.notes
+    assert not any("≤ 0" in note for note in chart.notes)
+    left = find_kind("residuals").chart(Columns(frame), residuals, None)
+    assert not {*reached} & {*left.kinds(Marks)[0].x}
+    for spec in (curve, residuals):
+        make_figure(frame, spec)

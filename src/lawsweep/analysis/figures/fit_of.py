@@ -89,7 +89,7 @@ def own_law(entry: Entry, names: Sequence[str]) -> FitSpec | None:
 
 def of_x_alone(entry: Entry, spec: FitSpec) -> None:
     """Refuse a law of more than x."""
-    if {key for key, _ in find_law(spec.law).expressions(spec)} != {"x", "y"}:
+    if {key for key, _ in find_law(spec.law).inputs(spec)} != {"x"}:
         raise InvalidValueError(
             f"{entry.place}.fit must be a law of x alone, got {spec.law!r}. Put that one under "
             "fits."

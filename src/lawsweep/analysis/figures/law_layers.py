@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lawsweep.analysis.figures.chart import Band, Layer, Line
+from lawsweep.analysis.figures.chart import Band, Layer, Line, Marks
 from lawsweep.analysis.figures.look import spaced
 from lawsweep.analysis.figures.specs import FigureSpec
 from lawsweep.analysis.frames import Array, Columns
@@ -44,21 +44,39 @@ def law_layers(
 ) -> tuple[list[Layer], list[str]]:
     """A law over the range of ``x`` with its interval, and what must be said of it."""
     place = f"{found.label()}: " if found.group else ""
+    arrows = _bounds(found, group, panel)
+    told = ["open arrows: rows that are only bounds of y"] if arrows else []
     if found.reason is not None:
-        return [], [f"{place}no fit: {found.why_not}"]
-    notes = [f"{place}{text}" for text in found.warnings]
+        return arrows, [f"{place}no fit: {found.why_not}", *told]
+    notes = [*(f"{place}{text}" for text in found.warnings), *told]
+    x = np.concatenate([x, *(marks.x for marks in arrows)])
     logs = (axes[0].log, axes[1].log)
     log = logs[0] or found.law.log_x
     x = x[x > 0] if log else x
     ends = (float(x.min()), float(x.max()))
     straight = found.law.straight and logs == (found.law.log_x, found.law.log_y)
     at = spaced(*ends, 2 if straight else LINE_POINTS, log=log)
-    layers: list[Layer] = [Line(group=group, panel=panel, x=at, y=found.predict(at))]
+    layers: list[Layer] = [*arrows, Line(group=group, panel=panel, x=at, y=found.predict(at))]
     at = spaced(*ends, BAND_POINTS, log=log)
     if (band := band_layer(found.band(at), at, group, panel)) is not None:
         layers.append(band)
         notes.append(shaded(found))
     return layers, notes
+
+
+def _bounds(found: FitResult, group: int, panel: int) -> list[Marks]:
+    """An open arrow at each bound, downwards where y is at most that."""
+    points, x = found.points, found.spec.x
+    if points is None or points.bound is None or x is None:
+        return []
+    y = np.exp(points.replicates) if found.law.of_logs(found.spec) else points.replicates
+    made = []
+    for side, marker in ((-1, "v"), (1, "^")):
+        rows = points.bound == side
+        if rows.any():
+            at = np.unique(np.stack([points.inputs[x][points.point_of[rows]], y[rows]]), axis=1)
+            made.append(Marks(group=group, panel=panel, x=at[0], y=at[1], marker=marker))
+    return made
 
 
 def band_layer(

@@ -98,6 +98,9 @@ class Residuals(OfLaw):
         points, x_name = found.points, found.spec.x
         if points is None or x_name is None:
             return "its law keeps no points"
+        points = points.at(np.sum(points.bounds, axis=0) == 0)  # a bound has no residual
+        if not len(points):
+            return "every point has bounds"
         x = points.inputs[x_name]
         law = found.predict({**points.inputs})
         if found.law.of_logs(found.spec):

@@ -9,6 +9,7 @@ import numpy as np
 from lawsweep.analysis.figures.look import geometric_y, log_x, log_y
 from lawsweep.analysis.figures.specs import FigureSpec
 from lawsweep.analysis.frames import Array, Columns
+from lawsweep.analysis.laws.censored.marks import mark
 from lawsweep.analysis.laws.fitted import count
 from lawsweep.core.errors import InvalidValueError
 
@@ -39,6 +40,7 @@ def read_points(columns: Columns, spec: FigureSpec, *, averaged: bool = False) -
     planned = columns.where(spec.where, f"{spec.name}.where")
     ok = columns.statuses(planned) == "ok"
     rows = planned[ok]
+    rows = _values(columns, spec, rows)
     x = columns.numbers(spec.x, rows, f"{spec.name}.x")
     y = columns.numbers(spec.y, rows, f"{spec.name}.y")
     z = None if spec.z is None else columns.numbers(spec.z, rows, f"{spec.name}.z")
@@ -84,3 +86,15 @@ def read_points(columns: Columns, spec: FigureSpec, *, averaged: bool = False) -
         planned_y=py[known],
         notes=tuple(notes),
     )
+
+
+def _values(columns: Columns, spec: FigureSpec, rows: Array) -> Array:
+    """The rows that the figure's law takes for values of y: its bounds are drawn with the law."""
+    if spec.fit is None or not spec.fit.bounds:
+        return rows
+
+    def read(text: str, what: str) -> Array:
+        return columns.numbers(text, rows, what)
+
+    y = read(spec.y, f"{spec.name}.y")
+    return np.asarray(rows[mark(columns, spec.fit, rows, y, read)[1] == 0])
