@@ -47,7 +47,7 @@ def law_layers(
     arrows = _bounds(found, group, panel)
     told = ["open arrows: rows that are only bounds of y"] if arrows else []
     if found.reason is not None:
-        return arrows, [f"{place}no fit: {found.why_not}", *told]
+        return [*arrows], [f"{place}no fit: {found.why_not}", *told]
     notes = [*(f"{place}{text}" for text in found.warnings), *told]
     x = np.concatenate([x, *(marks.x for marks in arrows)])
     logs = (axes[0].log, axes[1].log)

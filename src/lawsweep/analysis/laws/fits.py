@@ -116,7 +116,8 @@ def _fit_group(
         seeds=columns["seed"][rows[used]] if "seed" in columns else None,
         bound=data.bound[used] if data.bound[used].any() else None,
     )
-    points, apart = within_seeds(points)
+    # A likelihood of bounds has the offsets of seeds of its own.
+    points, apart = within_seeds(points) if points.bound is None else (points, 0.0)
     found = law.solve(spec, points)
     if not isinstance(found, Found):
         raise InvalidValueError(f"solve of law {spec.law} must return Found, got {found!r}.")

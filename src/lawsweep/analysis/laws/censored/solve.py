@@ -9,7 +9,7 @@ import numpy as np
 
 from lawsweep.analysis.frames import Array
 from lawsweep.analysis.laws.censored.fit import BoundFit, fit_bounds
-from lawsweep.analysis.laws.fitted import Found, Interval, Parameter, count
+from lawsweep.analysis.laws.fitted import Found, Interval, Parameter, count, outer
 from lawsweep.analysis.laws.points import Points
 from lawsweep.analysis.laws.regress import Curvature, Student
 from lawsweep.analysis.laws.seed_spread import ONE_SEED
@@ -114,7 +114,7 @@ def _parameters(
             with np.errstate(over="ignore"):
                 value = float(np.exp(value))
                 ends = [(float(np.exp(a)), float(np.exp(b))) for a, b in ends]
-        low, high = ends[int(np.argmax(taus))]
+        low, high = outer(ends)
         wider |= len(taus) > 1 and taus[1] > taus[0]
         found.append(Parameter(name, value, low, high, ends[0], ends[1] if taus[1:] else None))
     return tuple(found), wider
