@@ -68,6 +68,14 @@ def no_waiting_for_the_disk(monkeypatch):
     monkeypatch.setattr(os, "fsync", os.fstat)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def a_cache_of_their_own(tmp_path_factory):
+    """What is kept between pages is not put among the user's files; commands inherit it."""
+    os.environ["LAWSWEEP_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    del os.environ["LAWSWEEP_CACHE"]
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """An empty working folder, with results inside it."""
