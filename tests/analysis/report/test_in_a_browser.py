@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 from browser import needs_chromium, open_browser, requests, visit, wait
-from report_pages import HOSTILE, facts, rows
+from report_pages import HOSTILE, chart_of, facts, rows
 
+from lawsweep.analysis.report.facts import Drawing
 from lawsweep.analysis.report.page import render
 
 pytestmark = needs_chromium
@@ -201,3 +202,29 @@ def test_hostile_names_are_shown_and_not_run(browser, address, tmp_path):
         "return document.querySelector('.picked').innerText"
     )
     assert browser.title == "made up"
+
+
+def test_a_map_tells_its_cells_and_panels_share_their_tools(browser, tmp_path):
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    frame = rows()
+    entries = (
+        {"kind": "heatmap", "x": "n", "y": "seed", "z": "y", "logx": True},
+        {"kind": "curve", "x": "n", "y": "y", "panel": "kind", "fit": "power"},
+        {"kind": "residuals", "x": "n", "y": "y", "by": "kind"},
+    )
+    figures = [Drawing(str(k), chart_of(frame, e), None) for k, e in enumerate(entries)]
+    path = tmp_path / "kinds.html"
+    path.write_text(render(facts(frame, figures=figures)), encoding="utf-8")
+    visit(browser, path.as_uri())
+    charts = "[...document.querySelectorAll('figure')].map(f => f.querySelectorAll('svg').length)"
+    assert browser.execute_script(f"return {charts}") == [1, 2, 1]
+    cells = "[...document.querySelectorAll('#figure-0 .mark-rect.role-mark path')]"
+    assert browser.execute_script(f"return {cells}.length") == 25
+    ActionChains(browser).click(browser.execute_script(f"return {cells}[7]")).perform()
+    told = wait(browser, "document.querySelector('#figure-0 .picked').textContent.trim()")
+    assert "lawsweep show" in told
+    assert told.startswith("n ")
+    drawn = "[...document.querySelectorAll('#figure-1 .chart')].map(c => c.dataset.drawn).join()"
+    click(browser, "#figure-1 [data-act=logy]")
+    wait(browser, f"{drawn} === '2,2'")
