@@ -8,6 +8,7 @@ One setting at a time differs from 24 cells of one width, 60 candidates evenly o
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from environment import environment, one_thread, save, show
+from environment import RESULTS, environment, one_thread, save, show
 from threshold import N_AT_ONCE, TOLERANCE, logistic, plan_of, search, summary
 
 from lawsweep.sampling.threshold.options import ThresholdOptions
@@ -144,19 +145,25 @@ def rows_of(name: str, n_cells: int) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """All settings, or those that are named; a table, and ``results/threshold_settings.json``."""
+    """All settings, or those that are named; a table, and ``results/threshold_settings.json``.
+
+    Rows of settings that are not named stay in the file as they are.
+    """
     one_thread()
     where, n = environment(), int(sys.argv[1]) if len(sys.argv) > 1 else 240
-    rows = []
+    file = RESULTS / "threshold_settings.json"
+    before = (
+        json.loads(file.read_text(encoding="utf-8"))["figures"]["rows"] if file.exists() else []
+    )
+    rows: list[dict[str, Any]] = []
     for name in sys.argv[2:] or SETTINGS:
-        fresh = rows_of(name, n)
-        for row in fresh:
-            print(
-                {k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}, flush=True
-            )
-        rows += fresh
-        if len(sys.argv) <= 2:
-            save("threshold_settings", where, {"n_cells": n, "rows": rows})
+        rows += [{**row, "n_cells": n} for row in rows_of(name, n)]
+        print(*rows[-len(WIDTHS) :], sep="\n", flush=True)
+        fresh = {row["setting"] for row in rows}
+        kept = [row for row in before if row["setting"] not in fresh]
+        order = list(SETTINGS)
+        whole = sorted([*kept, *rows], key=lambda row: (order.index(row["setting"]), row["s"]))
+        save("threshold_settings", where, {"rows": whole})
     show(f"{n} cells a row", rows)
 
 

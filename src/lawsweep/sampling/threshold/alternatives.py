@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lawsweep.analysis.laws.threshold.model import CHANCES, Lattice, State
+from lawsweep.analysis.laws.threshold.model import CHANCES, Lattice, State, lattice_of
 
 EARLY, LATE = 300.0, 20.0
 DOUBT = 3.0  # at which a search looks all along the axis once more before it ends
@@ -68,7 +68,7 @@ def find_rival(lattice: Lattice, counts: Mapping[int, tuple[int, int]]) -> Rival
 @functools.lru_cache(maxsize=512)  # of some 0.1 MB each
 def _log_probabilities(key: tuple[float, ...], candidate: int) -> tuple[np.ndarray, ...]:
     """At one candidate, log P(yes) and log P(no) over all edges, then over all bands."""
-    lattice = Lattice(key)
+    lattice = lattice_of(key)
     span, u = lattice.u[-1] - lattice.u[0], lattice.u[candidate]
     m = np.linspace(lattice.u[0] - span / 2, lattice.u[-1] + span / 2, _N_EDGES)
     inside = np.linspace(lattice.u[0], lattice.u[-1], _N_BANDS)

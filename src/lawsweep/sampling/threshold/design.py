@@ -8,7 +8,6 @@ answers that it may bring, and so on: four copies of one place, or four places, 
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import NamedTuple
 
@@ -36,23 +35,21 @@ class Choice(NamedTuple):
     shrunk: list[float]
 
 
+# Choices under the flat prior: cells of the same candidates often agree there.
+_EARLY: dict[tuple[object, ...], Choice] = {}
+_MOST_EARLY = 1024
+
+
 def choose_early(posterior: Posterior, free: np.ndarray, k: int) -> Choice:
-    """``choose`` where the prior is flat still: cells of the same candidates often agree there."""
+    """``choose`` where the prior is flat still, kept by what is known of the cell."""
     counts = tuple(sorted(posterior.counts.items()))
-    return _choose_early(posterior.lattice.key, counts, tuple(free.tolist()), k)
-
-
-@functools.lru_cache(maxsize=1024)
-def _choose_early(
-    key: tuple[float, ...],
-    counts: tuple[tuple[int, tuple[int, int]], ...],
-    free: tuple[int, ...],
-    k: int,
-) -> Choice:
-    posterior = Posterior(Lattice(key))
-    posterior.add(dict(counts))
-    posterior.forget()
-    return choose(posterior.lattice, posterior.weights(), np.array(free), k)
+    key = posterior.lattice.key, counts, tuple(free.tolist()), k
+    found = _EARLY.get(key)
+    if found is None:
+        if len(_EARLY) >= _MOST_EARLY:
+            _EARLY.clear()
+        found = _EARLY[key] = choose(posterior.lattice, posterior.weights(), free, k)
+    return found
 
 
 def choose(lattice: Lattice, weights: np.ndarray, free: np.ndarray, k: int) -> Choice:

@@ -112,10 +112,16 @@ class Lattice:
         return np.asarray(n_true * happens + n_false * not_)
 
 
-@functools.lru_cache(maxsize=64)  # of at most 1.2 MB each
+@functools.lru_cache(maxsize=256)
+def lattice_of(key: tuple[float, ...]) -> Lattice:
+    """The lattice of the candidates ``key``, as it was made last."""
+    return Lattice(key)
+
+
+@functools.lru_cache(maxsize=64)  # of at most 1.8 MB each
 def _log_probabilities(values: tuple[float, ...], candidate: int) -> tuple[np.ndarray, np.ndarray]:
     """log P and log (1 - P) at one candidate over the lattice; P is at least the least chance."""
-    lattice = Lattice(values)
+    lattice = lattice_of(values)
     z = (lattice.u[candidate] - lattice.m[:, None]) / lattice.s
     with np.errstate(over="ignore"):
         below = (1.0 / (1.0 + np.exp(z)))[:, :, None]
