@@ -3,8 +3,8 @@
 The model and its posterior are those of ``analysis.laws.threshold``; what is run next is what tells
 most of the threshold (``design``).  A cell that has others beside it makes ``PILOT_RUNS`` runs, and
 then takes what all of them say of widths and lapses for its prior (``pooling``); where it has twice
-as many, four times, and so on it waits for the others again, and what all say by then is the prior
-by which it ends.
+as many, four times, and so on, and where its runs are spent, it waits for the others again, and
+what all say by then is the prior by which it ends.
 
 A search ends when a cautious interval is narrow: one that holds also where the transition is wider
 than it seems (``Posterior.cautious_interval``).  What that covers is measured by
@@ -59,6 +59,7 @@ class CellSearch:
         self.waiting = False  # for what the other cells say
         self._pilot = pilot
         self._stage = PILOT_RUNS if pilot else None
+        self._n_pooled = 0  # runs that it had when the others were looked at last
         self._taken: set[Run] = set()
         self._uses = [0] * n_seeds
         self._free = np.full(len(values), n_seeds)
@@ -93,6 +94,7 @@ class CellSearch:
             assert self._stage is not None
             self.posterior.assume(prior, alike, report=not self._pilot)
             self.waiting = self._pilot = False
+            self._n_pooled = len(self.asked)
             while self._stage <= len(self.asked):
                 self._stage *= 2
             self._go_on()
@@ -105,9 +107,18 @@ class CellSearch:
         elif self._held_back:
             self._ask()
         else:
-            self.waiting = self._stage is not None and len(self.asked) >= self._stage
+            self.waiting = self._is_due()
             if not self.waiting:
                 self._next_batch()
+
+    def _is_due(self) -> bool:
+        """Whether what the others say comes before all else: at each stage, and at the end."""
+        if self._stage is None or self._n_pooled == len(self.asked):
+            return False
+        return len(self.asked) >= self._stage or self._is_spent()
+
+    def _is_spent(self) -> bool:
+        return len(self.asked) >= self.spec.max_runs or not self._open().any()
 
     def _take(self, answers: Answers) -> None:
         """Take in the round, whole."""
@@ -132,24 +143,23 @@ class CellSearch:
     def _verdict(self) -> tuple[State, str] | None:
         """Whether the answers so far settle the cell, or nothing more can."""
         spec = self.spec
-        used_up = not self._open().any()
         if self._sure and self._limit == 0:
             return "unresolved", "fails_everywhere"
-        spent = len(self.asked) >= spec.max_runs or used_up
+        spent = self._is_spent()
         if self._pilot and len(self.asked) < PILOT_RUNS and not spent:
             return None
         other = self._rival.at(LATE if spent else EARLY)
         if other is not None:
             turned = "falling" if spec.rising else "rising"
             return other, turned if other == "rises" else other
-        if self._pilot and not spent:  # what the others say comes first
+        if self._is_due() and (self._pilot or spent):
             return None
         settled = None if self._doubtful and not spent else self._settled(spent)
         if settled is not None:
             return settled
         if len(self.asked) >= spec.max_runs:
             return "unresolved", "max_runs"
-        if used_up:
+        if spent:
             return "unresolved", "fails_above" if self._sure else "seeds_used"
         return None
 
@@ -268,11 +278,6 @@ class CellSearch:
     def state(self) -> State:
         """Where the search stands."""
         return "open" if self._end is None else self._end[0]
-
-    @property
-    def tells_of_others(self) -> bool:
-        """Whether its answers say anything of one falling edge, so far as is known."""
-        return self.state not in NO_EDGE
 
     def result(self) -> Threshold:
         """What the whole rounds so far say."""

@@ -22,7 +22,7 @@ from lawsweep.core.outcome import Outcome
 from lawsweep.grid.plan import Plan
 from lawsweep.sampling.sampler import Chooser, Findings, Known
 from lawsweep.sampling.threshold import findings
-from lawsweep.sampling.threshold.cell_search import TOO_LARGE, Answer, CellSearch, Run
+from lawsweep.sampling.threshold.cell_search import NO_EDGE, TOO_LARGE, Answer, CellSearch, Run
 from lawsweep.sampling.threshold.cells import find_cells
 from lawsweep.sampling.threshold.event import Event
 from lawsweep.sampling.threshold.options import ThresholdOptions
@@ -141,7 +141,7 @@ class ThresholdSearch(Chooser):
         waiting = [i for i, search in enumerate(self.searches) if search.waiting]
         if not waiting:
             return
-        telling = [s for s in self.searches if s.tells_of_others]
+        telling = [s for s in self.searches if s.state not in NO_EDGE]
         priors = pooled_priors(
             [s.lattice for s in telling], [s.posterior.log_evidences for s in telling]
         )
