@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def merge_files(
         _check_member(own / group / f"{member}.yaml", shipped / group / f"{member}.yaml")
         if not any((f / group / f"{member}.yaml").is_file() for f in own_and_shipped("conf")):
             store.store(group=group, name=member, node={"kind": member})  # another package's
-    chosen = [f"{key}={value}" for key, value in choices.items()]
+    chosen = [f"{key}={value}" for key, value in choices.items()] + _without_an_application()
     if own.is_dir() and own.resolve() != shipped:
         chosen.append(f"hydra.searchpath=['file://{own.resolve()}']")
     for member in _experiment_members(experiment):
@@ -66,6 +67,18 @@ def merge_files(
         GlobalHydra.instance().hydra = others
     assert isinstance(found, dict)
     return _first_said({str(k): v for k, v in found.items()}, (file, preset))
+
+
+@cache
+def _without_an_application() -> list[str]:
+    """Overrides that leave out what Hydra loads for a program of its own: half of the time.
+
+    Its launcher, sweeper, help and logging go with the rest of ``hydra``, of which nothing is kept.
+    """
+    from hydra.conf import HydraConf
+
+    groups = [g for entry in HydraConf().defaults for g, member in entry.items() if member]
+    return [f"hydra/{group}=[]" for group in groups]
 
 
 def _experiment_members(experiment: Any) -> list[str]:

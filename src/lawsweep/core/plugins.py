@@ -141,11 +141,11 @@ def _outside(group: str) -> dict[str, list[EntryPoint]]:
     """Entry points of other packages by name; those that say the same count once."""
     import importlib.metadata  # a tenth of a second, and our own names need it not
 
-    passed_over = _passed_over(group)
+    here = Path.cwd().resolve()
     found: dict[str, dict[str, EntryPoint]] = {}
     for entry in importlib.metadata.entry_points(group=group):
-        ours = entry.dist is not None and entry.dist.name == "lawsweep"
-        if not ours and entry not in passed_over:
+        dist = entry.dist
+        if dist is None or (dist.name != "lawsweep" and not _lies_in(here, dist)):
             found.setdefault(entry.name, {})[entry.value] = entry
     return {name: list(entries.values()) for name, entries in found.items()}
 
