@@ -12,7 +12,7 @@ test starts.)
 from __future__ import annotations
 
 import zlib
-from math import prod
+from functools import cache
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -42,11 +42,18 @@ class another_blas(TorchDispatchMode):  # noqa: N801  (a context, used as one)
     def __init__(self, kind: int = 0) -> None:
         super().__init__()
         self.kind = kind
-        self._kept: dict[str, torch.Tensor] = {}
+        self._kept: dict[tuple, torch.Tensor] = {}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled here; to skip it torch would load its compiler, and ask it a call."""
+        return False
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        name = func._schema.name.split("::")[1]
+        name = _moved_name(func)
+        if name is None:
+            return func(*args, **kwargs)
         if name in FACTORS or name in SOLVES:
             at = SOLVES.get(name, 0)
             moved = self._moved(name, args[at], name in SYMMETRIC)
@@ -71,15 +78,16 @@ class another_blas(TorchDispatchMode):  # noqa: N801  (a context, used as one)
 
     def _noise(self, name: str, like: torch.Tensor, args: tuple) -> torch.Tensor:
         """Numbers in [-1, 1] of the shape of ``like``: the same for the same call."""
-        shapes = [(a.shape, a.stride()) for a in args if isinstance(a, torch.Tensor)]
-        key = repr((self.kind, name, shapes, like.shape, like.dtype))
-        if key not in self._kept:
-            phase = torch.arange(prod(like.shape), dtype=torch.float64) * 0.6180339887498949
-            found = 2.0 * ((phase + zlib.crc32(key.encode()) / 2**32) % 1.0) - 1.0
-            if like.numel() > 2**16:
-                return found.reshape(like.shape).to(like)
-            self._kept[key] = found.reshape(like.shape).to(like)
-        return self._kept[key]
+        shapes = tuple((a.shape, a.stride()) for a in args if isinstance(a, torch.Tensor))
+        key = (name, shapes, like.shape, like.dtype)
+        if (kept := self._kept.get(key)) is not None:
+            return kept
+        start = zlib.crc32(repr((self.kind, *key)).encode()) / 2**32
+        found = _phases(like.numel()).add(start).remainder_(1.0).mul_(2.0).sub_(1.0)
+        found = found.reshape(like.shape).to(like)
+        if like.numel() <= 2**16:
+            self._kept[key] = found
+        return found
 
     def _bound(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor | None:
         """|A| |B|, zero where at most one term is not zero; None where every sum is exact."""
@@ -106,6 +114,24 @@ class another_blas(TorchDispatchMode):  # noqa: N801  (a context, used as one)
             noise = (noise + noise.mT) / 2
         off_diagonal = ~_diagonal(a)
         return torch.where(off_diagonal, a * (1 + eps * noise), a)
+
+
+@cache
+def _moved_name(func) -> str | None:
+    """The name of an operation whose result is moved; None for the others."""
+    name = func._schema.name.split("::")[1]
+    moved = name in PRODUCTS or name in SUMS or name in FUNCTIONS
+    return name if moved or name in FACTORS or name in SOLVES else None
+
+
+@cache
+def _ramp(n: int) -> torch.Tensor:
+    return torch.arange(n, dtype=torch.float64) * 0.6180339887498949
+
+
+def _phases(n: int) -> torch.Tensor:
+    """The first n multiples of the golden ratio."""
+    return _ramp(1 << max(n - 1, 1).bit_length())[:n]
 
 
 def _diagonal(a: torch.Tensor) -> torch.Tensor:
