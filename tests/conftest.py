@@ -26,14 +26,19 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Half a minute as a whole, of tests that are each quick.
+LONG = {"test_executors.py", "test_extending.py", "test_odd_files.py", "test_applicable.py",
+        "test_code_in_the_store.py", "test_ntk_directions.py", "test_compression.py"}  # fmt: skip
+
+
 def pytest_collection_modifyitems(config, items):
-    """Files with slow tests first: one that came last would run beside nothing.
+    """Files with slow tests first, then long ones: one that came last would run beside nothing.
 
     With LAWSWEEP_TEST_SHARE=i/n (tests/portable.py): the portable ones, and so many of the others
     that are not slow.
     """
     slow_files = Counter(i.path for i in items if i.get_closest_marker("slow") is not None)
-    items.sort(key=lambda item: -slow_files[item.path])
+    items.sort(key=lambda item: (-slow_files[item.path], item.path.name not in LONG))
     share = os.environ.get("LAWSWEEP_TEST_SHARE")
     if not share:
         return
@@ -66,14 +71,6 @@ def pytest_unconfigure():
 def no_waiting_for_the_disk(monkeypatch):
     """A sync in this process needs an open file and does no more: nothing here cuts the power."""
     monkeypatch.setattr(os, "fsync", os.fstat)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def a_cache_of_their_own(tmp_path_factory):
-    """What is kept between pages is not put among the user's files; commands inherit it."""
-    os.environ["LAWSWEEP_CACHE"] = str(tmp_path_factory.mktemp("cache"))
-    yield
-    del os.environ["LAWSWEEP_CACHE"]
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -10,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from outside import write_package
+from outside import ONE_AFTER_THE_OTHER, write_package
 
 PAGE = (Path(__file__).parent.parent / "docs" / "extending.md").read_text(encoding="utf-8")
 STUDY = """
@@ -63,6 +64,12 @@ def command(folder, *words, paths=()):
     return python(folder, "-m", "lawsweep.cli.main", *words, paths=paths)
 
 
+def in_turn(folder, *commands, paths=()):
+    """As ``command``, several in one process; what each said."""
+    out = python(folder, "-c", ONE_AFTER_THE_OTHER, json.dumps(commands), paths=paths)
+    return out.split("\f")[:-1]
+
+
 @pytest.fixture
 def study(tmp_path):
     """A working folder with an experiment of one file and the sweep ``trial`` of 24 runs."""
@@ -99,13 +106,17 @@ def test_an_experiment(study):
     (study / "sweeps" / "growth.yaml").write_text(sweep)
     (commands,) = blocks(title, "sh")
     first, second = (shlex.split(x, comments=True) for x in commands.strip().splitlines())
-    assert "15 planned: 15 ok" in command(study, *first[1:])
-    assert "15 planned: 15 ok" in command(study, *second[1:])
+    for out in in_turn(study, first[1:], second[1:]):
+        assert "15 planned: 15 ok" in out
     (study / "conf" / "experiment").mkdir(parents=True)
     (study / "conf" / "experiment" / "growth.yaml").write_text(group)
-    out = command(study, "run", "growth", "executor=serial", "--no-analysis")
+    out, rates = in_turn(
+        study,
+        ("run", "growth", "executor=serial", "--no-analysis"),
+        ("sql", "select distinct rate from growth order by rate"),
+    )
     assert "ran 15" in out  # another rate: other runs
-    assert ".75" in command(study, "sql", "select distinct rate from growth order by rate")
+    assert ".75" in rates
 
 
 def test_an_activation(study):
@@ -114,9 +125,10 @@ def test_an_activation(study):
     (study / "bent.py").write_text(bent)
     (study / "hard.py").write_text(hard)
     (study / "sweeps" / "bent.yaml").write_text(blocks(title, "yaml")[0])
-    assert "4 planned: 4 ok" in command(study, "run", "bent", "executor=serial")
-    out = command(study, "run", "bent", "executor=serial", "params.activation=hard:hard")
-    assert "2 planned: 2 ok" in out
+    run = ("run", "bent", "executor=serial")
+    own, other = in_turn(study, run, (*run, "params.activation=hard:hard"))
+    assert "4 planned: 4 ok" in own
+    assert "2 planned: 2 ok" in other
 
 
 @pytest.mark.parametrize(
@@ -135,8 +147,9 @@ def test_an_axis_kind(study):
     (study / "sweeps" / "halved.yaml").write_text(blocks(title, "yaml")[0])
     (commands,) = blocks(title, "sh")
     first, second = (shlex.split(x, comments=True) for x in commands.strip().splitlines())
-    assert "6 planned: 6 ok" in command(study, *first[1:])
-    assert "4 planned" in command(study, *second[1:])
+    ran, planned = in_turn(study, first[1:], second[1:])
+    assert "6 planned: 6 ok" in ran
+    assert "4 planned" in planned
 
 
 def test_a_law(study, tmp_path):
@@ -182,8 +195,8 @@ def test_a_store_place(study, tmp_path):
     site = installed(tmp_path, "A store place")
     where = "results_dir=shelf://study.shelf/results"
     words = ("run", "trial", "executor=serial", where, "--no-analysis")
-    assert "24 planned: 24 ok" in command(study, *words, paths=[site])
-    assert "24 planned: 24 ok" in command(study, "status", "trial", where, paths=[site])
+    for out in in_turn(study, words, ("status", "trial", where), paths=[site]):
+        assert "24 planned: 24 ok" in out
     assert not (study / "results").exists()
 
 

@@ -160,39 +160,3 @@ def test_of_no_rows_there_are_no_numbers_whatever_the_others_lack():
     for text in ("loss", "decay * steps", "log(loss)"):
         assert columns.numbers(text, np.arange(0), "f.x").tolist() == []
     assert columns.numbers("loss", np.array([2]), "f.x").dtype == float
-
-
-def test_groups_are_those_of_a_plain_loop_whatever_the_columns_hold():
-    rng = np.random.default_rng(0)
-    n = 400
-    frame = pd.DataFrame({
-        "a": rng.integers(0, 4, n), "b": rng.choice([0.5, float("nan"), 2.0], n),
-        "c": rng.choice(np.array(["x", None, "y"], dtype=object), n), "d": rng.random(n) < 0.5,
-    })  # fmt: skip
-    arrow = frame.convert_dtypes(dtype_backend="pyarrow")
-    rows = np.flatnonzero(rng.random(n) < 0.7)
-    plain = {}
-    for row in rows.tolist():
-        a, b, c, d = frame.iloc[row]
-        key = (
-            int(a),
-            None if np.isnan(b) else float(b),
-            c if isinstance(c, str) else None,
-            bool(d),
-        )
-        plain.setdefault(key, []).append(row)
-    for given in (frame, arrow):
-        found = Columns(given).groups(("a", "b", "c", "d"), rows)
-        assert {tuple(v.values()): own.tolist() for v, own in found} == plain
-        assert [v["a"] for v, _ in found] == sorted(v["a"] for v, _ in found)
-        ((values, own),) = Columns(given).groups((), rows)
-        assert (values, own.tolist()) == ({}, rows.tolist())
-        assert Columns(given).groups(("a",), rows[:0]) == []
-
-
-def test_a_seed_that_stands_twice_at_a_point_mixes_settings():
-    columns = Columns(pd.DataFrame({"seed": [0, 1, 0, 1, 0]}))
-    assert not columns.mixes_settings(np.arange(4), np.array([5, 5, 9, 9]))
-    assert columns.mixes_settings(np.arange(5), np.array([5, 5, 9, 9, 9]))
-    unknown = Columns(pd.DataFrame({"seed": [0.0, float("nan"), float("nan")]}))
-    assert not unknown.mixes_settings(np.arange(3), np.zeros(3, dtype=int))

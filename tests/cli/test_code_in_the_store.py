@@ -30,7 +30,7 @@ NAMES = ("results.evil:toy", "evil:toy", "evil:loaded")
 @pytest.fixture
 def received(lawsweep, toy_sweep, folder):
     """A folder with results whose records, and whose metadata, name modules that leave a mark."""
-    assert lawsweep("run", "toys")[0] == 0
+    assert lawsweep("run", "toys", "--no-analysis")[0] == 0
     marker = folder / "marker"
     for path in (folder / "evil.py", folder / "results/evil.py", folder / "results/__init__.py"):
         path.write_text(EVIL.format(marker=str(marker)))
@@ -143,7 +143,7 @@ def test_other_names_are_free(folder):
 
 @pytest.mark.slow
 def test_replays_fresh_start_imports_nothing_from_the_folder(lawsweep, toy_sweep, folder):
-    assert lawsweep("run", "toys")[0] == 0
+    assert lawsweep("run", "toys", "--no-analysis")[0] == 0
     run_id = library.load_sweep("toys").plan().run_ids[0]
     threads = library.show(run_id)["n_threads"]
     (folder / "click.py").write_text("open('marker', 'w')\n")

@@ -26,17 +26,26 @@ def test_it_passes_the_contract_that_ships(package, tmp_path):
 def test_a_study_lives_in_it(package, tmp_path):
     write_study(tmp_path)
     there = "results_dir=shelf://study.shelf/results"
-    package.command(tmp_path, "run", "study", "executor=serial", there)
+    _, status, export = package.commands(
+        tmp_path,
+        ("run", "study", "executor=serial", there),
+        ("status", "study", there),
+        ("export", "study", "-o", "rows.csv", there),
+    )
     assert sorted(p.name for p in tmp_path.iterdir() if p.suffix == ".shelf") == ["study.shelf"]
     assert not (tmp_path / "results").exists()
-    assert "6 planned: 6 ok" in package.command(tmp_path, "status", "study", there)
-    rows = package.command(tmp_path, "export", "study", "-o", "rows.csv", there)
-    assert "6 rows" in rows
+    assert "6 planned: 6 ok" in status
+    assert "6 rows" in export
     run_id = (tmp_path / "rows.csv").read_text().splitlines()[1].partition(",")[0].strip('"')
-    assert "launch.command" in package.command(tmp_path, "show", run_id, there)
-    package.command(tmp_path, "verify", "square", there)
-    package.command(tmp_path, "compact", "square", there)
-    assert "6 planned: 6 ok" in package.command(tmp_path, "status", "study", there)
+    show, _, _, status = package.commands(
+        tmp_path,
+        ("show", run_id, there),
+        ("verify", "square", there),
+        ("compact", "square", there),
+        ("status", "study", there),
+    )
+    assert "launch.command" in show
+    assert "6 planned: 6 ok" in status
 
 
 def test_a_scheme_that_nobody_offers_is_one_sentence(package, tmp_path):

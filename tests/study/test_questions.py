@@ -108,18 +108,18 @@ def test_a_signature_knows_neither_order_nor_spelling_nor_the_file(command, fold
 
 
 def test_an_edited_file_keeps_its_folder(command, folder):
-    assert command("run", "toys")[0] == 0
+    assert command("run", "toys", "--no-analysis")[0] == 0
     for text in ("[10, 20, 40]", "[30]"):
         (folder / "sweeps" / "toys.yaml").write_text(SWEEP.replace("[10, 20]", text))
-        assert command("run", "toys")[0] == 0
+        assert command("run", "toys", "--no-analysis")[0] == 0
         assert folders(folder) == ["toys"]
     assert "2 orphaned" not in command("plan", "toys")[1]
 
 
 def test_status_lists_the_other_questions(command, folder):
     assert "also:" not in command("status", "toys")[1]
-    command("run", "toys")
-    command("run", "toys", "params.scale=2", "seeds=3", "executor=serial")
+    command("run", "toys", "--no-analysis")
+    command("run", "toys", "params.scale=2", "seeds=3", "executor=serial", "--no-analysis")
     out = command("status", "toys")[1]
     (other,) = set(folders(folder)) - {"toys"}
     assert f"also: toys params.scale=2 seeds=3 (6 planned, results/sweeps/{other})" in out
@@ -141,30 +141,30 @@ def test_another_file_of_the_same_name_is_refused(command, folder):
         assert "results/sweeps/toys belongs to another sweep, toys (sweeps/toys.yaml)" in err
         assert "this one is other/toys.yaml" in err
     assert contents(folder / "results") == before
-    assert command("run", "other/toys.yaml", "results_dir=elsewhere")[0] == 0
+    assert command("run", "other/toys.yaml", "results_dir=elsewhere", "--no-analysis")[0] == 0
     (folder / "results/sweeps/toys/question.json").unlink()  # as the sentence says
-    assert command("run", "other/toys.yaml")[0] == 0
-    assert command("run", "toys")[0] == 11
+    assert command("run", "other/toys.yaml", "--no-analysis")[0] == 0
+    assert command("run", "toys", "--no-analysis")[0] == 11
 
 
 def test_a_file_that_moves_is_the_same_while_its_runs_say_so(command, folder):
-    assert command("run", "toys")[0] == 0
+    assert command("run", "toys", "--no-analysis")[0] == 0
     (folder / "other").mkdir()
     shutil.move(folder / "sweeps/toys.yaml", folder / "other/toys.yaml")
     assert command("status", "other/toys.yaml")[0] == 0
     (folder / "other" / "toys.yaml").write_text(SWEEP.replace("[10, 20]", "[10, 20, 40]"))
-    assert command("run", "other/toys.yaml")[0] == 0
+    assert command("run", "other/toys.yaml", "--no-analysis")[0] == 0
     (folder / "other" / "toys.yaml").write_text(SWEEP.replace("[10, 20]", "[50]"))
-    assert command("run", "other/toys.yaml")[0] == 0  # it lives here now
+    assert command("run", "other/toys.yaml", "--no-analysis")[0] == 0  # it lives here now
     assert folders(folder) == ["toys"]
 
 
 def test_a_file_with_fewer_runs_beside_the_other_is_refused(command, folder):
     """It was not moved: both are there, and would take each other's figures."""
-    assert command("run", "toys")[0] == 0
+    assert command("run", "toys", "--no-analysis")[0] == 0
     (folder / "other").mkdir()
     (folder / "other" / "toys.yaml").write_text(SWEEP.replace("[10, 20]", "[10]"))
-    code, _, err = command("run", "other/toys.yaml")
+    code, _, err = command("run", "other/toys.yaml", "--no-analysis")
     assert code == 11
     assert "belongs to another sweep" in err
     shutil.copy(folder / "sweeps/toys.yaml", folder / "other/toys.yaml")
@@ -172,12 +172,12 @@ def test_a_file_with_fewer_runs_beside_the_other_is_refused(command, folder):
 
 
 def test_a_folder_goes_with_its_file_also_where_nothing_is_to_run(command, folder):
-    assert command("run", "toys")[0] == 0
+    assert command("run", "toys", "--no-analysis")[0] == 0
     (folder / "other").mkdir()
     shutil.move(folder / "sweeps/toys.yaml", folder / "other/toys.yaml")
-    assert command("run", "other/toys.yaml")[0] == 0
+    assert command("run", "other/toys.yaml", "--no-analysis")[0] == 0
     (folder / "other" / "toys.yaml").write_text(SWEEP.replace("[10, 20]", "[50]"))
-    assert command("run", "other/toys.yaml")[0] == 0
+    assert command("run", "other/toys.yaml", "--no-analysis")[0] == 0
 
 
 def test_another_experiment_under_a_name_is_refused_in_python_too(folder):
@@ -190,24 +190,24 @@ def test_another_experiment_under_a_name_is_refused_in_python_too(folder):
 
 
 def test_a_sweep_with_the_name_of_anothers_variant_is_refused(command, folder):
-    command("run", "toys", "seeds=3")
+    command("run", "toys", "seeds=3", "--no-analysis")
     (name,) = folders(folder)
     shutil.copy(folder / "sweeps/toys.yaml", folder / f"sweeps/{name}.yaml")
-    code, _, err = command("run", name)
+    code, _, err = command("run", name, "--no-analysis")
     assert code == 11
     assert "belongs to another sweep, toys" in err
 
 
 @pytest.mark.parametrize("text", [None, "{torn", "[1]"])
 def test_older_folders_are_adopted(command, folder, text):
-    command("run", "toys")
+    command("run", "toys", "--no-analysis")
     path = folder / "results/sweeps/toys/question.json"
     path.unlink()
     if text is not None:
         path.write_text(text)
     (folder / "other").mkdir()
     (folder / "other" / "toys.yaml").write_text(SWEEP)
-    assert command("run", "other/toys.yaml")[0] == 0
+    assert command("run", "other/toys.yaml", "--no-analysis")[0] == 0
     assert json.loads(path.read_text())["file"] == "other/toys.yaml"
 
 

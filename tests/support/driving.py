@@ -55,7 +55,7 @@ class Driver(subprocess.Popen):
         while not condition():
             assert self.poll() is None, f"it ended too early: {self.communicate()[1]}"
             assert time.monotonic() < end
-            time.sleep(0.02)
+            time.sleep(0.05)
 
     def kill_it(self):
         """SIGKILL; nothing that it started outlives it."""

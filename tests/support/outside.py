@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 
@@ -24,6 +25,18 @@ def write_package(
         (folder / f"{module}.py").write_text(text)
     return folder
 
+
+# Commands one after the other in one process, each with a page break after what it said.
+ONE_AFTER_THE_OTHER = """
+import json, os, sys
+from lawsweep.cli.main import run_command
+os.dup2(1, 2)
+for words in json.loads(sys.argv[1]):
+    code = run_command(words)
+    print("\\f", end="", flush=True)
+    if code:
+        sys.exit(code)
+"""
 
 EXPERIMENT = """
 from dataclasses import dataclass
@@ -53,7 +66,7 @@ class Package:
     def _run(self, folder: Path, *words: str, code: int = 0) -> str:
         path = os.pathsep.join(p for p in (str(self.site), os.environ.get("PYTHONPATH", "")) if p)
         ended = subprocess.run(
-            [sys.executable, "-m", *words],
+            [sys.executable, *words],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": path},
             capture_output=True,
@@ -66,13 +79,18 @@ class Package:
     def tests(self, folder: Path, text: str) -> None:
         """Tests of the package's own, run in ``folder`` by a pytest of their own; all pass."""
         (folder / "test_own.py").write_text(text)
-        told = self._run(folder, "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", ".")
+        told = self._run(folder, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", ".")
         assert " passed" in told
         assert "skipped" not in told
 
     def command(self, folder: Path, *words: str, code: int = 0) -> str:
         """``lawsweep words...`` in ``folder``; what it said."""
-        return self._run(folder, "lawsweep.cli.main", *words, code=code)
+        return self._run(folder, "-m", "lawsweep.cli.main", *words, code=code)
+
+    def commands(self, folder: Path, *commands: Sequence[str]) -> list[str]:
+        """Each of them in ``folder``, in one process that starts once; what each said."""
+        told = self._run(folder, "-c", ONE_AFTER_THE_OTHER, json.dumps(commands))
+        return told.split("\f")[:-1]
 
 
 def write_study(folder: Path) -> None:

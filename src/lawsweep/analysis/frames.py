@@ -34,7 +34,6 @@ class Columns(Mapping[str, Array]):
         self._frame = frame
         self._done: dict[str, Array] = {}
         self._exact: dict[str, Array] = {}
-        self._coded: dict[str, tuple[list[Any], Array]] = {}
         self.n = len(frame)
 
     def __getitem__(self, name: str) -> Array:
@@ -137,33 +136,12 @@ class Columns(Mapping[str, Array]):
 
     def groups(self, by: tuple[str, ...], rows: Array) -> list[tuple[dict[str, Any], Array]]:
         """``rows`` split by the values of ``by``: (values, indices) in ascending order."""
-        if not len(rows):
-            return []
-        label = np.zeros(len(rows), dtype=np.int64)
-        keys: list[tuple[Any, ...]] = [()]
-        for name in by:
-            values, code = self._codes(name)
-            label, inverse = np.unique(label * len(values) + code[rows], return_inverse=True)
-            keys = [(*keys[k // len(values)], values[k % len(values)]) for k in label.tolist()]
-            label = inverse.reshape(-1)
-        order = sorted(range(len(keys)), key=lambda k: [_order(v) for v in keys[k]])
-        at = np.argsort(label, kind="stable")
-        parts = np.split(rows[at], np.cumsum(np.bincount(label, minlength=len(keys)))[:-1])
-        return [(dict(zip(by, keys[k], strict=True)), parts[k]) for k in order]
-
-    def _codes(self, name: str) -> tuple[list[Any], Array]:
-        """The distinct values of a column, and which of them each row has, (n,)."""
-        if name not in self._coded:
-            column = self[name]
-            if column.dtype.kind in "iub":
-                values, code = np.unique(column, return_inverse=True)
-                self._coded[name] = values.tolist(), code.reshape(-1)
-            else:
-                seen: dict[Any, int] = {}
-                codes = (seen.setdefault(_key(v), len(seen)) for v in column.tolist())
-                code = np.fromiter(codes, dtype=np.int64, count=len(column))
-                self._coded[name] = list(seen), code
-        return self._coded[name]
+        found: dict[tuple[Any, ...], list[int]] = {}
+        keys = [self[name][rows].tolist() for name in by]
+        for i, row in enumerate(rows.tolist()):
+            found.setdefault(tuple(_key(k[i]) for k in keys), []).append(row)
+        ordered = sorted(found, key=lambda key: [_order(v) for v in key])
+        return [(dict(zip(by, key, strict=True)), np.array(found[key])) for key in ordered]
 
     def statuses(self, rows: Array) -> Array:
         """The status of each row; a frame without that column holds results only."""
@@ -182,13 +160,8 @@ class Columns(Mapping[str, Array]):
         """Whether one seed stands twice at one point, so that its mean is not over seeds alone."""
         if "seed" not in self:
             return False
-        seeds = self["seed"][rows]
-        if seeds.dtype.kind not in "iu":  # a seed that a row lacks is none of another's
-            pairs = set(zip(points.tolist(), seeds.tolist(), strict=True))
-            return len(pairs) < len(rows)
-        names, seed = np.unique(seeds, return_inverse=True)
-        labels = np.unique(points, return_inverse=True)[1].reshape(-1)
-        return len(np.unique(labels * max(1, len(names)) + seed.reshape(-1))) < len(rows)
+        pairs = set(zip(points.tolist(), self["seed"][rows].tolist(), strict=True))
+        return len(pairs) < len(rows)
 
 
 def to_numpy(series: pd.Series[Any]) -> Array:
@@ -201,12 +174,6 @@ def to_numpy(series: pd.Series[Any]) -> Array:
         return series.to_numpy(dtype=np.int64)
     if kind == "b" and not missing.any():
         return series.to_numpy(dtype=np.bool_)
-    if str(series.dtype).startswith(
-        ("string", "large_string")
-    ):  # each text once, however many rows have it
-        code, texts = series.factorize()
-        found = np.array([*texts.tolist(), None], dtype=object)
-        return np.asarray(found[code])
     values = np.empty(len(series), dtype=object)
     values[:] = [
         None if gone else _key(value)
@@ -251,7 +218,7 @@ def _missing(column: Array) -> Array:
     if column.dtype.kind == "f":
         return np.isnan(column)
     if column.dtype.kind == "O":
-        return np.fromiter((v is None for v in column), dtype=bool, count=len(column))
+        return np.array([v is None for v in column], dtype=bool)
     return np.zeros(len(column), dtype=bool)
 
 

@@ -185,7 +185,7 @@ def test_the_library_is_made_once_and_kept_whole_or_not_at_all(tmp_path, monkeyp
     script = bundle.plotting_script()
     assert script is not None
     assert "</script" not in script
-    monkeypatch.setenv("LAWSWEEP_CACHE", str(tmp_path / "lawsweep"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     calls = []
 
     def made(names):

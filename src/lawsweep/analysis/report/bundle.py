@@ -43,6 +43,6 @@ def plotting_script() -> str | None:
 
 
 def cache_folder() -> Path:
-    """``$LAWSWEEP_CACHE``, or ``$XDG_CACHE_HOME/lawsweep``, or ``~/.cache/lawsweep``."""
-    own, base = os.environ.get("LAWSWEEP_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    return Path(own or ((Path(base) if base else Path("~/.cache").expanduser()) / "lawsweep"))
+    """``$XDG_CACHE_HOME/lawsweep``, or ``~/.cache/lawsweep``."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path("~/.cache").expanduser()) / "lawsweep"

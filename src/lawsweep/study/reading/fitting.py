@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 
 def fit(opened: Opened, given: pd.DataFrame | None = None) -> list[FitResult]:
     """See ``Study.fit``."""
-    from lawsweep.analysis.frames import Columns
-    from lawsweep.analysis.laws.fits import fit_cells, fit_columns
+    from lawsweep.analysis.laws.fits import fit as fit_one
+    from lawsweep.analysis.laws.fits import fit_cells
     from lawsweep.analysis.laws.laws import parse_fits, reads_cells
 
     rows = frame(opened, given)
     cells = cells_of(opened)
     specs = parse_fits(fits_of(opened.sweep), [*rows.columns, *cell_names(cells)])
-    results, columns = [], Columns(rows)
+    results = []
     for spec in specs:
         try:
             if cells is not None and reads_cells(spec, rows.columns):
                 found = fit_cells(cells, spec)
             else:
-                found = fit_columns(columns, spec)
+                found = fit_one(rows, spec)
             _ = [law.summary() for law in found]  # one that cannot say what it found has nothing
         except (LawsweepError, ArithmeticError, ValueError) as error:  # costs the others nothing
             found = [_no_fit(spec, str(error))]
