@@ -83,6 +83,16 @@ class Case:
         return free
 
 
+def _runs(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """N and D of one run each, of about the ranges in Hoffmann et al. 2022, figure 3."""
+    rng = np.random.default_rng(1)
+    n_params = np.exp(rng.uniform(np.log(5e7), np.log(1.6e10), n))
+    n_tokens = np.exp(rng.uniform(np.log(1e18), np.log(1e22), n)) / 6 / n_params
+    some = (n_tokens > 2e8) & (n_tokens < 1e12)
+    return n_params[some], n_tokens[some]
+
+
+# Besiroglu et al. 2024, arXiv 2404.10102
 CHINCHILLA = (1.8172, math.log(482.01), -0.3478, math.log(2085.43), -0.3658)
 CASES = {
     "power": Case("power", (math.log(3), -0.5)),
@@ -112,6 +122,7 @@ ELSEWHERE = {
     "joint, 3 seeds": replace(CASES["joint"], n_seeds=3),
     "joint, 20 seeds": replace(CASES["joint"], n_seeds=20),
     "joint, 15 % missing": replace(CASES["joint"], missing=0.15),
+    "joint, 195 runs": replace(CASES["joint"], x=_runs(240), n_seeds=1),
 }
 ELSEWHERE_KINDS = ("independent", "offsets", "slopes .1", "nested", "own exponents .1")
 
@@ -266,6 +277,8 @@ def main() -> None:
             case = {**CASES, **ELSEWHERE}[name]
             if kind.startswith("own") and (case.own or (case.theta[0] < 0 and case.first)):
                 continue  # its exponents are given; y would not be positive
+            if case.n_seeds == 1 and kind != "independent":
+                continue  # one seed says nothing of what seeds share
             kept = [r for r in rows if (r["law"], r["noise"]) == (name, kind)]
             if kept and kept[0]["replicates"] >= asked.replicates:
                 continue  # measured already
