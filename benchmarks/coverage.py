@@ -1,8 +1,10 @@
-"""Do the intervals of fits cover what they say, and is a bend flagged as rarely and as often?
+"""Do the intervals of fits cover what they say, and is a bend flagged as rarely as it should be?
 
 Every cell draws tables of ``n_points`` x and ``n_seeds`` seeds from a law and a model of the noise,
-and fits them by ``fit_columns``, as ``lawsweep fit`` does.  The noise is in log y (in y for laws of
-y), so that its levels are relative ones.  A law joins by an entry in ``LAWS``.
+and solves them by the law itself on the points that ``lawsweep fit`` would make of the rows (which
+is checked against it on some), or, whole tables of straight laws, all at once (``batch.py``, which
+is held to the law on some of each cell).  The noise is in log y (in y for laws of y), so that its
+levels are relative ones.  A law joins by an entry in ``LAWS``.  Bends that are there: ``bends.py``.
 """
 
 from __future__ import annotations
@@ -10,18 +12,24 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
+from batch import batch, compare
 from environment import RESULTS, environment, one_thread, save, show
-from scipy.stats import nct, t
 
 from lawsweep.analysis.frames import Array, Columns
+from lawsweep.analysis.laws.differences import difference
 from lawsweep.analysis.laws.fits import fit_columns
-from lawsweep.analysis.laws.laws import parse_fits
+from lawsweep.analysis.laws.judging.local_slopes import local_slopes
+from lawsweep.analysis.laws.laws import find_law, parse_fits
+from lawsweep.analysis.laws.points import Points, within_seeds
+from lawsweep.analysis.laws.results import FitResult
 
 LEVEL, SIGMA = 0.95, 0.05
+CHECKED = 10  # tables of a cell that the law's own code solves beside ``batch``
+TERMS = {"1/x": lambda x: 1 / x, "1": np.ones_like}
 COLUMNS = ("x", "x2", "y", "seed", "trial")
 
 
@@ -152,11 +160,47 @@ def table(
     return Columns(frame if lost is None else frame[~lost.ravel()].reset_index(drop=True))
 
 
-def fits(case: Case, columns: Columns) -> list[Any]:
-    """The fits of all trials."""
-    entry = {**case.entry, "y": "y", "by": "trial", "level": LEVEL}
-    (spec,) = parse_fits([entry], COLUMNS)
-    return fit_columns(columns, spec)
+def spec_of(case: Case) -> Any:
+    """The fit that the case asks for."""
+    return parse_fits([{**case.entry, "y": "y", "level": LEVEL}], COLUMNS)[0]
+
+
+def points_of(
+    case: Case, errors: Array, there: Array | None = None, mean: Array | None = None
+) -> Points:
+    """The points of one table, errors (n_seeds, n_points)."""
+    spec, x2 = spec_of(case), case.x if case.x2 is None else case.x2
+    mean = case.mean(case.x, x2) if mean is None else mean
+    values = np.log(mean) + errors if case.log_y else mean + errors
+    there = np.ones(errors.shape, dtype=bool) if there is None else there
+    seed, point = np.nonzero(there)
+    rows = values[there]
+    kept, point = np.unique(point, return_inverse=True)
+    inputs = {text: TERMS.get(text, lambda x: x)(case.x[kept])
+              for _, text in find_law(spec.law).inputs(spec)}  # fmt: skip
+    y = np.bincount(point, weights=rows) / np.bincount(point)
+    return within_seeds(Points(inputs, y, rows, point, seed))[0]
+
+
+def solved(case: Case, points: Points) -> FitResult:
+    """What the law says of them."""
+    spec = spec_of(case)
+    found = find_law(spec.law).solve(spec, points)
+    facts = {f.name: getattr(found, f.name) for f in fields(found) if f.name != "warnings"}
+    return FitResult(spec=spec, group={}, n_points=len(points), n_rows=len(points.replicates),
+                     left_out={}, points=points, **facts)  # fmt: skip
+
+
+def check(case: Case) -> None:
+    """The same as the fit of the table, on a few with gaps."""
+    rng = np.random.default_rng(0)
+    errors = NOISES["seed offsets .3"](rng, (4, 5, len(case.x)), position(case.x))
+    lost = rng.random(errors.shape) < 0.1
+    spec = parse_fits([{**case.entry, "y": "y", "by": "trial", "level": LEVEL}], COLUMNS)[0]
+    for k, whole in enumerate(fit_columns(table(case, errors, lost), spec)):
+        own = solved(case, points_of(case, errors[k], ~lost[k]))
+        for a, b in zip(whole.parameters, own.parameters, strict=True):
+            np.testing.assert_allclose((a.low, a.high), (b.low, b.high), rtol=1e-8)
 
 
 def oracle_width(case: Case, covariance: Array, n_seeds: int) -> float | None:
@@ -172,36 +216,130 @@ def oracle_width(case: Case, covariance: Array, n_seeds: int) -> float | None:
     return float(2 * 1.959964 * np.sqrt(row @ covariance @ row / n_seeds))
 
 
+def ends(n_seeds: int, n_points: int) -> Array:
+    """Two seeds alone at the last two points."""
+    there = np.ones((n_seeds, n_points), dtype=bool)
+    there[2:, -2:] = False
+    return there
+
+
+GAPS: dict[str, Callable[[np.random.Generator, tuple[int, int]], Array]] = {
+    "": lambda rng, shape: np.ones(shape, dtype=bool),
+    "15% missing": lambda rng, shape: rng.random(shape) > 0.15,
+    "two seeds at the end": lambda rng, shape: ends(*shape),
+    "one seed at the end": lambda rng, shape: ends(*shape) & (
+        (np.arange(shape[0])[:, None] == 0) | (np.arange(shape[1]) < shape[1] - 2)),
+}  # fmt: skip
+
+
 def coverage(
-    name: str, noise: str, n_seeds: int, n_trials: int, gaps: float = 0.0
+    name: str,
+    noise: str,
+    n_seeds: int,
+    n_trials: int,
+    n_solved: int,
+    gaps: str = "",
+    n_points: int = 8,
 ) -> dict[str, Any]:
     """One cell: how often the interval holds the truth, and how often a bend is flagged."""
     case = LAWS[name]
+    if n_points != 8:
+        case = replace(case, x=np.geomspace(case.x[0], case.x[-1], n_points))
     u = position(case.x)
-    key = [ord(c) for c in f"{name}{noise}{n_seeds}{gaps}"]
-    rng = np.random.default_rng(key)
-    errors = NOISES[noise](rng, (n_trials, n_seeds, len(case.x)), u)
-    lost = rng.random(errors.shape) < gaps if gaps else None
-    found = fits(case, table(case, errors, lost))
+    rng = np.random.default_rng([ord(c) for c in f"{name}{noise}{n_seeds}{gaps}{n_points}"])
+    shape = (n_seeds, n_points)
+    parts = [NOISES[part](rng, (n_trials, *shape), u) for part in noise.split(" + ")]
+    errors = np.sum(parts, axis=0)
+    covariance = sum(covariance_of(NOISES[part], u) for part in noise.split(" + "))
+    known = oracle_width(case, covariance, n_seeds) if not gaps else None
+    said = {
+        "law": name,
+        "noise": noise
+        + (f", {gaps}" if gaps else "")
+        + (f", {n_points} points" if n_points != 8 else ""),
+        "n_seeds": n_seeds,
+    }
+    if gaps or name == "terms" or n_points < 4:
+        n_trials = min(n_trials, n_solved)
+        errors = errors[:n_trials]
+        found = [solved(case, points_of(case, e, GAPS[gaps](rng, shape))) for e in errors]
+        measured = _of_fits(case, found)
+    else:
+        v = np.log(case.x) if name == "power" else case.x
+        mean = case.mean(case.x, case.x)
+        y = (np.log(mean) if case.log_y else mean) + errors
+        compare(v, y, [solved(case, points_of(case, e)) for e in errors[:CHECKED]])
+        measured = _of_batch(case, batch(v, y, LEVEL), n_seeds)
+    width = measured["width"]
+    return {**said, **measured, "over_oracle": width / known if known else None}
+
+
+def _of_batch(case: Case, found: Mapping[str, Array], n_seeds: int) -> dict[str, Any]:
+    miss = np.abs(found["slope"] - case.truth)
+    half = np.maximum(found["scatter"], found["seeds"])
+    return {
+        "n": len(miss),
+        "covered": float(np.mean(miss <= half)),
+        "by_scatter": float(np.mean(miss <= found["scatter"])),
+        "by_seeds": float(np.mean(miss <= found["seeds"])) if n_seeds > 1 else None,
+        "curved": float(np.mean(found["p_value"] < 1 - LEVEL)),
+        "width": float(np.median(2 * half)),
+    }
+
+
+def _of_fits(case: Case, found: list[FitResult]) -> dict[str, Any]:
     good = [f for f in found if f.reason is None]
     parameters = [f[case.parameter] for f in good]
-    width = float(np.median([p.high - p.low for p in parameters]))
-    known = oracle_width(case, covariance_of(NOISES[noise], u), n_seeds)
-    inside = [p.low <= case.truth <= p.high for p in parameters]
-    scatter = [p.scatter[0] <= case.truth <= p.scatter[1] for p in parameters if p.scatter]
     bends = [f.curved for f in good if f.curvature is not None]
+
+    def share(ends: list[Any]) -> float | None:
+        known = [low <= case.truth <= high for low, high in (e for e in ends if e)]
+        return float(np.mean(known)) if known else None
+
     return {
-        "law": name,
-        "noise": noise + (f", {gaps:.0%} missing" if gaps else ""),
-        "n_seeds": n_seeds,
         "n": len(good),
-        "covered": float(np.mean(inside)),
-        "by_scatter": float(np.mean(scatter)) if scatter else None,
+        "covered": share([(p.low, p.high) for p in parameters]),
+        "by_scatter": share([p.scatter for p in parameters]),
+        "by_seeds": share([p.seeds for p in parameters]),
         "curved": float(np.mean(bends)) if bends else None,
-        "width": width,
-        "over_oracle": width / known if known else None,
-        **_later(good),
+        "width": float(np.median([p.high - p.low for p in parameters])),
     }
+
+
+def neighbours(noise: str, n_seeds: int, n_trials: int) -> dict[str, Any]:
+    """Slopes between neighbours: all seven of a table, the least covered and their mean."""
+    case = LAWS["power"]
+    u, v = position(case.x), np.log(case.x)
+    rng = np.random.default_rng([ord(c) for c in f"neighbours{noise}{n_seeds}"])
+    errors = NOISES[noise](rng, (n_trials, n_seeds, 8), u)
+    inside = np.array([
+        [s.low <= case.truth <= s.high for s in local_slopes(case.x, v, points_of(case, e), LEVEL)]
+        for e in errors
+    ])  # fmt: skip
+    return {"what": "slope between neighbours", "noise": noise, "n_seeds": n_seeds, "n": n_trials,
+            "covered": float(inside.mean()), "least": float(inside.mean(axis=0).min())}  # fmt: skip
+
+
+def pairs(shared: str, n_seeds: int, n_trials: int) -> dict[str, Any]:
+    """Two groups with noise of their own and the same effects of the seeds: the difference."""
+    case = LAWS["power"]
+    u = position(case.x)
+    rng = np.random.default_rng([ord(c) for c in f"pairs{shared}{n_seeds}"])
+    shape = (n_trials, n_seeds, 8)
+    common = NOISES[shared](rng, shape, u) if shared else np.zeros(shape)
+    own = [common + SIGMA * rng.normal(size=shape) for _ in range(2)]
+    inside, apart, widths = [], [], []
+    for one, other in zip(*own, strict=True):
+        a, b = (solved(case, points_of(case, e)) for e in (one, other))
+        (d,) = difference(a, b, "exponent")
+        inside.append(d.low <= 0 <= d.high)
+        if d.independent:
+            apart.append(d.independent[0] <= 0 <= d.independent[1])
+            widths.append((d.independent[1] - d.independent[0]) / (d.high - d.low))
+    return {"what": "difference of two exponents", "noise": shared or "independent",
+            "n_seeds": n_seeds, "n": n_trials, "covered": float(np.mean(inside)),
+            "unpaired": float(np.mean(apart)),
+            "unpaired_over_paired": float(np.median(widths))}  # fmt: skip
 
 
 def _later(found: list[Any]) -> dict[str, Any]:
@@ -211,85 +349,62 @@ def _later(found: list[Any]) -> dict[str, Any]:
     return {"hold_out": float(np.mean(seen)) if seen else None}
 
 
-def power_cell(
-    shape: str, span: float, exponent: float, n_seeds: int, size: float, n_trials: int
-) -> dict[str, Any]:
-    """How often a planted bend is flagged, beside the exact tests that know the kind of noise.
-
-    ``size`` is the quadratic term over its standard error for who knows sigma.  Reference: the t
-    test of the quadratic term among single rows, with the n S - 3 degrees of freedom that
-    independent noise of one size gives (exact there up to the bend's own remainder), and that
-    among the seeds' own terms, t(S - 1), exact for whatever seeds share.
-    """
-    x = np.geomspace(100, 100 * span, 8)
-    base = x**-exponent
-    far = x[0] ** -exponent * 0.5
-    bent = base + (far if shape == "offset" else far * (x / x[0]) ** (-exponent / 3))
-    v = np.log(x) - np.log(x).mean()
-    row = np.linalg.pinv(np.stack([np.ones_like(v), v, v**2], axis=1))[2]
-    error = size and abs(row @ np.log(bent)) / size  # of the quadratic term of the means
-    sigma = error * np.sqrt(n_seeds) / np.linalg.norm(row)
-    case = Case({"law": "power", "x": "x"}, "exponent", 0.0, lambda x, _: x, x=x)
-    rng = np.random.default_rng([ord(c) for c in f"{shape}{span}{exponent}{n_seeds}{size}"])
-    errors = sigma * rng.normal(size=(n_trials, n_seeds, 8))
-    found = fits(case, table(case, errors, mean=bent))
-    y = np.log(bent) + errors
-    design = np.stack([np.ones_like(v), v, v**2], axis=1)
-    means = y.mean(axis=1)
-    miss = means - means @ np.linalg.pinv(design).T @ design.T
-    dof = 8 * n_seeds - 3
-    pooled = n_seeds * (miss**2).sum(1) + ((y - means[:, None]) ** 2).sum((1, 2))
-    q = means @ row
-    exact = np.abs(q) > t.ppf(0.975, dof) * np.sqrt(pooled / dof / n_seeds) * np.linalg.norm(row)
-    own = y @ row
-    paired = np.abs(q) > t.ppf(0.975, n_seeds - 1) * own.std(axis=1, ddof=1) / np.sqrt(n_seeds)
-    scatter = np.sqrt((miss**2).sum(1) / 5) * np.linalg.norm(row)
-    old = np.abs(q) > t.ppf(0.975, 5) * scatter
-    return {
-        "bend": shape, "x_range": span, "exponent": exponent, "n_seeds": n_seeds, "size": size,
-        "n": len(found),
-        "flagged": float(np.mean([f.curved for f in found])),
-        "exact_rows": float(np.mean(exact)), "exact_seeds": float(np.mean(paired)),
-        "scatter_of_points": float(np.mean(old)),
-        "ideal": float(nct.sf(t.ppf(0.975, dof), dof, size)),
-    }  # fmt: skip
-
-
-def markdown(cells: list[dict[str, Any]], flagged: list[dict[str, Any]]) -> str:
+def markdown(cells: list[dict[str, Any]], others: list[dict[str, Any]]) -> str:
     """The tables for a reader."""
     lines = [
         "# Coverage of the intervals of fits",
         "",
-        "`n` tables a cell, 95 % asked; a share of .95 has a Monte-Carlo error of .22 / sqrt(n), "
-        ".005 for 2000. `by scatter`: the interval without the seeds. `curved`: a bend flagged "
-        "where there is none. `width`: median, over that of least squares for who knows the noise. "
-        "`hold-out`: the largest x within what the others predict (of 200).",
+        "`n` tables a cell, 95 % asked; a share p has a Monte-Carlo error of √(p (1 - p) / n): "
+        ".005 for .95 of 2,000. `scatter`, `seeds`: each interval alone, of which the wider is "
+        "quoted. `curved`: a bend flagged where there is none. `width`: median, over that of least "
+        "squares for who knows the noise.",
         "",
-        "| law | noise | seeds | n | covered | by scatter | curved | width | hold-out |",
+        "| law | noise | seeds | n | covered | scatter | seeds | curved | width |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
+    keys = ("covered", "by_scatter", "by_seeds", "curved", "over_oracle")
     for c in cells:
-        shown = (c["covered"], c["by_scatter"], c["curved"], c["over_oracle"], c["hold_out"])
-        numbers = " | ".join("–" if v is None else f"{v:.3f}" for v in shown)
+        numbers = " | ".join("–" if c[k] is None else f"{c[k]:.3f}" for k in keys)
         lines.append(f"| {c['law']} | {c['noise']} | {c['n_seeds']} | {c['n']} | {numbers} |")
     lines += [
         "",
-        "# A planted bend, independent noise",
+        "# Slopes between neighbours, and differences",
         "",
-        "8 points; `n` tables a cell; `size`: the quadratic term over its standard "
-        "error. `rows`: t test with 8 S - 3 degrees of freedom, `seeds`: with S - 1, `points`: "
-        "with 5.",
+        "`least`: of the seven slopes. `unpaired`: of two independent estimates, and its median "
+        "width over that of the paired one.",
         "",
-        "| bend | range of x | exponent | seeds | size | n | flagged | rows | seeds | points |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| what | noise | seeds | n | covered | least | unpaired | its width |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for c in flagged:
-        numbers = " | ".join(
-            f"{c[k]:.3f}" for k in ("flagged", "exact_rows", "exact_seeds", "scatter_of_points")
-        )
-        keys = ("bend", "x_range", "exponent", "n_seeds", "size", "n")
-        lines.append(f"| {' | '.join(str(c[k]) for k in keys)} | {numbers} |")
+    for c in others:
+        shown = (c.get(k) for k in ("covered", "least", "unpaired", "unpaired_over_paired"))
+        numbers = " | ".join("–" if v is None else f"{v:.3f}" for v in shown)
+        lines.append(f"| {c['what']} | {c['noise']} | {c['n_seeds']} | {c['n']} | {numbers} |")
     return "\n".join(lines) + "\n"
+
+
+def cells_of(laws: list[str], noises: list[str], seeds: list[int]) -> list[tuple[Any, ...]]:
+    """Arguments of ``coverage``: all noises of the power law, some of others, and odd tables."""
+    asked: list[tuple[Any, ...]] = []
+    for name in laws:
+        # Other laws are the same least squares, and 20 seeds the easy case: some noises tell.
+        asked += [
+            (name, noise, n_seeds)
+            for noise in noises
+            for n_seeds in (seeds if name == "power" else [5])
+            if noise in SOME or (name == "power" and n_seeds <= 5)
+        ]
+    if "power" in laws:
+        few = ("independent", "seed offsets .3")
+        asked += [("power", n, 2) for n in few]
+        asked += [("power", n, 1) for n in ("independent", "noise grows 10x")]
+        asked += [("power", n, 5, "", 3) for n in few]
+        asked += [("power", n, 5, "", 20) for n in ("independent", "smooth seeds, length .3")]
+        mixed = "seed offsets .3 + seed exponents 0.05 + noise grows 10x"
+        asked += [("power", mixed, n_seeds) for n_seeds in (3, 5)]
+        gappy = (*few, "seed exponents 0.1", "smooth seeds, length .3", "noise grows 10x")
+        asked += [("power", n, 5, gaps) for gaps in GAPS if gaps for n in gappy]
+    return asked
 
 
 def main() -> None:
@@ -298,44 +413,31 @@ def main() -> None:
     ask.add_argument("--trials", type=int, default=2000)
     ask.add_argument("--laws", nargs="*", default=list(LAWS))
     ask.add_argument("--seeds", nargs="*", type=int, default=[3, 5, 20])
+    ask.add_argument("--solved", type=int, default=2000, help="of tables that are solved singly")
     ask.add_argument("--noises", nargs="*", default=list(NOISES))
     ask.add_argument("--dry", action="store_true", help="write nothing")
     args = ask.parse_args()
     one_thread()
     where, start = environment(), time.perf_counter()
-    cells = []
     for name in args.laws:
-        # Other laws are the same least squares, and 20 seeds the easy case: some noises tell.
-        for noise in args.noises:
-            for n_seeds in args.seeds if name == "power" else [5]:
-                if noise not in SOME and (name != "power" or n_seeds > 5):
-                    continue
-                cells.append(coverage(name, noise, n_seeds, args.trials))
-                print(cells[-1], flush=True)
+        check(LAWS[name])
+    cells = []
+    for name, noise, n_seeds, *rest in cells_of(args.laws, args.noises, args.seeds):
+        cells.append(coverage(name, noise, n_seeds, args.trials, args.solved, *rest))
+        print(cells[-1], flush=True)
+    others = []
     if "power" in args.laws:
-        cells += [coverage("power", n, 2, args.trials) for n in ("independent", "seed offsets .3")]
-        cells += [coverage("power", n, 1, args.trials) for n in ("independent", "noise grows 10x")]
-        cells += [
-            coverage("power", n, 5, args.trials, gaps=0.15)
-            for n in ("independent", "seed exponents 0.1", "smooth seeds, length .3")
-        ]
-    flagged = []
-    if "power" in args.laws:
-        for shape in ("offset", "two terms"):
-            for span, exponent in ((10, 1.0), (1000, 0.5)):
-                for n_seeds in (3, 5, 20):
-                    for size in (3.0, 4.5):
-                        cell = (shape, span, exponent, n_seeds, size)
-                        flagged.append(power_cell(*cell, args.trials // 2))
+        others += [neighbours(noise, 5, args.solved) for noise in SOME]
+        others += [pairs(shared, 5, args.solved) for shared in ("", "seed exponents 0.1")]
+        show("slopes between neighbours", [c for c in others if "least" in c])
+        show("differences", [c for c in others if "unpaired" in c])
     show("coverage", cells)
-    if flagged:
-        show("planted bends", flagged)
     if not args.dry:
-        took = time.perf_counter() - start
-        save("coverage", where, {"trials": args.trials, "wall_s": took,
-                                 "coverage": cells, "bends": flagged})  # fmt: skip
-        text = markdown(cells, flagged)
-        (RESULTS / "coverage.md").write_text(text, encoding="utf-8")
+        took = {"wall_s": time.perf_counter() - start, "processor_s": time.process_time()}
+        save(
+            "coverage", where, {"trials": args.trials, **took, "coverage": cells, "others": others}
+        )
+        (RESULTS / "coverage.md").write_text(markdown(cells, others), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -159,6 +159,18 @@ def test_a_law(study, tmp_path):
     limit = re.search(r"fit: .*loss = (\S+) \[", out)[1]
     assert abs(float(limit) - 2.0) < 0.01  # n^-2 is what TRIAL is made of
     assert "figure:" in out
+    assert "one approach law is supported: no bend is seen" in out
+    (found,) = json.loads(command(study, "fit", "trial", "--json", paths=[site]))
+    gap = found["parameters"]["gap"]
+    # A seed's one draw moves the whole gap: the scatter about the law is rounding.
+    assert gap["scatter"][1] - gap["scatter"][0] < 1e-9
+    assert gap["seeds"][1] - gap["seeds"][0] > 1e-3
+    assert [gap["low"], gap["high"]] == gap["seeds"]
+    assert gap["low"] < 3 < gap["high"]
+    assert [c["law"] for c in found["checks"]["candidates"]] == ["approach", "power_offset"]
+    held = found["checks"]["hold_out"]  # the band's interval of a new point
+    assert held["holds"]
+    assert held["low"] < held["predicted"] < held["high"]
 
 
 def test_a_kind_of_figure(study, tmp_path):

@@ -17,6 +17,8 @@ alternatives weigh alike.  What stands before the data is ``PRIOR``.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from lawsweep.analysis.frames import Array
@@ -47,7 +49,7 @@ def coupling(v: Array, table: SeedTable, variance: Array) -> float:
     dof = int(there.sum()) - len(u)
     if dof < 1 or not np.any(z):
         return 0.0
-    likely = _log_likelihoods(_effects(u), z, there, dof)
+    likely = _log_likelihoods(tuple(u.tolist()), z, there, dof)
     evidence = float(np.mean(np.exp(np.minimum(likely[1:] - likely[0], 600.0))))
     return PRIOR * evidence / (1 + PRIOR * evidence)
 
@@ -65,19 +67,27 @@ def _effects(u: Array) -> Array:
     return np.stack([eye] + [eye + ratio * m for m in sized for ratio in RATIOS])
 
 
-def _log_likelihoods(models: Array, z: Array, there: Array, dof: int) -> Array:
+@functools.lru_cache(maxsize=64)  # groups of a fit, and the tables of a benchmark, share x
+def _inverses(u: tuple[float, ...], there: tuple[bool, ...]) -> tuple[Array, Array]:
+    """Inverse of each model (n_models, n, n) among the cells that are there, and log det."""
+    own = np.array(there, dtype=float)
+    both = np.outer(own, own)
+    # The cells that are there, and ones on the diagonal elsewhere, which drop out.
+    covariance = _effects(np.array(u)) * both + np.diag(1 - own)
+    return np.linalg.inv(covariance) * both, np.linalg.slogdet(covariance)[1]
+
+
+def _log_likelihoods(u: tuple[float, ...], z: Array, there: Array, dof: int) -> Array:
     """Restricted log likelihood of each model, up to what all share: (n_models,)."""
-    patterns, of = np.unique(there, axis=0, return_inverse=True)
-    size, n = len(models), there.shape[1]
+    patterns: dict[tuple[bool, ...], list[int]] = {}
+    for seed, row in enumerate(there.tolist()):
+        patterns.setdefault(tuple(row), []).append(seed)
+    parts = [(z[seeds], *_inverses(u, pattern)) for pattern, seeds in patterns.items()]
+    size, n = len(parts[0][2]), len(u)
     logs, total = np.zeros(size), np.zeros((size, n, n))
     pulled, squares = np.zeros((size, n)), np.zeros(size)
-    for k, there_k in enumerate(patterns.astype(float)):
-        own = z[of.reshape(-1) == k]
-        both = np.outer(there_k, there_k)
-        # The cells that are there, and ones on the diagonal elsewhere, which drop out.
-        covariance = models * both + np.diag(1 - there_k)
-        inverse = np.linalg.inv(covariance) * both
-        logs += len(own) * np.linalg.slogdet(covariance)[1]
+    for own, inverse, log_det in parts:
+        logs += len(own) * log_det
         total += len(own) * inverse
         pulled += inverse @ own.sum(axis=0)
         squares += np.einsum("si,mij,sj->m", own, inverse, own)
