@@ -81,7 +81,7 @@ def test_they_are_planned_run_fitted_drawn_and_reported(verbs):
     assert "* i^-2" in law["summary"]
     folder = verbs.folder / "results/sweeps/mine"
     assert (folder / "figures/histogram_y.png").is_file()
-    assert (folder / "figures/curve_3_5_i_0_y.pdf").is_file()
+    assert (folder / "figures/curve_i_y.pdf").is_file()
     assert "* i^-2" in (folder / "report.html").read_text()
 
 
