@@ -38,7 +38,8 @@ def rows(left_in_d=0.0):
                     gap = scaled / n * (1 + 0.01 * rng.standard_normal())
                     made.append((m, d, n, seed, gap))
     frame = pd.DataFrame(made, columns=["n_compressed", "input_dim", "n_target", "seed", "gap"])
-    return frame.assign(status="ok", ratio=frame["input_dim"] / frame["n_target"])
+    ratio = frame["input_dim"] / frame["n_target"]
+    return frame.assign(status="ok", ratio=ratio, predicted_gap=frame["gap"])
 
 
 def shipped():

@@ -162,13 +162,14 @@ def _scaled_names(found: FitResult, spec: FigureSpec) -> tuple[str, str]:
     """What stands at the scaled axes: the expressions, each with its power of the size."""
     size = labels.pretty(found.spec.own["scale"])
     at = {p.name: p.estimate for p in found.parameters}
-    x = labels.pretty(spec.x)
+    x, y = spec.xlabel or labels.pretty(spec.x), spec.ylabel or labels.pretty(spec.y)
     if "x_c" in at:
-        x = f"({x} - {at['x_c']:.4g})"
+        x = f"({x} − {at['x_c']:.4g})"
     powers = [f"{size}$^{{{at[n]:.3g}}}$" if at[n] else "" for n in ("a", "b")]
-    return f"{x} × {powers[0]}" if powers[0] else x, (
-        f"{labels.pretty(spec.y)} × {powers[1]}" if powers[1] else labels.pretty(spec.y)
-    )
+    scaled = [
+        f"{name} × {power}" if power else name for name, power in zip((x, y), powers, strict=True)
+    ]
+    return scaled[0], scaled[1]
 
 
 def _value(parameter: Any) -> str:

@@ -94,8 +94,13 @@ class Collapse(Law):
         size = size if size.isidentifier() else f"({size})"
         if "critical" in found.spec.own:
             x = f"({found.spec.x} - {_shown(found['x_c'])})"
-        y = found.spec.y if found.spec.y.isidentifier() else f"({found.spec.y})"
-        return f"{y} * {size}^{_shown(found['b'])} = f({x} * {size}^{_shown(found['a'])})"
+        given = found["b"].low == found["b"].high == 0
+        y = found.spec.y if found.spec.y.isidentifier() or given else f"({found.spec.y})"
+        a, b = (
+            f" * {size}^{_shown(found[name])}" if found[name].high or found[name].low else ""
+            for name in ("a", "b")
+        )
+        return f"{y}{b} = f({x}{a})"
 
     def short(self, found: Fitted) -> str:
         """The exponents."""
