@@ -32,7 +32,7 @@ def user_folder(tmp_path_factory):
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "24 planned: 24 ok" in done.stdout
-    assert "fit:    power_2_edge: 2 - edge ~ input_dim^" in done.stdout
+    assert "fit:    power_edge: 2 - edge ~ input_dim^" in done.stdout
     return folder
 
 
