@@ -253,3 +253,13 @@ def test_keys_are_checked_without_data():
         parse_fits([{**full, "critical": "yes"}], columns)
     with pytest.raises(InvalidValueError, match="logx must be false"):
         parse_fits([{**full, "critical": True, "logx": True}], columns)
+
+
+@pytest.mark.parametrize("n_seeds", [2, 5])
+def test_seeds_that_agree_have_no_quality(n_seeds):
+    grids = {size: np.geomspace(0.2, 12, 11 + k) * size for k, size in enumerate(SIZES)}
+    data = frame(np.random.default_rng(0), n_seeds=n_seeds, noise=0.0, grids=grids)
+    found = one(data)
+    assert found.evidence["quality"] is None
+    assert found["a"].estimate == pytest.approx(-1, abs=1e-3)
+    assert found["b"].estimate == pytest.approx(0.5, abs=1e-3)

@@ -77,3 +77,52 @@ def test_what_no_count_can_be_is_a_reason():
 def test_trials_are_an_expression():
     with pytest.raises(LawsweepError, match="mm"):
         parse_fits([{"law": "rate", "x": "n", "y": "k", "trials": "mm"}], ["n", "k", "m"])
+
+
+def gapped(rng, tilt=0.0, n_seeds=8):
+    """Counts of seeds with levels of their own, most of whom are not at the last x."""
+    s, p = (i.ravel() for i in np.indices((n_seeds, len(X))))
+    own = 0.3 * rng.standard_normal(n_seeds)
+    slope = tilt * rng.standard_normal(n_seeds)
+    level = np.log(X) - np.log(X).mean()
+    k = rng.poisson(3000 * X[p] ** -0.9 * np.exp(own[s] + slope[s] * level[p]))
+    there = (p < 5) | (s < 3)
+    return k[there], X[p[there]], s[there]
+
+
+def test_counts_stay_counts_where_seeds_lack_points():
+    k, x, seed = gapped(np.random.default_rng(3))
+    found = fitted(k, x, seed)
+    assert found.evidence["events"] == k.sum()
+    assert found["exponent"].estimate == fitted(k, x)["exponent"].estimate
+    best = minimize(minus_log(k, x, None), [8.0, -0.9], method="Nelder-Mead",
+                    options={"xatol": 1e-9, "fatol": 1e-9, "maxiter": 4000})  # fmt: skip
+    assert found["exponent"].estimate == pytest.approx(best.x[1], abs=1e-5)
+
+
+def test_seeds_that_lack_points_move_the_law_as_leaving_each_out_does():
+    k, x, seed = gapped(np.random.default_rng(4), tilt=0.1)
+    found = fitted(k, x, seed)
+    without = []
+    for one in range(8):
+        of = minus_log(k[seed != one], x[seed != one], None)
+        without.append(minimize(of, [8.0, -0.9], method="Nelder-Mead",
+                                options={"xatol": 1e-8, "fatol": 1e-8}).x[1])  # fmt: skip
+    jackknife = np.sqrt(7 / 8 * np.sum((np.array(without) - np.mean(without)) ** 2))
+    # Both are of first order in what one of eight seeds does.
+    assert np.sqrt(found.seed_covariance[1, 1]) == pytest.approx(jackknife, rel=0.35)
+    assert found["exponent"].seeds is not None
+
+
+def test_one_seed_is_said():
+    rng = np.random.default_rng(5)
+    assert any("one seed" in w for w in fitted(rng.poisson(300 * X**-0.5), X).warnings)
+
+
+def test_intervals_of_counts_far_beyond_chance_have_ends():
+    x = np.repeat(X, 5)
+    noise = np.exp(0.1 * np.random.default_rng(6).standard_normal(len(x)))
+    found = fitted(np.round(1e13 * x**-0.9 * noise), x, np.tile(np.arange(5), 7))
+    assert found.evidence["dispersion"] > 1e8
+    assert found["exponent"].low < -0.9 < found["exponent"].high
+    assert found["exponent"].high - found["exponent"].low < 0.4

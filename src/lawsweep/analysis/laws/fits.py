@@ -117,7 +117,8 @@ def _fit_group(
         bound=data.bound[used] if data.bound[used].any() else None,
     )
     # A likelihood of bounds has the offsets of seeds of its own.
-    points, apart = within_seeds(points) if points.bound is None else (points, 0.0)
+    sizes = law.offsets_of_seeds(spec, points) if points.bound is None else None
+    points, apart = (points, 0.0) if sizes is None else within_seeds(points, sizes)
     found = law.solve(spec, points)
     if not isinstance(found, Found):
         raise InvalidValueError(f"solve of law {spec.law} must return Found, got {found!r}.")

@@ -79,6 +79,13 @@ class Law(ABC):
         """Whether this fit is about the means of log y; where it may not be, ``log_y`` is True."""
         return self.log_y
 
+    def offsets_of_seeds(self, spec: FitSpec, points: Points) -> Array | None:
+        """How a seed's offset goes with the point, (n_points,); alike unless a law says other.
+
+        Offsets are taken out of means where seeds lack points.  None: nothing is taken out.
+        """
+        return np.ones(len(points))
+
     def inputs(self, spec: FitSpec) -> Iterator[tuple[str, str]]:
         """The expressions that it is a function of, each with its key."""
         if spec.x is not None:

@@ -53,6 +53,7 @@ class Points:
     point_of: Array
     seeds: Array | None
     bound: Array | None = None
+    sizes: Array | None = None  # of seeds' offsets that were taken out, (n_points,), where unlike
 
     def __len__(self) -> int:
         return len(self.y)
@@ -96,10 +97,11 @@ class Points:
             point_of=number[self.point_of[rows]],
             seeds=None if self.seeds is None else self.seeds[rows],
             bound=None if self.bound is None or not self.bound[rows].any() else self.bound[rows],
+            sizes=None if self.sizes is None else self.sizes[kept],
         )
 
 
-def within_seeds(points: Points) -> tuple[Points, float]:
+def within_seeds(points: Points, sizes: Array | None = None) -> tuple[Points, float]:
     """The points with means as if every seed were at each of them, and how far seeds are apart.
 
     A point that lacks some seeds lacks their offsets too, and a law through plain means bends
@@ -113,6 +115,10 @@ def within_seeds(points: Points) -> tuple[Points, float]:
     at the κ where the restricted likelihood L is greatest; κ = 0, and plain means, where seeds
     are no further apart than the noise has them.  A table without gaps is as it was.  The second
     value is √κ, the seeds' standard deviation over that of the noise.
+
+    ``sizes`` (n_points,) is how offset and noise go with the point: |y| where both are in
+    proportion to it.  Then r is in units of it, and a mean is divided by 1 + its seeds' offsets,
+    as its size has these in it too.
     """
     table = points.by_seed
     if table is None or not table.shared or table.there.all():
@@ -120,7 +126,9 @@ def within_seeds(points: Points) -> tuple[Points, float]:
     there = table.there.astype(float)
     m = there.sum(axis=0)
     at_point = np.sum(table.mean * there, axis=0) / m
-    r = (table.mean - at_point) * there
+    alike = sizes is None or bool(np.all(sizes == sizes[0]))
+    unit = np.ones(len(m)) if sizes is None or alike else sizes
+    r = (table.mean - at_point) / unit * there
     dof, total = float(there.sum()) - len(m), float(np.sum(r**2))
     if dof < 1 or total == 0:
         return points, 0.0
@@ -128,12 +136,17 @@ def within_seeds(points: Points) -> tuple[Points, float]:
     values = np.maximum(values, 0.0)
     pulled = vectors.T @ r.sum(axis=1)
     kappa = np.concatenate([[0.0], np.geomspace(1e-3, 1e9, 241)])[:, None]
-    taken = kappa / (1 + kappa * values)
-    left = np.maximum(total - np.sum(taken * pulled**2, axis=1), np.finfo(float).eps * total)
+    shrunk = kappa / (1 + kappa * values)
+    left = np.maximum(total - np.sum(shrunk * pulled**2, axis=1), np.finfo(float).eps * total)
     likely = -(np.sum(np.log1p(kappa * values), axis=1) + dof * np.log(left)) / 2
     best = int(np.argmax(likely))
     if best == 0:
         return points, 0.0
-    offsets = vectors @ (taken[best] * pulled)
-    y = points.y - np.sum(offsets[:, None] * there, axis=0) / m
-    return replace(points, y=y), float(np.sqrt(kappa[best, 0]))
+    offsets = vectors @ (shrunk[best] * pulled)
+    taken = np.sum(offsets[:, None] * there, axis=0) / m
+    apart = float(np.sqrt(kappa[best, 0]))
+    if alike:
+        return replace(points, y=points.y - taken), apart
+    if np.any(taken <= -1):  # no offset in proportion takes a mean past 0
+        return points, 0.0
+    return replace(points, y=points.y / (1 + taken), sizes=unit / (1 + taken)), apart

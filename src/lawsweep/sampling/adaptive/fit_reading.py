@@ -13,7 +13,7 @@ from lawsweep.analysis.columns import columns_of
 from lawsweep.analysis.entries import Entry
 from lawsweep.analysis.frames import Columns, distinct, means
 from lawsweep.analysis.laws.laws import find_law, read_fit
-from lawsweep.analysis.laws.points import Points
+from lawsweep.analysis.laws.points import Points, within_seeds
 from lawsweep.core.errors import InvalidValueError, LawsweepError
 from lawsweep.core.expressions.expression import Expression
 from lawsweep.grid.plan import Plan
@@ -197,6 +197,9 @@ class Curve:
         seeds = np.array(self.reader.plan.seeds, dtype=np.int64)[runs % n]
         x = {str(self.spec.x): self.x[there]}
         points = Points(x, means(y, point_of), y, point_of, seeds)
+        sizes = self.reader.law.offsets_of_seeds(self.spec, points)
+        if sizes is not None:  # as the fit of the rows does where seeds lack points
+            points = within_seeds(points, sizes)[0]
         found = self.reader.law.parameters(self.spec, points)
         for parameter in found.parameters:
             if parameter.name == self.name:

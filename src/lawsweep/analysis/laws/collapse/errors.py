@@ -174,11 +174,13 @@ def quality(of: Solved, points: Points, by: Shares | None) -> Quality | None:
     from scipy.special import fdtrc
 
     size = float(np.max(np.abs(points.y)))
-    least = len(points) * (64 * np.finfo(float).eps * size) ** 2
+    least = len(points) * _rounding(size)
     if by is not None:
         left = of.left(by.parts)
         gram = by.factor * left @ left.T
         expected = float(np.trace(gram))
+        if not expected > least:  # seeds that agree: what is left of points is rounding
+            return None
         m = len(left) - 1
         square = expected**2
         if m > 1:
@@ -198,6 +200,11 @@ def quality(of: Solved, points: Points, by: Shares | None) -> Quality | None:
         return None
     s = of.best.rss / expected
     return Quality(s, float(fdtrc(dof, below, s)))
+
+
+def _rounding(size: float) -> float:
+    """The square of what is rounding of numbers of this size."""
+    return float((64 * np.finfo(float).eps * size) ** 2)
 
 
 def _own_variance(points: Points) -> tuple[Array, float]:
@@ -221,7 +228,9 @@ def ends(
     k = of.names.index(name)
     value, error = float(of.values[k]), math.sqrt(max(float(of.covariance[k, k]), 0.0))
     s2 = of.best.rss / of.dof
-    if not error > 0 or not s2 > 0:
+    size = float(np.max(np.abs(of.best.problem.curves.y)))
+    # Of points that lie on one curve to rounding the sums beside the least are noise.
+    if not error > 0 or not of.best.rss > len(of.best.problem.curves.y) * _rounding(size):
         return [(value, value) for _ in taus]
     found: list[list[float]] = [[] for _ in taus]
     for side in (-1, 1):

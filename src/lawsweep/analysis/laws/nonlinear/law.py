@@ -51,6 +51,11 @@ class SumOfPowers(Law):
         """It is about means of log y unless its errors are absolute."""
         return bool(spec.own.get("errors", errors.RELATIVE) == errors.RELATIVE)
 
+    def offsets_of_seeds(self, spec: FitSpec, points: Points) -> Array | None:
+        """In proportion to the mean where replicates scatter so and weigh by it."""
+        goes = spec.own.get("errors") == errors.REPLICATES and errors.replicate_model(points)[0]
+        return abs(points.y) if goes and np.all(points.y != 0) else np.ones(len(points))
+
     def read_own(self, entry: Entry, columns: Sequence[str]) -> Mapping[str, Any]:
         """``errors``, one of three words."""
         if entry.values.get("errors") is None:

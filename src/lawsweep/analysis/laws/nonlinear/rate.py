@@ -12,7 +12,9 @@ from lawsweep.analysis.entries import Entry
 from lawsweep.analysis.frames import Array
 from lawsweep.analysis.laws.fitted import Found, Parameter, count, outer
 from lawsweep.analysis.laws.law import Law
+from lawsweep.analysis.laws.nonlinear.seeds import FEW
 from lawsweep.analysis.laws.points import Points
+from lawsweep.analysis.laws.seed_spread import ONE_SEED
 
 if TYPE_CHECKING:
     from lawsweep.analysis.laws.fit_specs import FitSpec
@@ -94,6 +96,10 @@ class Rate(Law):
         if "trials" in spec.own:
             yield "trials", str(spec.own["trials"])
 
+    def offsets_of_seeds(self, spec: FitSpec, points: Points) -> Array | None:
+        """None are taken out: what is left of counts would be counts no longer."""
+        return None
+
     def unusable(self, inputs: Sequence[Array], y: Array) -> Iterator[tuple[Array, str]]:
         """A count is not negative."""
         yield np.asarray(y < 0), "with y < 0"
@@ -159,7 +165,7 @@ def _with_intervals(
 
     Ends are where 2 (log L - its most) = - phi q², q Student's t(n - 2) if phi is estimated above
     1 and the normal's if not (McCullagh & Nelder 1989, section 4.5); of seeds by their own scores,
-    one step of scoring each, with t(S - 1), along the same profile.
+    with t(S - 1), along the same profile.
     """
     from scipy.special import ndtri, stdtrit
 
@@ -170,7 +176,8 @@ def _with_intervals(
     chi2 = float(np.sum(np.where(weight > 0, score**2 / np.where(weight > 0, weight, 1), 0.0)))
     phi, level = chi2 / (n - 2), (1 + spec.level) / 2
     quantile = float(stdtrit(n - 2, level)) * np.sqrt(phi) if phi > 1 else float(ndtri(level))
-    seeds = _seed_covariance(points, counts, best, inverse)
+    told = _seed_covariance(points, counts, best, inverse)
+    seeds = None if isinstance(told, str) else told
     # log C is log of the rate at log x = 0.
     shift = np.array([[1.0, -middle], [0.0, 1.0]])
     parameters, moved = [], Counts(counts.u + middle, counts.events, counts.trials, counts.binomial)
@@ -178,8 +185,8 @@ def _with_intervals(
     inverse = shift @ inverse @ shift.T
     half = None
     if seeds is not None:
-        seeds = (shift @ seeds[0] @ shift.T, seeds[1])
-        half = float(stdtrit(seeds[1] - 1, level)) * np.sqrt(np.diag(seeds[0]))
+        seeds = (shift @ seeds[0] @ shift.T, seeds[1], seeds[2])
+        half = float(stdtrit(seeds[2], level)) * np.sqrt(np.diag(seeds[0]))
     for k, name in enumerate(("C", "exponent")):
         error = float(np.sqrt(inverse[k, k]))
         taus = [quantile] + ([] if half is None else [float(half[k]) / error])
@@ -199,7 +206,8 @@ def _with_intervals(
         n_parameters=2,
         covariance=inverse * max(phi, 1.0),
         seed_covariance=None if seeds is None else seeds[0],
-        seed_laws=None if seeds is None else seeds[1],
+        seed_laws=None if seeds is None else 1 + max(round(seeds[2]), 1),
+        warnings=(told,) if isinstance(told, str) else (),
         evidence={
             "kind": "binomial" if counts.binomial else "Poisson",
             "events": float(counts.events.sum()),
@@ -229,7 +237,8 @@ def _end(counts: Counts, theta: Array, inverse: Array, k: int, tau: float) -> fl
         return counts.most_likely(start, fixed=k)
 
     def fall(value: float) -> float:
-        return 2 * (most - max(counts.likelihood(profiled(value)), most - 1e6)) - tau**2
+        least = most - 1e6 - tau**2  # finite where there is no likelihood at all
+        return 2 * (most - max(counts.likelihood(profiled(value)), least)) - tau**2
 
     return _root(fall, float(theta[k]), error * tau, brentq)
 
@@ -246,19 +255,35 @@ def _root(fall: Callable[[float], float], centre: float, step: float, brentq: An
 
 def _seed_covariance(
     points: Points, counts: Counts, best: Array, inverse: Array
-) -> tuple[Array, int] | None:
-    """Of the mean of single seeds' laws, one step of scoring each; None where none share points."""
+) -> tuple[Array, int, float] | str | None:
+    """Of seeds' scores, the seeds and degrees of freedom; None where none share points.
+
+    Each seed's score, one step of scoring, is what it moves the law by, and their sum is 0: with S
+    seeds S / (S - 1) times the sum of squares (Liang & Zeger 1986), which needs no seed to be at
+    every point.  Where some lack points S is the effective number of seeds in t(S - 1), by the
+    shares v of the information that each has, (sum of v)² / sum of v² (Carter, Schnepel &
+    Steigerwald 2017).  A text is why it cannot be known.
+    """
     table = points.by_seed
-    if table is None or not table.shared or len(table.mean) < 2 or not table.there.all():
+    if table is None or points.seeds is None or not table.shared:
         return None
     n_seeds = len(table.mean)
+    if n_seeds < 2:
+        return ONE_SEED
     rate = np.exp(best[0] + best[1] * counts.u)
-    left = 1 - rate if counts.binomial else 1.0
     each = counts.trials / points.n
-    rows = np.where(table.there, (table.mean - each * rate) / left, 0.0)
-    # A point's rows of one seed count as often as they are: those of all seeds are its n.
-    rows *= points.n / n_seeds
-    design = np.stack([np.ones_like(counts.u), counts.u], axis=1)
-    laws = n_seeds * rows @ design @ inverse.T
+    left = 1 - rate if counts.binomial else np.ones_like(rate)
+    of = np.unique(points.seeds.astype(np.int64), return_inverse=True)[1].reshape(-1)
+    at = points.point_of
+    scores, rows = np.zeros((2, n_seeds, len(points)))
+    np.add.at(scores, (of, at), ((points.replicates - (each * rate)[at]) / left[at]))
+    np.add.at(rows, (of, at), 1.0)
+    leans = np.stack([np.ones_like(counts.u), counts.u], axis=1) @ inverse.T
+    share = (rows * (each * rate / left)) @ leans**2
+    effective = float(np.min(share.sum(axis=0) ** 2 / (share**2).sum(axis=0)))
+    if effective < 1.5:
+        return FEW
+    laws = scores @ leans
     apart = laws - laws.mean(axis=0)
-    return np.asarray(apart.T @ apart / (n_seeds * (n_seeds - 1))), n_seeds
+    covariance = np.asarray(apart.T @ apart) * (n_seeds / (n_seeds - 1))
+    return covariance, n_seeds, effective - 1

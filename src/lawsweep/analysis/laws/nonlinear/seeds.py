@@ -68,7 +68,8 @@ def seed_moves(points: Points, fitted: Array, n_parameters: int) -> Moves | None
     taken = abs(points.y - means(points.replicates, points.point_of))
     within = bool(np.any(taken > 1e-9 * max(float(np.ptp(table.mean[there])), 1e-300)))
     middle = np.where(m > 1, points.y if within else plain, fitted)
-    rows = np.where(there, table.mean - middle, 0.0)
+    unit = np.ones(n) if points.sizes is None else points.sizes
+    rows = np.where(there, table.mean - middle, 0.0) / unit
     own = np.zeros(n_seeds)
     if within:
         own = rows.sum(axis=1) / there.sum(axis=1)
@@ -76,7 +77,7 @@ def seed_moves(points: Points, fitted: Array, n_parameters: int) -> Moves | None
     scale = np.where(m > 1, 1 / np.sqrt(np.maximum(m * (m - 1.0), 1)),
                      np.sqrt(n / (n - n_parameters)))  # fmt: skip
     rows = np.where(there, rows - own[:, None], 0.0) * scale
-    rows += own[:, None] / np.sqrt(n_seeds * (n_seeds - 1.0))
+    rows = (rows + own[:, None] / np.sqrt(n_seeds * (n_seeds - 1.0))) * unit
     share = (there / m**2).sum(axis=1)
     effective = float(share.sum() ** 2 / (share**2).sum())
     if effective < 1.5:
