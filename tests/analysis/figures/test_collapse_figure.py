@@ -1,5 +1,6 @@
 """The figure of a collapse: two panels whose marks are the means, raw and scaled."""
 
+import itertools
 import re
 
 import numpy as np
@@ -79,3 +80,17 @@ def test_keys_are_those_of_the_law():
         parse_figures([{**base, "scale": "L", "critical": "no"}], columns)
     with pytest.raises(InvalidValueError, match="needs curves of y against x"):
         figure_of(frame().assign(status="failed"))
+
+
+@pytest.mark.parametrize("unit", [1e-7, 1e-3, 1.0])
+def test_numbers_along_a_logarithmic_axis_do_not_overlap(unit):
+    data = frame()
+    figure, _ = figure_of(data.assign(x=data["x"] * unit))
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        both = [*axes.xaxis.get_major_ticks(), *axes.xaxis.get_minor_ticks()]
+        low, high = axes.get_xlim()
+        labels = [t.label1 for t in both if low <= t.get_loc() <= high and t.label1.get_text()]
+        ends = sorted((b.x0, b.x1) for b in (text.get_window_extent() for text in labels))
+        assert len(ends) >= 2
+        assert all(b[0] > a[1] for a, b in itertools.pairwise(ends))

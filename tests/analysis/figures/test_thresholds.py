@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from lawsweep.analysis.figures.draw import draw
-from lawsweep.analysis.figures.kinds import parse_figures
+from lawsweep.analysis.figures.kinds import find_kind, parse_figures
 from lawsweep.analysis.frames import Columns
 from lawsweep.analysis.laws.threshold.rows import answers_of, edge_of_rows, rises
 from lawsweep.core.errors import InvalidValueError
@@ -98,3 +98,17 @@ def test_an_event_that_begins_along_y_is_refused(tmp_path):
     (spec,) = parse_figures([entry], list(frame.columns))
     with pytest.raises(InvalidValueError, match=r"stops as n grows.*not \(fits < 0.5\)"):
         draw(frame, spec, tmp_path / spec.name)
+
+
+def test_a_map_without_an_edge_says_so_and_promises_none():
+    frame = rows(edge=1.0)
+    entry = {"kind": "heatmap", "x": "d", "y": "n", "z": "fits"}
+    entries = [{**entry, "threshold": f"fits > {level}"} for level in (0.5, 2)]
+    seen, unseen = (
+        find_kind("heatmap").chart(Columns(frame), spec, None)
+        for spec in parse_figures(entries, list(frame.columns))
+    )
+    assert (seen.band, unseen.band) == ("90 % interval of the edge", "")
+    said = "no edge of fits > 2 is seen on the map"
+    assert said in unseen.notes
+    assert not any("no edge" in note for note in seen.notes)

@@ -9,7 +9,7 @@ import pytest
 
 from lawsweep.analysis.laws.fits import fit
 from lawsweep.analysis.laws.laws import parse_fits
-from lawsweep.analysis.laws.table import fit_rows, fit_table, latex_number, latex_text
+from lawsweep.analysis.laws.table import _short, fit_rows, fit_table, latex_number, latex_text
 from lawsweep.core.errors import UnknownNameError
 
 N = np.array([10.0, 20.0, 40.0, 80.0, 160.0])
@@ -89,3 +89,9 @@ def test_a_row_says_where_its_interval_is_from(fits):
     assert [r.parameter for r in rows].count(None) == 1
     with pytest.raises(UnknownNameError, match="Did you mean 'latex'"):
         fit_table(fits, "latx")
+
+
+def test_a_verdict_is_cut_between_its_parts_and_not_within_brackets():
+    said = "one power law is not supported: it bends (p = 0.05; by replicates 0.1); and more"
+    assert _short(said) == "not supported: it bends (p = 0.05; by replicates 0.1)"
+    assert _short("one power law is not supported: at x = 3; beyond") == "not supported: at x = 3"

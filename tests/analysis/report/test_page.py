@@ -11,11 +11,13 @@ import pandas as pd
 import pytest
 from report_pages import HOSTILE, chart_of, facts, rows
 
+from lawsweep.analysis.laws.fitted import Parameter
 from lawsweep.analysis.report import bundle
 from lawsweep.analysis.report.charts import MAX_MARKS, about, plain
-from lawsweep.analysis.report.headline import leading
+from lawsweep.analysis.report.headline import _cell, leading
 from lawsweep.analysis.report.markup import embedded
 from lawsweep.analysis.report.page import render
+from lawsweep.analysis.report.sections import _sentence
 from lawsweep.analysis.report.thinning import MAX_ACROSS
 from lawsweep.core import secrets
 from lawsweep.core.errors import InvalidValueError
@@ -207,3 +209,17 @@ def test_without_the_library_the_page_stands(monkeypatch):
     page = render(facts())
     assert sum(t == "script" for t, _ in Elements(page).tags) == 3
     assert "The points as a table" in page
+
+
+def test_a_caption_keeps_the_names_it_begins_with():
+    """``a`` and ``A`` are two parameters of a joint law, and N_samples is no column."""
+    assert _sentence("a and b may be 0") == "a and b may be 0"
+    assert _sentence("n_samples=90: it bends") == "n_samples=90: it bends"
+    assert _sentence("width=90: it bends") == "width=90: it bends"
+    assert _sentence("bars: 2 standard errors") == "Bars: 2 standard errors"
+    assert _sentence("lines: the law") == "Lines: the law"
+
+
+def test_an_end_that_is_not_bounded_is_said_to_be_infinite():
+    assert leading(Parameter("a", -3.07, -40.94, np.inf)) == "a -3.07 [-40.94, inf]"
+    assert [_cell(v) for v in (np.inf, -np.inf, np.nan, 0.5)] == ["∞", "−∞", "?", "0.5"]

@@ -142,10 +142,16 @@ def _footer(figure: Figure, notes: list[str]) -> None:
 def plain_log_ticks(axes: Axes) -> None:
     """Label a logarithmic axis of less than two decades with 20, 40, 100 in place of 2 × 10¹.
 
-    Only between 1 and 100,000, where plain numbers are the shorter ones.
+    Only between 0.001 and 100,000, where plain numbers are the shorter ones.  Elsewhere fewer ticks
+    have a number: side by side they would overlap.
     """
     for axis, (low, high) in ((axes.xaxis, axes.get_xlim()), (axes.yaxis, axes.get_ylim())):
-        if axis.get_scale() == "log" and low >= 1 and high < 1e5 and high < 100 * low:
+        if axis.get_scale() != "log" or not 0 < low < high < 100 * low:
+            continue
+        if low < 1e-3 or high >= 1e5:
+            if high >= 10 * low:
+                axis.set_minor_locator(LogLocator(subs=(2, 5)))
+        else:
             axis.set_major_formatter(StrMethodFormatter("{x:g}"))
             few = high >= 10 * low
             axis.set_minor_locator(LogLocator(subs=(2, 5) if few else (2, 3, 4, 5, 6, 8)))

@@ -104,7 +104,8 @@ def _short(verdict: str | None) -> str:
         return ""
     if "is supported" in verdict:
         return "supported"
-    return re.sub(r"^.*?(?=not supported)", "", verdict).split(";")[0]
+    short = re.sub(r"^.*?(?=not supported)", "", verdict)
+    return re.sub(r"(?s)^((?:\([^()]*\)|[^;])*).*$", r"\1", short)
 
 
 def _text(rows: Sequence[Row], width: int) -> str:

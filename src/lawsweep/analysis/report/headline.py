@@ -89,6 +89,8 @@ def leading(p: Parameter) -> str:
     """``exponent 1.28 ± 0.03``; both ends where the interval is not about the estimate's."""
     name = "constant" if p.name == "1" else plain(p.name)  # of terms, the intercept
     half = (p.high - p.low) / 2
+    if math.isinf(half):  # not bounded, and that is the finding
+        return f"{name} {p.interval()}"
     if not (math.isfinite(half) and half > 1e-12 * abs(p.estimate)):
         return f"{name} {p.estimate:.4g}"
     middle = (p.high + p.low) / 2
@@ -164,4 +166,6 @@ def _lines(lines: Sequence[str]) -> str:
 
 
 def _cell(value: float) -> str:
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
     return f"{value:.6g}" if math.isfinite(value) else "?"

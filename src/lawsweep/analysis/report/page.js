@@ -71,7 +71,7 @@
 
   function spec(state, panel) {
     const d = state.data, box = state.boxes[panel], narrow = box.clientWidth < 560;
-    const many = d.groups.length > 14, single = d.groups.length === 1 && d.groups[0] === "data";
+    const many = d.groups.length > 14, single = d.groups.every(g => g === "data");
     const axis = (k, title, log) => ({
       title, type: "quantitative",
       scale: { type: log ? "log" : "linear", ...(log ? {} : { zero: false }), nice: false, domain: domain(state, k), reverse: k === "y" && d.down },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -79,7 +80,12 @@ def _notes(drawing: Drawing) -> list[str]:
     said = any("bars: " in note for note in notes)
     band = [f"Bars: {chart['band']}"] if chart.get("band") and bars and not said else []
     made = [drawing.caption, *band, *_lines_said(chart), *notes]
-    return [m[0].upper() + m.rstrip(".")[1:] for m in made if m]
+    return [_sentence(m.rstrip(".")) for m in made if m]
+
+
+def _sentence(note: str) -> str:
+    """With a capital, unless it begins with a name: of parameters, ``a`` is another than ``A``."""
+    return note[0].upper() + note[1:] if re.match(r"[a-z]{2,}(?![\w=(])", note) else note
 
 
 def _lines_said(chart: Mapping[str, Any]) -> list[str]:

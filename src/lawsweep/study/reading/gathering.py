@@ -119,15 +119,34 @@ def following(
         )
     if of_seeds:
         yield (
-            f"The interval of {of_seeds[0].spec.name} comes from {of_seeds[0].n_seeds} seeds and "
-            f"narrows about as their root: four times as many (now {seeds}) halve it.",
-            f"lawsweep run {_without_seeds(typed)} seeds={4 * seeds}",
+            f"The interval of {of_seeds[0].spec.name} comes from {of_seeds[0].n_seeds} seeds: four "
+            f"times as many (now {seeds}) are expected to make it "
+            f"{_narrower(of_seeds[0]):.2g} times narrower.",
+            f"lawsweep run {_without_seeds(typed)} {_more_seeds(opened.plan.seeds)}",
         )
     elif seeds == 1 and fits:
         yield (
             "One seed does not tell how much its results vary from seed to seed.",
-            f"lawsweep run {_without_seeds(typed)} seeds=8",
+            f"lawsweep run {_without_seeds(typed)} {_more_seeds(opened.plan.seeds, 8)}",
         )
+
+
+def _narrower(found: FitResult) -> float:
+    """How much narrower t(S - 1) s/sqrt(S) is of 4 S seeds: by 2 for many, by 11 for two."""
+    from scipy.stats import t
+
+    n, tail = found.n_seeds or 2, (1 + found.spec.level) / 2
+    return float(2 * t.ppf(tail, max(n - 1, 1)) / t.ppf(tail, 4 * n - 1))
+
+
+def _more_seeds(seeds: Sequence[int], times: int = 4) -> str:
+    """An override of so many times the seeds, those that are there among them."""
+    n = times * len(seeds)
+    if sorted(seeds) == list(range(len(seeds))):
+        return f"seeds={n}"
+    there, new = set(seeds), (k for k in range(n + len(seeds)))
+    added = [k for k in new if k not in there][: n - len(seeds)]
+    return shlex.quote(f"seeds=[{','.join(map(str, [*seeds, *added]))}]")
 
 
 def launches(

@@ -47,7 +47,7 @@ class Heatmap(ChartKind):
         grid = _Grid(points, spec, x, y)
         layers: list[Layer] = []
         grouping = group_rows(columns, replace(spec, by=()), points.rows)
-        n_filled, mixed = 0, False
+        n_filled, mixed, n_edges = 0, False, 0
         for panel, (values, rows) in enumerate(grouping.groups):
             at = np.searchsorted(points.rows, rows)
             made = grid.cells(points, at, panel, spec)
@@ -56,7 +56,10 @@ class Heatmap(ChartKind):
             layers += [made, *grid.guides(spec, panel)]
             if (edge := _threshold(columns, spec, (x, y), values, panel)) is not None:
                 layers.append(edge)
+                n_edges += 1
         notes = list(points.notes)
+        if spec.threshold and not n_edges:
+            notes.append(f"no edge of {spec.threshold} is seen on the map")
         if mixed:
             notes.append("some cells average different settings: split them with where")
         elif len(points.rows) > n_filled:
@@ -68,7 +71,7 @@ class Heatmap(ChartKind):
             layers=layers,
             panels=grouping.panels,
             notes=notes,
-            band=f"{100 * THRESHOLD_CONFIDENCE:g} % interval of the edge" if spec.threshold else "",
+            band=f"{100 * THRESHOLD_CONFIDENCE:g} % interval of the edge" if n_edges else "",
         )
 
 
