@@ -432,3 +432,18 @@ def test_seeds_that_are_alike_leave_the_law_exact():
     (found,) = one(seeded([-0.5] * 3), law="power", x="width", y="edge")
     assert found.n_seeds is None
     assert found["exponent"].high - found["exponent"].low < 1e-12
+
+
+@pytest.mark.parametrize("rate", [0.1, -0.1])
+def test_a_law_far_from_where_c_is_predicts_and_is_judged_alike(rate):
+    """C = exp(-1005) or its inverse is no float; the law over x - 10050 is the same."""
+    rng = np.random.default_rng(0)
+    x = np.repeat(np.linspace(10000.0, 10100.0, 8), 4)
+    y = np.exp(rate * (x - 10050) + 0.02 * rng.normal(size=32))
+    frame = pd.DataFrame({"x": x, "y": y, "seed": np.tile(np.arange(4), 8)})
+    (far,) = one(frame, law="exponential", x="x", y="y")
+    (near,) = one(frame, law="exponential", x="x - 10050", y="y")
+    at = np.array([9990.0, 10050.0, 10110.0])
+    np.testing.assert_allclose(far.predict(at), near.predict(at - 10050), rtol=1e-8)
+    np.testing.assert_allclose(far.band(at), near.band(at - 10050), rtol=1e-8)
+    assert far.verdict == near.verdict

@@ -113,7 +113,16 @@ class Straight(Law):
         intercept, slope = (found[name].estimate for name in self.names)
         if not self.log_y:
             return np.asarray(intercept + slope * (np.log(x) if self.log_x else x))
-        return np.asarray(intercept * (x**slope if self.log_x else np.exp(slope * x)))
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            value = np.asarray(intercept * (x**slope if self.log_x else np.exp(slope * x)))
+            if np.all(np.isfinite(value)) and 0 < intercept < np.inf:
+                return value
+            # A C that is no float, of an x far from where C is: the line goes through the middle.
+            points, log_c = found.points, np.log(intercept) if intercept > 0 else -np.inf
+            if points is not None and points.bound is None and not np.isfinite(log_c):
+                at = points.inputs[found.spec.x]
+                log_c = points.y.mean() - slope * np.mean(np.log(at) if self.log_x else at)
+            return np.asarray(np.exp(log_c + slope * (np.log(x) if self.log_x else x)))
 
 
 class Power(Straight):
@@ -254,9 +263,11 @@ def parameter_of(
 
     def ends(half: float) -> tuple[float, float]:
         low, high = float(value - half), float(value + half)
-        return (float(np.exp(low)), float(np.exp(high))) if name == "C" else (low, high)
+        with np.errstate(over="ignore"):
+            return (float(np.exp(low)), float(np.exp(high))) if name == "C" else (low, high)
 
-    estimate = float(np.exp(value) if name == "C" else value)
+    with np.errstate(over="ignore"):
+        estimate = float(np.exp(value) if name == "C" else value)
     told = scatter if seeds is None else seeds if alone else max(scatter, seeds)
     by_seeds = None if seeds is None else ends(seeds)
     return Parameter(name, estimate, *ends(told), ends(scatter), by_seeds)
