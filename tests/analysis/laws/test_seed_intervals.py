@@ -171,3 +171,17 @@ def test_two_powers_are_read_in_the_order_of_their_exponents():
     middle = np.log(X).mean()
     expected = [np.log(0.3) + 1.2 * middle, -1.2, np.log(2) + 0.2 * middle, -0.2]
     np.testing.assert_allclose(once, expected, rtol=1e-12)
+
+
+def test_seeds_of_a_column_with_nulls_elsewhere_are_seeds():
+    """A row without a seed that the fit leaves out makes floats of the column."""
+    rng = np.random.default_rng(0)
+    x = np.repeat(np.geomspace(10, 1280, 8), 4)
+    own = 0.2 * rng.normal(size=4)
+    y = np.exp(np.tile(own, 8) * np.log(x)) / x
+    whole = pd.DataFrame({"x": x, "y": y, "seed": np.tile(np.arange(4), 8)})
+    more = pd.concat([whole, pd.DataFrame({"x": [10.0], "y": [np.nan], "seed": [np.nan]})])
+    (spec,) = parse_fits([{"law": "power", "x": "x", "y": "y"}], list(whole))
+    (a,), (b,) = fit(whole, spec), fit(more.reset_index(drop=True), spec)
+    assert a["exponent"] == b["exponent"]
+    assert b["exponent"].seeds is not None

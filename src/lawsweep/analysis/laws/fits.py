@@ -113,7 +113,7 @@ def _fit_group(
         y=means(replicates, point_of),
         replicates=replicates,
         point_of=point_of,
-        seeds=columns["seed"][rows[used]] if "seed" in columns else None,
+        seeds=_whole(columns["seed"][rows[used]]) if "seed" in columns else None,
         bound=data.bound[used] if data.bound[used].any() else None,
     )
     # A likelihood of bounds has the offsets of seeds of its own.
@@ -141,6 +141,13 @@ def _fit_group(
         points=points,
         **facts,
     )
+
+
+def _whole(seeds: Array) -> Array:
+    """Seeds as integers where a null elsewhere in the column has made floats of them."""
+    if seeds.dtype.kind == "f" and np.all(np.isfinite(seeds)) and np.all(seeds == seeds.round()):
+        return seeds.astype(np.int64)
+    return seeds
 
 
 def _read(columns: Columns, spec: FitSpec, law: Law, rows: Array) -> _Data:
