@@ -23,7 +23,7 @@ MADE = {
     "terms": ({"terms": ["1/n", 1]}, 6 / X + 1, {"1/n": 6, "1": 1}, "y = 6"),
 }
 # Each has a file of its own: they are not linear, or not over this one x.
-ELSEWHERE = {"power_offset", "two_powers", "power_log", "rate", "joint"}
+ELSEWHERE = {"power_offset", "two_powers", "power_log", "rate", "joint", "collapse"}
 
 
 def test_every_law_is_here():
