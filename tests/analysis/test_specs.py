@@ -152,13 +152,14 @@ def test_a_kind_of_figure_takes_its_keys_and_no_other(name):
     values |= dict.fromkeys(("x", "z"), "n") | dict.fromkeys(("title", "xlabel", "zlabel"), "t")
     values |= {"y": "2 * n_star", "where": "n > 1"}
     known = {"columns": ["n", "n_star"], "arrays": ["a"], "cells": ["n", "n_star"]}
+    own = {"scale": "n_star"} if name == "collapse" else {}
     if name == "joint":  # it draws a fit that has more keys than a figure
         fit = {"law": "joint", "name": "loss_law", "terms": ["n", "n_star"], "y": "n"}
         values["fit"] = "loss_law"
         known["fits"] = parse_fits([fit], known["columns"])
     taken = (*kind.keys, *COMMON)
     entry = {"kind": name} | {k: v for k, v in values.items() if k in taken}
-    (spec,) = parse_figures([entry], **known)
+    (spec,) = parse_figures([entry | own], **known)
     read = {k: getattr(spec, k) for k in entry}
     if spec.fit is not None:
         read |= {"fit": spec.fit.name if spec.fit_named else spec.fit.law == "power"}
@@ -166,7 +167,7 @@ def test_a_kind_of_figure_takes_its_keys_and_no_other(name):
     assert {k: read[k] for k in entry} == entry
     for key in set(values) - set(taken):
         with pytest.raises(InvalidValueError, match=f"kind {name} takes no {key}"):
-            parse_figures([entry | {key: values[key]}], **known)
+            parse_figures([entry | own | {key: values[key]}], **known)
 
 
 def test_text_where_a_number_belongs_is_refused_before_anything_runs():

@@ -131,6 +131,7 @@ FIGURES = {
     "threshold": [{"x": "x", "y": "n_star", "fit": True}],
     "gram": [{"array": "a"}],
     "loss_curves": [{"array": "a"}],
+    "collapse": [{"x": "x", "y": "y", "scale": "seed"}],
 }
 NO_FIGURE = ("no row", "all failed", "NaN y", "infinite y", "infinite x")
 CELLS = ("x", "n_star", "low", "high", "confidence", "state", "n_runs")

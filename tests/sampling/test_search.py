@@ -30,17 +30,18 @@ def make(derive=None, spec=SPEC, seeds=30, **given):
 
 
 class Dying(SerialExecutor):
-    """Is interrupted after some looks for news."""
+    """Is interrupted once some looks have brought news, however many brought none."""
 
     def __init__(self, after):
         super().__init__()
         self.left = after
 
     def poll(self, timeout_s):
-        self.left -= timeout_s > 0
-        if self.left < 0 and timeout_s > 0:
+        if self.left <= 0 and timeout_s > 0:
             raise KeyboardInterrupt
-        return super().poll(timeout_s)
+        news = super().poll(timeout_s)
+        self.left -= len(news) > 0
+        return news
 
 
 def launch(plan, table, search, executor=None, **options):

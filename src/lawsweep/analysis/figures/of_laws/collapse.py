@@ -68,6 +68,12 @@ class CollapseFigure(FigureKind):
             )
         raw = measured(found)
         logx, logy = bool(law.own["logx"]), bool(law.own["logy"])
+        seen = (raw.x > 0 if logx else np.isfinite(raw.x)) & (raw.y > 0 if logy else True)
+        if not seen.any():
+            raise InvalidValueError(
+                f"Figure {spec.name} has no point on its logarithmic axes: {spec.x} and {spec.y} "
+                "must be > 0 there. Draw what is, such as abs(...), or give logx or logy: false."
+            )
         _scales(axes, logx=logx, logy=logy)
         _curves(axes, raw, found, joined=True)
         axes.set_xlabel(spec.xlabel or labels.pretty(spec.x))
