@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from lawsweep import Cost, experiment, stream
+from lawsweep import Cost, Sweep, experiment, stream
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,3 +44,18 @@ def noisy(params: Params, seed: int) -> Metrics:
     log_y = (1.5 + params.slope * shared) * v + params.own * draws[0]
     log_y += params.bend * (v - 4) ** 2
     return Metrics(y=math.exp(log_y), one=1.0, bad=math.nan if seed % 2 else None)
+
+
+def until_sweep(until, axis, **given):
+    """A sweep of ``noisy`` over n in ``axis``, in this process, fitted by a power law."""
+    values = {
+        "name": "u",
+        "experiment": "until_toys:noisy",
+        "axes": {"n": axis},
+        "seeds": 60,
+        "until": until,
+        "fits": ({"law": "power", "x": "n", "y": "y"},),
+        "executor": {"kind": "serial"},
+        "on_failure": {"stop_after": 0},
+    }
+    return Sweep(**{**values, **given})

@@ -8,9 +8,9 @@ import math
 
 import numpy as np
 import pytest
+from until_toys import until_sweep
 
 import lawsweep
-from lawsweep import Sweep
 from lawsweep.cli.main import run_command
 from lawsweep.core.errors import InvalidValueError, LawsweepError
 from lawsweep.core.outcome import Outcome
@@ -21,17 +21,7 @@ FIT = ({"law": "power", "x": "n", "y": "y"},)
 
 
 def made(until, **given):
-    values = {
-        "name": "u",
-        "experiment": "until_toys:noisy",
-        "axes": {"n": AXIS},
-        "seeds": 60,
-        "until": until,
-        "fits": FIT,
-        "executor": {"kind": "serial"},
-        "on_failure": {"stop_after": 0},
-    }
-    return Sweep(**{**values, **given})
+    return until_sweep(until, AXIS, **given)
 
 
 def told(sweep):

@@ -10,28 +10,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from until_toys import until_sweep
 
 import lawsweep
-from lawsweep import Sweep
 from lawsweep.cli.main import run_command
 
 SUPPORT = Path(__file__).parents[2] / "support"
 AXIS = [10, 20, 40, 80, 160, 320]
-FIT = ({"law": "power", "x": "n", "y": "y"},)
 
 
 def made(until, **given):
-    values = {
-        "name": "u",
-        "experiment": "until_toys:noisy",
-        "axes": {"n": AXIS},
-        "seeds": 60,
-        "until": until,
-        "fits": FIT,
-        "executor": {"kind": "serial"},
-        "on_failure": {"stop_after": 0},
-    }
-    return Sweep(**{**values, **given})
+    return until_sweep(until, AXIS, **given)
 
 
 def book(sweep):
