@@ -1,4 +1,4 @@
-"""Laws in figures: which one a figure draws, and its line and interval as layers."""
+"""Lines of figures as layers: laws with their interval, and lines that an entry asks for."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lawsweep.analysis.figures import labels
 from lawsweep.analysis.figures.chart import Band, Layer, Line, Marks
 from lawsweep.analysis.figures.look import spaced
-from lawsweep.analysis.figures.specs import FigureSpec
+from lawsweep.analysis.figures.specs import GUIDE_VARIABLE, FigureSpec
 from lawsweep.analysis.frames import Array, Columns
+from lawsweep.core.expressions.expression import Expression
 
 if TYPE_CHECKING:
     from lawsweep.analysis.figures.chart import Axis
@@ -96,3 +98,19 @@ def band_layer(
 def shaded(found: FitResult) -> str:
     """What the shade along a law is."""
     return f"shaded along a law: its {100 * found.spec.level:g} % interval"
+
+
+def guides(spec: FigureSpec, x: Array, panel: int, *, over: bool = False) -> list[Layer]:
+    """The lines y(x) that an entry asks for, at ``x``; ``over``: readable on any colour."""
+    return [
+        Line(
+            panel=panel,
+            x=x,
+            y=Expression(line.y).evaluate({GUIDE_VARIABLE: x}, len(x), finite=False),
+            role="reference",
+            style=j,
+            over=over,
+            label=line.label or f"y = {labels.pretty(line.y)}",
+        )
+        for j, line in enumerate(spec.lines)
+    ]

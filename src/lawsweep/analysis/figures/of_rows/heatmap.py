@@ -10,14 +10,13 @@ import numpy as np
 
 from lawsweep.analysis.figures import labels
 from lawsweep.analysis.figures.base import ChartKind
-from lawsweep.analysis.figures.chart import Axis, Cells, Chart, Layer, Line, Marks
+from lawsweep.analysis.figures.chart import Axis, Cells, Chart, Layer, Marks
+from lawsweep.analysis.figures.law_layers import guides
 from lawsweep.analysis.figures.look import axes_of, group_rows, spaced
 from lawsweep.analysis.figures.of_rows.points import Points, read_points
-from lawsweep.analysis.figures.specs import GUIDE_VARIABLE
 from lawsweep.analysis.frames import centres, distinct
 from lawsweep.analysis.laws.threshold.rows import answers_of, edge_of_rows, rises
 from lawsweep.core.errors import InvalidValueError
-from lawsweep.core.expressions.expression import Expression
 
 if TYPE_CHECKING:
     from lawsweep.analysis.figures.of_arrays.arrays_of import ArraySource
@@ -120,18 +119,7 @@ class _Grid:
     def guides(self, spec: FigureSpec, panel: int) -> list[Layer]:
         """Reference lines y(x), cut at the map's frame; readable on dark and light alike."""
         x = spaced(self.ends[0][0], self.ends[0][1], GUIDE_POINTS, log=self.log)
-        return [
-            Line(
-                panel=panel,
-                x=x,
-                y=Expression(line.y).evaluate({GUIDE_VARIABLE: x}, len(x), finite=False),
-                role="reference",
-                style=j,
-                over=True,
-                label=line.label or f"y = {labels.pretty(line.y)}",
-            )
-            for j, line in enumerate(spec.lines)
-        ]
+        return guides(spec, x, panel, over=True)
 
 
 def edges(centres: Array, log: bool) -> Array:

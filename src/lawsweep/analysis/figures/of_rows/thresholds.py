@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from lawsweep.analysis.entries import Entry
-from lawsweep.analysis.figures import labels
 from lawsweep.analysis.figures.base import ChartKind, Known
-from lawsweep.analysis.figures.chart import Axis, Chart, Layer, Line, Marks
-from lawsweep.analysis.figures.law_layers import Laws, law_layers
+from lawsweep.analysis.figures.chart import Axis, Chart, Layer, Marks
+from lawsweep.analysis.figures.law_layers import Laws, guides, law_layers
 from lawsweep.analysis.figures.look import (
     axes_of,
     by_label,
@@ -21,7 +20,6 @@ from lawsweep.analysis.figures.look import (
     log_y,
     spaced,
 )
-from lawsweep.analysis.figures.specs import GUIDE_VARIABLE
 from lawsweep.analysis.laws.fitted import count
 from lawsweep.analysis.laws.threshold.fits import ends_of
 from lawsweep.core.errors import InvalidValueError
@@ -120,18 +118,7 @@ def _guides(spec: FigureSpec, x: Array, panel: int, axis: Axis) -> list[Layer]:
     left, right = float(x.min()), float(x.max())
     if left == right:
         left, right = 0.9 * left, 1.1 * right
-    at = spaced(left, right, GUIDE_POINTS, log=axis.log)
-    return [
-        Line(
-            panel=panel,
-            x=at,
-            y=Expression(line.y).evaluate({GUIDE_VARIABLE: at}, len(at), finite=False),
-            role="reference",
-            style=j,
-            label=line.label or f"y = {labels.pretty(line.y)}",
-        )
-        for j, line in enumerate(spec.lines)
-    ]
+    return guides(spec, spaced(left, right, GUIDE_POINTS, log=axis.log), panel)
 
 
 def _level(columns: Columns, rows: Array) -> str:
