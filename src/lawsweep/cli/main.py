@@ -126,6 +126,12 @@ def _answered(arguments: list[str] | None, may_restart: bool, readers: Readers) 
     except LawsweepError as error:
         print(f"lawsweep: {hide(str(error))}", file=sys.stderr)
         return error.exit_code
+    except click.NoSuchOption as error:
+        from lawsweep.config.habits import explain_option
+
+        said = explain_option(error.option_name)
+        error.show() if said is None else print(f"lawsweep: {said}", file=sys.stderr)
+        return 2
     except click.ClickException as error:
         error.show()
         return 2

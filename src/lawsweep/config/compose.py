@@ -51,6 +51,8 @@ def load_sweep(name: str | Path, *overrides: str) -> Sweep:
         learn_override(str(text))
     path = find_sweep_file(str(name))
     parts = _Parts(path, [_parsed(text) for text in overrides])
+    for override in parts.overrides:
+        check_key(override, parts.specs)
     groups = [o for o in parts.overrides if o.path[0] in GROUPS and len(o.path) == 1]
     rest = [o for o in parts.overrides if o not in groups]
     content, preset = under(parts.file, parts.preset, parts.experiment)
@@ -92,7 +94,6 @@ def load_sweep(name: str | Path, *overrides: str) -> Sweep:
 
 def _parsed(text: str) -> Override:
     override = parse_override(text)
-    check_key(override)
     # `executor=serial` and `executor.kind=serial` both choose the group's member.
     if override.path[0] in GROUPS and override.path[1:] == ("kind",):
         return dataclasses.replace(override, path=override.path[:1])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lawsweep.config.axes_of import axes_of, names_of
+from lawsweep.config.callers_hydra import set_aside, stored
 from lawsweep.config.files import data_folder, own_and_shipped
 from lawsweep.config.overrides import Override
 from lawsweep.config.presets import GROUPS
@@ -17,6 +18,7 @@ from lawsweep.core.registry import find_experiment
 from lawsweep.executors.make import executor_names
 
 
+@set_aside()
 def merge_files(
     name: str,
     experiment: Any,
@@ -30,19 +32,17 @@ def merge_files(
     groups.  Raises a LawsweepError.
     """
     from hydra import compose, initialize_config_dir
-    from hydra.core.config_store import ConfigStore
-    from hydra.core.global_hydra import GlobalHydra
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     own, shipped = Path.cwd() / "conf", data_folder("conf").resolve()
-    store = ConfigStore.instance()
+    nodes: dict[tuple[str, str], tuple[Any, str | None]] = {}
     choices, settings = _group_choices(parts, groups, resolve)
     for group, member in choices.items():
         _check_member(own / group / f"{member}.yaml", shipped / group / f"{member}.yaml")
         if not any((f / group / f"{member}.yaml").is_file() for f in own_and_shipped("conf")):
-            store.store(group=group, name=member, node={"kind": member})  # another package's
+            nodes[group, member] = {"kind": member}, None  # another package's
     chosen = [f"{key}={value}" for key, value in choices.items()] + _without_an_application()
     if own.is_dir() and own.resolve() != shipped:
         chosen.append(f"hydra.searchpath=['file://{own.resolve()}']")
@@ -51,20 +51,15 @@ def merge_files(
     file, preset = ({k: v for k, v in part.items() if k not in GROUPS} for part in parts)
     for group, node in (("file", file), ("preset", {**preset, **settings})):
         made = OmegaConf.create(node)
-        store.store(group=f"lawsweep_{group}", name="this", node=made, package="_global_")
+        nodes[f"lawsweep_{group}", "this"] = made, "_global_"
         chosen.append(f"+lawsweep_{group}=this")
-    global_hydra = GlobalHydra.instance()
-    others = global_hydra.hydra  # a notebook may have one initialised
-    global_hydra.clear()
     try:
-        with initialize_config_dir(config_dir=str(shipped), version_base="1.3"):
+        with stored(nodes), initialize_config_dir(config_dir=str(shipped), version_base="1.3"):
             composed = compose(config_name="config", overrides=chosen)
         found = OmegaConf.to_container(composed)
     except (HydraException, OmegaConfBaseException) as error:
         reason = " ".join(str(error).split())[:300]
         raise InvalidValueError(f"Cannot compose sweep {name}: {reason}") from None
-    finally:
-        GlobalHydra.instance().hydra = others
     assert isinstance(found, dict)
     return _first_said({str(k): v for k, v in found.items()}, (file, preset))
 

@@ -8,12 +8,14 @@ applies under a condition, or in some grids of a union, does so with its new val
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from lawsweep.config.axes_of import axes_of, expressions_of, without_unused
+from lawsweep.config.habits import explain_hydra_key, explain_param, explain_seed
 from lawsweep.core.errors import InvalidValueError, LawsweepError, unknown_name
 from lawsweep.core.expressions.expression import Expression
 from lawsweep.core.schema import FieldSpec
@@ -105,10 +107,25 @@ def _axis_expression(text: str) -> Override | None:
     return Override(text, tuple(match[1].split(".")), value, is_sweep=True)
 
 
-def check_key(override: Override) -> None:
-    """Raise UnknownNameError when the first part of the key is no key of a config."""
-    if override.path[0] not in KEYS:
-        raise unknown_name("key", override.path[0], KEYS, f"override {override.text!r}")
+def check_key(override: Override, params: Callable[[], Iterable[str]] = tuple) -> None:
+    """Raise UnknownNameError when the first part of the key is no key of a config.
+
+    ``params`` gives the params of the experiment, for who left out their ``params.``.
+    """
+    first = override.path[0]
+    if first in KEYS:
+        return
+    if first.partition("/")[0] == "hydra":
+        raise explain_hydra_key(override.path, override.text)
+    if first == "seed":
+        raise explain_seed(override.text)
+    if len(override.path) == 1:
+        known = []
+        with suppress(LawsweepError):  # what is wrong with the experiment is said without it
+            known = list(params())
+        if error := explain_param(first, override.text, known, KEYS):
+            raise error
+    raise unknown_name("key", first, KEYS, f"override {override.text!r}")
 
 
 def check_written(override: Override, fields: Mapping[str, FieldSpec]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lawsweep.config.axes_of import axes_of, without_unused
+from lawsweep.config.habits import refuse_defaults
 from lawsweep.core.errors import InvalidValueError, unknown_name
 from lawsweep.core.registry import find_experiment
 from lawsweep.grid.axes import Axes
@@ -35,6 +36,7 @@ def check_part(content: Mapping[str, Any], place: str) -> None:
     """Raise a LawsweepError for a key that no sweep has, or a value of another shape."""
     if not isinstance(content, Mapping):
         raise InvalidValueError(f"The {place} must be a mapping, got {content!r}.")
+    refuse_defaults(content, place)
     for key in content:
         if key not in KEYS:
             raise unknown_name("key", str(key), (*KEYS, "presets"), place)

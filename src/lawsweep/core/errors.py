@@ -7,6 +7,7 @@ nearest valid ones.  The command line prints the message alone, never a stack.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -95,3 +96,32 @@ def unknown_name(
     return UnknownNameError(
         f"Unknown {kind} {str(name)!r}{place}.{hint} Valid: {shown or '(none)'}."
     )
+
+
+def advice(kind: str, value: Any) -> str:
+    """What to write in place of a value of the wrong kind; empty where nothing is near."""
+    if kind == "int" and isinstance(value, int) and value.bit_length() > 63:
+        return " Whole numbers have at most 64 bits; a float param takes larger ones."
+    if kind == "str" and isinstance(value, bool | float | None):
+        return " Quote it to have it as text."
+    if isinstance(value, str):
+        digits = value.strip().replace("_", "")
+        if kind in ("int", "float") and (listed := numbers_in(value)):
+            return f" Several values are an axis: a list, {listed}, under axes."
+        if kind == "float" and digits.lower().lstrip("+-") in ("inf", "infinity"):
+            return f" YAML's infinity is {'-' if digits.startswith('-') else ''}.inf, with a dot."
+        if kind in ("int", "float") and re.fullmatch(r"[+-]?[0-9]+", digits):
+            return f" Write {int(digits)}, in plain decimal digits and without quotes."
+        if kind == "bool" and value.lower() in ("yes", "no", "on", "off", "true", "false"):
+            return " Write true or false, without quotes."
+    return ""
+
+
+def numbers_in(text: str) -> str:
+    """Numbers with commas between them, as a list is written: ``[1, 2]``; empty for other text."""
+    parts = [part.strip() for part in text.split(",")]
+    try:
+        _ = [float(part) for part in parts]
+    except ValueError:
+        return ""
+    return f"[{', '.join(parts)}]" if len(parts) > 1 else ""

@@ -16,14 +16,13 @@ import dataclasses
 import enum
 import math
 import operator
-import re
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Union
 
-from lawsweep.core.errors import InvalidValueError, nearest
+from lawsweep.core.errors import InvalidValueError, advice, nearest
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -250,26 +249,11 @@ class FieldSpec:
     def wrong_type(self, value: Any) -> InvalidValueError:
         """The error for a value that is no ``type_name``, with the nearest choice."""
         close = nearest(str(value), map(str, self.choices or ()))
-        hint = f" Did you mean {close[0]!r}?" if close else _advice(self.kind, value)
+        hint = f" Did you mean {close[0]!r}?" if close else advice(self.kind, value)
         shown = type(value).__name__
         return InvalidValueError(
             f"{self.name} must be {self.type_name}, got {value!r} ({shown}).{hint}"
         )
-
-
-def _advice(kind: Kind, value: Any) -> str:
-    """What to write in place of a value of the wrong kind; empty where nothing is near."""
-    if kind == "int" and isinstance(value, int) and abs(value) > INT64_MAX:
-        return " Whole numbers have at most 64 bits; a float param takes larger ones."
-    if kind == "str" and isinstance(value, bool | float | None):
-        return " Quote it to have it as text."
-    if isinstance(value, str):
-        digits = value.strip().replace("_", "")
-        if kind in ("int", "float") and re.fullmatch(r"[+-]?[0-9]+", digits):
-            return f" Write {int(digits)}, in plain decimal digits and without quotes."
-        if kind == "bool" and value.lower() in ("yes", "no", "on", "off", "true", "false"):
-            return " Write true or false, without quotes."
-    return ""
 
 
 def printable(text: str) -> str:

@@ -115,6 +115,11 @@ class _Filler:
 
     def _check_names(self) -> None:
         grid, place = self.grid, f"experiment {self.experiment.name}"
+        if "seed" in grid.params or ("seed" in self.axes and not self._is_used("seed")):
+            raise UnknownNameError(
+                "Seeds are no axis and no param: write seeds: 5 (for the seeds 0 to 4) or "
+                "seeds: [0, 7] beside axes, and every point is run with each."
+            )
         for name in (*grid.params, *grid.derive):
             if name not in self.specs and not (name in grid.derive and self._is_used(name)):
                 raise unknown_name("param", name, self.specs, place)

@@ -271,6 +271,22 @@ def _read_one(key: str, value: Any, params: Collection[str]) -> Axis:
         node: Axis = KINDS[key].read(value, params)
         return node
     is_list = isinstance(value, Sequence) and not isinstance(value, str)
+    if isinstance(value, Mapping) and set(value) & {"value", "values", "min", "max"}:
+        raise InvalidValueError(_as_elsewhere(key, value))
     if key not in params and any(isinstance(v, Mapping) for v in (value if is_list else [value])):
         raise unknown_name("block", key, KINDS, "axes")
     return Plain(key, value)
+
+
+def _as_elsewhere(key: str, value: Mapping[str, Any]) -> str:
+    """The sentence for an axis that is written as other tools have it."""
+    values = value.get("values", [value["value"]] if "value" in value else None)
+    if values is not None:
+        shown = f"[{', '.join(map(str, values))}]" if isinstance(values, list) else "[1, 2]"
+        return f"The axis {key!r} is its values, got {dict(value)!r}. Write {key}: {shown}."
+    low, high = value.get("min", 0), value.get("max", 1)
+    return (
+        f"The axis {key!r} is its values, got {dict(value)!r}. Write {key}: "
+        f"linspace({low}, {high}, 5), or logspace; a random sample is "
+        f"sample: {{n: 20, box: {{{key}: [{low}, {high}]}}}}."
+    )

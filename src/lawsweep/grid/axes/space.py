@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lawsweep.core.errors import EmptyPlanError, InvalidValueError
+from lawsweep.core.errors import EmptyPlanError, InvalidValueError, numbers_in
 from lawsweep.core.schema import INT64_MAX, FieldSpec
 from lawsweep.grid.grids import Grid, too_many_points
 from lawsweep.grid.ranges import MAX_AXIS, TooManyValuesError, values_of
@@ -52,6 +52,11 @@ class Space:
         if hasattr(value, "tolist"):  # a numpy array or scalar, from Python
             value = value.tolist()
         if isinstance(value, str) and not (spec and spec.kind == "str"):
+            if listed := numbers_in(value):
+                raise InvalidValueError(
+                    f"The axis {name!r} is a list or an expression, got the text {value!r}. "
+                    f"Write {name}: {listed}."
+                )
             try:
                 values, spaced = values_of(name, value, min(self._room(), MAX_AXIS))
             except TooManyValuesError as error:
