@@ -13,6 +13,7 @@ from lawsweep.experiments.compression.metrics import Metrics
 from lawsweep.experiments.compression.params import Params
 from lawsweep.experiments.compression.rows import Found, row
 from lawsweep.experiments.compression.target import draw
+from lawsweep.kernels.base.precision import full_precision
 from lawsweep.kernels.compression.compress import compress_all, nearest_reduced
 from lawsweep.kernels.compression.frames import (
     FrameLosses,
@@ -40,6 +41,7 @@ class Task:
     target: Target
 
 
+@full_precision()
 def answers(params: Params, seeds: Sequence[int], device: str) -> list[Metrics | Exception]:
     """One answer a seed; a target that cannot be compressed is its Infeasible."""
     tasks: list[Task | Exception] = []

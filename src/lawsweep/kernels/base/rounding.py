@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
+from lawsweep.kernels.base.precision import require_full
+
 
 @dataclass(frozen=True)
 class Tolerances:
@@ -59,6 +61,10 @@ def tolerances(dtype: torch.dtype) -> Tolerances:
 
 
 def gamma(k: int, dtype: torch.dtype) -> float:
-    """gamma_k = k u / (1 - k u), the relative rounding of k operations in a row; inf past 1/u."""
+    """gamma_k = k u / (1 - k u), the relative rounding of k operations in a row; inf past 1/u.
+
+    PrecisionError where products in ``dtype`` may be computed in less (``base.precision``).
+    """
+    require_full(dtype)
     unit = tolerances(dtype).unit
     return k * unit / (1.0 - k * unit) if k * unit < 1.0 else math.inf

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.base.precision import full_precision
 from lawsweep.kernels.compression.choice import by_risk, dense_pays
 from lawsweep.kernels.compression.objective import HomogeneousObjective
 from lawsweep.kernels.compression.population import PopulationLoss
@@ -32,6 +33,7 @@ from lawsweep.kernels.optimise.objective import Objective
 DENSE_REDUCED = 2000
 
 
+@full_precision()
 def compress(
     target: Target,
     n_compressed: int,
@@ -63,6 +65,7 @@ def compress(
     return compress_all([target], n_compressed, [rng], how)[0]
 
 
+@full_precision()
 def compress_all(
     targets: Sequence[Target],
     n_compressed: int,
@@ -120,6 +123,7 @@ def _minimise_together(
     return _minimise(loss, points, targets, group, m, how, method_for(targets[0], m, how))
 
 
+@full_precision()
 def nearest_reduced(
     targets: Sequence[Target],
     signs: Tensor,

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from lawsweep.kernels.base.precision import full_precision
 from lawsweep.kernels.base.reasons import Ended, Reason
 from lawsweep.kernels.base.rounding import gamma
 from lawsweep.kernels.eigmin.davidson import Davidson, Found
@@ -70,6 +71,7 @@ class BlockEigenvalue(Ended):
         return self.lower > 0.0
 
 
+@full_precision()
 def smallest_eigenvalue_block(
     shards: Shards,
     *,

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.base import workspace
+from lawsweep.kernels.base.precision import full_precision
 from lawsweep.kernels.base.reasons import Ended
 from lawsweep.kernels.base.rounding import gamma
 from lawsweep.kernels.eigmin.problem import checked, default_tol, scaled, start_vector
@@ -63,6 +64,7 @@ class LowestEigenvalues(Ended):
         return EigenReason.CONVERGED if bool(self.known.all()) else EigenReason.UNRESOLVED
 
 
+@full_precision()
 def smallest_eigenvalues(
     matrix: Tensor,
     k: int,
@@ -109,6 +111,7 @@ def smallest_eigenvalues(
     )
 
 
+@full_precision()
 def spectrum(matrix: Tensor) -> Tensor:
     """All eigenvalues of the symmetric ``matrix`` (N, N), ascending, by LAPACK.
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.base import devices
+from lawsweep.kernels.base.precision import full_precision
 from lawsweep.kernels.base.rounding import gamma
 from lawsweep.kernels.eigmin.problem import (
     SAFE_RANGE,
@@ -32,6 +33,7 @@ from lawsweep.kernels.eigmin.solvers import MatrixSolver, chain, first
 __all__ = ["MinEigenvalue", "smallest_eigenvalue", "smallest_eigenvalues_batched"]
 
 
+@full_precision()
 def smallest_eigenvalue(
     matrix: Tensor,
     *,
@@ -75,6 +77,7 @@ def smallest_eigenvalue(
     return scaled_back(judge(facts, pair, certify), scale)
 
 
+@full_precision()
 def smallest_eigenvalues_batched(
     matrices: Tensor,
     *,

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.base import devices
+from lawsweep.kernels.base.precision import full_precision
 from lawsweep.kernels.base.reasons import Ended, Reason
 from lawsweep.kernels.eigmin.smallest import smallest_eigenvalue
 from lawsweep.kernels.network.network import Network
@@ -64,6 +65,7 @@ class KernelChange:
     alignment: float | None
 
 
+@full_precision()
 def kernel_change(
     network: Network,
     x: Tensor,
@@ -86,6 +88,7 @@ def kernel_change(
         return KernelChange(first, last, *_compare(before, after))
 
 
+@full_precision()
 def kernel_end(
     network: Network,
     x: Tensor,

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.base import devices, workspace
+from lawsweep.kernels.base.precision import full_precision, prove_products
 from lawsweep.kernels.base.rounding import gamma, tolerances
 from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk.factors import LayerFactors
@@ -44,6 +45,7 @@ def ntk_gram(
     return gram(linearise(network, weights, inputs, biases))
 
 
+@full_precision()
 def gram(lin: Linearisation, *, tile: int | None = None) -> Tensor:
     """K, shape (..., N, N), summed over the layers that count (``Linearisation.select``).
 
@@ -55,6 +57,7 @@ def gram(lin: Linearisation, *, tile: int | None = None) -> Tensor:
     return gram_of(lin.layers, tile=tile)
 
 
+@full_precision()
 def gram_of(layers: Sequence[LayerFactors], *, tile: int | None = None) -> Tensor:
     """The Gram matrix of the gradients that ``layers`` are the factors of: see ``gram``."""
     n, first = layers[0].n_samples, layers[0].features
@@ -69,6 +72,7 @@ def gram_of(layers: Sequence[LayerFactors], *, tile: int | None = None) -> Tenso
     return out
 
 
+@full_precision()
 def gram_block(layers: Sequence[LayerFactors], rows: slice) -> Tensor:
     """Some rows of it, (..., k, N)."""
     return block(_parts(layers), rows, slice(0, layers[0].n_samples))
@@ -78,6 +82,7 @@ def _parts(layers: Sequence[LayerFactors]) -> Factors:
     return [(layer.left, layer.errors, layer.tokens) for layer in layers]
 
 
+@full_precision()
 def diagonal(lin: Linearisation) -> Tensor:
     """Diagonal of K (squared gradient norms), shape (..., N), in O(N sum n_l); its sum is tr K.
 
@@ -87,6 +92,7 @@ def diagonal(lin: Linearisation) -> Tensor:
     return squares_of(lin.layers)
 
 
+@full_precision()
 def squares_of(layers: Sequence[LayerFactors]) -> Tensor:
     """The squared norms of the gradients that ``layers`` are the factors of: see ``diagonal``."""
     parts = [layer.squares() for layer in layers]
@@ -99,6 +105,7 @@ def squares_of(layers: Sequence[LayerFactors]) -> Tensor:
     return total
 
 
+@full_precision()
 def gram_error_bound(lin: Linearisation, *, trace: float | None = None) -> float:
     """Bound on the spectral norm of the rounding error of ``gram``, given F and B.
 
@@ -115,6 +122,7 @@ def gram_error_bound(lin: Linearisation, *, trace: float | None = None) -> float
     """
     lengths = [sum(f.shape) + int(f.bias) + f.tokens**2 - 1 for f in lin.layers]
     m = max(lengths) + len(lengths) + 3
+    prove_products(lin.outputs.device, lin.dtype)
     lost = gamma(m, lin.dtype)
     if trace is None:
         trace = float(diagonal(lin).sum())

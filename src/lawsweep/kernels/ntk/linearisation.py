@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.activations import Activation
+from lawsweep.kernels.base.precision import full_precision
 from lawsweep.kernels.base.rounding import tolerances
 from lawsweep.kernels.network.forward import forward
 from lawsweep.kernels.network.network import Network, check_layers
@@ -95,6 +96,7 @@ class Linearisation:
         return self.map(lambda t: t[i])
 
 
+@full_precision()
 def linearise(
     network: Network,
     weights: Sequence[Tensor],
@@ -126,6 +128,7 @@ class Passes(NamedTuple):
     settle: Callable[[], None]
 
 
+@full_precision()
 def passes(
     network: Network,
     weights: Sequence[Tensor],

@@ -47,6 +47,7 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.activations import Activation
+from lawsweep.kernels.base.precision import full_precision
 from lawsweep.kernels.base.reasons import Reason
 from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk.directions import directions, input_rank, may_share_a_line
@@ -147,6 +148,7 @@ class Samples:
         return cls(rank, len(x) - len(few) + min(n_kept), zero, found.line)
 
 
+@full_precision()
 def rank_report(lin: Linearisation) -> RankReport:
     """Rank bound of this network on these samples, and the reason for an exact zero if any.
 
@@ -157,6 +159,7 @@ def rank_report(lin: Linearisation) -> RankReport:
     return _report(lin, samples_of(lin.network, lin.features[0], affine=lin.affine))
 
 
+@full_precision()
 def samples_of(network: Network, x: Tensor, *, affine: bool) -> Samples:
     """``Samples.of`` for inputs of this network."""
     # With biases no sample but an equal one has the same gradient, and so for other layers.
@@ -208,6 +211,7 @@ def bounded(
     return min(bound, samples.n_distinct), n > nominal
 
 
+@full_precision()
 def rank_reports(lin: Linearisation) -> list[RankReport]:
     """``rank_report`` of each network of a batch, ``lin`` with one leading dimension.
 

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from lawsweep.kernels.base import devices
 from lawsweep.kernels.base.names import named
+from lawsweep.kernels.base.precision import in_full_precision
 from lawsweep.kernels.data import sampling
 from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk.factors import LayerPairs
@@ -61,6 +62,7 @@ class InProcess:
         return [getattr(shard, method)(*args) for shard in self._shards]
 
 
+@in_full_precision
 class RowShard:
     """Rows ``begin .. begin + rows.n_rows`` of the whole, and an eigensolver's state on them."""
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.base.precision import full_precision
 from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk.linearisation import Linearisation
 from lawsweep.kernels.ntk.rank import (
@@ -44,6 +45,7 @@ class Survey:
         self._rows: list[Tensor] = []
         self._patterns: list[Tensor] = []
 
+    @full_precision()
     def add(self, lin: Linearisation) -> None:
         """Take in some more samples: ``lin`` of one network, without batch dimensions."""
         self._chosen, self._affine = lin.chosen, lin.affine
@@ -59,6 +61,7 @@ class Survey:
             before = self._live or live
             self._live = [(a | c, b | d) for (a, b), (c, d) in zip(before, live, strict=True)]
 
+    @full_precision()
     def report(self) -> RankReport:
         """The report of all samples so far; ValueError if there are none."""
         if not self._n_samples:

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.base.precision import full_precision
 from lawsweep.kernels.gaussian.duals import duals
 from lawsweep.kernels.gaussian.pairs import UNIT, Covariance
 from lawsweep.kernels.network.network import Network
@@ -40,6 +41,7 @@ class InfiniteWidth:
     error: float
 
 
+@full_precision()
 def infinite_width(network: Network, inputs: Tensor) -> InfiniteWidth:
     """K in the limit of wide hidden layers, for the rows ``inputs`` (N, n_0), in float64.
 

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.activations import Activation
+from lawsweep.kernels.base.precision import full_precision
 from lawsweep.kernels.base.reasons import Ended, Reason
 from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.optimise.gauss_newton import State, Step, System, norm
@@ -111,6 +112,7 @@ class LeastSquares(Ended):
     rounding_loss: float
 
 
+@full_precision()
 def least_squares(
     x: Tensor,
     y: Tensor,

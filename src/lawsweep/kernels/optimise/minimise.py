@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.base.precision import full_precision
 from lawsweep.kernels.base.reasons import Ended, Reason
 from lawsweep.kernels.base.rounding import tolerances
 from lawsweep.kernels.optimise import methods
@@ -159,6 +160,7 @@ class _State:
             self.reason[i] = reason
 
 
+@full_precision()
 def minimise(
     objective: Objective,
     start: Tensor,

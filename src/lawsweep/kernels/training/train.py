@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.activations import Activation
+from lawsweep.kernels.base.precision import full_precision
 from lawsweep.kernels.base.reasons import Ended, Reason
 from lawsweep.kernels.network.forward import forward
 from lawsweep.kernels.network.network import Network
@@ -116,6 +117,7 @@ class _Batch:
         return other
 
 
+@full_precision()
 def train(
     x: Tensor,
     y: Tensor,
