@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from engine_toys import hungry, loud, placed
+from engine_toys import hungry, loud, placed, shaky
 from toys import faulty
 
 from lawsweep.core.outcome import RunSpec, Task
@@ -23,15 +23,16 @@ from lawsweep.store.table.parquet import ParquetTable
 @pytest.fixture(scope="module")
 def ray_two_cpus():
     """One Ray for most tests of this module; executors join what is running already."""
-    owner = make_executor({"kind": "ray_local", "n_cpus": 2})
+    owner = make_executor({"kind": "ray_local", "n_cpus": 2, "n_gpus": 2})
     owner.start(faulty)
     yield owner
     owner.close()
 
 
-def launch(folder, plan, **policy):
+def launch(folder, plan, needs=None, **policy):
     table = ParquetTable(folder, plan.experiment)
-    with contextlib.closing(make_executor({"kind": "ray_local", "n_cpus": 2})) as executor:
+    made = make_executor({"kind": "ray_local", "n_cpus": 2, **(needs or {})})
+    with contextlib.closing(made) as executor:
         executor.start(plan.experiment)
         report = Loop(plan, table, executor, launch_id="L", on_failure=OnFailure(**policy)).run()
     return report, table
@@ -58,6 +59,23 @@ def test_a_worker_that_is_refused_memory_tries_again_with_a_node_to_itself(
     assert [(r["attempt"], r["share"]) for r in rows] == [(2, 0.5) if i == 11 else (1, 1.0)
                                                          for i in range(20)]  # fmt: skip
     assert len(table.attempts()) == 20
+
+
+def test_a_worker_whose_card_failed_is_replaced_and_its_run_goes_to_another_card(
+    ray_two_cpus, tmp_path
+):
+    """Ray's logical GPUs, torch's own class; a process that failed once would fail for ever."""
+    met = tmp_path / "met"
+    plan = make_plan(shaky, axes={"i": "range(24)"}, params={"met": str(met)})
+    report, table = launch(tmp_path / "table", plan, {"gpus_per_task": 1})
+    assert dict(report.statuses) == {"ok": 24}
+    rows = table.read(plan.run_ids).to_pylist()
+    assert [r["attempt"] for r in rows] == [1 + (i == 7) for i in range(24)]
+    pid, card = met.read_text().split()
+    assert (rows[7]["card"] != card, str(rows[7]["pid"]) != pid) == (True, True)
+    assert {r["device"] for r in rows} == {"cuda"}
+    (note,) = report.notes
+    assert f"first: GPU {card} of " in note
 
 
 def test_who_starts_ray_gives_its_workers_their_environment_from_birth(ray_two_cpus, monkeypatch):

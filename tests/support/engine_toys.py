@@ -160,3 +160,38 @@ def placed(params: PlacedParams, seed: int) -> PlacedMetrics:
         n_cpus=float(here.get_assigned_resources().get("CPU", 0.0)),
         threads=os.environ.get("OMP_NUM_THREADS", ""),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShakyParams:
+    """Params of ``shaky``."""
+
+    i: int
+    at: int = 7
+    met: str = ""  # a file: where the run at ``at`` lost its card, once
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShakyMetrics:
+    """Metrics of ``shaky``."""
+
+    pid: int
+    card: str
+
+
+_POISONED: list[int] = []
+
+
+@experiment(version=1)
+def shaky(params: ShakyParams, seed: int) -> ShakyMetrics:
+    """Loses its card at ``i == at``, and after that the process fails at whatever it does."""
+    import torch
+
+    card = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    once = params.i == params.at and not Path(params.met).exists()
+    if once:
+        Path(params.met).write_text(f"{os.getpid()} {card}", encoding="utf-8")
+    if once or _POISONED:
+        _POISONED.append(params.i)
+        raise torch.AcceleratorError("CUDA error: device-side assert triggered")
+    return ShakyMetrics(pid=os.getpid(), card=card)

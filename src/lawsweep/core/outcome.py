@@ -37,6 +37,8 @@ class Task:
 
     ``whole_node`` asks that nothing else runs beside it (an executor that has but one slot has
     nothing to do), and ``memory_share`` is what ``worker.memory.memory_share`` tells its runs.
+    ``avoid`` are the cards (``Mishap.card``) that failed one of them: another is better, where
+    there is one.
     """
 
     id: int
@@ -46,6 +48,19 @@ class Task:
     groups: tuple[int, ...] = ()
     whole_node: bool = False
     memory_share: float = 1.0
+    avoid: tuple[str, ...] = ()
+
+
+class Mishap(NamedTuple):
+    """What befell a run on its GPU that need not be its own doing, as far as can be told.
+
+    ``card``: the GPU failed, and the process with it.  ``neighbour``: others held memory that the
+    run could count on.  ``card`` names the GPU, with its host; ``detail`` is what is known.
+    """
+
+    kind: Literal["card", "neighbour"]
+    card: str
+    detail: str
 
 
 class Outcome(NamedTuple):
@@ -56,6 +71,7 @@ class Outcome(NamedTuple):
     ``fused_error`` says why a fused form failed before this run was done alone.
     ``blas`` and ``instruction_set`` are what it was computed with (``worker.computing``),
     ``machine`` where (``worker.hardware.machine``; the first outcome of a batch brings it).
+    ``mishap`` is there where it failed by what need not be its own doing.
     """
 
     index: int  # type: ignore[assignment]  # hides tuple.index, which nothing asks for
@@ -76,6 +92,7 @@ class Outcome(NamedTuple):
     blas: str | None = None
     instruction_set: str | None = None
     machine: Mapping[str, Any] | None = None
+    mishap: Mishap | None = None
 
 
 class Loss(enum.Enum):
@@ -89,14 +106,20 @@ class Loss(enum.Enum):
     UNABLE = "the worker could not run the batch"
     RETIRED = "retired"  # ended after a run's deadline cut it off; the rest it never began
     RETIRED_GROUP = "retired: timeout"  # likewise, and the deadline was that of a fused group
+    CARD = "GPU lost"  # ended since its GPU failed a run, which answered; the rest it never began
+    CARD_GROUP = "GPU lost: group"  # likewise, and it was a fused group, which has no answer
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A worker is gone, with what is known of it; ``str`` is what a row says."""
+    """A worker is gone, with what is known of it; ``str`` is what a row says.
+
+    ``card`` is the GPU that failed it, where one did.
+    """
 
     why: Loss
     detail: str = ""
+    card: str = ""
 
     def __str__(self) -> str:
         return f"{self.why.value}: {self.detail}" if self.detail else self.why.value

@@ -82,7 +82,7 @@ class Executor(ABC):
         """Take a task; it starts when a slot is free.
 
         One that is ``in_process`` raises InvalidValueError for a task with a deadline.  The others
-        end a worker that was cut off at one, and say so (``Loss.RETIRED``).
+        end a worker that was cut off at one, or whose GPU failed, and say so: ``Batch.spoiled``.
         """
 
     @abstractmethod
@@ -105,6 +105,10 @@ class Executor(ABC):
         from rows that were computed alike.
         """
         return {"kind": self.name}
+
+    def notes(self) -> tuple[str, ...]:
+        """What a person should be told at the end: a GPU that was set aside, say."""
+        return ()
 
     @abstractmethod
     def close(self) -> None:

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from lawsweep.core.errors import InvalidValueError, refuse_deadline
+from lawsweep.core.errors import ExecutorError, InvalidValueError, refuse_deadline
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.outcome import Event, Loss, Lost, Outcome, Task
 from lawsweep.core.protocols import Executor, ExecutorOptions
 from lawsweep.core.schema import Field
+from lawsweep.worker.cards import card_name, usable
 from lawsweep.worker.execute import Batch, n_threads
 from lawsweep.worker.process_state import ProcessState, borrowed
 
@@ -52,10 +53,29 @@ class SerialExecutor(Executor):
         self._queue: deque[tuple[Task, Batch]] = deque()
         self._events: list[Event] = []
         self._handed: list[Event] = []
+        self._spoiled: Lost | None = None
 
     def start(self, experiment: Experiment) -> None:
-        """Remember the experiment; there is nothing to start."""
+        """Remember the experiment; there is nothing to start.
+
+        Raises ExecutorError where this process has lost its GPU in a launch before.
+        """
         self._experiment = experiment
+        if not usable(self.device):
+            self._spoiled = Lost(Loss.CARD, "it does not answer", card_name(self.device))
+            self._refuse()
+
+    def _refuse(self) -> None:
+        """Raise ExecutorError: after such an error every call to the GPU fails in this process."""
+        assert self._spoiled is not None
+        group = self._spoiled.why is Loss.CARD_GROUP
+        rest = ", in a group of fused runs (executor.fuse=false does them one by one)"
+        raise ExecutorError(
+            f"{self._spoiled.card or 'The GPU'} failed in this process{rest if group else ''}: "
+            f"{self._spoiled.detail}. Nothing more can be computed on it here. What had finished "
+            "is in the table; start anew and run the same command to go on, or use "
+            "executor=ray_local executor.gpus_per_task=1, which replaces such a worker."
+        )
 
     @property
     def n_slots(self) -> int:
@@ -92,6 +112,8 @@ class SerialExecutor(Executor):
         end = time.monotonic() + timeout_s
         if timeout_s > 0:
             self._handed = []  # who asks for more has had them
+            if self._spoiled is not None:
+                self._refuse()
         if self._queue and timeout_s > 0:
             assert self._experiment is not None
             self._experiment.load()
@@ -103,7 +125,7 @@ class SerialExecutor(Executor):
         return self._handed
 
     def _work(self, state: ProcessState, end: float) -> None:
-        while self._queue:
+        while self._queue and self._spoiled is None:
             task, batch = self._queue[0]
             if batch:
                 self._execute(task, batch, state)
@@ -123,6 +145,7 @@ class SerialExecutor(Executor):
             error = f"{type(end).__name__}: the experiment ended its process ({end})"
             outcomes = (Outcome(run.index, "failed", error=error, attempt=run.attempt),)
         self._events.append(Event(task.id, outcomes))
+        self._spoiled = batch.spoiled
 
     def kill(self, task_id: int) -> None:
         """Drop what is left of a task."""

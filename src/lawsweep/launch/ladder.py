@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Literal
 
-from lawsweep.core.outcome import Loss, Status
+from lawsweep.core.outcome import Loss, Lost, Mishap, Status
 
 # A node that goes is no run's fault, so it does not count as one of its attempts; but a run that
 # takes every node along must end some day.
@@ -28,6 +29,9 @@ class Ladder:
         self._crashes: Counter[int] = Counter()
         self._node_losses: Counter[int] = Counter()
         self._apart: set[int] = set()
+        self._crowded: Counter[int] = Counter()
+        self._cards: dict[int, list[str]] = {}  # by run: those that failed it, in order
+        self._card_losses: list[str] = []  # what was said, worker by worker
 
     def after_loss(self, run: int, why: Loss) -> Again | Status:
         """Its worker was lost."""
@@ -52,8 +56,68 @@ class Ladder:
         self._apart.add(run)
         return "apart"
 
+    def after_mishap(self, run: int, mishap: Mishap) -> Again | Status:
+        """Its GPU failed, or others held the memory that it lacked there; its answer is here.
+
+        A card that fails may do so by the run's doing (an index that is out of range): it counts
+        as a crash.  A neighbour's memory is no fault of the run, and no measure of what it needs.
+        """
+        self._note_card(run, mishap.card)
+        if mishap.kind == "card":
+            self._card_losses.append(f"{mishap.card}: {mishap.detail}".removeprefix(": "))
+            return self.after_loss(run, Loss.CARD)
+        self._crowded[run] += 1
+        if self._crowded[run] < self._max_attempts:
+            return self._once_more(run)
+        return self.after_oom(run)
+
+    def group_lost(self, runs: Iterable[int], lost: Lost) -> None:
+        """Its GPU failed a fused group: no run's attempt, and each is better tried elsewhere."""
+        self._card_losses.append(f"{lost.card}: {lost.detail}".removeprefix(": "))
+        for run in runs:
+            self._note_card(run, lost.card)
+
+    def _note_card(self, run: int, card: str) -> None:
+        if card:
+            self._cards.setdefault(run, []).append(card)
+
+    def avoided(self, runs: Iterable[int]) -> tuple[str, ...]:
+        """The cards that failed one of these runs."""
+        if not self._cards:
+            return ()
+        return tuple(dict.fromkeys(c for run in runs for c in self._cards.get(run, ())))
+
+    def told(self, run: int, mishap: Mishap) -> str:
+        """What the last row of a run says of it."""
+        cards = self._cards.get(run) or [c for c in (mishap.card,) if c]
+        where = f", on {', '.join(dict.fromkeys(cards))}" if cards else ""
+        n = f" in each of {len(cards)} attempts" if len(cards) > 1 else ""
+        if mishap.kind == "card":
+            return f"its GPU failed{n}{where}"
+        return f"its GPU was full{n}{where}: {mishap.detail}"
+
     def notes(self) -> tuple[str, ...]:
         """What a person should be told."""
+        return (*self._of_cards(), *self._of_memory())
+
+    def _of_cards(self) -> tuple[str, ...]:
+        found = []
+        if n := len(self._card_losses):
+            one = "a worker lost its GPU and was"
+            many = f"{n:,} workers lost their GPU and were"
+            found.append(
+                f"{one if n == 1 else many} replaced; what was under way was tried again elsewhere "
+                f"(first: {self._card_losses[0]})"
+            )
+        if n := len(self._crowded):
+            runs = "a run" if n == 1 else f"{n:,} runs"
+            found.append(
+                f"{runs} lacked memory on a GPU that others held, and "
+                f"{'was' if n == 1 else 'were'} tried again elsewhere"
+            )
+        return tuple(found)
+
+    def _of_memory(self) -> tuple[str, ...]:
         if not self._apart:
             return ()
         n = len(self._apart)

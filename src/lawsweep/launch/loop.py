@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lawsweep.core.errors import ExecutorError, refuse_deadline
-from lawsweep.core.outcome import Event, Loss, Lost, Outcome, RunSpec, Task
+from lawsweep.core.outcome import Event, Outcome, Task
 from lawsweep.core.protocols import Done, Executor, Sampler, Table
 from lawsweep.core.secrets import hide
 from lawsweep.grid.plan import Plan
@@ -17,9 +17,9 @@ from lawsweep.launch.committer import Committer
 from lawsweep.launch.costs.calibrate import core_flops_per_s
 from lawsweep.launch.costs.costs import CostModel
 from lawsweep.launch.flights import Flight, Flights
-from lawsweep.launch.fusing import FusingPolicy
 from lawsweep.launch.interrupts import Interrupts
-from lawsweep.launch.ladder import SHARE_AFTER_OOM, Ladder
+from lawsweep.launch.ladder import SHARE_AFTER_OOM
+from lawsweep.launch.recovery import Recovery
 from lawsweep.launch.report import RunReport as RunReport
 from lawsweep.launch.report import Snapshot as Snapshot
 from lawsweep.launch.report import Watcher as Watcher
@@ -73,7 +73,7 @@ class Loop:
         self.costs = CostModel(plan, core_flops_per_s() if plan.experiment.cost else 1.0)
         kind = executor.describe()
         device = str(kind.get("device", "cpu")).partition(":")[0]
-        self._on_cpu = device == "cpu"
+        on_cpu = device == "cpu"
         self.costs.learn_table(plan, known, device, kind.get("n_threads"))
         fuses = plan.experiment.fused is not None and executor.fuse
         self.costs.fusing = fuses and executor.max_fused > 1
@@ -81,7 +81,6 @@ class Loop:
         kinds = executor.needs_of(plan, reach)
         most = executor.max_fused if fuses else 1
         self.backlog = Backlog(plan, self.costs, self.sampler.ask(), attempts, most, kinds)
-        self._fusing = FusingPolicy(plan.experiment.name)
         self.committer = Committer(table, plan, launch_id, every_s=commit_every_s, clock=clock)
         self.report = RunReport(self.sampler.n_planned, self.sampler.n_done)
         self._sharing = Sharing(
@@ -90,7 +89,9 @@ class Loop:
         self._flights = Flights()
         self._emptying: set[int] = set()  # those that wait for a node of their own
         self._next_task = 0
-        self._ladder = Ladder(on_failure.max_attempts)
+        self._recovery = Recovery(
+            self.backlog, self.costs, executor, on_failure.max_attempts, clock, on_cpu=on_cpu
+        )
         self._same_failure = SameFailure(on_failure.stop_after)
         self._teller = Teller(
             watcher, self.report, self.backlog, self._flights, executor, self.sampler, clock
@@ -133,7 +134,7 @@ class Loop:
                 self._count()
                 self.committer.flush()
             self.report.wall_s = self._clock() - self._started
-            self.report.notes = (*self._fusing.notes(), *self._ladder.notes())
+            self.report.notes = (*self._recovery.notes(), *self.executor.notes())
             self._teller.tell(at_once=True)
         return self.report
 
@@ -210,6 +211,7 @@ class Loop:
             cut.groups,
             whole_node=cut.whole_node,
             memory_share=SHARE_AFTER_OOM if cut.whole_node else 1.0,
+            avoid=self._recovery.avoided(cut.runs),
         )
 
     def _take(self, event: Event) -> None:
@@ -223,85 +225,13 @@ class Loop:
             run = flight.waiting.pop(outcome.index, None)
             if run is None:
                 continue
-            self._heed_group(outcome)
-            if outcome.status != "oom" or not self._has_gone_apart(run, outcome, flight):
-                self._record(outcome)
+            last = self._recovery.answered(run, outcome, flight)
+            if last is not None:
+                self._record(last)
         if event.lost is not None or event.done:
             del self._flights[event.task_id]
-            lost = event.lost or Lost(Loss.SILENT)
-            if lost.why in (Loss.RETIRED, Loss.RETIRED_GROUP):
-                self._retired(lost, flight)
-                return
-            if event.lost is not None and flight.longest > 1 and flight.waiting:
-                self._fused_failed(str(lost), lost=True)
-            self._lost(list(flight.waiting.values()), lost, flight)
-
-    def _retired(self, lost: Lost, flight: Flight) -> None:
-        """A worker was ended after a deadline; what it had not begun goes elsewhere as it was."""
-        groups = flight.groups_left()
-        if lost.why is Loss.RETIRED_GROUP:  # so its runs go alone
-            self._fused_failed(f"timeout: {lost.detail}")
-            groups = (*(1,) * groups[0], *groups[1:]) if groups else ()
-        if flight.waiting:
-            self.backlog.put_back(list(flight.waiting.values()), groups)
-
-    def _lost(self, runs: list[RunSpec], lost: Lost, flight: Flight) -> None:
-        """A worker died.  Only a run that was alone in its batch is to blame for it.
-
-        A batch reports now and then, so which of its unanswered runs was under way is not known:
-        it is split in halves, each tried as it stands, until the culprit is alone.
-        """
-        if len(runs) > 1:
-            middle = len(runs) // 2
-            self.backlog.put_back(runs[:middle])
-            self.backlog.put_back(runs[middle:])
-            return
-        for run in runs:
-            # The memory model learns of it; not from a run that had all of a node.
-            out_of_memory = lost.why is Loss.OUT_OF_MEMORY
-            if out_of_memory and not flight.whole_node and self._on_cpu:
-                had = max(flight.memory_bytes, self.executor.slot_memory_bytes)
-                self.costs.ran_out(run.index, had)
-            verdict = self._ladder.after_loss(run.index, lost.why)
-            if verdict == "again":
-                self.backlog.put_back([run._replace(attempt=run.attempt + 1)])
-            elif verdict == "apart":
-                self.backlog.put_apart(run._replace(attempt=run.attempt + 1))
-            else:
-                self._record(
-                    Outcome(
-                        index=run.index,
-                        status=verdict,
-                        error=hide(f"worker lost: {lost}"),
-                        attempt=run.attempt,
-                        started_at=time.time(),
-                    )
-                )
-
-    def _has_gone_apart(self, run: RunSpec, outcome: Outcome, flight: Flight) -> bool:
-        """A run ran out of memory, and its worker lives: whether it is tried once more."""
-        if self._on_cpu and not flight.whole_node:
-            self.costs.was_refused(run.index, outcome.peak_memory_bytes)
-        if self._ladder.after_oom(run.index) != "apart":
-            return False
-        self.backlog.put_apart(run._replace(attempt=run.attempt + 1))
-        return True
-
-    def _heed_group(self, outcome: Outcome) -> None:
-        """Its group gave answers, or gave none."""
-        if outcome.fused_error is not None:
-            self._fused_failed(outcome.fused_error)
-        elif outcome.n_fused > 1:
-            self._fusing.worked()
-
-    def _fused_failed(self, reason: str, *, lost: bool = False) -> None:
-        """A group gave no answers: its runs go alone.  Fuse fewer, or none, if that is the rule."""
-        stop = self._fusing.failed(reason, self._clock() if lost else None)
-        if reason.startswith("oom"):
-            self.backlog.max_fused = max(1, self.backlog.max_fused // 2)
-        if stop:
-            self.backlog.max_fused = 1
-        self.costs.fusing = self.backlog.max_fused > 1
+            for outcome in self._recovery.ended(event.lost, flight):
+                self._record(outcome)
 
     def _record(self, outcome: Outcome) -> None:
         self.committer.add(outcome)

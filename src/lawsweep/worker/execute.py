@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lawsweep.core.errors import Infeasible, InvalidValueError
 from lawsweep.core.experiment import Experiment
-from lawsweep.core.outcome import Loss, Lost, Outcome, RunSpec, Status
+from lawsweep.core.outcome import Loss, Lost, Mishap, Outcome, RunSpec, Status
 from lawsweep.core.schema import printable
 from lawsweep.core.secrets import hide
+from lawsweep.worker.cards import befell, settle
 from lawsweep.worker.computing import computing
 from lawsweep.worker.deadlines import RunTimeoutError, deadline
 from lawsweep.worker.hardware import machine
@@ -43,6 +44,7 @@ class _Answer(NamedTuple):
     arrays: Mapping[str, np.ndarray] | None = None
     error: str | None = None
     traceback: str | None = None
+    mishap: Mishap | None = None
 
 
 class Batch:
@@ -51,8 +53,8 @@ class Batch:
     A piece of several runs goes through the experiment's fused form.  Where that fails as a
     whole its runs are queued alone, so that a bad one never costs its neighbours.
 
-    ``spoiled`` is there once a deadline has cut a piece off: that was at any line, in an import or
-    a lock's release, so nothing else is to be executed in this process.
+    ``spoiled`` is there once a deadline has cut a piece off (that was at any line, in an import or
+    a lock's release), or its GPU has failed one: nothing else is to be executed in this process.
     """
 
     def __init__(
@@ -97,18 +99,29 @@ class Batch:
             outcome = execute_run(self._experiment, piece[0], self._device, self._timeout_s, state)
             if outcome.status == "timeout":
                 self.spoiled = Lost(Loss.RETIRED, "a run was cut off at its deadline")
+            self._heed_card(outcome)
             if self._fused_error:
                 outcome = outcome._replace(fused_error=self._fused_error)
                 self._fused_error = None
             return (outcome,)
         found = execute_group(self._experiment, piece, self._device, self._timeout_s, state)
+        if isinstance(found, Mishap):
+            self.spoiled = Lost(Loss.CARD_GROUP, found.detail, found.card)
+            found = f"its GPU failed: {found.detail}"
         if isinstance(found, str):
             if found.startswith("timeout: "):
                 self.spoiled = Lost(Loss.RETIRED_GROUP, found.removeprefix("timeout: "))
             self._fused_error = found
             self._pieces.extendleft((run,) for run in reversed(piece))
             return ()
+        for outcome in found:
+            self._heed_card(outcome)
         return found
+
+    def _heed_card(self, outcome: Outcome) -> None:
+        mishap = outcome.mishap
+        if mishap is not None and mishap.kind == "card":
+            self.spoiled = Lost(Loss.CARD, mishap.detail, mishap.card)
 
     def next_run(self) -> RunSpec:
         """The first run of the piece that ``step`` takes next."""
@@ -137,8 +150,9 @@ def execute_run(
         with limit:
             params = experiment.params_type(**experiment.with_defaults(run.params))
             answer = _measured(experiment, experiment.evaluate(params, run.seed, device))
+            settle(device)
     except Exception as failure:  # noqa: BLE001  (any failure of user code is a row)
-        answer = _failed(failure)
+        answer = _failed(failure, device)
     except RunTimeoutError as late:
         answer = _Answer("timeout", error=str(late))
     except BaseException:
@@ -162,8 +176,10 @@ def execute_group(
     device: str = "cpu",
     timeout_s: float | None = None,
     state: ProcessState | None = None,
-) -> tuple[Outcome, ...] | str:
+) -> tuple[Outcome, ...] | str | Mishap:
     """Execute runs at once by the fused form: their Outcomes, or why there are none.
+
+    A Mishap where their GPU failed them, and with it this process.
 
     All of them have as long as they would have alone.  Each is given an equal share of the wall
     time; none the peak memory, which is that of all together.
@@ -177,16 +193,19 @@ def execute_group(
     seconds = None if timeout_s is None else timeout_s * len(runs)
     limit = deadline(seconds, f"{len(runs)} times on_failure.timeout_s", timeout_s)
     why: str | None = None
+    mishap: Mishap | None = None
     try:
         with limit:
             params = [
                 experiment.params_type(**experiment.with_defaults(run.params)) for run in runs
             ]
             found = experiment.fused(params, [run.seed for run in runs], device)
-            answers = _checked(experiment, list(found), len(runs))
+            answers = _checked(experiment, list(found), len(runs), device)
+            settle(device)
     except KeyboardInterrupt:
         raise
     except BaseException as failure:  # noqa: BLE001  (which run it is, the runs alone say)
+        mishap = befell(failure, device) if isinstance(failure, Exception) else None
         memory = "oom: " if isinstance(failure, Exception) and is_out_of_memory(failure) else ""
         why = f"{memory}{type(failure).__name__}: {_text(failure)}"[:MAX_TEXT]
     finally:
@@ -194,6 +213,8 @@ def execute_group(
         state.restore()
     if limit.passed:
         return f"timeout: {limit.message}"
+    if mishap is not None and mishap.kind == "card":
+        return mishap
     if why is not None:
         if why.startswith("oom: "):
             release_memory()  # now that the exception and what it held are gone
@@ -204,14 +225,15 @@ def execute_group(
     )
 
 
-def _checked(experiment: Experiment, found: list[Any], n: int) -> list[_Answer]:
+def _checked(experiment: Experiment, found: list[Any], n: int, device: str) -> list[_Answer]:
     if len(found) != n:
         raise InvalidValueError(
             f"the fused form of {experiment.name} must return one answer a run; it was given "
             f"{n} runs and returned {len(found)}."
         )
     return [
-        _failed(one) if isinstance(one, Exception) else _measured(experiment, one) for one in found
+        _failed(one, device) if isinstance(one, Exception) else _measured(experiment, one)
+        for one in found
     ]
 
 
@@ -221,13 +243,16 @@ def _measured(experiment: Experiment, metrics: Any) -> _Answer:
     return _Answer("ok", experiment.metrics_row(metrics), arrays)
 
 
-def _failed(failure: Exception) -> _Answer:
-    if isinstance(failure, Infeasible):
+def _failed(failure: Exception, device: str) -> _Answer:
+    mishap = befell(failure, device)
+    if isinstance(failure, Infeasible) and mishap is None:
         return _Answer("infeasible", error=_text(failure) or "infeasible")
+    crowd = mishap is not None and mishap.kind == "neighbour"
     return _Answer(
-        "oom" if is_out_of_memory(failure) else "failed",
+        "oom" if crowd or is_out_of_memory(failure) else "failed",
         error=f"{type(failure).__name__}: {_text(failure)}"[:MAX_TEXT],
         traceback=hide(printable("".join(traceback.format_exception(failure))))[-MAX_TEXT:],
+        mishap=mishap,
     )
 
 
@@ -258,6 +283,7 @@ def _outcome(
         n_fused=n_fused,
         blas=used.blas,
         instruction_set=used.instruction_set,
+        mishap=answer.mishap,
     )
 
 

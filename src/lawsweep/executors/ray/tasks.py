@@ -23,6 +23,7 @@ from lawsweep.core.outcome import Event, Loss, Lost, Task
 from lawsweep.core.protocols import Executor
 from lawsweep.core.secrets import HIDDEN, learn_settings
 from lawsweep.executors.ray.boot import booted
+from lawsweep.executors.ray.cards import Began, Cards
 from lawsweep.executors.ray.manners import deaf_to_interrupts, import_path
 from lawsweep.executors.ray.needs import Needs
 from lawsweep.executors.ray.options import ClusterOptions, LocalOptions, RayOptions, read_shards
@@ -56,6 +57,8 @@ class RayExecutor(Executor):
         self._killed: set[int] = set()
         self._lost_some = False
         self._apart: set[Any] = set()  # waiting for a node to themselves
+        self._cards = Cards()
+        self._card_of: dict[int, str] = {}  # by task: the GPU that it began on
         self._last_news = time.monotonic()
 
     def start(self, experiment: Experiment) -> None:
@@ -134,7 +137,8 @@ class RayExecutor(Executor):
     @property
     def n_slots(self) -> int:
         """Tasks the nodes can run at once.  Raises ExecutorError when Ray's head is gone."""
-        return self._placement.n_slots
+        n = self._placement.n_slots
+        return max(1, n - self._cards.n_held) if n else 0
 
     @property
     def slot_memory_bytes(self) -> float:
@@ -147,6 +151,7 @@ class RayExecutor(Executor):
         if self._needs.by_point:
             options["runtime_env"] = self._task_env()  # its threads follow its CPUs
         remote = self._remote.options(**options) if options else self._remote
+        per_card = max(1, int(1 / self._needs.gpus)) if self._needs.gpus else 1
         runs = (
             task.runs,
             task.groups,
@@ -154,6 +159,7 @@ class RayExecutor(Executor):
             self.device,
             self._shards,
             task.memory_share,
+            self._cards.avoided(task, self._placement.n_slots, per_card) if task.avoid else (),
         )
         generator = remote.remote(self._packed(runs))
         self._flights[generator] = task
@@ -182,6 +188,7 @@ class RayExecutor(Executor):
             self._session.check_processes()
         end = time.monotonic() + (timeout_s or DRAIN_S)
         self._give_up_whole_nodes()
+        self._end_held()
         ready, _ = self._ray.wait(list(self._flights), num_returns=1, timeout=timeout_s)
         events: list[Event] = []
         while ready:
@@ -192,6 +199,12 @@ class RayExecutor(Executor):
             ready, _ = self._ray.wait(flying, num_returns=len(flying), timeout=0)
         return events
 
+    def _end_held(self) -> None:
+        """End workers that held a GPU long enough after it failed them."""
+        if self._cards.n_held:
+            for generator in self._cards.due(self._placement.n_slots):
+                self._ray.cancel(generator, force=True)
+
     def _next_event(self, generator: Any) -> Event | None:
         task = self._flights[generator]
         self._apart.discard(generator)  # it has begun, or ended
@@ -200,15 +213,22 @@ class RayExecutor(Executor):
             found = self._ray.get(next(generator))
         except StopIteration:
             del self._flights[generator]
+            self._card_of.pop(task.id, None)
             return Event(task.id, done=True)
         except self._ray.exceptions.RayError as error:
             self._lost_some = True
             del self._flights[generator]
             return Event(task.id, lost=self._loss(task, error))
+        if isinstance(found, Began):
+            return self._began(generator, task, found)
         if isinstance(found, Lost):
             # It waits for this; that it ends says nothing about its runs, and leaves no logs.
             del self._flights[generator]
-            self._ray.cancel(generator, force=True)
+            self._card_of.pop(task.id, None)
+            if found.card:
+                self._cards.lost(generator, found.card)
+            else:
+                self._ray.cancel(generator, force=True)
             return Event(task.id, lost=found)
         if found is None:
             # Workers of this Ray load numerical libraries by themselves: then Ray has to say with
@@ -218,7 +238,20 @@ class RayExecutor(Executor):
                 self._ship(by_ray=True)
             self.submit(task)
             return None  # it has not begun
+        if any(o.status == "ok" for o in found):
+            self._cards.went_well(self._card_of.get(task.id, ""))
         return Event(task.id, found)
+
+    def _began(self, generator: Any, task: Task, found: Began) -> Event | None:
+        if found.turned_away:
+            del self._flights[generator]
+            self._cards.turned_away(generator, task, found.card)
+            self.submit(task)
+            return None
+        self._cards.begun(task, found.card)
+        if found.card:
+            self._card_of[task.id] = found.card
+        return Event(task.id, ())
 
     def _loss(self, task: Task, error: Exception) -> Lost:
         if task.id in self._killed:
@@ -257,12 +290,16 @@ class RayExecutor(Executor):
             "n_threads": None if self._needs.by_point else max(1, int(self._needs.cpus)),
         }
 
+    def notes(self) -> tuple[str, ...]:
+        """GPUs that were set aside."""
+        return self._cards.notes()
+
     def close(self) -> None:
         """Cancel what is in flight, and stop Ray if this executor started it."""
         if self._ray is None and not self._session.own:
             return
         with deaf_to_interrupts():
-            for generator in self._flights if self._session.whole else ():
+            for generator in [*self._flights, *self._cards.workers] if self._session.whole else ():
                 with contextlib.suppress(Exception):
                     self._ray.cancel(generator, force=True)
             self._flights.clear()
