@@ -220,7 +220,7 @@ def test_in_this_process_the_row_is_there_and_the_rest_is_one_sentence(tmp_path)
         made.start(experiment)
         return Loop(plan, table, made, launch_id="L", on_failure=OnFailure()).run()
 
-    with pytest.raises(ExecutorError, match="Nothing more can be computed on it here. What had fi"):
+    with pytest.raises(ExecutorError, match=r"Nothing more can be computed on it here\. What had "):
         once()
     rows = table.read(plan.run_ids).to_pylist()
     assert [r["status"] for r in rows] == ["ok", "ok", "failed"]

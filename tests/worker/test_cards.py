@@ -43,7 +43,7 @@ def no_room(wanted, own, others, total=80.0):
         RuntimeError("CUDA error: unspecified launch failure"),
         RuntimeError("CUDA error: CUDA-capable device(s) is/are busy or unavailable"),
         RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(h)`"),
-        RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasDgemm(h, ..)`"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasDgemm`"),
         torch.linalg.LinAlgError("cusolver error: CUSOLVER_STATUS_INTERNAL_ERROR, when calling x"),
         RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR"),
         RuntimeError("NCCL Error 1: unhandled cuda error (run with NCCL_DEBUG=INFO for details)"),
