@@ -14,7 +14,7 @@ from lawsweep.cli.options import warnings_as_notes
 from lawsweep.cli.plain_output import plain_output
 from lawsweep.cli.readers import Readers, lasting
 from lawsweep.cli.verbs import homes, load_verb, sections
-from lawsweep.core.errors import LawsweepError, nearest
+from lawsweep.core.errors import LawsweepError, StoreError, nearest
 from lawsweep.core.plugins import place_of
 from lawsweep.core.secrets import hide
 from lawsweep.launch.interrupts import heeded
@@ -114,6 +114,15 @@ def run_command(
 
 
 def _answered(arguments: list[str] | None, may_restart: bool, readers: Readers) -> int:
+    try:
+        os.getcwd()  # noqa: PTH109
+    except OSError as error:
+        print(
+            f"lawsweep: the working folder cannot be used ({error.strerror}): it was removed, or "
+            "may not be read. Change into one that exists.",
+            file=sys.stderr,
+        )
+        return StoreError.exit_code
     try:
         with heeded(), warnings_as_notes():
             result: Any = cli.main(

@@ -28,6 +28,27 @@ def one_line(value: Any) -> str:
     return _BREAKS.sub(lambda found: ascii(found[0])[1:-1], spelled(str(value)))
 
 
+# What stands for the signs that we print ourselves, where a terminal has none of them.
+_STAND_INS = {
+    "→": "->", "←": "<-", "±": "+/-", "−": "-", "≤": "<=", "≥": ">=", "×": "x", "·": ".", "…": "...",
+    "–": "-", "—": "-", "∞": "inf", "√": "sqrt", "’": "'", "‘": "'", "“": '"', "”": '"',
+}  # fmt: skip
+
+
+def _in_its_characters(text: str, encoding: str) -> str:
+    """The text with what the encoding lacks written otherwise: ``->``, ``+/-`` or ``\\u03bb``."""
+
+    def one(sign: str) -> str:
+        try:
+            sign.encode(encoding)
+        except UnicodeEncodeError:
+            plain = _STAND_INS.get(sign)
+            return sign.encode("ascii", "backslashreplace").decode() if plain is None else plain
+        return sign
+
+    return "".join(map(one, text))
+
+
 class Plain:
     """A text stream that spells out what it is given; all else is the stream's own."""
 
@@ -36,7 +57,11 @@ class Plain:
 
     def write(self, text: str) -> int:
         """Write; the answer counts the characters that were given."""
-        self.stream.write(spelled(text))
+        plain = spelled(text)
+        try:
+            self.stream.write(plain)
+        except UnicodeEncodeError:  # a terminal of another character set: words before looks
+            self.stream.write(_in_its_characters(plain, self.stream.encoding))
         return len(text)
 
     def writelines(self, lines: Iterable[str]) -> None:

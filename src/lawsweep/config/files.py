@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -34,17 +36,41 @@ def find_sweep_file(name: str) -> Path:
     """The file of a sweep given by name or by path.  Raises UnknownNameError."""
     if name.endswith(_SUFFIXES) or "/" in name:
         path = Path(name)
-        if path.is_file():
+        if _is_file(path):
             return path
-        raise UnknownNameError(f"There is no sweep file {name}. Check the path.")
+        raise UnknownNameError(f"{_why_no_file(path)} Check the path.")
     folders = own_and_shipped("sweeps")
     for folder in folders:
         for suffix in _SUFFIXES:
-            if (folder / f"{name}{suffix}").is_file():
+            if _is_file(folder / f"{name}{suffix}"):
                 return folder / f"{name}{suffix}"
     places = " or ".join(map(str, folders))
     error = unknown_name("sweep", name, sweep_names())
     raise UnknownNameError(f"{error} Looked in {places}; a path to a YAML file works too.")
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name longer than any file's, or a folder that may not be looked into
+        return False
+
+
+def _why_no_file(path: Path) -> str:
+    """A sentence on what lies there instead of a file."""
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        dangling = path.is_symlink()
+        return (
+            f"{path} is a link to {os.readlink(path)}, which does not exist."  # noqa: PTH115
+            if dangling
+            else f"There is no sweep file {path}."
+        )
+    except OSError as error:  # links in a circle, a name that is too long, no permission
+        return f"The sweep file {path} cannot be opened: {error.strerror}."
+    kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"
+    return f"{path} is {kind}, and a sweep is a YAML file."
 
 
 def read_sweep_file(path: Path) -> dict[str, Any]:

@@ -57,6 +57,14 @@ def parse_override(text: str) -> Override:
             f"Cannot read the override {text!r} ({reason}). Write key=value, key=a,b or "
             "key=range(a,b,step); put quotes around text with special characters."
         ) from None
+    except AttributeError:
+        if __debug__:
+            raise
+        # Hydra's reader of functions does part of its work in assertions, which are off.
+        raise InvalidValueError(
+            f"Hydra cannot read the function in {text!r} under python -O or PYTHONOPTIMIZE. "
+            "Write the values as a,b,c, or unset it."
+        ) from None
     path = tuple(parsed.get_key_element().lstrip("+~").split("."))
     if parsed.is_delete():
         return Override(text, path, None, is_delete=True)

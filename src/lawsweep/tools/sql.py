@@ -139,7 +139,8 @@ def _explain(text: str, query: str, views: Mapping[str, pa.Table]) -> str:
     if not views:
         return f"{first} There are no tables here; results_dir=... looks elsewhere."
     used = [v for v in views if _names(query, v)]
-    names = [*views, *(c for v in used or views for c in views[v].column_names)]
+    columns = [c for v in used or views for c in views[v].column_names]
+    names = [*views, *([] if first.startswith("Catalog Error: Table") else columns)]
     lowered, close = {n.lower(): n for n in names}, []
     for a, b in _QUOTED.findall(first):
         bare = (a or b).strip("\"'.!").rpartition(".")[2].lower()
