@@ -85,6 +85,12 @@ def test_another_spelling_of_a_name_is_the_nearest_one():
     assert nearest("N", ["noise", "n"]) == ["n"]
 
 
+def test_initials_name_what_they_stand_for():
+    assert nearest("RF", ["relu", "random_features", "erf"])[0] == "random_features"
+    assert nearest("lr", ["ridge", "learning_rate"]) == ["learning_rate"]
+    assert nearest("r", ["random"]) == []
+
+
 def test_pairs():
     assert alike(["a", "b", "a"]) is None
     assert alike(["a", "B"], ["b", "A"]) == ("A", "a")

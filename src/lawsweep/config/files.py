@@ -67,6 +67,8 @@ def _why_no_file(path: Path) -> str:
             if dangling
             else f"There is no sweep file {path}."
         )
+    except ValueError:  # a zero byte, which no command line can give
+        return f"{str(path)!r} cannot be the name of a file."
     except OSError as error:  # links in a circle, a name that is too long, no permission
         return f"The sweep file {path} cannot be opened: {error.strerror}."
     kind = "a folder" if stat.S_ISDIR(mode) else "a pipe, a socket or a device"

@@ -78,10 +78,16 @@ class Infeasible(Exception):  # noqa: N818  (it is an answer of an experiment, n
 
 
 def nearest(name: str, valid: Iterable[str], n: int = 3) -> list[str]:
-    """Valid names close to ``name``, best first; other spellings of it before all."""
-    names = list(valid)
-    same = [v for v in names if folded(v) == folded(str(name))]
+    """Valid names close to ``name``, best first; other spellings and initials of it before all."""
+    names, asked = list(valid), folded(str(name))
+    same = [v for v in names if folded(v) == asked]
+    same += [v for v in names if len(asked) > 1 and _initials(v) == asked and v not in same]
     return [*same, *difflib.get_close_matches(str(name), set(names) - set(same), n=n, cutoff=0.5)]
+
+
+def _initials(name: str) -> str:
+    """``rf`` of ``random_features``."""
+    return folded("".join(word[:1] for word in re.split(r"[_\W]+", name)))
 
 
 def unknown_name(
