@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lawsweep.core.errors import Infeasible as Infeasible
     from lawsweep.core.errors import LawsweepError as LawsweepError
     from lawsweep.core.experiment import Experiment as Experiment
-    from lawsweep.core.experiment import experiment as experiment
+    from lawsweep.core.plain.decorator import experiment as experiment
     from lawsweep.core.randomness.streams import stream as stream
     from lawsweep.core.schema import Array as Array
     from lawsweep.core.schema import Field as Field
@@ -77,7 +77,7 @@ _HOME = dict.fromkeys(_VERBS, "lawsweep.study.verbs") | {
     "cancel": "lawsweep.remote.end",
     "compact": "lawsweep.tools.keeping",
     "compare": "lawsweep.tools.comparing",
-    "experiment": "lawsweep.core.experiment",
+    "experiment": "lawsweep.core.plain.decorator",
     "gc": "lawsweep.tools.keeping",
     "import_rows": "lawsweep.tools.importing",
     "jobs": "lawsweep.remote.states",

@@ -12,7 +12,7 @@ from toys import FaultMetrics, spectrum
 from lawsweep import Array, Field, experiment
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.outcome import RunSpec
-from lawsweep.core.schema import field_specs
+from lawsweep.core.plain.annotations import field_specs
 from lawsweep.worker.execute import execute_run
 
 

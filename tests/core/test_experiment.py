@@ -155,7 +155,7 @@ def test_names_that_would_collide_are_refused_at_definition():
         experiment(version=1)(reserved)
     with pytest.raises(TypeError, match="'n' is both a param and a metric"):
         experiment(version=1)(same)
-    with pytest.raises(TypeError, match="must be annotated as"):
+    with pytest.raises(TypeError, match=r"bare\(params\) has no annotation; say its type"):
         experiment(version=1)(bare)
     with pytest.raises(TypeError, match="version must be an integer from 1"):
         experiment(version=0)(reserved)

@@ -16,9 +16,9 @@ from hypothesis.extra import numpy as hnp
 
 from lawsweep import Array
 from lawsweep.core.errors import Infeasible
-from lawsweep.core.experiment import experiment
 from lawsweep.core.identity import run_id
 from lawsweep.core.outcome import RunSpec
+from lawsweep.core.plain.decorator import experiment
 from lawsweep.core.schema import INT64_MAX, printable
 from lawsweep.grid.plan import make_plan
 from lawsweep.launch.committer import Committer

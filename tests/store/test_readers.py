@@ -19,8 +19,8 @@ import pytest
 from toys import toy
 
 from lawsweep.core.errors import Infeasible
-from lawsweep.core.experiment import experiment
 from lawsweep.core.outcome import RunSpec
+from lawsweep.core.plain.decorator import experiment
 from lawsweep.core.schema import Field
 from lawsweep.grid.plan import make_plan
 from lawsweep.launch.committer import Committer

@@ -29,4 +29,5 @@ def kinds_of(made: Plan, cells: Iterable[str]) -> dict[str, str]:
     return found
 
 
-_KINDS = {"bool": "bool", "int64": "int", "double": "float", "string": "str", "list": "list"}
+_KINDS = {"bool": "bool", "int64": "int", "double": "float", "string": "str", "list": "list",
+          "null": "float"}  # fmt: skip

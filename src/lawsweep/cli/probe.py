@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lawsweep.core.experiment import experiment
+from lawsweep.core.plain.decorator import experiment
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -158,7 +158,7 @@ class ExecutorContract:
         assert set(found) == set(plan.run_ids)
         for i, run_id in enumerate(plan.run_ids):
             expected = spectrum(**plan.params_of(i), seed=plan.seed_of(i)).eigenvalues
-            np.testing.assert_array_equal(found[run_id], expected.astype(np.float64))
+            np.testing.assert_array_equal(found[run_id], np.asarray(expected, np.float64))
 
     def test_an_experiment_that_calls_exit_is_a_row(self, tmp_path: Path) -> None:
         plan = make_plan(faulty, axes={"i": "range(4)"}, params={"fault": "sys_exit"})

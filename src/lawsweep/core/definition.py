@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,16 +82,6 @@ def check_fused(
     elif not callable(fused) or len(inspect.signature(fused).parameters) != 3:
         raise TypeError(f"{name}: fused must be a function (params, seeds, device), got {fused!r}.")
     return tuple(dict.fromkeys(fuse_over))
-
-
-def signature(function: Callable[..., Any]) -> tuple[type, type, bool]:
-    """Params, Metrics, and whether it takes a device.  Raises TypeError for another shape."""
-    names = list(inspect.signature(function).parameters)
-    hints = typing.get_type_hints(function)
-    shape = "(params: Params, seed: int[, device]) -> Metrics"
-    if len(names) not in (2, 3) or names[0] not in hints or "return" not in hints:
-        raise TypeError(f"{function.__qualname__} must be annotated as {shape}.")
-    return hints[names[0]], hints["return"], len(names) == 3
 
 
 def check_names(name: str, params: tuple[FieldSpec, ...], metrics: tuple[FieldSpec, ...]) -> None:

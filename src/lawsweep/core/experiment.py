@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import operator
-import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 from lawsweep.core.code.imported import imported_by
 from lawsweep.core.cost import Cost
-from lawsweep.core.definition import (
-    Carry,
-    check_carries,
-    check_fused,
-    check_names,
-    signature,
-)
+from lawsweep.core.definition import Carry
 from lawsweep.core.errors import InvalidValueError, unknown_name
 from lawsweep.core.expressions.expression import Expression
-from lawsweep.core.schema import FieldSpec, field_specs
+from lawsweep.core.schema import FieldSpec, mapping_of
 
 if TYPE_CHECKING:
     import numpy as np
+    from typing_extensions import TypeVar
 
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
+    M_co = TypeVar("M_co", covariant=True, default=Any)  # what the function returns
+else:
+    from typing import TypeVar
+
+    M_co = TypeVar("M_co", covariant=True)
+
 Device = str
 
 
 @dataclass(frozen=True, eq=False)
-class Experiment:
+class Experiment(Generic[M_co]):
     """A named, versioned experiment.  Callable: ``experiment(params, seed=0, device="cpu")``.
 
     ``params`` and ``metrics`` are the resolved fields, ``arrays`` the metrics that are large
@@ -42,6 +42,10 @@ class Experiment:
     computes many runs at once that differ in their seeds and the params ``fuse_over`` alone.
     ``imports`` are modules that ``function`` or ``fused`` import when they are called.
     ``carries`` says of older versions which of their rows mean the same today.
+
+    One that ``learns`` declares no metrics: the rows say which there are (``supposed`` are those
+    that a sweep names before there is one).  One that is ``spread`` takes its params as keyword
+    arguments.  One that ``takes_seed`` not has a single run a point, and its seed is 0.
     """
 
     name: str
@@ -60,17 +64,30 @@ class Experiment:
     fuse_over: tuple[str, ...] = ()
     imports: tuple[str, ...] = ()
     carries: Mapping[int, Carry] = field(default_factory=dict)
+    learns: bool = False
+    supposed: frozenset[str] = frozenset()
+    spread: bool = False
+    takes_seed: bool = True
 
     def __repr__(self) -> str:
         return f"Experiment({self.name!r}, version {self.version})"
 
-    def __call__(
+    def __call__(self, *given: Any, **fields: Any) -> M_co:
+        """One run, here and now: ``(params=None, seed=0, device="cpu")``.
+
+        Give a ``Params``, or its fields as keywords; a plain function's arguments as it takes
+        them.  Returns what the function does.  Raises UnknownNameError or InvalidValueError for bad
+        params.
+        """
+        if not self.spread:
+            return cast("M_co", self._call(*given, **fields))
+        fields = _by_name(self, given, fields)
+        params = {n: v for n, v in fields.items() if n not in ("seed", "device")}
+        return cast("M_co", self._call(params, fields.get("seed", 0), fields.get("device", "cpu")))
+
+    def _call(
         self, params: Any = None, seed: int = 0, device: Device = "cpu", **fields: Any
     ) -> Any:
-        """One run, here and now.  Give a ``Params``, or its fields as keywords.
-
-        Returns the Metrics.  Raises UnknownNameError or InvalidValueError for bad params.
-        """
         if isinstance(seed, bool) or not hasattr(seed, "__index__") or operator.index(seed) < 0:
             raise InvalidValueError(f"seed must be a whole number from 0, got {seed!r}.")
         if params is None:
@@ -80,7 +97,7 @@ class Experiment:
                 f"{self.name}: give either a Params or keywords, got both. Drop one of them."
             )
         elif isinstance(params, self.params_type):
-            params = self.bind({s.name: getattr(params, s.name) for s in self.params})
+            params = self.bind({s.name: s.of(params) for s in self.params})
         elif isinstance(params, Mapping):
             params = self.bind(params)
         else:
@@ -111,12 +128,15 @@ class Experiment:
 
     def evaluate(self, params: Any, seed: int, device: Device) -> Any:
         """Call the function on params that are already checked."""
-        if self.takes_device:
-            return self.function(params, seed, device)
-        return self.function(params, seed)
+        more: dict[str, Any] = {"seed": seed} if self.takes_seed else {}
+        more |= {"device": device} if self.takes_device else {}
+        if self.spread:
+            return self.function(**vars(params), **more)
+        return self.function(params, *more.values())
 
     def bind(self, values: Mapping[str, Any]) -> Any:
         """``Params`` from a mapping: names, types, ranges and constraints are checked."""
+        values = self.flat(values)
         specs = {s.name: s for s in self.params}
         for name in values:
             if name not in specs:
@@ -158,12 +178,61 @@ class Experiment:
     def construct(self, values: Mapping[str, Any]) -> Any:
         """``Params`` from checked values; an error of its ``__post_init__`` becomes ours."""
         try:
-            return self.params_type(**self.with_defaults(values))
+            return self.build(values)
         except (Exception, SystemExit) as error:  # noqa: BLE001  (whatever a user's __post_init__ may raise)
             reason = str(error).rstrip(".") or type(error).__name__
             raise InvalidValueError(
                 f"{self.name} refuses {_spell(values)}: {reason}. Change the params."
             ) from None
+
+    def flat(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Values by the names of the params: those of a dataclass inside the Params by themselves.
+
+        ``{"model": {"width": 3}}`` is ``{"model_width": 3}``; so is a dataclass in that place.
+        """
+        roots = {r for s in self.params for r in s.roots}
+        found: dict[str, Any] = {}
+        for name, value in values.items():
+            inner = mapping_of(value) if name in roots else None
+            if inner is None:
+                found[name] = value
+            else:
+                found |= self.flat({f"{name}_{n}": v for n, v in inner.items()})
+        return found
+
+    def build(self, values: Mapping[str, Any]) -> Any:
+        """``Params`` of checked values: texts as enum members and paths, fields in their places."""
+        full = self.with_defaults(values)
+        if not any(s.form or s.within for s in self.params):
+            return self.params_type(**full)
+        tree: dict[str, Any] = {}
+        for spec in self.params:
+            if spec.name in full:
+                inner = tree
+                for name, kind in spec.within:
+                    inner = inner.setdefault(name, _Inner(kind))
+                inner[spec.leaf or spec.name] = spec.build(full[spec.name])
+        return self.params_type(**{n: _made(v) for n, v in tree.items()})
+
+    @property
+    def checks_itself(self) -> bool:
+        """Whether the Params refuse values of their own accord, in a ``__post_init__``."""
+        inner = {step[1] for s in self.params for step in s.within}
+        return any(hasattr(t, "__post_init__") for t in (self.params_type, *inner))
+
+    def measured(
+        self, returned: Any, params: Mapping[str, Any], seed: int
+    ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Metrics and arrays of what the function returned, as a row has them.
+
+        Raises InvalidValueError for what is not its Metrics; of an experiment that learns them, for
+        what cannot be any.
+        """
+        if self.learns:
+            from lawsweep.core.plain.observed import observed
+
+            return observed(self.name, returned, self.with_defaults(params), seed)
+        return self.metrics_row(returned), self.arrays_row(returned)
 
     def metrics_row(self, metrics: Any) -> dict[str, Any]:
         """The metrics as plain Python values in their declared types (NaN and inf are kept).
@@ -199,6 +268,31 @@ class Experiment:
             )
 
 
+class _Inner(dict[str, Any]):
+    """The values of a dataclass inside the Params."""
+
+    def __init__(self, kind: type):
+        super().__init__()
+        self.kind = kind
+
+
+def _made(value: Any) -> Any:
+    if isinstance(value, _Inner):
+        return value.kind(**{n: _made(v) for n, v in value.items()})
+    return value
+
+
+def _by_name(
+    experiment: Experiment[Any], given: tuple[Any, ...], fields: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A plain function's arguments by their names.  Raises InvalidValueError for too many."""
+    try:
+        bound = inspect.signature(experiment.function).bind_partial(*given, **fields)
+    except TypeError as error:
+        raise InvalidValueError(f"{experiment.name}: {error}. Call it as it is written.") from None
+    return dict(bound.arguments)
+
+
 def _load(module: str, name: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
@@ -209,85 +303,3 @@ def _rebuild(fields: dict[str, Any]) -> Experiment:
 
 def _spell(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{k}={v!r}" for k, v in values.items())
-
-
-def experiment(
-    *,
-    version: int,
-    name: str | None = None,
-    constraints: Sequence[str] = (),
-    cost: Callable[[Any], Cost] | None = None,
-    reference: str = "",
-    fused: Callable[..., Any] | None = None,
-    fuse_over: Sequence[str] = (),
-    imports: Sequence[str] = (),
-    carries: Mapping[int, str | Carry] | None = None,
-) -> Callable[[Callable[..., Any]], Experiment]:
-    """Decorator: make an Experiment of ``(params, seed[, device]) -> Metrics``.
-
-    Params and Metrics are read off the annotations.  ``version`` is raised whenever the meaning
-    of a row changes (a default, a formula): it is part of every run id.  ``constraints`` are
-    expressions such as ``"n_compressed <= n_target"``.  ``cost`` is called with an object whose
-    attributes are the params as arrays over many points and returns a Cost of arrays.
-
-    ``fused(params, seeds, device)`` gets a sequence of Params and one of seeds, and returns as
-    many Metrics in that order; an Exception in place of one is that run's failure (Infeasible its
-    answer).  Its runs agree in all params but ``fuse_over`` (real numbers), and each answer must
-    be what ``function`` gives for it, to 1e-9; in metrics marked ``chaotic`` as rounding has it.
-    If it raises, its runs are done one by one.
-
-    What ``function`` and its module's other functions import in their bodies (so that planning
-    need not) a worker imports before its first run, whose ``wall_s`` is then that of the run;
-    ``imports`` names modules that are imported elsewhere on its way.
-
-    ``carries`` says of older versions which of their rows a new version left as they were, such as
-    ``{1: "activation != 'relu' or input_dim > 1"}``: a condition over params, metrics and
-    circumstances, or a Carry where a default changed.  Those rows can be carried over (``lawsweep
-    import SWEEP --from-version 1``); the others are computed again.
-
-    Raises TypeError, at definition, for what could not become a table.
-    """
-
-    def decorate(function: Callable[..., Any]) -> Experiment:
-        chosen = name or function.__name__
-        if not _NAME.match(chosen):
-            raise TypeError(f"{chosen!r} is no experiment name; use letters, digits and _.")
-        if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-            raise TypeError(f"{chosen}: version must be an integer from 1, got {version!r}.")
-        params_type, metrics_type, takes_device = signature(function)
-        params, metrics = field_specs(params_type), field_specs(metrics_type)
-        if isinstance(constraints, str):
-            raise TypeError(f"{chosen}: constraints is a list of expressions, got {constraints!r}.")
-        if isinstance(imports, str) or not all(isinstance(m, str) for m in imports):
-            raise TypeError(f"{chosen}: imports is a list of modules' names, got {imports!r}.")
-        check_names(chosen, params, metrics)
-        over = check_fused(chosen, fused, fuse_over, params)
-        large = [s.name for s in params if s.kind == "array"]
-        if large:
-            raise TypeError(f"{chosen}: {large[0]!r} is a param, and a param is no Array.")
-        carried = check_carries(chosen, version, carries or {}, params, metrics)
-        known = {s.name for s in params}
-        for constraint in constraints:
-            for used in Expression(constraint).names:
-                if used not in known:
-                    raise unknown_name("param", used, known, f"constraint {constraint!r}")
-        return Experiment(
-            name=chosen,
-            version=version,
-            function=function,
-            params_type=params_type,
-            metrics_type=metrics_type,
-            params=params,
-            metrics=tuple(s for s in metrics if s.kind != "array"),
-            arrays=tuple(s for s in metrics if s.kind == "array"),
-            constraints=tuple(constraints),
-            cost=cost,
-            takes_device=takes_device,
-            reference=reference,
-            fused=fused,
-            fuse_over=over,
-            imports=tuple(imports),
-            carries=carried,
-        )
-
-    return decorate

@@ -141,6 +141,9 @@ class Table(Protocol):
         Each has its run id, status, attempt and ``columns``.
         """
 
+    def learn(self, experiment: Experiment) -> None:
+        """Rows that follow may have these metrics too: of an experiment that learns them."""
+
     def append(
         self, rows: Sequence[Mapping[str, Any]], arrays: Sequence[Arrays | None] | None = None
     ) -> None:

@@ -5,9 +5,11 @@ meaning, unit and range::
 
     n_samples: Annotated[int, Field("number of samples N", ge=1)]
 
-Supported types: ``bool``, ``int``, ``float``, ``str``, ``Literal[...]`` of strings or of
-integers, ``T | None`` and ``tuple[T, ...]`` of those; for a metric also ``Array`` and
-``Array | None``: a large real array, which is kept beside the row.
+Types: ``bool``, ``int``, ``float``, ``str``, ``Literal[...]`` of one kind of values, ``T | None``,
+``tuple[T, ...]`` and ``list[T]`` of those; for a param also an ``Enum`` (by its members' names), a
+``Path``, a ``tuple[int, int]``, a dataclass (its fields become params, ``model_width``) and a
+``dict`` or ``DictConfig`` (one value, JSON in tables); for a metric also numpy's scalars, and
+``Array``, ``Array | None`` or ``np.ndarray``: a real array, which is kept beside the row.
 """
 
 from __future__ import annotations
@@ -16,11 +18,10 @@ import dataclasses
 import enum
 import math
 import operator
-import types
-import typing
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Union
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from lawsweep.core.errors import InvalidValueError, advice, nearest
 
@@ -39,8 +40,8 @@ else:
         """
 
 
-Kind = Literal["bool", "int", "float", "str", "array"]
-_KINDS: dict[Any, Kind] = {bool: "bool", int: "int", float: "float", str: "str", Array: "array"}
+# Of a metric that is learnt from the rows "null" says that none had a value yet.
+Kind = Literal["bool", "int", "float", "str", "array", "null"]
 
 
 class Missing(enum.Enum):
@@ -87,9 +88,28 @@ class Own:
     what: str
 
 
+class Form(ABC):
+    """What a function takes a param as, where that is none of the plain types."""
+
+    words: ClassVar[str] = ""  # what a person calls it, in messages; empty: as the plain type
+
+    @abstractmethod
+    def plain(self, spec: FieldSpec, value: Any) -> Any:
+        """The value as tables hold it, or as what ``spec`` then casts; raises InvalidValueError."""
+
+    @abstractmethod
+    def build(self, value: Any) -> Any:
+        """What the function is given."""
+
+
 @dataclass(frozen=True)
 class FieldSpec:
-    """One resolved field: name, kind, whether optional or a tuple, choices, default, Field."""
+    """One resolved field: name, kind, whether optional or a tuple, choices, default, Field.
+
+    ``form``: what a function is given in place of the value that tables and run ids hold (an enum's
+    member for its name).  ``within``: the dataclasses that it lies in, from the outside, each with
+    the name of its field; it is called ``leaf`` there, and ``model_width`` here.
+    """
 
     name: str
     kind: Kind
@@ -99,6 +119,27 @@ class FieldSpec:
     default: Any
     info: Field
     own: Own | None = None
+    form: Form | None = None
+    within: tuple[tuple[str, type], ...] = ()
+    leaf: str = ""
+
+    @property
+    def roots(self) -> tuple[str, ...]:
+        """What the dataclasses that it lies in are called among the params."""
+        names = [name for name, _ in self.within]
+        return tuple("_".join(names[: i + 1]) for i in range(len(names)))
+
+    def of(self, params: Any) -> Any:
+        """The field's value in a ``Params``."""
+        for name in (*(name for name, _ in self.within), self.leaf or self.name):
+            params = getattr(params, name)
+        return params
+
+    def build(self, value: Any) -> Any:
+        """What a function is given for a checked value."""
+        if self.form is None or value is None:
+            return value
+        return self.form.build(value)
 
     @property
     def has_default(self) -> bool:
@@ -109,6 +150,7 @@ class FieldSpec:
     def type_name(self) -> str:
         """The type as a person reads it, for messages: ``int``, ``one of relu, tanh``."""
         base: str = f"one of {', '.join(map(str, self.choices))}" if self.choices else self.kind
+        base = self.form.words if self.form and self.form.words else base
         base = f"{base} or your own module:{self.own.what}" if self.own else base
         base = f"list of {base}" if self.is_tuple else base
         return f"{base} or null" if self.optional else base
@@ -124,6 +166,8 @@ class FieldSpec:
             if self.optional:
                 return None
             raise self.wrong_type(value)
+        if self.form is not None:
+            value = self.form.plain(self, value)
         if self.is_tuple:
             if isinstance(value, str) or not hasattr(value, "__iter__"):
                 raise self.wrong_type(value)
@@ -137,6 +181,8 @@ class FieldSpec:
         """
         if value is None and self.optional:
             return None
+        if value is not None and self.form is not None:
+            value = self.form.plain(self, value)
         if value is None:
             raise InvalidValueError(
                 f"{self.name} must be {self.type_name}, got None. Return a value"
@@ -261,59 +307,10 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def field_specs(cls: type) -> tuple[FieldSpec, ...]:
-    """The resolved fields of a dataclass, in order.  Raises TypeError for what is unsupported."""
-    if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
-        shown = cls.__qualname__ if isinstance(cls, type) else repr(cls)
-        raise TypeError(f"{shown} must be a dataclass; decorate it with @dataclass(frozen=True).")
-    hints = typing.get_type_hints(cls, include_extras=True)
-    return tuple(_resolve(f, hints[f.name], cls) for f in dataclasses.fields(cls))
-
-
-def _resolve(f: dataclasses.Field[Any], hint: Any, cls: type) -> FieldSpec:
-    where = f"{cls.__qualname__}.{f.name}"
-    info, own = Field(), None
-    if typing.get_origin(hint) is typing.Annotated:
-        hint, *extras = typing.get_args(hint)
-        info = next((e for e in extras if isinstance(e, Field)), info)
-        own = next((e for e in extras if isinstance(e, Own)), None)
-    optional, hint = _strip_optional(hint)
-    is_tuple = typing.get_origin(hint) is tuple
-    if is_tuple:
-        args = typing.get_args(hint)
-        if len(args) != 2 or args[1] is not Ellipsis:
-            raise TypeError(f"{where}: a tuple field is written tuple[int, ...], got {hint!r}.")
-        hint = args[0]
-    choices = None
-    if typing.get_origin(hint) is Literal:
-        choices = typing.get_args(hint)
-        kinds = {type(c) for c in choices}
-        hint = kinds.pop() if len(kinds) == 1 else None
-    kind = _KINDS.get(hint) if isinstance(hint, type) else None
-    if kind is None or (kind == "array" and is_tuple):
-        raise TypeError(
-            f"{where} has the unsupported type {hint!r}; use bool, int, float, str, Literal, "
-            "T | None or tuple[T, ...], or for a metric Array."
-        )
-    if info.aliases and (kind != "str" or is_tuple):
-        raise TypeError(f"{where}: aliases are of one text, so of a metric of type str.")
-    default: Any = MISSING if f.default is dataclasses.MISSING else f.default
-    if kind == "array":
-        return FieldSpec(f.name, kind, optional, False, None, default, info)
-    if f.default_factory is not dataclasses.MISSING:
-        default = f.default_factory()
-    spec = FieldSpec(f.name, kind, optional, is_tuple, choices, default, info, own)
-    if default is not MISSING:
-        try:
-            spec = dataclasses.replace(spec, default=spec.cast(default))
-        except InvalidValueError as error:
-            raise InvalidValueError(f"The default of {where} does not fit: {error}") from None
-    return spec
-
-
-def _strip_optional(hint: Any) -> tuple[bool, Any]:
-    if typing.get_origin(hint) in (Union, types.UnionType):
-        args = [a for a in typing.get_args(hint) if a is not type(None)]
-        if len(args) == 1 and len(args) < len(typing.get_args(hint)):
-            return True, args[0]
-    return False, hint
+def mapping_of(value: Any) -> dict[str, Any] | None:
+    """A mapping, or a dataclass's fields by their names; None for anything else."""
+    if isinstance(value, Mapping):
+        return {str(n): v for n, v in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    return None

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias, get_args
 
 from lawsweep import Field
 from lawsweep.core.errors import InvalidValueError, unknown_name
+from lawsweep.core.plain.annotations import field_specs
 from lawsweep.core.registry import find_own
-from lawsweep.core.schema import FieldSpec, Own, field_specs
+from lawsweep.core.schema import FieldSpec, Own
 from lawsweep.kernels.activations import ACTIVATIONS, activation
 
 OWN = Own("activation")

@@ -100,6 +100,11 @@ def make_plan(
         max_points=max_points,
     )
     chosen = read_seeds(seeds)
+    if not experiment.takes_seed and chosen != (0,):
+        raise InvalidValueError(
+            f"{experiment.name} takes no seed: runs of several would be the same one; got "
+            f"seeds={seeds}. Leave seeds out, or give it an argument seed: int."
+        )
     if points.n * len(chosen) > 10 * max_points:
         raise InvalidValueError(
             f"{points.n:,} points times {len(chosen):,} seeds are more than ten times the limit "

@@ -241,7 +241,7 @@ class _Filler:
                     f"{int((~holds).sum()):,} of {points.n:,} points; the first has {at}. "
                     "Change an axis, or exclude them with where."
                 )
-        if hasattr(experiment.params_type, "__post_init__"):
+        if experiment.checks_itself:
             names = list(points.params)
             rows = zip(*(points.params[m].tolist() for m in names), strict=True)
             for row in rows:

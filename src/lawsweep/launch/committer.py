@@ -10,6 +10,7 @@ from typing import Any
 
 from lawsweep.core.circumstances import OF_OUTCOME
 from lawsweep.core.outcome import Outcome
+from lawsweep.core.plain.learning import Learner
 from lawsweep.core.protocols import Arrays, Table
 from lawsweep.grid.plan import Plan
 from lawsweep.launch.columns import params_of
@@ -52,9 +53,16 @@ class Committer:
             "launch_id": launch_id,
         }
         self._oldest = 0.0
+        self._learner = Learner(experiment) if experiment.learns else None
+        self._written = experiment  # with the metrics that the table knows
 
-    def add(self, outcome: Outcome) -> None:
-        """Take an outcome; it is durable after the next flush."""
+    def add(self, outcome: Outcome) -> Outcome:
+        """Take an outcome; it is durable after the next flush.
+
+        Returns it as the table has it: of an experiment that learns its metrics, in their types.
+        """
+        if self._learner is not None:
+            outcome = self._learner.take(outcome)
         if not self._outcomes:
             self._oldest = self._clock()
         self._outcomes.append(outcome)
@@ -62,6 +70,7 @@ class Committer:
             self.machines.setdefault(outcome.host, outcome.machine)
         if outcome.arrays:
             self._n_bytes += sum(a.nbytes for a in outcome.arrays.values())
+        return outcome
 
     def due(self) -> bool:
         """Whether the rows held are old or many enough to be written."""
@@ -74,6 +83,9 @@ class Committer:
         """Write what is held.  On StoreError the outcomes are kept, for another try."""
         if self._outcomes:
             self.tell_machines(self.machines)
+            if self._learner is not None and self._learner.experiment is not self._written:
+                self._written = self._learner.experiment
+                self.table.learn(self._written)
             rows = self._rows()
             arrays: list[Arrays | None] = [o.arrays for o in self._outcomes]
             if any(arrays):

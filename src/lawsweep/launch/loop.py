@@ -234,7 +234,7 @@ class Loop:
                 self._record(outcome)
 
     def _record(self, outcome: Outcome) -> None:
-        self.committer.add(outcome)
+        outcome = self.committer.add(outcome)
         if self._hear is not None:
             self._hear(outcome)
         self.backlog.finished(outcome.index)

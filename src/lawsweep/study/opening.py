@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Self
 
 from lawsweep.analysis.columns import columns_of, kinds_of
 from lawsweep.analysis.values import check_values
+from lawsweep.core.definition import RESERVED
+from lawsweep.core.experiment import Experiment
+from lawsweep.core.expressions.functions import CONSTANTS
+from lawsweep.core.plain.learning import supposing
 from lawsweep.core.protocols import Done
 from lawsweep.grid.plan import Plan
 from lawsweep.grid.sweep import Sweep
@@ -16,6 +21,21 @@ from lawsweep.study.known import Known
 if TYPE_CHECKING:
     from lawsweep.sampling.sampler import BaseSampler
     from lawsweep.store.table.parquet import ParquetTable
+
+
+def known_metrics(sweep: Sweep, made: Plan, experiment: Experiment | None = None) -> Plan:
+    """The plan of an experiment that learns its metrics, with those that its table has.
+
+    Where there is no row yet, with those that the sweep's fits, figures and search name.
+    """
+    if not made.experiment.learns:
+        return made
+    from lawsweep.store.table.parquet import ParquetTable
+
+    entries = (*sweep.fits, *sweep.figures, sweep.search, sweep.until)
+    found = experiment or ParquetTable(sweep.tables, made.experiment).experiment
+    found = supposing(found, entries, (*made.extra, *RESERVED, *CONSTANTS))
+    return dataclasses.replace(made, experiment=found)
 
 
 def check_sweep(sweep: Sweep) -> Plan:
@@ -28,7 +48,7 @@ def check_sweep(sweep: Sweep) -> Plan:
 
     make_executor(sweep.executor), make_sinks(sweep.sinks)
     read_store(sweep.store, sweep.results_dir)
-    made = sweep.plan()
+    made = known_metrics(sweep, sweep.plan())
     chosen = choose(sweep)
     chosen.check(made)
     columns, cells = columns_of(made), chosen.columns(made)
@@ -64,7 +84,11 @@ class Opened:
 
     def refresh(self) -> Self:
         """Look at the table anew: the verbs then see what others have added.  Returns itself."""
-        self.known = Known(self.plan, self.chosen, self.table.since(()))
+        table = self.table.since(())
+        if self.plan.experiment.learns:
+            table.relearn()
+            self.plan = known_metrics(self.sweep, self.plan, table.experiment)
+        self.known = Known(self.plan, self.chosen, table)
         return self
 
     @property

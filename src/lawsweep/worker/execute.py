@@ -148,8 +148,8 @@ def execute_run(
     limit = deadline(timeout_s, "on_failure.timeout_s", timeout_s)
     try:
         with limit:
-            params = experiment.params_type(**experiment.with_defaults(run.params))
-            answer = _measured(experiment, experiment.evaluate(params, run.seed, device))
+            params = experiment.build(run.params)
+            answer = _measured(experiment, experiment.evaluate(params, run.seed, device), run)
             settle(device)
     except Exception as failure:  # noqa: BLE001  (any failure of user code is a row)
         answer = _failed(failure, device)
@@ -196,11 +196,9 @@ def execute_group(
     mishap: Mishap | None = None
     try:
         with limit:
-            params = [
-                experiment.params_type(**experiment.with_defaults(run.params)) for run in runs
-            ]
+            params = [experiment.build(run.params) for run in runs]
             found = experiment.fused(params, [run.seed for run in runs], device)
-            answers = _checked(experiment, list(found), len(runs), device)
+            answers = _checked(experiment, list(found), runs, device)
             settle(device)
     except KeyboardInterrupt:
         raise
@@ -225,22 +223,24 @@ def execute_group(
     )
 
 
-def _checked(experiment: Experiment, found: list[Any], n: int, device: str) -> list[_Answer]:
-    if len(found) != n:
+def _checked(
+    experiment: Experiment, found: list[Any], runs: Sequence[RunSpec], device: str
+) -> list[_Answer]:
+    if len(found) != len(runs):
         raise InvalidValueError(
             f"the fused form of {experiment.name} must return one answer a run; it was given "
-            f"{n} runs and returned {len(found)}."
+            f"{len(runs)} runs and returned {len(found)}."
         )
     return [
-        _failed(one, device) if isinstance(one, Exception) else _measured(experiment, one)
-        for one in found
+        _failed(one, device) if isinstance(one, Exception) else _measured(experiment, one, run)
+        for one, run in zip(found, runs, strict=True)
     ]
 
 
-def _measured(experiment: Experiment, metrics: Any) -> _Answer:
+def _measured(experiment: Experiment, metrics: Any, run: RunSpec) -> _Answer:
     """The answer of a run that returned; raises InvalidValueError for what is not its Metrics."""
-    arrays = experiment.arrays_row(metrics) or None
-    return _Answer("ok", experiment.metrics_row(metrics), arrays)
+    row, arrays = experiment.measured(metrics, run.params, run.seed)
+    return _Answer("ok", row, arrays or None)
 
 
 def _failed(failure: Exception, device: str) -> _Answer:

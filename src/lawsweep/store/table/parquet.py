@@ -51,6 +51,7 @@ from lawsweep.store.table.schema import (
     other_functions,
     table_schema,
 )
+from lawsweep.store.table.stored import learned
 from lawsweep.store.table.words import in_words_of_today
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class ParquetTable:
     def __post_init__(self) -> None:
         root = open_folder(self.root)
         self.folder = (root / self.experiment.name).held()
+        self.experiment = learned(self.experiment, self.folder)
         self._arrays_root = (root.parent / "arrays").held()
         self.schema = table_schema(self.experiment)
         self._writer = PartWriter(self.folder, self._whole, encode, MERGE_BYTES)
@@ -198,6 +200,16 @@ class ParquetTable:
         if arrays is not None and has_arrays and abs(time.time() - began) > LONG_S:
             self.array_store.append(rows, arrays)  # writes those that are not there any more
 
+    def learn(self, experiment: Experiment) -> None:
+        """From now on write the metrics of ``experiment``, which has more, or wider ones."""
+        with self._lock:
+            self.experiment, self.schema = experiment, table_schema(experiment)
+            self._arrays = None
+
+    def relearn(self) -> None:
+        """Look which metrics the parts have by now, of an experiment that learns them."""
+        self.learn(learned(self.experiment, self.folder))
+
     def _whole(self, name: str) -> pa.Table:
         return read_part(self.folder, name, self.schema, {})
 
@@ -223,7 +235,8 @@ class ParquetTable:
         """
         new = [n for n in self.parts() if n not in self._looked and n not in self._writer.wrote]
         names = dict.fromkeys([*IDENTITY, *columns])
-        fields = [self.schema.field(n) for n in names]
+        # A metric that is learnt may be in no row yet.
+        fields = [self.schema.field(n) for n in names if n in self.schema.names]
         schema, found = pa.schema(fields, metadata=self.schema.metadata), []
         for name in new:
             with suppress(SkippedPart, FileNotFoundError):  # merged away: its rows are elsewhere

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from lawsweep.core.errors import StoreError
+from lawsweep.core.experiment import Experiment
 from lawsweep.core.protocols import Done, Table
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ class PatientTable:
         with suppress(StoreError):
             return self.table.news(columns)
         return ()
+
+    def learn(self, experiment: Experiment) -> None:
+        """As the table's."""
+        self.table.learn(experiment)
 
     def append(
         self, rows: Sequence[Mapping[str, Any]], arrays: Sequence[Arrays | None] | None = None

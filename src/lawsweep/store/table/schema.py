@@ -23,6 +23,7 @@ _TYPES = {
     "float": pa.float64(),
     "str": pa.string(),
     "time": pa.timestamp("us", tz="UTC"),
+    "null": pa.null(),
 }
 
 

@@ -14,11 +14,20 @@ import pyarrow as pa
 from lawsweep.core.definition import RESERVED
 from lawsweep.core.errors import UnknownNameError
 from lawsweep.core.experiment import Experiment
+from lawsweep.core.plain.learning import merge, with_metrics
 from lawsweep.core.schema import MISSING, Field, FieldSpec, Kind
 from lawsweep.store.places.folder import Folder
-from lawsweep.store.table.parts import SkippedPart, check_experiment, part_names, read_schema
+from lawsweep.store.table.parts import (
+    SkippedPart,
+    check_experiment,
+    part_names,
+    read_schema,
+    steady_look,
+)
 
-_KINDS: dict[str, Kind] = {"bool": "bool", "int64": "int", "double": "float", "string": "str"}
+_KINDS: dict[str, Kind] = {
+    "bool": "bool", "int64": "int", "double": "float", "string": "str", "null": "null",
+}  # fmt: skip
 
 
 def stored_experiment(tables: Folder, name: str) -> Experiment:
@@ -43,6 +52,43 @@ def stored_experiment(tables: Folder, name: str) -> Experiment:
     return _experiment(newest, name, tables.parent / "arrays" / name)
 
 
+def learned(experiment: Experiment, folder: Folder) -> Experiment:
+    """The experiment with the metrics that the parts in ``folder`` have, the newest part's first.
+
+    As it is where it declares its metrics.  Of a column that parts hold in types that do not go
+    together the newest part's counts, as for an experiment whose field was changed.
+    """
+    if not experiment.learns:
+        return experiment
+
+    def read(name: str) -> pa.Schema | None:
+        with suppress(SkippedPart):
+            schema = read_schema(folder, name)
+            check_experiment(schema, experiment.name)
+            return schema
+        return None
+
+    found: dict[str, FieldSpec] = {s.name: s for s in (*experiment.metrics, *experiment.arrays)}
+    taken = {s.name for s in experiment.params}
+    for schema in reversed(list(steady_look(folder, read).values())):
+        for spec in described(schema) if schema is not None else ():
+            if spec.name not in taken:
+                found[spec.name] = merge(found.get(spec.name), spec) or found[spec.name]
+    return with_metrics(experiment, found.values())
+
+
+def described(schema: pa.Schema) -> tuple[FieldSpec, ...]:
+    """The metrics and arrays that a part says it has."""
+    fields = [f for f in schema if schema.names.count(f.name) == 1 and f.name not in RESERVED]
+    found = [s for f in fields if (s := _spec(f, b"metric", {})) is not None]
+    arrays = _mapping(schema, b"lawsweep.arrays")
+    return (*found, *(_array(n, required=arrays[n] == "required") for n in sorted(arrays)))
+
+
+def _array(name: str, *, required: bool) -> FieldSpec:
+    return FieldSpec(name, "array", not required, False, None, MISSING, Field())
+
+
 def _version(schema: pa.Schema) -> int:
     raw = (schema.metadata or {}).get(b"lawsweep.version", b"")
     return int(raw) if raw.isdigit() else 0
@@ -61,7 +107,7 @@ def _experiment(schema: pa.Schema, name: str, arrays: Folder) -> Experiment:
         params=tuple(s for f in fields if (s := _spec(f, b"param", defaults)) is not None),
         metrics=tuple(s for f in fields if (s := _spec(f, b"metric", {})) is not None),
         arrays=tuple(
-            FieldSpec(n, "array", optional.get(n) != "required", False, None, MISSING, Field())
+            _array(n, required=optional.get(n) == "required")
             for n in sorted({*arrays.folders(), *optional})
         ),
     )

@@ -1,0 +1,1 @@
+"""Experiments that declare nothing: plain functions, and metrics learnt from the rows."""
