@@ -22,9 +22,13 @@ from lawsweep.store.table.parquet import ParquetTable
 
 @pytest.fixture(scope="module")
 def ray_two_cpus():
-    """One Ray for most tests of this module; executors join what is running already."""
-    owner = make_executor({"kind": "ray_local", "n_cpus": 2, "n_gpus": 2})
-    owner.start(faulty)
+    """One Ray for most tests of this module; executors join what is running already.
+
+    It may see two slices of a card, each of which is a GPU of its own to it.
+    """
+    owner = make_executor({"kind": "ray_local", "n_cpus": 2})
+    with inherited({"CUDA_VISIBLE_DEVICES": "MIG-aa,MIG-bb,-1,MIG-cc"}):
+        owner.start(faulty)
     yield owner
     owner.close()
 
@@ -74,6 +78,7 @@ def test_a_worker_whose_card_failed_is_replaced_and_its_run_goes_to_another_card
     pid, card = met.read_text().split()
     assert (rows[7]["card"] != card, str(rows[7]["pid"]) != pid) == (True, True)
     assert {r["device"] for r in rows} == {"cuda"}
+    assert {card, *(r["card"] for r in rows)} == {"MIG-aa", "MIG-bb"}
     (note,) = report.notes
     assert f"first: GPU {card} of " in note
 

@@ -17,6 +17,7 @@ from lawsweep.core.schema import Field
 from lawsweep.worker.cards import card_name, usable
 from lawsweep.worker.execute import Batch, n_threads
 from lawsweep.worker.process_state import ProcessState, borrowed
+from lawsweep.worker.visible import check_visible
 
 _DEVICE = re.compile(r"(cpu|cuda(:\d+)?|mps)\Z")
 
@@ -58,8 +59,10 @@ class SerialExecutor(Executor):
     def start(self, experiment: Experiment) -> None:
         """Remember the experiment; there is nothing to start.
 
-        Raises ExecutorError where this process has lost its GPU in a launch before.
+        Raises ExecutorError where this process has lost its GPU in a launch before, and
+        InvalidValueError where CUDA_VISIBLE_DEVICES hides it.
         """
+        check_visible(self.device)
         self._experiment = experiment
         if not usable(self.device):
             self._spoiled = Lost(Loss.CARD, "it does not answer", card_name(self.device))

@@ -15,11 +15,13 @@ import platform
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
+from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.outcome import Mishap
 from lawsweep.worker.memory import is_out_of_memory
+from lawsweep.worker.visible import VARIABLE, visible_cards
 
 # What the CUDA runtime says of errors after which a process is of no more use, and of cards that
 # cannot be had (cudaGetErrorString; the numbers of cudaError are 46, 100, 214 to 226, 700 to 721,
@@ -55,6 +57,7 @@ class CardMemory(NamedTuple):
 
 # As in memory.py: a process executes one run at a time, so a plain stack of (name, share).
 _places: list[tuple[str, float]] = []
+_bound: list[str | None] = []  # CUDA_VISIBLE_DEVICES when this process first used CUDA
 
 
 @contextmanager
@@ -73,10 +76,25 @@ def card_name(device: str) -> str:
         return _places[-1][0]
     if not device.startswith("cuda"):
         return ""
-    place = int(device.partition(":")[2] or 0)
-    seen = [n.strip() for n in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")]
-    number = seen[place] if place < len(seen) and seen[place] else place
+    place, seen = int(device.partition(":")[2] or 0), None
+    with suppress(InvalidValueError):
+        seen = visible_cards()
+    number = seen[place] if seen and place < len(seen) else place
     return f"GPU {number} of {platform.node()}"
+
+
+def bind() -> bool:
+    """Whether what this process sees is what it saw when it first used CUDA, if it has.
+
+    CUDA reads CUDA_VISIBLE_DEVICES once: a worker that is handed another GPU later would go on
+    with the first one.
+    """
+    now = os.environ.get(VARIABLE)
+    if not _bound:
+        if _ready("cuda") is not None:
+            _bound.append(now)
+        return True
+    return _bound[0] == now
 
 
 def settle(device: str) -> None:

@@ -23,11 +23,13 @@ LOST_IN_A_ROW = 3  # workers, none of which brought a good run, while other GPUs
 class Began(NamedTuple):
     """A worker has taken a task; ``card`` is its GPU, empty where it has none.
 
-    ``turned_away``: it has not, since the card failed a run of the task before.
+    ``turned_away``: it has not, since the card failed a run of the task before.  ``stale``: it has
+    not, since its process uses another GPU than the one that Ray gave it now.
     """
 
     card: str
     turned_away: bool = False
+    stale: bool = False
 
 
 @dataclass

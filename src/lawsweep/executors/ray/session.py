@@ -9,12 +9,13 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from lawsweep.core.errors import ExecutorError
+from lawsweep.core.errors import ExecutorError, InvalidValueError
 from lawsweep.executors.ray.alone import ask_token, on_loopback
 from lawsweep.executors.ray.lean import lean
 from lawsweep.executors.ray.leftovers import Claim, remove_leftovers
 from lawsweep.executors.ray.manners import inherited, own_sigterm, probe, silence_raylet
 from lawsweep.executors.ray.reaper import MARK, Reaper
+from lawsweep.worker.visible import VARIABLE, n_slices, visible_cards
 
 # A head that is busy (or a driver that is: load, a store that hangs) does not answer in time now
 # and then.  Ray itself gives up, and ends this process, after a minute.
@@ -91,7 +92,7 @@ class RaySession:
                 self._join()
             else:
                 self._start(environment)
-        except ExecutorError:
+        except (ExecutorError, InvalidValueError):
             raise
         except SystemExit:  # Ray's own answer to a SIGTERM while it starts
             raise KeyboardInterrupt from None
@@ -116,6 +117,7 @@ class RaySession:
         self._ray.init(address=address, log_to_driver=False, logging_level="ERROR")
 
     def _start(self, environment: Mapping[str, str]) -> None:
+        n_gpus = self._gpus()
         os.environ[MARK] = uuid.uuid4().hex  # inherited by every process of this Ray
         self._reaper = Reaper(os.environ[MARK])
         # Ray starts a worker a CPU at once.  With what tasks need in their environment
@@ -126,12 +128,31 @@ class RaySession:
                 address="local",
                 _node_ip_address="127.0.0.1",
                 num_cpus=self._n_cpus or len(os.sched_getaffinity(0)),
-                num_gpus=self._n_gpus,
+                num_gpus=n_gpus,
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level="ERROR",
             )
         _BORN_WITH.update(environment)
+
+    def _gpus(self) -> int | None:
+        """GPUs of a Ray that is started; None: as many as it detects.
+
+        It counts whole cards, where a process may see slices of one, and takes -1 for a card.
+        Raises InvalidValueError for a list that CUDA would not read, ExecutorError for too few.
+        """
+        seen = visible_cards()
+        if seen is None:
+            return self._n_gpus
+        if self._n_gpus is not None and self._n_gpus > len(seen):
+            raise ExecutorError(
+                f"executor.n_gpus={self._n_gpus} is more than {VARIABLE}="
+                f"{os.environ[VARIABLE]!r} shows ({len(seen)}). Lower it, or set the variable anew."
+            )
+        if self._n_gpus is not None:
+            return self._n_gpus
+        cut = len(seen) < len(os.environ[VARIABLE].split(","))  # at what names none
+        return len(seen) if cut or not seen else n_slices()
 
     def head_answers(self) -> bool:
         """Whether Ray's head can be asked now.  Raises ExecutorError when it is gone.

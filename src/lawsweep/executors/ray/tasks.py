@@ -243,9 +243,13 @@ class RayExecutor(Executor):
         return Event(task.id, found)
 
     def _began(self, generator: Any, task: Task, found: Began) -> Event | None:
-        if found.turned_away:
+        if found.turned_away or found.stale:
             del self._flights[generator]
-            self._cards.turned_away(generator, task, found.card)
+            if found.turned_away:
+                self._cards.turned_away(generator, task, found.card)
+            else:
+                # Ray hands a warm worker any free GPU, and CUDA keeps to the one it began with.
+                self._ray.cancel(generator, force=True)
             self.submit(task)
             return None
         self._cards.begun(task, found.card)

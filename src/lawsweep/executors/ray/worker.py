@@ -36,14 +36,15 @@ def run_batch(
     A loss instead of outcomes says why this process is to be ended, and is the last.
     """
     card, share = _card(device)
-    if card in avoid:
-        yield Began(card, turned_away=True)
+    if card and (card in avoid or not cards.bind()):
+        yield Began(card, turned_away=card in avoid, stale=card not in avoid)
         _hold()
     yield Began(card)
     with sharded.installed(shards), cards.placed(card, share):
         batch = Batch(experiment, runs, groups, device, timeout_s, memory_share)
         experiment.load()  # what it sets when it is imported holds for all runs
         yield from _outcomes(batch, ProcessState())
+        cards.bind()
         if batch.spoiled is not None:
             # Ended by the executor once it has read that, and not by returning: the last outcomes
             # might go down with the process.
