@@ -13,6 +13,7 @@ from lawsweep import __version__
 from lawsweep.cli.options import warnings_as_notes
 from lawsweep.cli.plain_output import plain_output
 from lawsweep.cli.readers import Readers, lasting
+from lawsweep.cli.standing import in_project
 from lawsweep.cli.verbs import homes, load_verb, sections
 from lawsweep.core.errors import LawsweepError, StoreError, nearest
 from lawsweep.core.plugins import place_of
@@ -124,9 +125,9 @@ def _answered(arguments: list[str] | None, may_restart: bool, readers: Readers) 
         )
         return StoreError.exit_code
     try:
-        with heeded(), warnings_as_notes():
+        with heeded(), warnings_as_notes(), in_project(arguments) as words:
             result: Any = cli.main(
-                args=arguments,
+                args=words,
                 prog_name="lawsweep",
                 standalone_mode=False,
                 obj={"may_restart": may_restart, "readers": readers},

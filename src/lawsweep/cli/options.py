@@ -73,9 +73,13 @@ def results_dir(overrides: Iterable[str]) -> str:
 
     from lawsweep.config.interpolations import resolve_text
     from lawsweep.config.overrides import parse_override
+    from lawsweep.config.project import project_defaults
     from lawsweep.core.errors import unknown_name
 
-    found = os.environ.get("LAWSWEEP_RESULTS_DIR") or "results"
+    project, notes = project_defaults()
+    warn(notes)
+    found = str(project.get("results_dir") or os.environ.get("LAWSWEEP_RESULTS_DIR") or "results")
+    found = str(resolve_text(found, {})) if "${" in found else found
     for text in overrides:
         override = parse_override(text)
         if override.path != ("results_dir",):

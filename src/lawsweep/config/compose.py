@@ -26,6 +26,7 @@ from lawsweep.config.overrides import (
     parse_override,
 )
 from lawsweep.config.presets import GROUPS, check_part, preset_of, under
+from lawsweep.config.project import project_defaults
 from lawsweep.config.questions import file_identity, signature
 from lawsweep.config.written_out import WrittenOut
 from lawsweep.core.errors import InvalidValueError
@@ -56,7 +57,8 @@ def load_sweep(name: str | Path, *overrides: str) -> Sweep:
     groups = [o for o in parts.overrides if o.path[0] in GROUPS and len(o.path) == 1]
     rest = [o for o in parts.overrides if o not in groups]
     content, preset = under(parts.file, parts.preset, parts.experiment)
-    base = merge_files(path.stem, parts.experiment, (content, preset), groups, parts.resolve)
+    levels = (parts.project, content, preset)
+    base = merge_files(path.stem, parts.experiment, levels, groups, parts.resolve)
     base |= parts.own
     fields = fields_of(parts.experiment, rest)
     config, notes = with_overrides(base, rest, fields, parts.written.write)
@@ -88,8 +90,8 @@ def load_sweep(name: str | Path, *overrides: str) -> Sweep:
     read_store(sweep.store, sweep.results_dir)
     choose(sweep)
     if parts.chosen is None and not any(o.path[0] in _OF_THE_GRID for o in parts.overrides):
-        return sweep
-    return applicable(dataclasses.replace(sweep, notes=notes), parts.names)
+        return dataclasses.replace(sweep, notes=parts.notes)
+    return applicable(dataclasses.replace(sweep, notes=(*parts.notes, *notes)), parts.names)
 
 
 def _parsed(text: str) -> Override:
@@ -110,6 +112,7 @@ class _Parts:
     def __init__(self, path: Path, overrides: Sequence[Override]):
         self.name, self.overrides = path.stem, overrides
         self.file = read_sweep_file(path)
+        self.project, self.notes = project_defaults()
         self.preset: dict[str, Any] = {}
         presets = self.file.pop("presets", None) or {}
         check_part(self.file, f"sweep file {path}")
@@ -155,7 +158,8 @@ class _Parts:
         for override in self.overrides:
             if override.path[0] == "params" and len(override.path) == 2 and not override.is_sweep:
                 params[override.path[1]] = override.value
-        context = {"results_dir": "${oc.env:LAWSWEEP_RESULTS_DIR,results}", **self.file}
+        context: dict[str, Any] = {"results_dir": "${oc.env:LAWSWEEP_RESULTS_DIR,results}"}
+        context |= {**self.project, **self.file}
         context |= {**self.preset, "params": params, "axes": None}
         try:
             return resolve_text(text, context)

@@ -22,14 +22,14 @@ from lawsweep.executors.make import executor_names
 def merge_files(
     name: str,
     experiment: Any,
-    parts: tuple[Mapping[str, Any], Mapping[str, Any]],
+    parts: tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]],
     groups: Sequence[Override],
     resolve: Callable[[str], Any],
 ) -> dict[str, Any]:
     """What Hydra composes for a sweep, with interpolations as they are written.
 
-    ``parts`` are the sweep file and its preset, ``groups`` the overrides that choose members of
-    groups.  Raises a LawsweepError.
+    ``parts`` are the project's defaults, the sweep file and its preset, ``groups`` the overrides
+    that choose members of groups.  Raises a LawsweepError.
     """
     from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException
@@ -46,13 +46,18 @@ def merge_files(
     chosen = [f"{key}={value}" for key, value in choices.items()] + _without_an_application()
     if own.is_dir() and own.resolve() != shipped:
         chosen.append(f"hydra.searchpath=['file://{own.resolve()}']")
+    rest = [{k: v for k, v in part.items() if k not in GROUPS} for part in parts]
+    project, file, preset = rest
+
+    def add(group: str, node: Mapping[str, Any]) -> None:
+        nodes[f"lawsweep_{group}", "this"] = OmegaConf.create(dict(node)), "_global_"
+        chosen.append(f"+lawsweep_{group}=this")
+
+    add("project", project)
     for member in _experiment_members(experiment):
         chosen.append(f"+experiment@_global_='{member}'")  # with a header or without
-    file, preset = ({k: v for k, v in part.items() if k not in GROUPS} for part in parts)
-    for group, node in (("file", file), ("preset", {**preset, **settings})):
-        made = OmegaConf.create(node)
-        nodes[f"lawsweep_{group}", "this"] = made, "_global_"
-        chosen.append(f"+lawsweep_{group}=this")
+    add("file", file)
+    add("preset", {**preset, **settings})
     try:
         with stored(nodes), initialize_config_dir(config_dir=str(shipped), version_base="1.3"):
             composed = compose(config_name="config", overrides=chosen)
