@@ -17,7 +17,7 @@ import torch
 
 from lawsweep.kernels.eigmin.result import EigenReason, Pair
 from lawsweep.kernels.eigmin.solvers import MatrixSolver
-from lawsweep.kernels.linalg.cholesky import prove_above
+from lawsweep.kernels.linalg.certificate import prove_above
 
 
 class Inverse(MatrixSolver):

@@ -12,7 +12,7 @@ from lawsweep.kernels import smallest_eigenvalue
 from lawsweep.kernels.base import precision
 from lawsweep.kernels.base.precision import PrecisionError, full_precision
 from lawsweep.kernels.base.rounding import gamma
-from lawsweep.kernels.linalg.cholesky import cholesky_margin
+from lawsweep.kernels.linalg.certificate import cholesky_margin
 
 aten, b = torch.ops.aten, torch.backends
 NEW = bool(precision._BACKENDS)  # torch 2.9 and later has a setting for each backend

@@ -239,7 +239,7 @@ def test_a_zero_matrix_is_singular_not_missed(solver):
     assert got.reason is EigenReason.NUMERICALLY_SINGULAR
     assert (got.value, got.residual, got.lambda_max) == (0.0, 0.0, 0.0)
     assert got.lower <= 0.0 <= got.upper
-    assert got.lower > -1e-300
+    assert got.lower > -1e-150  # squares of less are no number
     assert not got.sign_trusted
 
 

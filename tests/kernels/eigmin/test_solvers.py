@@ -14,7 +14,7 @@ from lawsweep.kernels.eigmin import solvers
 from lawsweep.kernels.eigmin.result import EigenReason, Pair
 from lawsweep.kernels.eigmin.smallest import smallest_eigenvalue, smallest_eigenvalues_batched
 from lawsweep.kernels.eigmin.solvers import Line, MatrixSolver
-from lawsweep.kernels.linalg.cholesky import prove_above
+from lawsweep.kernels.linalg.certificate import prove_above
 
 CPU = torch.device("cpu")
 

@@ -36,7 +36,7 @@ _AUTOCAST = ("cpu", "cuda")
 C = TypeVar("C", bound=type)
 _WORDS = {"highest": ("ieee", "ieee"), "high": ("tf32", "tf32"), "medium": ("tf32", "bf16")}
 GOLDEN = (5**0.5 - 1) / 2
-PROBE_ORDER = {"cpu": 256, "cuda": 1024}  # large enough for the library's fast kernels
+PROBE_ORDER = {"cpu": 256, "cuda": 512}  # large enough for the library's fast kernels
 PROBE_BITS = {torch.float32: 20, torch.float64: 60}  # how far apart the probe's columns lie
 
 

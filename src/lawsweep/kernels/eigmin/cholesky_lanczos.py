@@ -19,7 +19,8 @@ from torch import Tensor
 from lawsweep.kernels.eigmin.problem import Problem
 from lawsweep.kernels.eigmin.result import EigenReason, Pair
 from lawsweep.kernels.eigmin.solvers import DENSE_BELOW, MatrixSolver
-from lawsweep.kernels.linalg.cholesky import cholesky_margin, factorise, load, prove_above, solve
+from lawsweep.kernels.linalg.certificate import factorise_proving, prove_above
+from lawsweep.kernels.linalg.cholesky import factorise, load, solve
 from lawsweep.kernels.linalg.lanczos import lanczos_largest
 
 # Inverse steps through the factor of the proof before Lanczos takes over.
@@ -109,7 +110,9 @@ def _strict(problem: Problem, solver: str) -> Pair | None:
     certify, most, pair = problem.certify, problem.max_iterations, None
     for tol in (problem.tol, 1e-4 * problem.tol) if certify else (problem.tol,):
         load(matrix, work)
-        if not factorise(work):
+        # Without a proof to come, what K's own factor proves is all there will be.
+        error = (0.0 if factorise(work) else None) if certify else factorise_proving(work)
+        if error is None:
             return None
         found = lanczos_largest(lambda v: solve(work, v), problem.start, tol, most)
         # One inverse step more damps what rounding put along the large eigenvectors.
@@ -118,7 +121,7 @@ def _strict(problem: Problem, solver: str) -> Pair | None:
         pair = problem.pair(solver, last, found.n_iterations, done, None)
         if not certify:
             # The factorisation of K itself completed: the proof at tau = 0.
-            return replace(pair, lower=-cholesky_margin(facts.n, facts.trace, matrix.dtype))
+            return replace(pair, lower=-error)
         doubt = 2.0 * pair.residual + facts.level(0.0, pair.top, 0.0)
         lower = prove_above(matrix, pair.value - facts.room(pair.value, doubt), work)
         if lower is not None or pair.reason is not EigenReason.CONVERGED:

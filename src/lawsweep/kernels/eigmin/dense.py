@@ -10,6 +10,7 @@ either way gives the same numbers.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from lawsweep.kernels.base import workspace
 from lawsweep.kernels.eigmin.problem import Problem
 from lawsweep.kernels.eigmin.result import EigenReason, Facts, Pair
 from lawsweep.kernels.eigmin.solvers import MatrixSolver
-from lawsweep.kernels.linalg.cholesky import bounds_proved, prove_above
+from lawsweep.kernels.linalg.certificate import bounds_proved, prove_above
 
 # Solves with the shifted factor.  After each, what is left of the other eigenvectors shrinks by
 # (lambda_1 - tau) / (lambda_2 - tau), a rounding error over a gap: a second one serves starts that
@@ -59,20 +60,18 @@ def _pairs(
     # ulps and the margin that room() adds.
     taus = [v - f.room(v, _doubt(f, v, t)) for f, v, t in zip(facts, low, top, strict=True)]
     above = [t + f.room(-t, _doubt(f, v, t)) for f, v, t in zip(facts, low, top, strict=True)]
-    lower_vectors, shifts, proved = _vectors(matrices, taus, starts, 1.0)
-    upper_vectors, _, _ = _vectors(matrices, above, starts, -1.0)
-    low_pairs = _quotients(matrices, lower_vectors)
-    top_pairs = _quotients(matrices, upper_vectors)
-    bounds = bounds_proved(matrices.diagonal(dim1=-2, dim2=-1), shifts)
+    below = _Shifted.of(matrices, taus, 1.0)
+    low_pairs = _quotients(matrices, below.vectors(starts))
+    proved = below.proved() if certify else [None] * len(facts)
+    top_pairs = _quotients(matrices, _Shifted.of(matrices, above, -1.0).vectors(starts))
     pairs = []
     for i, fact in enumerate(facts):
         (value, residual), (peak, peak_residual) = low_pairs[i], top_pairs[i]
         # A NaN fails these: a factorisation that broke down, or a vector that overflowed.
         good = residual <= 10.0 * fact.level(value, peak, tol)
         good = good and peak_residual <= 10.0 * fact.level(peak, peak, tol)
-        if good and (proved[i] or not certify):
-            lower = bounds[i] if certify else None
-            found = (value, residual, peak, peak_residual, 0, EigenReason.CONVERGED, lower)
+        if good and (proved[i] is not None or not certify):
+            found = (value, residual, peak, peak_residual, 0, EigenReason.CONVERGED, proved[i])
             pairs.append(Pair(Dense.name, *found, finds_all=True))
         else:
             pairs.append(_with_vectors(matrices[i], fact, certify))
@@ -84,20 +83,36 @@ def _doubt(facts: Facts, low: float, top: float) -> float:
     return 8.0 * float(torch.finfo(facts.dtype).eps) * max(abs(low), abs(top))
 
 
-def _vectors(
-    matrices: Tensor, shifts: Sequence[float], starts: Tensor, sign: float
-) -> tuple[Tensor, list[float], list[bool]]:
-    """Inverse iteration with sign (K - shift I): vectors (B, N), the shifts used, completion."""
-    shift = torch.tensor(shifts, dtype=matrices.dtype, device=matrices.device)
-    shifted = matrices * sign
-    shifted.diagonal(dim1=-2, dim2=-1).sub_(sign * shift.unsqueeze(-1))
-    factors, info = torch.linalg.cholesky_ex(shifted)
-    v = starts.unsqueeze(-1)
-    for _ in range(STEPS):
-        v = torch.linalg.solve_triangular(factors, v, upper=False)
-        v = torch.linalg.solve_triangular(factors.mT, v, upper=True)
-        v = v / v.norm(dim=-2, keepdim=True)
-    return v, shift.tolist(), (info == 0).tolist()
+class _Shifted(NamedTuple):
+    """sign (K - shift I) of many K (B, N, N), as it was factorised, and its factors."""
+
+    matrices: Tensor
+    shifts: Tensor
+    shifted: Tensor
+    factors: Tensor
+    info: Tensor
+
+    @classmethod
+    def of(cls, matrices: Tensor, shifts: Sequence[float], sign: float) -> _Shifted:
+        shift = torch.tensor(shifts, dtype=matrices.dtype, device=matrices.device)
+        shifted = matrices * sign
+        shifted.diagonal(dim1=-2, dim2=-1).sub_(sign * shift.unsqueeze(-1))
+        return cls(matrices, shift, shifted, *torch.linalg.cholesky_ex(shifted))
+
+    def vectors(self, starts: Tensor) -> Tensor:
+        """Inverse iteration from ``starts`` (B, N): unit columns (B, N, 1)."""
+        v = starts.unsqueeze(-1)
+        for _ in range(STEPS):
+            v = torch.linalg.solve_triangular(self.factors, v, upper=False)
+            v = torch.linalg.solve_triangular(self.factors.mT, v, upper=True)
+            v = v / v.norm(dim=-2, keepdim=True)
+        return v
+
+    def proved(self) -> list[float | None]:
+        """The bound below each lambda_min where its factorisation completed, for sign = 1."""
+        bounds = bounds_proved(self.matrices, self.shifted, self.factors, self.shifts)
+        complete = (self.info == 0).tolist()
+        return [b if done else None for b, done in zip(bounds, complete, strict=True)]
 
 
 def _quotients(matrices: Tensor, v: Tensor) -> list[tuple[float, float]]:

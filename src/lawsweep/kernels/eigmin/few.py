@@ -27,7 +27,12 @@ from lawsweep.kernels.base.reasons import Ended
 from lawsweep.kernels.base.rounding import gamma
 from lawsweep.kernels.eigmin.problem import checked, default_tol, scaled, start_vector
 from lawsweep.kernels.eigmin.result import RESOLUTION, EigenReason, Facts
-from lawsweep.kernels.linalg.cholesky import cholesky_margin, factorise, load, solve
+from lawsweep.kernels.linalg.certificate import (
+    cholesky_margin,
+    factorise_proving,
+    shift_rounding,
+)
+from lawsweep.kernels.linalg.cholesky import factorise, load, solve
 from lawsweep.kernels.linalg.lanczos import lanczos_largest
 
 # Below this order, and for more than this share of the spectrum, a dense solve is faster.
@@ -210,7 +215,7 @@ def _fewer_below(
     matrix: Tensor, facts: Facts, values: Tensor, residuals: Tensor, vectors: Tensor, work: Tensor
 ) -> float | None:
     """A bound just below the k-th value with fewer than k eigenvalues below it, if provable."""
-    n, k, dtype = facts.n, len(values), facts.dtype
+    k, dtype = len(values), facts.dtype
     low, last = float(values[0]), float(values[-1])
     lift = 2.0 * (last - low) + float(torch.finfo(dtype).eps) * facts.peak
     known = vectors[:, : k - 1]
@@ -222,10 +227,7 @@ def _fewer_below(
     load(matrix, work)
     if k > 1:
         work.addmm_(known, known.mT, alpha=lift)
-    diagonal = work.diagonal() - mu
-    work.diagonal().copy_(diagonal)
-    if not factorise(work):
-        return None
-    trace, peak = float(diagonal.sum()), float(diagonal.abs().amax())
-    shift = float(torch.finfo(dtype).eps) * peak
-    return mu - cholesky_margin(n, trace, dtype) - rounding - shift
+    shift = float(shift_rounding(work.diagonal(), mu))
+    work.diagonal().sub_(mu)
+    error = factorise_proving(work)
+    return None if error is None else mu - error - rounding - shift

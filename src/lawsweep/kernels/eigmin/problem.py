@@ -14,7 +14,7 @@ from lawsweep.kernels.base import devices, workspace
 from lawsweep.kernels.base.crew import Crew
 from lawsweep.kernels.base.rounding import gamma, tolerances
 from lawsweep.kernels.eigmin.result import EigenReason, Facts, Pair
-from lawsweep.kernels.linalg.cholesky import cholesky_margin
+from lawsweep.kernels.linalg.certificate import cholesky_margin
 from lawsweep.kernels.linalg.lanczos import Ritz, lanczos_largest
 
 # Inverse iteration squares numbers up to 1 / lambda_min, so entries are held within this power of

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lawsweep.kernels.base.reasons import Ended, Reason
 from lawsweep.kernels.base.rounding import gamma
-from lawsweep.kernels.linalg.cholesky import cholesky_margin
+from lawsweep.kernels.linalg.certificate import cholesky_margin
 
 # How wide, relative to the value, what is known of lambda_min may be for the value to be used.  The
 # bounds are worst cases, some N times what rounding does, so within them lies little beside noise;

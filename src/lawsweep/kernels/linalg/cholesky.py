@@ -1,21 +1,17 @@
-"""Cholesky factorisation in place, the triangular solves that use it, and what it proves.
+"""Cholesky factorisation in place, and the triangular solves that use it.
 
-On the CPU the factorisation recurses on halves, so that nearly all of its N^3 / 3 operations are
-large matrix products (at N = 6000 it runs at 0.83 of a product's rate where LAPACK's runs at 0.67),
-and it touches nothing but the lower triangle; several threads each take rows of a panel, or blocks
-of the square below it, of their own.  Elsewhere the device's own routine is called.
-
-The theorem.  If the floating-point Cholesky of A completes, then L L^T = A + E with
-||E|| <= g tr(L L^T) <= g / (1 - g) tr A, g = gamma_{N+1} = (N+1) u / (1 - (N+1) u), hence
-lambda_min(A) >= -g / (1 - g) tr A  (Rump, "Verification of positive definiteness", BIT 2006,
-section 2; Higham, "Accuracy and stability", theorem 10.3).  It holds in whatever order the inner
-products are summed, so for every blocking, this one included.
+It recurses on halves, so that nearly all of its N^3 / 3 operations are large matrix products (on a
+CPU at N = 6000 it runs at 0.83 of a product's rate where LAPACK's runs at 0.67), and it touches
+nothing but the lower triangle.  On a CPU several threads each take rows of a panel, or blocks of
+the square below it, of their own.  What is left at the bottom, a diagonal block and the columns
+below it, goes to the library of the device, LAPACK's or cuSOLVER's; a ``Residual`` watches it there
+for who wants to prove something by the factor (``certificate``).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Self
@@ -25,7 +21,6 @@ from torch import Tensor
 
 from lawsweep.kernels.base import devices, workspace
 from lawsweep.kernels.base.crew import Crew
-from lawsweep.kernels.base.rounding import gamma
 
 Parts = tuple[Tensor, Tensor, Tensor]
 
@@ -65,41 +60,121 @@ def load(
         out.diagonal().sub_(shift)
 
 
-def factorise(a: Tensor, block: int | None = None) -> bool:
+class Residual:
+    """What is left of the blocks that a library was given: the sum of their squared residuals.
+
+    For each diagonal block S that came out as L, and each panel S that came out as X, the rows of
+    S - L L^T and S - X L^T are computed, in the factor's own type; the squares are added up in
+    float64, on the factor's device.  From several threads at once.
+    """
+
+    def __init__(self) -> None:
+        self._squares: list[Tensor] = []
+
+    def of_block(self, before: Tensor, factor: Tensor) -> None:
+        """``before`` S and L, lower triangles with zeros above; S is overwritten."""
+        self._add(before.addmm_(factor, factor.mT, alpha=-1.0).tril_())
+
+    def of_panel(self, before: Tensor, panel: Tensor, factor: Tensor) -> None:
+        """``before`` S (rows, b), X and L (b, b) with zeros above; S is overwritten."""
+        half = -(-len(factor) // 2)  # whose columns need none of the other half's
+        before[:, :half].addmm_(panel[:, :half], factor[:half, :half].mT, alpha=-1.0)
+        before[:, half:].addmm_(panel, factor[half:].mT, alpha=-1.0)
+        self._add(before)
+
+    def _add(self, left: Tensor) -> None:
+        self._squares.append(torch.linalg.vector_norm(left, dtype=torch.float64).square())
+
+    def norm(self) -> float:
+        """The Frobenius norm of the whole, each block counted on both sides of the diagonal.
+
+        inf where something is no number.
+        """
+        total = float(torch.stack(self._squares).sum()) if self._squares else 0.0
+        return math.sqrt(2.0 * total) if total == total else math.inf
+
+
+def factorise(a: Tensor, block: int | None = None, *, residual: Residual | None = None) -> bool:
     """Cholesky of the matrix whose lower triangle is in ``a`` (N, N), in place.
 
     ``a`` is row-major, a view with longer rows will do.  Returns False, with ``a`` half
     overwritten, where a pivot is not positive (or not a number).  ``block``: the order that is
-    left to LAPACK, default ``devices.CHOLESKY_BLOCK``.
+    left to LAPACK, default ``devices.CHOLESKY_BLOCK``.  ``residual`` adds up what the library's
+    part leaves, which takes 3 ``block`` / N of the factorisation's operations more.
     """
-    block = devices.CHOLESKY_BLOCK if block is None else block
-    if len(a) <= block or a.device.type != "cpu":
-        return _factorise_whole(a)
+    if block is None:
+        block = devices.CHOLESKY_BLOCK if residual is None else devices.CHOLESKY_WATCHED
+    if a.device.type != "cpu":
+        return _Factorisation(block, None, residual).run(a)
+    if len(a) <= block:
+        return _Factorisation(block, None, residual, waits=True).run(a)
     with Crew() as crew:
-        return _factorise_halves(a, block, crew)
+        return _Factorisation(block, crew, residual, waits=True).run(a)
 
 
-def _factorise_halves(a: Tensor, block: int, crew: Crew) -> bool:
-    n = len(a)
-    if n <= block:
-        return _factorise_whole(a)
-    h = _half(n)
-    first, below, second = a[:h, :h], a[h:, :h], a[h:, h:]
-    if not _factorise_halves(first, block, crew):
-        return False
-    _solve_rows(first, below, block, crew if n > devices.CHOLESKY_ALONE else None)
-    _subtract_square(second, below, block, crew if n > devices.CHOLESKY_ALONE else None)
-    return _factorise_halves(second, block, crew)
+class _Factorisation:
+    """One factorisation: the order that is the library's, the threads, who watches.
 
-
-def _factorise_whole(a: Tensor) -> bool:
-    """The library's routine, without a second N^2: the lower half by rows is the upper by columns.
-
-    A matrix by columns is how LAPACK and cuSOLVER hold one, so torch hands them ``a`` itself.
+    ``waits``: the verdict on each block is read at once; else all of them at the end, so that a
+    device goes on (with NaN, at worst) and is waited for once.
     """
-    info = torch.empty((), dtype=torch.int32, device=a.device)
-    torch.linalg.cholesky_ex(a.mT, upper=True, out=(a.mT, info))
-    return int(info) == 0
+
+    def __init__(
+        self, block: int, crew: Crew | None, residual: Residual | None, *, waits: bool = False
+    ) -> None:
+        self._block, self._crew, self._residual, self._waits = block, crew, residual, waits
+        self._infos: list[Tensor] = []
+
+    def run(self, a: Tensor) -> bool:
+        good = self._halves(a)
+        return good and (self._waits or not bool(torch.stack(self._infos).any()))
+
+    def _halves(self, a: Tensor) -> bool:
+        n = len(a)
+        if n <= self._block:
+            return self._whole(a)
+        h = _half(n)
+        first, below, second = a[:h, :h], a[h:, :h], a[h:, h:]
+        if not self._halves(first):
+            return False
+        crew = self._crew if n > devices.CHOLESKY_ALONE else None
+        if crew is None:
+            self._solve_panel(first, below)
+        else:
+            parts = below.split(_rows(len(below), crew))
+            crew.run(partial(self._solve_panel, first, part) for part in parts)
+        _subtract_square(second, below, self._block, crew)
+        return self._halves(second)
+
+    def _whole(self, a: Tensor) -> bool:
+        """The library's routine, without a second N^2: lower by rows is upper by columns.
+
+        A matrix by columns is how LAPACK and cuSOLVER hold one, so torch hands them ``a`` itself.
+        """
+        before = None if self._residual is None else a.tril()
+        info = torch.empty((), dtype=torch.int32, device=a.device)
+        torch.linalg.cholesky_ex(a.mT, upper=True, out=(a.mT, info))
+        if self._waits and int(info) != 0:
+            return False
+        if self._residual is not None:
+            self._residual.of_block(before, a.tril())
+        self._infos.append(info)
+        return True
+
+    def _solve_panel(self, factor: Tensor, panel: Tensor) -> None:
+        """panel <- panel L^{-T}."""
+        n = len(factor)
+        if n <= self._block:
+            before = None if self._residual is None else panel.clone()
+            # B L^{-T} is the transpose of L^{-1} B^T, and B^T is column-major: solved in place.
+            torch.linalg.solve_triangular(factor, panel.mT, upper=False, out=panel.mT)
+            if self._residual is not None:
+                self._residual.of_panel(before, panel, factor.tril())
+            return
+        h = _half(n)
+        self._solve_panel(factor[:h, :h], panel[:, :h])
+        panel[:, h:].addmm_(panel[:, :h], factor[h:, :h].mT, alpha=-1.0)
+        self._solve_panel(factor[h:, h:], panel[:, h:])
 
 
 def solve(factor: Tensor, v: Tensor) -> Tensor:
@@ -132,65 +207,11 @@ class Cholesky:
         return solve(self.factor, v) if v.ndim == 1 else solve(self.factor, v.mT).mT
 
 
-def cholesky_margin(n: int, trace: float, dtype: torch.dtype) -> float:
-    """g / (1 - g) * trace: how negative lambda_min may be though the Cholesky completes."""
-    g = gamma(n + 1, dtype)
-    return g / (1.0 - g) * trace if g < 1.0 else math.inf
-
-
-def prove_above(matrix: Tensor, tau: float, work: Tensor) -> float | None:
-    """A proved lower bound on lambda_min(K), just below ``tau``, or None where it fails.
-
-    ``work`` (N, N), row-major and of K's type, holds the factor of K - tau I afterwards.
-    """
-    # The arithmetic is K's: a tau between its numbers would be rounded behind our back.
-    tau = float(torch.tensor(tau, dtype=matrix.dtype))
-    load(matrix, work, shift=tau)
-    if not factorise(work):
-        return None
-    return bounds_proved(matrix.diagonal().unsqueeze(0), [tau])[0]
-
-
-def bounds_proved(diagonals: Tensor, taus: Sequence[float]) -> list[float]:
-    """Lower bounds on lambda_min once the Cholesky of each K - tau I completed.
-
-    ``diagonals`` (B, N) are those of the matrices, ``taus`` numbers of their type.
-    """
-    n, dtype = diagonals.shape[-1], diagonals.dtype
-    rest = diagonals - torch.tensor(taus, dtype=dtype, device=diagonals.device).unsqueeze(-1)
-    # Forming that diagonal rounds each entry once: at most u |K_ii - tau|.
-    roundings = (torch.finfo(dtype).eps * rest.abs().amax(-1)).tolist()
-    margins = [cholesky_margin(n, trace, dtype) for trace in rest.sum(-1).tolist()]
-    return [t - m - r for t, m, r in zip(taus, margins, roundings, strict=True)]
-
-
 def _half(n: int) -> int:
     """About n / 2, a multiple of the grain where n is large enough for that to leave two parts."""
     half = -(-n // 2)
     rounded = -(-half // devices.CHOLESKY_GRAIN) * devices.CHOLESKY_GRAIN
     return rounded if rounded < n else half
-
-
-def _solve_rows(factor: Tensor, panel: Tensor, block: int, crew: Crew | None) -> None:
-    """``_solve_panel``, whose rows do not need each other."""
-    if crew is None:
-        _solve_panel(factor, panel, block)
-    else:
-        parts = panel.split(_rows(len(panel), crew))
-        crew.run(partial(_solve_panel, factor, part, block) for part in parts)
-
-
-def _solve_panel(factor: Tensor, panel: Tensor, block: int) -> None:
-    """panel <- panel L^{-T}; substitution, as the theorem wants, never an inverse."""
-    n = len(factor)
-    if n <= block:
-        # B L^{-T} is the transpose of L^{-1} B^T, and B^T is column-major: solved in place.
-        torch.linalg.solve_triangular(factor, panel.mT, upper=False, out=panel.mT)
-        return
-    h = _half(n)
-    _solve_panel(factor[:h, :h], panel[:, :h], block)
-    panel[:, h:].addmm_(panel[:, :h], factor[h:, :h].mT, alpha=-1.0)
-    _solve_panel(factor[h:, h:], panel[:, h:], block)
 
 
 def _subtract_square(target: Tensor, panel: Tensor, block: int, crew: Crew | None) -> None:
