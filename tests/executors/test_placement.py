@@ -11,6 +11,7 @@ import importlib
 import time
 from collections import defaultdict
 
+import numpy as np
 import pytest
 from clusters import local_cluster
 from engine_toys import placed
@@ -210,6 +211,26 @@ def test_points_that_need_memory_are_spread_by_it(cluster, tmp_path):
     large = most_at_once([r for r in rows if r["i"] < 8], lambda m: m["node"])
     assert max(large.values()) == 2
     assert len(large) == 2  # the head's 2 GiB hold none
+
+
+@pytest.mark.slow
+def test_gpus_are_shared_by_what_runs_hold(cluster, tmp_path):
+    """Cards of 8 GiB: one run of 5 GiB each, or two of 2.4 GiB."""
+    priced = dataclasses.replace(
+        placed, cost=lambda p: Cost(flops=1e6, memory_bytes=GIB * np.where(p.i < 6, 5.0, 2.4))
+    )
+    meet = {"meet": str(tmp_path / "meet"), "meet_from": 6}
+    plan = make_plan(priced, axes={"i": range(18)}, params={"pause_s": 0.3, **meet})
+    table = ParquetTable(tmp_path / "table", priced)
+    options = {"gpus_per_task": "auto", "gpu_memory_bytes": 8.0 * GIB}
+    with contextlib.closing(executor(cluster, **options)) as made:
+        made.start(priced)
+        report = Loop(plan, table, made, launch_id="L", on_failure=OnFailure()).run()
+    assert dict(report.statuses) == {"ok": 18}
+    rows = table.read(plan.run_ids).to_pylist()
+    for large, most in ((True, 1), (False, 2)):
+        some = [r for r in rows if (r["i"] < 6) == large]
+        assert max(most_at_once(some, lambda r: (r["node"], r["gpus"])).values()) == most
 
 
 @pytest.mark.slow

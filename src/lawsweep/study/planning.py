@@ -145,7 +145,7 @@ def _states(
 def _by_point(sweep: Sweep) -> list[str]:
     """The options of the executor that are expressions over the params."""
     options = ("cpus_per_task", "gpus_per_task")
-    return [o for o in options if isinstance(sweep.executor.get(o), str)]
+    return [o for o in options if isinstance(g := sweep.executor.get(o), str) and g != "auto"]
 
 
 def _one_slot_each(option: str) -> str:

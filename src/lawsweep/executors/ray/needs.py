@@ -11,7 +11,9 @@ from lawsweep.core.errors import InvalidValueError, unknown_name
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.expressions.expression import Expression
 from lawsweep.core.outcome import RunSpec
+from lawsweep.executors.ray.nodes import AUTO, classes, share_of
 from lawsweep.grid.plan import Plan
+from lawsweep.grid.stated_costs import stated_costs
 
 Given = float | str
 
@@ -22,6 +24,7 @@ class Kind(NamedTuple):
     cpus: float
     gpus: float
     point: str
+    card_bytes: float = 0.0  # where GPUs are shared by memory: what a run holds
 
 
 class Needs:
@@ -31,18 +34,32 @@ class Needs:
     runs are chosen so that they agree (``over``).  ``cpus`` and ``gpus`` are those of the task
     asked about last (1 before, where there is an expression): like runs come one after the other,
     so the next task needs about as much.
+
+    ``gpus`` may be ``auto``: by the memory that the experiment's cost function states, and that of
+    a card, which is ``card_bytes`` as soon as it is known.
     """
 
     def __init__(self, cpus: Given, gpus: Given):
         self.given = {"cpus_per_task": cpus, "gpus_per_task": gpus}
-        self._rules = {n: Expression(g) for n, g in self.given.items() if isinstance(g, str)}
+        self.by_memory = gpus == AUTO
+        self._rules = {
+            n: Expression(g) for n, g in self.given.items() if isinstance(g, str) and g != AUTO
+        }
         self.cpus, self.gpus = (1.0 if isinstance(g, str) else g for g in (cpus, gpus))
         self._experiment: Experiment | None = None
+        self.card_bytes = float("inf")
+        self._held = np.zeros(0)  # bytes of each point's runs, where GPUs are shared by memory
+        self._n_seeds = 1
 
     @property
     def by_point(self) -> bool:
         """Whether tasks may need different amounts."""
-        return bool(self._rules)
+        return bool(self._rules) or self.by_memory
+
+    @property
+    def threads_by_point(self) -> bool:
+        """Whether their numerical threads may differ, which follow the CPUs."""
+        return "cpus_per_task" in self._rules
 
     def bind(self, experiment: Experiment) -> None:
         """Check that the expressions read params.  Raises UnknownNameError."""
@@ -61,6 +78,9 @@ class Needs:
         found = dict(self.given)
         for option, rule in self._rules.items():
             found[option] = max(_checked(option, rule, values) for values in full)
+        if self.by_memory:
+            held = max((self._held[run.index // self._n_seeds] for run in runs), default=0.0)
+            found["gpus_per_task"] = share_of(float(held), self.card_bytes)
         self.cpus, self.gpus = float(found["cpus_per_task"]), float(found["gpus_per_task"])
         return self.cpus, self.gpus
 
@@ -78,6 +98,10 @@ class Needs:
         each = []
         for option, given in self.given.items():
             rule = self._rules.get(option)
+            if given == AUTO:
+                self._held, self._n_seeds = classes(stated_costs(plan)[1]), len(plan.seeds)
+                each.append(self._held[points])
+                continue
             found = np.asarray(given if rule is None else rule.evaluate(columns))
             each.append(np.broadcast_to(found, points.shape))
             if rule is not None:
@@ -88,10 +112,15 @@ class Needs:
         kinds[points] = len(distinct) - 1 - number.ravel()
         names = sorted({n for rule in self._rules.values() for n in rule.names})
         found_kinds = [
-            Kind(float(cpus), float(gpus), _spelt({n: columns[n] for n in names}, int(i)))
+            self._kind(float(cpus), float(gpus), _spelt({n: columns[n] for n in names}, int(i)))
             for (cpus, gpus), i in zip(distinct, first, strict=True)
         ]
         return kinds, found_kinds[::-1]
+
+    def _kind(self, cpus: float, gpus: float, point: str) -> Kind:
+        if self.by_memory:
+            return Kind(cpus, share_of(gpus, self.card_bytes), point, gpus)
+        return Kind(cpus, gpus, point)
 
 
 def _spelt(columns: dict[str, np.ndarray], i: int) -> str:

@@ -11,16 +11,21 @@ from lawsweep.core.expressions.expression import Expression
 from lawsweep.core.options import check_options, read_options
 from lawsweep.core.protocols import ExecutorOptions
 from lawsweep.core.schema import Field
+from lawsweep.executors.ray.nodes import AUTO
 
 
 @dataclass(frozen=True, kw_only=True)
 class RayOptions(ExecutorOptions):
     """What both take.  A task holds ``cpus_per_task`` and ``gpus_per_task``, numbers or expressions
     over the params (``4 if n_samples > 5000 else 1``); numerical threads follow the CPUs.
+    ``gpus_per_task`` may be ``auto``: as many tasks share a GPU as fit into its memory.
     """
 
     cpus_per_task: Annotated[float | str, Field("CPUs that a task holds", ge=0)] = 1
     gpus_per_task: Annotated[float | str, Field("GPUs that a task holds", ge=0)] = 0
+    gpu_memory_bytes: Annotated[
+        float | None, Field("of a GPU, for auto; null: asked of the nodes", unit="byte", gt=0)
+    ] = None
     runtime_env: Annotated[Mapping[str, Any] | None, Field("what Ray gives its workers")] = None
     shards: Annotated[Mapping[str, Any] | None, Field("what a run may spread over")] = None
 
@@ -28,7 +33,7 @@ class RayOptions(ExecutorOptions):
         super().__post_init__()
         for name in ("cpus_per_task", "gpus_per_task"):
             value = getattr(self, name)
-            if isinstance(value, str):
+            if isinstance(value, str) and (name, value) != ("gpus_per_task", AUTO):
                 Expression(value)  # its params, and its answers, are checked with the plan
         gpus = self.gpus_per_task
         if isinstance(gpus, float) and gpus > 1 and gpus != int(gpus):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lawsweep.core.errors import ExecutorError
 from lawsweep.core.outcome import Task
 from lawsweep.executors.ray.needs import Kind, Needs
-from lawsweep.executors.ray.nodes import room_of
+from lawsweep.executors.ray.nodes import least_memory, room_in, room_of, share_of
 from lawsweep.executors.ray.session import RaySession
 
 if TYPE_CHECKING:
@@ -26,10 +26,14 @@ class Placement:
 
     ``needs`` says what a task holds, and ``n_shards`` over how many tasks' worth a run spreads.
     ``session`` is asked for signs of life, and raises where the head or this node are gone.
+    ``card_bytes`` is the memory of a GPU, where that has been said.
     """
 
-    def __init__(self, needs: Needs, n_shards: int, session: RaySession):
+    def __init__(
+        self, needs: Needs, n_shards: int, session: RaySession, card_bytes: float | None = None
+    ):
         self._needs, self._n_shards, self._session = needs, n_shards, session
+        self._card_bytes = card_bytes
         self._ray: Any = None
         self._kinds: list[Kind] = []
         self._slots, self._slots_at = 0, float("-inf")
@@ -38,6 +42,12 @@ class Placement:
     def bind(self, ray: Any) -> None:
         """Place on this Ray from now on.  Raises ExecutorError for what no node can hold."""
         self._ray = ray
+        if self._needs.by_memory:
+            self._needs.card_bytes = least_memory(ray, ray.nodes(), self._card_bytes)
+            self._kinds = [
+                kind._replace(gpus=share_of(kind.card_bytes, self._needs.card_bytes))
+                for kind in self._kinds
+            ]
         if self._needs.by_point:
             self._check_room(self._kinds)
         else:
@@ -92,15 +102,21 @@ class Placement:
 
     @property
     def slot_memory_bytes(self) -> float:
-        """A slot's share of the memory that its node gives to tasks, on the poorest node."""
-        return self._room.slot_memory if self.n_slots else float("inf")
+        """A slot's share of the memory that its node gives to tasks, on the poorest node.
+
+        On a GPU whose memory is known it is a task's part of that, where that is less.
+        """
+        found = self._room.slot_memory if self.n_slots else float("inf")
+        card = self._card_bytes or self._needs.card_bytes
+        return min(found, room_in(self._needs.gpus, card)) if self._needs.gpus else found
 
     def options(self, task: Task) -> dict[str, Any]:
         """Ray's options for a task, where they differ from those of all tasks."""
         found = self._by_point(task) if self._needs.by_point else {}
         if task.whole_node:
             return found | self._whole_node()
-        if task.memory_bytes > LEAST_MEMORY:
+        # Runs on a GPU hold there what their cost function states, and not in the node's memory.
+        if task.memory_bytes > LEAST_MEMORY and not self._needs.gpus:
             # Whole steps: each distinct request is a class of its own to Ray's scheduler.
             steps = -(-task.memory_bytes // LEAST_MEMORY) * LEAST_MEMORY
             # More than any node has would wait for ever: it gets a node to itself.

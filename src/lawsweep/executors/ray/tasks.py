@@ -48,7 +48,7 @@ class RayExecutor(Executor):
         n_shards = 1 if self._shards is None else self._shards.n
         self._needs = Needs(options.cpus_per_task, options.gpus_per_task)
         self._session = session
-        self._placement = Placement(self._needs, n_shards, session)
+        self._placement = Placement(self._needs, n_shards, session, options.gpu_memory_bytes)
         self.runtime_env = dict(options.runtime_env or {})
         learn_settings({"runtime_env": self.runtime_env})
         self.device = "cuda" if self._needs.gpus > 0 else "cpu"
@@ -68,7 +68,7 @@ class RayExecutor(Executor):
         self._needs.bind(experiment)
         self._experiment = experiment
         # Only what all tasks need alike, and no user's environment has a say in.
-        alike = not self.runtime_env and not self._needs.by_point
+        alike = not self.runtime_env and not self._needs.threads_by_point
         self._ray = self._session.open(self._variables() if alike else {})
         if not alike:
             self._ship(by_ray=True)
@@ -148,7 +148,7 @@ class RayExecutor(Executor):
     def submit(self, task: Task) -> None:
         """Hand a task to Ray."""
         options = self._placement.options(task)
-        if self._needs.by_point:
+        if self._needs.threads_by_point:
             options["runtime_env"] = self._task_env()  # its threads follow its CPUs
         remote = self._remote.options(**options) if options else self._remote
         per_card = max(1, int(1 / self._needs.gpus)) if self._needs.gpus else 1
@@ -291,7 +291,7 @@ class RayExecutor(Executor):
             "device": self.device,
             "fuse": self.fuse,
             "max_fused": self.max_fused,
-            "n_threads": None if self._needs.by_point else max(1, int(self._needs.cpus)),
+            "n_threads": None if self._needs.threads_by_point else max(1, int(self._needs.cpus)),
         }
 
     def notes(self) -> tuple[str, ...]:

@@ -41,7 +41,8 @@ def run_batch(
         _hold()
     yield Began(card)
     with sharded.installed(shards), cards.placed(card, share):
-        batch = Batch(experiment, runs, groups, device, timeout_s, memory_share)
+        # Who shares a card plans with a part of what is free there: the others come to want theirs.
+        batch = Batch(experiment, runs, groups, device, timeout_s, memory_share * share)
         experiment.load()  # what it sets when it is imported holds for all runs
         yield from _outcomes(batch, ProcessState())
         cards.bind()
