@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.base.answers import Kept, waits
 from lawsweep.kernels.gaussian.angles import inverse_sine, sine_arcsine, unit
 from lawsweep.kernels.gaussian.homogeneous import HomogeneousKernel
 from lawsweep.kernels.optimise.objective import Move, Objective
@@ -129,7 +130,7 @@ class HomogeneousObjective(Objective):
         self.kernel, self.signs, self.d = kernel, signs, d
         self.shape = (signs.shape[1], d)
         self.size = torch.as_tensor(size, dtype=signs.dtype, device=signs.device).expand(len(signs))
-        self._taken: tuple[list[int], HomogeneousObjective] | None = None
+        self._parts = Kept()
 
     @abstractmethod
     def cross(self, rows: Rows) -> Tensor:
@@ -146,18 +147,20 @@ class HomogeneousObjective(Objective):
     def take(self, index: Tensor) -> HomogeneousObjective:
         """The objective of those restarts alone (targets are shared).
 
-        The last answer is kept: a minimiser asks for the same restarts step after step.
+        The last answers are kept: a minimiser asks for the same restarts step after step.
         """
         key = index.tolist()
         if key == list(range(len(self.signs))):
             return self
-        if self._taken is None or self._taken[0] != key:
+        part: HomogeneousObjective | None = self._parts.get(key)
+        if part is None:
             part = object.__new__(type(self))
             part.__dict__.update(self.__dict__)
-            part.signs, part.size, part._taken = self.signs[index], self.size[index], None
+            there = index.to(self.signs.device)
+            part.signs, part.size, part._parts = self.signs[there], self.size[there], Kept()
             part._select(index)
-            self._taken = (key, part)
-        return self._taken[1]
+            self._parts.put(key, part)
+        return part
 
     def _select(self, index: Tensor) -> None:
         """Keep only what belongs to the restarts ``index``; called on a copy of self."""
@@ -188,7 +191,7 @@ class HomogeneousObjective(Objective):
         blocks.diagonal(dim1=1, dim2=2).add_(  # (R, d, d, M)
             (-2.0 * self.signs[..., None, None] * self.cross_hessian(rows)).permute(0, 2, 3, 1)
         )
-        if not bool(rows.alive.all()):
+        if waits(x) or not bool(rows.alive.all()):
             both = rows.alive[:, :, None] & rows.alive[:, None, :]
             blocks = torch.where(both[..., None, None], blocks, torch.zeros_like(blocks))
             eye = torch.eye(d, dtype=x.dtype, device=x.device)

@@ -64,6 +64,7 @@ class Slots:
         self.restart = order[first].unsqueeze(1).repeat(1, most)  # (S', r); padding: the first
         self.restart[inverse, place] = torch.arange(n_restarts)
         self.place = inverse * most + place  # (R,), where each restart lies in the rectangle
+        self._there: tuple[Tensor, Tensor] | None = None
         self._picked: dict[int, tuple[Tensor, Tensor]] = {}
 
     def take(self, index: Tensor) -> Slots:
@@ -81,12 +82,18 @@ class Slots:
 
     def gather(self, rows: Tensor) -> Tensor:
         """(R, M, ...) as (S', r M, ...)."""
-        return rows[self.restart.to(rows.device)].flatten(1, 2)
+        return rows[self._on(rows)[0]].flatten(1, 2)
 
     def scatter(self, rectangle: Tensor, m: int) -> Tensor:
         """(S', r M, ...) as (R, M, ...)."""
         shape = rectangle.shape[2:]
-        return rectangle.reshape(-1, m, *shape)[self.place.to(rectangle.device)]
+        return rectangle.reshape(-1, m, *shape)[self._on(rectangle)[1]]
+
+    def _on(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """``restart`` and ``place`` on the device of an array, carried over once."""
+        if self._there is None or self._there[0].device != like.device:
+            self._there = (self.restart.to(like.device), self.place.to(like.device))
+        return self._there
 
 
 class PopulationLoss(HomogeneousObjective):

@@ -56,7 +56,8 @@ class SimplifiedLoss(HomogeneousObjective):
         self.linear = (kernel.linear * mean if linear else torch.zeros_like(mean)).unsqueeze(1)
 
     def _select(self, index: Tensor) -> None:
-        self.slope, self.linear = self.slope[index], self.linear[index]
+        there = index.to(self.slope.device)
+        self.slope, self.linear = self.slope[there], self.linear[there]
 
     def cross(self, rows: Rows) -> Tensor:
         """A D v^ + linear m, (R, M, d)."""
@@ -93,7 +94,7 @@ class ReducedLoss(SimplifiedLoss):
 
     def _select(self, index: Tensor) -> None:
         super()._select(index)
-        self.quadratic = self.quadratic[index]
+        self.quadratic = self.quadratic[index.to(self.quadratic.device)]
 
     def cross(self, rows: Rows) -> Tensor:
         """A D v^ + linear m + 2 Q v^ - (v^T Q v^) v^, Q = a_2 E_N: h = |v| v^T Q v^ there."""

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.base import devices
+from lawsweep.kernels.base.answers import Kept
 from lawsweep.kernels.compression.objective import Rows, turn
 from lawsweep.kernels.compression.target import Target
 from lawsweep.kernels.gaussian.pairs import Pairs
@@ -54,12 +55,20 @@ class TrainedLoss(Objective):
         self.shape = (outputs.shape[1], target.dim)
         self.n_outputs, self.block_elements = alpha.shape[1], block_elements
         self.size = norms.mean().expand(len(outputs))
+        self._parts = Kept()
 
     def take(self, index: Tensor) -> TrainedLoss:
-        """The objective of those restarts alone."""
-        part = object.__new__(type(self))
-        part.__dict__.update(self.__dict__)
-        part.outputs, part.size = self.outputs[index], self.size[index]
+        """The objective of those restarts alone; the last answers are kept."""
+        key = index.tolist()
+        if key == list(range(len(self.outputs))):
+            return self
+        part: TrainedLoss | None = self._parts.get(key)
+        if part is None:
+            part = object.__new__(type(self))
+            part.__dict__.update(self.__dict__)
+            there = index.to(self.outputs.device)
+            part.outputs, part.size, part._parts = self.outputs[there], self.size[there], Kept()
+            self._parts.put(key, part)
         return part
 
     def split(self, x: Tensor) -> tuple[Rows, Tensor]:

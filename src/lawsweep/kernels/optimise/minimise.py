@@ -1,17 +1,14 @@
 """Batched trust-region Newton: many restarts of one smooth problem held as one tensor.
 
-At each step the model f + g.p + p.Hp/2 is minimised within |p| <= radius, the step is kept if the
-loss really falls, and the radius follows how well the model foretold it (Conn, Gould and Toint,
-Trust-Region Methods, 2000, chapter 6).  The model is a method's (``methods``): ``newton`` solves it
-exactly from the Hessian's eigenvectors and so also certifies the curvature; ``newton_cg`` needs
-only products with it, ``lbfgs`` only gradients.
+The iteration is ``trust_region``'s.  Its model of the loss is a method's (``methods``): ``newton``
+solves it exactly from the Hessian's eigenvectors and so also certifies the curvature; ``newton_cg``
+needs only products with it, ``lbfgs`` only gradients.
 
 Nothing unconverged is returned as converged: every restart carries the reason it stopped for.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -19,26 +16,21 @@ from torch import Tensor
 
 from lawsweep.kernels.base.precision import full_precision
 from lawsweep.kernels.base.reasons import Ended, Reason
-from lawsweep.kernels.base.rounding import tolerances
 from lawsweep.kernels.optimise import methods
-from lawsweep.kernels.optimise.methods import Ask, Ends, Method
+from lawsweep.kernels.optimise.methods import Method
 from lawsweep.kernels.optimise.objective import Objective
+from lawsweep.kernels.optimise.trust_region import MinimiseReason, TrustRegion, loss_noise
 
-# Where losses no longer tell points apart, so many shorter and shorter steps may fail to lower the
-# gradient before a restart counts as stalled.
-BLIND_TRIES = 8
-# A loss is known to this many eps of its terms (``loss_noise``).
-NOISE_EPS = 32
-
-
-class MinimiseReason(Reason):
-    """Why a restart stopped; only CONVERGED is an answer."""
-
-    CONVERGED = "converged"
-    MAX_ITERATIONS = "max_iterations", "raise max_iterations"
-    STALLED = "stalled", "the rounding level was reached above tol; raise tol, or take float64"
-    NON_FINITE = "non_finite", "the loss or its derivatives overflowed; rescale the problem"
-    COLLAPSED = "collapsed", "a row shrank to zero, where the loss has a kink; take fewer rows"
+__all__ = [
+    "Agreement",
+    "MinimiseReason",
+    "Result",
+    "agreement",
+    "joined",
+    "loss_noise",
+    "minimise",
+    "split",
+]
 
 
 @dataclass(frozen=True)
@@ -127,39 +119,6 @@ def agreement(loss: Tensor, converged: Tensor, tolerance: float) -> Agreement:
     return Agreement(best, int((ranked - ranked[0] <= tolerance).sum()), n_minima)
 
 
-def loss_noise(loss: Tensor, x: Tensor, scale: float | Tensor) -> Tensor:
-    """What rounding leaves unknown of losses (R,) at points x (R, n): NOISE_EPS eps of their terms.
-
-    ``scale`` as for ``minimise``: a loss has terms of size scale |x| however much they cancel.
-    """
-    eps = torch.finfo(x.dtype).eps
-    return NOISE_EPS * eps * torch.maximum(loss.abs(), scale * x.norm(dim=-1))
-
-
-class _State:
-    """Arrays over all restarts; ``running`` are the indices not yet stopped."""
-
-    def __init__(self, objective: Objective, x: Tensor, radius: float | None):
-        self.x = x.clone()
-        loss, gradient = objective.value_gradient(self.x)
-        self.loss, self.gradient = loss.clone(), gradient.clone()  # may be views or expanded
-        n = x.shape[0]
-        size = x.norm(dim=-1)
-        first = torch.where(size > 0, 0.3 * size, torch.ones_like(size))
-        self.radius = first if radius is None else torch.full_like(size, radius)
-        self.n_iterations = torch.zeros(n, dtype=torch.long)
-        self.curvature = torch.full_like(self.loss, math.nan)
-        self.reason: list[Reason | None] = [None] * n
-        self.n_blind = torch.zeros(n, dtype=torch.long)  # rejected in a row at rounding level
-
-    def running(self) -> list[int]:
-        return [i for i, r in enumerate(self.reason) if r is None]
-
-    def stop(self, which: Tensor, reason: Reason) -> None:
-        for i in which.tolist():
-            self.reason[i] = reason
-
-
 @full_precision()
 def minimise(
     objective: Objective,
@@ -192,22 +151,10 @@ def minimise(
         raise ValueError(
             f"expected tol > 0 and a finite scale > 0, got {tol} and {scale.tolist()}; change them"
         )
-    state, model = _State(objective, start, radius), make(len(start))
-    stale = torch.arange(start.shape[0])  # restarts whose model is of an older point
-    _check_finite(state)
-    for iteration in range(max_iterations + 1):
-        stale = _keep(stale, state)
-        if len(stale):
-            _stop_or_model(objective, state, model, stale, tol * scale[stale])
-        index = torch.tensor(state.running(), dtype=torch.long)
-        if not len(index):
-            break
-        if iteration == max_iterations:
-            state.stop(index, MinimiseReason.MAX_ITERATIONS)
-            break
-        stale = _step(objective, state, model, index, scale[index])
-    if "hessian" in model.needs:
-        _last_curvatures(objective, state)
+    state = TrustRegion(objective, start, make(len(start)), scale, tol, radius)
+    state.run(max_iterations)
+    if "hessian" in state.model.needs:
+        state.last_curvatures()
     return Result(
         x=state.x,
         loss=state.loss,
@@ -216,104 +163,3 @@ def minimise(
         reason=tuple(r if r is not None else MinimiseReason.MAX_ITERATIONS for r in state.reason),
         curvature_min=state.curvature,
     )
-
-
-def _keep(index: Tensor, state: _State) -> Tensor:
-    return torch.tensor([i for i in index.tolist() if state.reason[i] is None], dtype=torch.long)
-
-
-def _check_finite(state: _State) -> None:
-    index = torch.tensor(state.running(), dtype=torch.long)
-    good = state.loss[index].isfinite() & state.gradient[index].isfinite().all(-1)
-    state.stop(index[~good.cpu()], MinimiseReason.NON_FINITE)
-
-
-def _stop_or_model(
-    objective: Objective, state: _State, model: Method, stale: Tensor, threshold: Tensor
-) -> None:
-    """Build the models of moved restarts; stop those at a minimum."""
-    there = stale.to(state.x.device)
-    asked = [state.gradient[there].norm(dim=-1) <= threshold]
-    if "hessian" in model.needs:
-        hessian = objective.take(stale).hessian(state.x[there])
-        asked.append(hessian.isfinite().flatten(1).all(-1))
-    small, *goods = torch.stack(asked).cpu()
-    for good in goods:
-        state.stop(stale[~good], MinimiseReason.NON_FINITE)
-        model.update(stale[good], hessian if bool(good.all()) else hessian[good.to(there.device)])
-        small &= good
-    candidates = stale[small]
-    known = model.extremes(candidates) if len(candidates) else None
-    if known is None:
-        state.stop(candidates, MinimiseReason.CONVERGED)
-        return
-    low, high = known
-    state.curvature[candidates] = low
-    # Newton's step solves the model to rounding only; at a saddle (small gradient, negative
-    # curvature) the restart goes on, along the lowest eigenvector.
-    allowed = tolerances(low.dtype).curvature
-    state.stop(candidates[(low >= -allowed * high).cpu()], MinimiseReason.CONVERGED)
-
-
-def _last_curvatures(objective: Objective, state: _State) -> None:
-    """Of the restarts that ended elsewhere than at a minimum, where they can be computed."""
-    ends = [i for i, r in enumerate(state.reason) if r is not MinimiseReason.CONVERGED]
-    if not ends:
-        return
-    index = torch.tensor(ends)
-    hessian = objective.take(index).hessian(state.x[index])
-    good = hessian.isfinite().flatten(1).all(-1)
-    values = torch.linalg.eigvalsh(hessian[good])
-    state.curvature[index] = math.nan  # of an earlier, smaller gradient's point at a saddle
-    state.curvature[index[good.cpu()]] = values[:, 0]
-
-
-def _step(
-    objective: Objective, state: _State, model: Method, index: Tensor, scale: Tensor
-) -> Tensor:
-    """One trust-region step of the restarts ``index``; returns those that moved.
-
-    What the step decides comes back from the device in one answer.
-    """
-    part, there = objective.take(index), index.to(state.x.device)
-    x, loss, gradient = state.x[there], state.loss[there], state.gradient[there]
-    radius = state.radius[there]
-    product = part.hessian_product(x) if "hessian_product" in model.needs else None
-    ask = Ask(index, x, gradient, radius, product)
-    step, predicted = model.solve(ask)
-    move = part.move(x, step)
-    ends = model.correct(part, ask, move, Ends(move.point, *part.value_gradient(move.point)))
-    trial, new_loss, new_gradient = ends.point, ends.loss, ends.gradient
-    eps = torch.finfo(x.dtype).eps
-    # Below this the difference of two losses is rounding, and the gradient judges instead.
-    noise = loss_noise(loss, x, scale)
-    blind = predicted <= noise
-    ratio = (loss - new_loss) / predicted.clamp_min(torch.finfo(x.dtype).tiny)
-    better = new_gradient.norm(dim=-1) < gradient.norm(dim=-1)
-    # Blind steps may not raise the loss beyond its rounding either.
-    accept = torch.where(blind, better & (new_loss - loss <= noise), ratio > 1e-4)
-    accept &= new_loss.isfinite()
-    length = step.norm(dim=-1)
-    edge = length >= 0.9 * radius
-    shrink = ~accept | (~blind & (ratio < 0.25))
-    grow = accept & ~blind & (ratio > 0.75) & edge
-    state.radius[there] = torch.where(
-        shrink, 0.25 * torch.minimum(length, radius), torch.where(grow, 2.5 * radius, radius)
-    )
-    asked = [accept, blind, length.isfinite(), length <= eps * x.norm(dim=-1)]
-    asked.append(new_gradient.isfinite().all(-1))
-    accepted, unseen, finite, still, sound = torch.stack(asked).cpu()
-    state.n_iterations[index] += 1
-    moved = index[accepted]
-    if len(moved):
-        whole = len(moved) == len(index)
-        to = there if whole else moved.to(there.device)
-        at = slice(None) if whole else accepted.nonzero().squeeze(-1).to(there.device)
-        state.x[to], state.loss[to] = trial[at], new_loss[at]
-        state.gradient[to] = new_gradient[at]
-    state.n_blind[index] = torch.where(~accepted & unseen, state.n_blind[index] + 1, 0)
-    tired = state.n_blind[index] >= BLIND_TRIES
-    stuck = ~accepted & finite & (tired | still)
-    state.stop(index[~finite | (accepted & ~sound)], MinimiseReason.NON_FINITE)
-    state.stop(index[stuck], MinimiseReason.STALLED)
-    return moved

@@ -16,6 +16,7 @@ from lawsweep.kernels.base.names import from_folder, in_folder
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lawsweep.kernels.base.answers import Where
     from lawsweep.kernels.optimise.objective import Move, Objective
 
 Need = Literal["hessian", "hessian_product"]
@@ -30,11 +31,37 @@ class Ends:
     gradient: Tensor
 
 
+@dataclass(eq=False)
+class Ahead:
+    """What a method worked out of the restarts ``index`` before it was known which of them go on.
+
+    ``asked`` (R,): truth values it wants to be told, on the CPU in ``told`` by the time of the
+    step; ``parts`` (R, ...): what else it keeps for it.
+    """
+
+    index: Tensor
+    asked: Tensor
+    parts: tuple[Tensor, ...]
+    told: Tensor | None = None
+
+    def take(self, index: Tensor) -> Ahead:
+        """Of some of its restarts."""
+        from lawsweep.kernels.base.answers import Where, positions
+
+        if len(index) == len(self.index):
+            return self
+        which = positions(index, self.index)
+        at = Where(len(self.index))(which, self.asked)
+        told = None if self.told is None else self.told[which]
+        return Ahead(index, self.asked[at], tuple(part[at] for part in self.parts), told)
+
+
 @dataclass(frozen=True, eq=False)
 class Ask:
-    """The step that is asked for: of the restarts ``index`` (R,), at ``x`` (R, n).
+    """The step that is asked for: of the restarts ``index`` (R,), on the CPU, at ``x`` (R, n).
 
-    ``gradient`` (R, n), ``radius`` (R,); ``product``: p -> Hessian p, for a method that needs it.
+    ``gradient`` (R, n), ``radius`` (R,); ``product``: p -> Hessian p, for a method that needs it;
+    ``ahead``: what the method foresaw of them, if it did.
     """
 
     index: Tensor
@@ -42,6 +69,7 @@ class Ask:
     gradient: Tensor
     radius: Tensor
     product: Callable[[Tensor], Tensor] | None
+    ahead: Ahead | None = None
 
 
 class Method(ABC):
@@ -54,7 +82,11 @@ class Method(ABC):
     needs: ClassVar[frozenset[Need]] = frozenset()
 
     def __init__(self, n_restarts: int) -> None:
+        from lawsweep.kernels.base.answers import Where
+
         self.n_restarts = n_restarts
+        self.where: Where = Where(n_restarts)
+        """Where restarts lie in arrays over all that the method keeps on their device."""
 
     @abstractmethod
     def solve(self, ask: Ask) -> tuple[Tensor, Tensor]:
@@ -62,6 +94,13 @@ class Method(ABC):
 
     def update(self, index: Tensor, hessian: Tensor) -> None:  # noqa: B027  (for those that need it)
         """The Hessians (len(index), n, n), finite, of restarts that are new or have moved."""
+
+    def foresee(self, ask: Ask, hessian: Tensor) -> Ahead | None:
+        """What the next step takes that needs no answer; asked on a GPU, before ``update``.
+
+        The Hessians are those of ``ask``'s points, which may be no new ones and need not be finite.
+        """
+        return None
 
     def extremes(self, index: Tensor) -> tuple[Tensor, Tensor] | None:
         """Smallest eigenvalue, and largest in absolute value, of the Hessians; None: not known."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.base.answers import Places, put
 from lawsweep.kernels.optimise.methods import Ask, Method
 
 HISTORY = 20
@@ -29,31 +30,34 @@ class Lbfgs(Method):
         self._s, self._y = x.new_zeros(n_restarts, h, n), x.new_zeros(n_restarts, h, n)
         self._inverse = x.new_zeros(n_restarts, h)
 
-    def _remember(self, index: Tensor, x: Tensor, gradient: Tensor) -> None:
-        """Take in the moves since the last call."""
+    def _remember(self, at: Places, x: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Take in the moves since the last call; the moves of these restarts that are kept."""
         assert self._x is not None
-        s, y = x - self._x[index], gradient - self._gradient[index]
+        s, y = x - self._x[at], gradient - self._gradient[at]
         curvature = (s * y).sum(-1)
         eps = torch.finfo(x.dtype).eps
         # NaN (no earlier point) and 0 (a rejected step) are not greater.
         good = (curvature > eps * s.norm(dim=-1) * y.norm(dim=-1)) & (s.norm(dim=-1) > 0)
-        moved = index[good.cpu()]
-        if len(moved):
-            for kept, new in (
-                (self._s, s[good]),
-                (self._y, y[good]),
-                (self._inverse, 1.0 / curvature[good]),
-            ):
-                kept[moved] = torch.cat([kept[moved][:, 1:], new.unsqueeze(1)], 1)
-        self._x[index], self._gradient[index] = x, gradient
+
+        def later(kept: Tensor, new: Tensor) -> Tensor:
+            moved = torch.cat([kept[:, 1:], new.unsqueeze(1)], 1)
+            return torch.where(good.reshape(-1, *[1] * (kept.ndim - 1)), moved, kept)
+
+        found = later(self._s[at], s), later(self._y[at], y)
+        inverse = later(self._inverse[at], 1.0 / curvature)
+        self._s, self._y = put(self._s, at, found[0]), put(self._y, at, found[1])
+        self._inverse = put(self._inverse, at, inverse)
+        # Of their own: the minimiser writes into its points.
+        self._x = put(self._x, at, x.clone())
+        self._gradient = put(self._gradient, at, gradient.clone())
+        return *found, inverse
 
     def solve(self, ask: Ask) -> tuple[Tensor, Tensor]:
         """Step and predicted fall, by the two-loop recursion over all restarts at once."""
-        index, x, gradient, radius = ask.index, ask.x, ask.gradient, ask.radius
+        x, gradient, radius = ask.x, ask.gradient, ask.radius
         if self._x is None:
             self._start(x)
-        self._remember(index, x, gradient)
-        s, y, inverse = self._s[index], self._y[index], self._inverse[index]
+        s, y, inverse = self._remember(self.where(ask.index, x), x, gradient)
         q, weights = gradient.clone(), []
         for k in reversed(range(HISTORY)):
             weight = inverse[:, k] * (s[:, k] * q).sum(-1)

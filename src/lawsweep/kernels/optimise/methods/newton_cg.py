@@ -8,9 +8,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.base.answers import put, waits
 from lawsweep.kernels.optimise.methods import Ask, Method, Need
 
 MOST_PRODUCTS = 500  # of a step
+# On a GPU it is not asked at each product whether another is needed: first after so many, or four
+# fifths of those of the step before, then whenever a quarter more were made.  A product is a
+# hundred operations, and those of restarts that are done change nothing.
+FIRST_ASKED = 4
 
 
 class NewtonCg(Method):
@@ -24,17 +29,24 @@ class NewtonCg(Method):
 
     def __init__(self, n_restarts: int) -> None:
         super().__init__(n_restarts)
-        self._first: dict[int, float] = {}
+        self._first: Tensor | None = None
+        self._n_products = 0  # of the last step
 
     def solve(self, ask: Ask) -> tuple[Tensor, Tensor]:
         """Step and predicted fall; each row of the batch leaves the iteration on its own."""
         assert ask.product is not None
-        size = ask.gradient.norm(dim=-1)
-        sizes = zip(ask.index.tolist(), size.tolist(), strict=True)
-        first = [self._first.setdefault(i, s) for i, s in sizes]
-        relative = size / size.new_tensor(first).clamp_min(torch.finfo(size.dtype).tiny)
+        size, at = ask.gradient.norm(dim=-1), self.where(ask.index, ask.x)
+        if self._first is None:
+            self._first = size.new_full((self.n_restarts,), torch.nan)
+        first = torch.where(self._first[at].isnan(), size, self._first[at])
+        self._first = put(self._first, at, first)
+        relative = size / first.clamp_min(torch.finfo(size.dtype).tiny)
         target = torch.minimum(torch.full_like(size, 0.1), relative.sqrt()) * size
-        return _steihaug(ask.product, ask.gradient, ask.radius, target)
+        after = max(FIRST_ASKED, 4 * self._n_products // 5) if waits(size) else 1
+        step, fall, self._n_products = _steihaug(
+            ask.product, ask.gradient, ask.radius, target, after
+        )
+        return step, fall
 
 
 def _steihaug(
@@ -42,14 +54,19 @@ def _steihaug(
     gradient: Tensor,
     radius: Tensor,
     target: Tensor,
-) -> tuple[Tensor, Tensor]:
+    after: int,
+) -> tuple[Tensor, Tensor, int]:
+    """Step, fall and products; whether more are needed is asked first at product ``after``."""
     p, hp = torch.zeros_like(gradient), torch.zeros_like(gradient)
     residual, direction = gradient.clone(), -gradient
     square = (residual * residual).sum(-1)
     going = square > 0
-    for _ in range(min(MOST_PRODUCTS, 2 * gradient.shape[-1] + 10)):
-        if not bool(going.any()):
-            break
+    seldom, count = waits(gradient), 0
+    for count in range(1, 1 + min(MOST_PRODUCTS, 2 * gradient.shape[-1] + 10)):
+        if count >= after:
+            after = count + 1 + (count // 4 if seldom else 0)
+            if not bool(going.any()):
+                break
         h_direction = product(direction)
         curvature = (direction * h_direction).sum(-1)
         alpha = square / torch.where(curvature > 0, curvature, torch.ones_like(curvature))
@@ -64,7 +81,7 @@ def _steihaug(
         beta = (new_square / square.clamp_min(torch.finfo(square.dtype).tiny)).unsqueeze(-1)
         direction = torch.where(going.unsqueeze(-1), beta * direction - residual, direction)
         square = new_square
-    return p, (-(gradient * p).sum(-1) - 0.5 * (p * hp).sum(-1)).clamp_min(0.0)
+    return p, (-(gradient * p).sum(-1) - 0.5 * (p * hp).sum(-1)).clamp_min(0.0), count
 
 
 def _to_radius(p: Tensor, direction: Tensor, radius: Tensor) -> Tensor:
