@@ -1,3 +1,4 @@
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
+from lawsweep.analysis.figures import draw as draw_module
 from lawsweep.analysis.figures.draw import draw, make_figure, plain_log_ticks
 from lawsweep.analysis.figures.kinds import find_kind, parse_figures
 from lawsweep.analysis.figures.of_rows import heatmap
@@ -357,6 +359,19 @@ def test_the_same_table_gives_the_same_bytes(tmp_path, entry):
     )
     assert first == second
     assert b"CreationDate" not in first[1]
+
+
+def test_labels_that_figures_share_change_no_byte(tmp_path, monkeypatch):
+    from matplotlib.mathtext import MathTextParser
+
+    own = MathTextParser._parse_cached
+    frame = sweep()
+    spec = spec_of(frame, **CURVE, title=r"$\alpha_{1}$ of a$^2$")
+    shared = [path.read_bytes() for path in draw(frame, spec, tmp_path / "a")]
+    assert MathTextParser._parse_cached is own
+    monkeypatch.setattr(draw_module, "shared_labels", contextlib.nullcontext)
+    alone = [path.read_bytes() for path in draw(frame, spec, tmp_path / "c")]
+    assert shared == alone
 
 
 def test_a_failed_write_leaves_the_old_figure_and_no_rubbish(tmp_path, monkeypatch):

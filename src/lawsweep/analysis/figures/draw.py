@@ -19,6 +19,7 @@ from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from lawsweep.analysis.figures.chart import Chart
 from lawsweep.analysis.figures.kinds import find_kind
+from lawsweep.analysis.figures.mathtext import shared_labels
 from lawsweep.analysis.figures.of_arrays.arrays_of import ArraySource
 from lawsweep.analysis.figures.painter import paint_chart
 from lawsweep.analysis.figures.specs import FigureSpec
@@ -83,7 +84,7 @@ def draw(
     Raises InvalidValueError where no row can be drawn or the kind of figure does not fit.
     """
     figure = make_figure(frame, spec, caption, arrays, chart)
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE), shared_labels():
         try:
             return [_save(figure, path_stem, kind) for kind in spec.formats]
         except ValueError as error:  # the text of a label is parsed when it is drawn
