@@ -215,9 +215,9 @@ def test_points_that_need_memory_are_spread_by_it(cluster, tmp_path):
 
 @pytest.mark.slow
 def test_gpus_are_shared_by_what_runs_hold(cluster, tmp_path):
-    """Cards of 8 GiB: one run of 5 GiB each, or two of 2.4 GiB."""
+    """Cards of 8 GiB: one run of 5 GiB each, or two of 2 GiB."""
     priced = dataclasses.replace(
-        placed, cost=lambda p: Cost(flops=1e6, memory_bytes=GIB * np.where(p.i < 6, 5.0, 2.4))
+        placed, cost=lambda p: Cost(flops=1e6, memory_bytes=GIB * np.where(p.i < 6, 5.0, 2.0))
     )
     meet = {"meet": str(tmp_path / "meet"), "meet_from": 6}
     plan = make_plan(priced, axes={"i": range(18)}, params={"pause_s": 0.3, **meet})

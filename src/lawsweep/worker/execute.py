@@ -8,6 +8,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,6 +17,7 @@ from lawsweep.core.experiment import Experiment
 from lawsweep.core.outcome import Loss, Lost, Mishap, Outcome, RunSpec, Status
 from lawsweep.core.schema import printable
 from lawsweep.core.secrets import hide
+from lawsweep.worker import ahead
 from lawsweep.worker.cards import befell, settle
 from lawsweep.worker.computing import computing
 from lawsweep.worker.deadlines import RunTimeoutError, deadline
@@ -89,6 +91,8 @@ class Batch:
         else:
             with planned_share(self._memory_share):
                 found = self._step(self._pieces.popleft(), state)
+        if not self._pieces or self.spoiled is not None:
+            ahead.forget()
         if found and not self._told:
             found = (found[0]._replace(machine=machine()), *found[1:])
             self._told = True
@@ -96,6 +100,7 @@ class Batch:
 
     def _step(self, piece: tuple[RunSpec, ...], state: ProcessState | None) -> tuple[Outcome, ...]:
         if len(piece) == 1:
+            self._announce()
             outcome = execute_run(self._experiment, piece[0], self._device, self._timeout_s, state)
             if outcome.status == "timeout":
                 self.spoiled = Lost(Loss.RETIRED, "a run was cut off at its deadline")
@@ -122,6 +127,16 @@ class Batch:
         mishap = outcome.mishap
         if mishap is not None and mishap.kind == "card":
             self.spoiled = Lost(Loss.CARD, mishap.detail, mishap.card)
+
+    def _announce(self) -> None:
+        """What comes after the run that is about to begin may be drawn while that computes."""
+        alone = self._pieces and len(self._pieces[0]) == 1
+        if not alone or self._device.startswith("cpu"):
+            ahead.coming()
+            return
+        run, experiment = self._pieces[0][0], self._experiment
+        with suppress(Exception):  # of params that are refused the run itself will tell
+            ahead.coming(experiment.build(run.params), run.seed)
 
     def next_run(self) -> RunSpec:
         """The first run of the piece that ``step`` takes next."""

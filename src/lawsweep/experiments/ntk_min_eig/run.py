@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 # A lambda_min of the infinite-width kernel whose error is a larger part of it is no number.
 LIMIT_TOLERANCE = 1e-3
+# Numbers of samples up to which they are drawn on the host as a whole (256 MB in float64), and so
+# ahead; a card takes longer for larger ones than their draws do.
+ON_HOST = 2**25
 
 
 @dataclass(eq=False)
@@ -56,6 +59,19 @@ class Prepared:
 
 def draw(params: Params, seed: int, device: str) -> tuple[Inputs, list[Any]]:
     """The samples and the weights W_1 .. W_L of one run."""
+    from lawsweep.worker.ahead import drawn
+
+    if params.n_samples * params.input_dim > ON_HOST:
+        return _draw(params, seed, device)  # by blocks, each of which goes to the device
+    given, weights = drawn(_on_host, params, seed, device)
+    return given._replace(x=given.x.to(device)), [w.to(device) for w in weights]
+
+
+def _on_host(params: Params, seed: int) -> tuple[Inputs, list[Any]]:
+    return _draw(params, seed, "cpu")
+
+
+def _draw(params: Params, seed: int, device: str) -> tuple[Inputs, list[Any]]:
     from lawsweep.kernels.data import sampling
     from lawsweep.kernels.network.init import init_weights
 
