@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from command_fixtures import lawsweep, toy_sweep, write  # noqa: F401
 
-from lawsweep.cli.standing import in_project
+from lawsweep.cli.shell.standing import in_project, project_root
 from lawsweep.config.compose import load_sweep
-from lawsweep.config.project import project_defaults, project_root
+from lawsweep.config.project import project_defaults
 from lawsweep.core.errors import InvalidValueError
 
 

@@ -13,7 +13,7 @@ from lawsweep import __version__
 from lawsweep.cli.options import warnings_as_notes
 from lawsweep.cli.plain_output import plain_output
 from lawsweep.cli.readers import Readers, lasting
-from lawsweep.cli.standing import in_project
+from lawsweep.cli.shell.standing import in_project
 from lawsweep.cli.verbs import homes, load_verb, sections
 from lawsweep.core.errors import LawsweepError, StoreError, nearest
 from lawsweep.core.plugins import place_of

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from lawsweep.cli.shell.completion import overrides_like, sweeps_like
 from lawsweep.core.secrets import hide
 from lawsweep.store.sweeps.skipping import OtherCodeWarning, SkippedFileWarning
 
@@ -21,8 +22,8 @@ _NOTES = (SkippedFileWarning, OtherCodeWarning)
 
 def sweep_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
     """``SWEEP [OVERRIDES]...``."""
-    function = click.argument("overrides", nargs=-1)(function)
-    return click.argument("sweep")(function)
+    function = click.argument("overrides", nargs=-1, shell_complete=overrides_like)(function)
+    return click.argument("sweep", shell_complete=sweeps_like)(function)
 
 
 def load(name: str, overrides: Iterable[str]) -> Sweep:
@@ -69,21 +70,8 @@ def warnings_as_notes() -> Iterator[None]:
 
 def results_dir(overrides: Iterable[str]) -> str:
     """The results folder, of a verb whose only override is ``results_dir=...``."""
-    import os
+    from lawsweep.config.project import results_folder
 
-    from lawsweep.config.interpolations import resolve_text
-    from lawsweep.config.overrides import parse_override
-    from lawsweep.config.project import project_defaults
-    from lawsweep.core.errors import unknown_name
-
-    project, notes = project_defaults()
+    found, notes = results_folder(overrides)
     warn(notes)
-    found = str(project.get("results_dir") or os.environ.get("LAWSWEEP_RESULTS_DIR") or "results")
-    found = str(resolve_text(found, {})) if "${" in found else found
-    for text in overrides:
-        override = parse_override(text)
-        if override.path != ("results_dir",):
-            raise unknown_name("key", ".".join(override.path), ["results_dir"], f"{text!r}")
-        found = str(override.value or "results")
-        found = str(resolve_text(found, {})) if "${" in found else found
     return found

@@ -2,43 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from lawsweep.config.files import data_folder, read_sweep_file
+from lawsweep.config.interpolations import resolve_text
+from lawsweep.config.overrides import parse_override
 from lawsweep.config.presets import GROUPS, check_part
-from lawsweep.core.errors import InvalidValueError
+from lawsweep.core.errors import InvalidValueError, unknown_name
 from lawsweep.grid.sweep import KEYS
 
 # What can be the same of all sweeps; params and grids belong to an experiment or to a sweep.
 DEFAULTS = ("executor", "max_points", "on_failure", "results_dir", "seeds", "sinks", "store")
-_GROUPS_OF_CONF = (*GROUPS, "experiment")
-
-
-def project_root(start: Path) -> Path:
-    """The project ``start`` lies in: the nearest folder upwards with sweep files or a ``conf/``.
-
-    ``start`` itself where there is none.  A repository's root is as far as is looked.
-    """
-    for folder in (start, *start.parents):
-        if _is_project(folder):
-            return folder
-        if (folder / ".git").exists():
-            break
-    return start
-
-
-def _is_project(folder: Path) -> bool:
-    """results/ holds a folder called sweeps too, of folders: files make the difference."""
-    try:
-        if any(p.suffix in (".yaml", ".yml") for p in (folder / "sweeps").iterdir()):
-            return True
-    except OSError:
-        pass
-    conf = folder / "conf"
-    return (conf / "config.yaml").is_file() or any((conf / g).is_dir() for g in _GROUPS_OF_CONF)
 
 
 def project_defaults() -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -93,3 +71,18 @@ def _chosen(chosen: Any, path: Path) -> dict[str, Any]:
             )
         found |= {str(k): v for k, v in entry.items()}
     return found
+
+
+def results_folder(overrides: Iterable[str]) -> tuple[str, tuple[str, ...]]:
+    """The results folder of a verb whose only override is ``results_dir=...``, and notes.
+
+    Raises a LawsweepError for another override.
+    """
+    project, notes = project_defaults()
+    found = str(project.get("results_dir") or os.environ.get("LAWSWEEP_RESULTS_DIR") or "results")
+    for text in overrides:
+        override = parse_override(text)
+        if override.path != ("results_dir",):
+            raise unknown_name("key", ".".join(override.path), ["results_dir"], f"{text!r}")
+        found = str(override.value or "results")
+    return (str(resolve_text(found, {})) if "${" in found else found), notes

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from lawsweep.cli.answers import Verb
 
-SECTIONS = ("running", "reading", "keeping", "cluster")
+SECTIONS = ("starting", "running", "reading", "keeping", "cluster")
 
 
 @lru_cache(maxsize=1)

@@ -11,6 +11,7 @@ import click
 
 from lawsweep.cli.answers import Answer, Note, verb
 from lawsweep.cli.options import load
+from lawsweep.cli.shell.completion import sweeps_like
 from lawsweep.cli.text import at
 from lawsweep.core.errors import InvalidValueError
 
@@ -114,7 +115,7 @@ def _difference(m: MetricDifference) -> str:
 
 
 @verb(60, short_help="Two sweeps run by run, and their exponents side by side.", only_prints=True)
-@click.argument("sweep")
+@click.argument("sweep", shell_complete=sweeps_like)
 @click.argument("others", metavar="[SWEEP_B] [OVERRIDES]...", nargs=-1)
 @click.option("--against", multiple=True, metavar="OVERRIDE", help="An override of B alone.")
 @click.option("--ignore", multiple=True, metavar="PARAM", help="Do not join on this param.")

@@ -10,6 +10,7 @@ import click
 
 from lawsweep.cli.answers import Answer, verb
 from lawsweep.cli.options import results_dir
+from lawsweep.cli.shell.completion import run_ids_like
 
 
 @dataclass
@@ -59,7 +60,7 @@ def _entry(value: Any) -> str:
 
 
 @verb(10, short_help="One row, whole, with the launch that made it.", only_prints=True)
-@click.argument("run_id")
+@click.argument("run_id", shell_complete=run_ids_like)
 @click.argument("overrides", nargs=-1)
 @click.option("--meanings", "with_meanings", is_flag=True, help="Unit and meaning of each value.")
 def show(run_id: str, overrides: tuple[str, ...], with_meanings: bool) -> Shown:
