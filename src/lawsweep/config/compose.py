@@ -28,6 +28,7 @@ from lawsweep.config.overrides import (
 from lawsweep.config.presets import GROUPS, check_part, preset_of, under
 from lawsweep.config.project import project_defaults
 from lawsweep.config.questions import file_identity, signature
+from lawsweep.config.targets import beside, is_target, of_params, target_identity
 from lawsweep.config.written_out import WrittenOut
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.registry import find_experiment
@@ -50,8 +51,15 @@ def load_sweep(name: str | Path, *overrides: str) -> Sweep:
     """
     for text in overrides:
         learn_override(str(text))
-    path = find_sweep_file(str(name))
-    parts = _Parts(path, [_parsed(text) for text in overrides])
+    if is_target(str(name)):
+        called, file = target_identity(str(name))
+        path, content = Path(called), {"experiment": str(name)}
+        params = find_experiment(str(name)).names
+        overrides = tuple(of_params(text, params) for text in overrides)
+    else:
+        path = find_sweep_file(str(name))
+        content, file = read_sweep_file(path), file_identity(path, data_folder("sweeps"))
+    parts = _Parts(path, content, [_parsed(text) for text in overrides])
     for override in parts.overrides:
         check_key(override, parts.specs)
     groups = [o for o in parts.overrides if o.path[0] in GROUPS and len(o.path) == 1]
@@ -84,7 +92,6 @@ def load_sweep(name: str | Path, *overrides: str) -> Sweep:
     config["axes"] = parts.written.put_back(config.get("axes"))
     # An empty environment variable counts as unset.
     config["results_dir"] = config.get("results_dir") or "results"
-    file = file_identity(path, data_folder("sweeps"))
     sweep = Sweep.from_mapping(path.stem, config, tuple(overrides), variant=variant, file=file)
     make_executor(sweep.executor)
     read_store(sweep.store, sweep.results_dir)
@@ -109,15 +116,18 @@ class _Parts:
     there see the file, the preset and the params that overrides pin.
     """
 
-    def __init__(self, path: Path, overrides: Sequence[Override]):
+    def __init__(self, path: Path, content: dict[str, Any], overrides: Sequence[Override]):
         self.name, self.overrides = path.stem, overrides
-        self.file = read_sweep_file(path)
+        self.file = content
         self.project, self.notes = project_defaults()
         self.preset: dict[str, Any] = {}
         presets = self.file.pop("presets", None) or {}
         check_part(self.file, f"sweep file {path}")
         self.chosen = self._choice("preset")
         self.preset = preset_of(presets, self.chosen, path)
+        for part in (self.file, self.preset):
+            if "experiment" in part:
+                part["experiment"] = beside(part["experiment"], path)
         self.experiment = self._choice("experiment")
         self.own = {"preset": self.file.get("preset"), "experiment": self._said("experiment")}
         if isinstance(self.experiment, str) and ":" in self.experiment:

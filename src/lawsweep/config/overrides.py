@@ -162,6 +162,8 @@ def apply_override(
     path, value = override.path, override.value
     if path[0] == "params" and len(path) == 2:
         return _apply_param(config, path[1], override, fields)
+    if path[0] == "params" and (name := "_".join(path[1:])) in fields:
+        return _apply_param(config, name, override, fields)  # of a dataclass inside the Params
     if override.is_sweep and path[0] not in ("axes", "seeds"):
         raise InvalidValueError(
             f"The override {override.text!r} gives several values; only params, axes and seeds "

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Generic, cast
 
+from lawsweep.core.code.files import import_text, text_of
 from lawsweep.core.code.imported import imported_by
 from lawsweep.core.cost import Cost
 from lawsweep.core.definition import Carry
@@ -112,7 +113,11 @@ class Experiment(Generic[M_co]):
         # where it cannot (a notebook's own experiment).
         module, name = self.function.__module__, self.function.__qualname__
         if module != "__main__" and getattr(sys.modules.get(module), name, None) is self:
-            return _load, (module, name)
+            text = text_of(module)
+            return (_load, (module, name)) if text is None else (_load_text, (*text, name))
+        if (text := text_of(module)) is not None:
+            fields = {**vars(self), "function": None}
+            return _rebuild, (fields, (*text, name))
         return _rebuild, (vars(self).copy(),)
 
     def load(self) -> None:
@@ -184,6 +189,11 @@ class Experiment(Generic[M_co]):
             raise InvalidValueError(
                 f"{self.name} refuses {_spell(values)}: {reason}. Change the params."
             ) from None
+
+    @property
+    def names(self) -> set[str]:
+        """What the params are called, and the dataclasses that some of them lie in."""
+        return {n for s in self.params for n in (s.name, *s.roots)}
 
     def flat(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Values by the names of the params: those of a dataclass inside the Params by themselves.
@@ -297,7 +307,13 @@ def _load(module: str, name: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def _rebuild(fields: dict[str, Any]) -> Experiment:
+def _load_text(module: str, text: bytes, file: str, name: str) -> Any:
+    return getattr(import_text(module, text, file), name)
+
+
+def _rebuild(fields: dict[str, Any], function: tuple[str, bytes, str, str] | None = None) -> Any:
+    if function is not None:  # of a file that no import finds
+        fields = {**fields, "function": _load_text(*function)}
     return Experiment(**fields)
 
 

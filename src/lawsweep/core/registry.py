@@ -1,4 +1,6 @@
-"""Experiments are found by name: ours, an installed package's, or ``module:function``.
+"""Experiments are found by name: ours, an installed package's, or the user's own.
+
+Those are written ``module:function`` or ``path/to/file.py:function``.
 
 So is whatever else of the user's own a param may name, such as an activation.
 """
@@ -8,13 +10,16 @@ from __future__ import annotations
 import importlib
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 from lawsweep.core import plugins
 from lawsweep.core.code.clashes import refuse_clashes
+from lawsweep.core.code.files import find_file, import_file, is_file, loaded_file, place_name
 from lawsweep.core.errors import (
     InvalidValueError,
     LawsweepError,
@@ -22,6 +27,7 @@ from lawsweep.core.errors import (
     unknown_name,
 )
 from lawsweep.core.experiment import Experiment
+from lawsweep.core.plain.decorator import plain_experiment
 
 GROUP = "lawsweep.experiments"
 BUILTIN = {
@@ -48,17 +54,12 @@ def find_experiment(name: str, folder: Path | None = None) -> Experiment:
         try:
             target = plugins.target(GROUP, name, BUILTIN)
         except UnknownNameError as error:
-            raise UnknownNameError(f"{error} Your own is written module:function.") from None
-    module_name, _, attribute = target.partition(":")
+            raise UnknownNameError(
+                f"{error} Your own is written module:function or path/to/file.py:function."
+            ) from None
+    module_name, _, attribute = target.rpartition(":")
     module = _imported("experiment", name, module_name, (folder or Path.cwd()).resolve())
-    found = {k: v for k, v in vars(module).items() if isinstance(v, Experiment)}
-    if attribute not in found:
-        if hasattr(module, attribute):
-            raise InvalidValueError(
-                f"{name!r} is no experiment; decorate it with @experiment(version=1)."
-            )
-        raise unknown_name("experiment", attribute, found, f"module {module_name}")
-    chosen = found[attribute]
+    chosen = _experiment_in(module, attribute, name)
     if ":" in name and installed_elsewhere(chosen.name, module_name):
         raise InvalidValueError(
             f"{name!r} is called {chosen.name!r}, as an installed experiment is, and would share "
@@ -67,12 +68,44 @@ def find_experiment(name: str, folder: Path | None = None) -> Experiment:
     return chosen
 
 
+def _experiment_in(module: ModuleType, attribute: str, name: str) -> Experiment:
+    """An experiment of a module; a function of it that bears no decorator as one."""
+    found = getattr(module, attribute, None)
+    if isinstance(found, Experiment):
+        return found
+    if isinstance(found, FunctionType):
+        return undecorated(found)
+    if hasattr(module, attribute):
+        raise InvalidValueError(
+            f"{name!r} is no experiment and no function, but {type(found).__name__}; write the "
+            "function, or decorate it with @experiment."
+        )
+    able = [k for k, v in vars(module).items() if isinstance(v, Experiment) or _is_own(v, module)]
+    raise unknown_name("experiment", attribute, able, f"module {module.__name__}")
+
+
+def _is_own(value: Any, module: ModuleType) -> bool:
+    return isinstance(value, FunctionType) and value.__module__ == module.__name__
+
+
+@lru_cache(maxsize=256)
+def undecorated(function: Callable[..., Any], name: str | None = None) -> Experiment:
+    """A plain function as an experiment, called after where it is (``files.place_name``).
+
+    Raises InvalidValueError for one that could not become a table.
+    """
+    try:
+        return plain_experiment(function, name or place_name(function))
+    except TypeError as error:
+        raise InvalidValueError(f"{error}") from None
+
+
 def find_own(what: str, name: str, folder: Path | None = None) -> Any:
     """What ``name``, written ``module:attribute``, stands for; looked for as an experiment is.
 
     Raises UnknownNameError and InvalidValueError, in which it is called a ``what``.
     """
-    module_name, _, attribute = name.partition(":")
+    module_name, _, attribute = name.rpartition(":")
     if not module_name or not attribute:
         raise InvalidValueError(f"{what} {name!r} must be written module:function.")
     module = _imported(what, name, module_name, (folder or Path.cwd()).resolve())
@@ -91,6 +124,10 @@ def _imported(what: str, name: str, module_name: str, folder: Path) -> ModuleTyp
     if own and place not in sys.path:
         sys.path.insert(0, place)  # stays: Ray's workers take over this path
     try:
+        if own and is_file(module_name):
+            path = find_file(module_name, folder)
+            place = str(path.parent)
+            return import_file(path)
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         its_own = error.name == module_name or module_name.startswith(f"{error.name}.")
@@ -99,7 +136,7 @@ def _imported(what: str, name: str, module_name: str, folder: Path) -> ModuleTyp
             f"Cannot find the module {error.name!r} {asked} {what} {name!r}; "
             f"looked in {place} and the installed packages."
         ) from None
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, LawsweepError):
         raise
     except BaseException as error:
         reason = f"{type(error).__name__}: {error}".rstrip(".: ")
@@ -134,6 +171,9 @@ def experiment_at_hand(name: str) -> Experiment | None:
 
 def loaded_experiment(name: str) -> Experiment | None:
     """The experiment at ``module:function`` where that is imported already; nothing is."""
-    module, _, attribute = name.partition(":")
-    found = getattr(sys.modules.get(module), attribute, None) if attribute else None
+    module, _, attribute = name.rpartition(":")
+    loaded = loaded_file(module) if is_file(module) else sys.modules.get(module)
+    found = getattr(loaded, attribute, None) if module else None
+    if isinstance(found, FunctionType):
+        return undecorated(found)
     return found if isinstance(found, Experiment) else None

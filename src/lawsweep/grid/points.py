@@ -53,7 +53,7 @@ def make_points(
     """Expand and check a sweep's grid.  Raises before anything is built if it is too large."""
     specs = {s.name: s for s in experiment.params}
     base = Grid(
-        params=dict(params),
+        params=experiment.flat(params),
         derive={str(k): str(v) for k, v in derive.items() if v is not None},
         where=as_list(where),
     )

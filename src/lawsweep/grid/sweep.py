@@ -5,16 +5,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FunctionType
 from typing import Annotated, Any
 
 from lawsweep.core import secrets
 from lawsweep.core.errors import InvalidValueError, unknown_name
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.options import check_options, read_options
-from lawsweep.core.registry import find_experiment
+from lawsweep.core.registry import find_experiment, undecorated
 from lawsweep.core.schema import Field
 from lawsweep.grid.plan import Plan, make_plan
 from lawsweep.grid.points import MAX_POINTS
@@ -51,15 +52,15 @@ class Url(str):
 class Sweep:
     """One study: an experiment, its axes, its seeds, and how its results are read.
 
-    ``experiment`` is a name (see ``find_experiment``) or an Experiment.  ``config`` is the whole
-    resolved mapping it was read from and ``overrides`` the command line's, for the record.
-    ``variant`` is the signature of those of them that change the question (none: empty), and
-    ``file`` what its file is called and a hash of where that is; ``notes`` say what they made
+    ``experiment`` is a name (see ``find_experiment``), a function or an Experiment.  ``config`` is
+    the whole resolved mapping it was read from and ``overrides`` the command line's, for the
+    record.  ``variant`` is the signature of those of them that change the question (none: empty),
+    and ``file`` what its file is called and a hash of where that is; ``notes`` say what they made
     inapplicable, which is left out.
     """
 
     name: str
-    experiment: str | Experiment
+    experiment: str | Experiment | Callable[..., Any]
     params: Mapping[str, Any] = field(default_factory=dict)
     axes: Any = None
     derive: Mapping[str, Any] = field(default_factory=dict)
@@ -123,9 +124,12 @@ class Sweep:
                 f"The name of a sweep is a file name without / and control characters, "
                 f"got {self.name!r}."
             )
+        if isinstance(self.experiment, FunctionType):
+            known = undecorated(self.experiment, self._name_of_lambda())
+            object.__setattr__(self, "experiment", known)
         if not isinstance(self.experiment, str | Experiment):
             raise InvalidValueError(
-                f"experiment must be a name or an Experiment, got {self.experiment!r}."
+                f"experiment must be a name, a function or an Experiment, got {self.experiment!r}."
             )
         shown = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         shown["experiment"] = "given"
@@ -136,6 +140,12 @@ class Sweep:
         )
         if dataclasses.is_dataclass(self.search) and not isinstance(self.search, type):
             object.__setattr__(self, "search", dataclasses.asdict(self.search))  # for the record
+
+    def _name_of_lambda(self) -> str | None:
+        """A lambda's experiment is called as its sweep."""
+        is_lambda = getattr(self.experiment, "__name__", "") == "<lambda>"
+        found = re.sub(r"\W+", "_", self.name)
+        return (found if found[:1].isalpha() else f"f_{found}") if is_lambda else None
 
     def record(self) -> dict[str, Any]:
         """The whole config, as composed or as this Sweep was built in Python, without secrets."""
@@ -152,6 +162,7 @@ class Sweep:
         """The Experiment this sweep names."""
         if isinstance(self.experiment, Experiment):
             return self.experiment
+        assert isinstance(self.experiment, str)
         return find_experiment(self.experiment)
 
     def plan(self) -> Plan:

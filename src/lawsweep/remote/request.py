@@ -97,7 +97,10 @@ def notes(sweep: Sweep, target: str, shipment: Shipment | None) -> tuple[str, ..
     """What may be missing on the cluster.  Raises InvalidValueError for what will be."""
     if shipment is None:
         return ()
-    if _is_path(target):
+    place, _, function = target.rpartition(":")
+    if function.isidentifier() and _is_path(place) and not Path(place).is_absolute():
+        _check_along(Path(place), shipment, "experiment's file")
+    elif _is_path(target):
         _check_along(Path(target), shipment, "sweep file")
     for suffix in (".yaml", ".yml"):
         own = Path("sweeps", f"{target}{suffix}")
@@ -118,7 +121,7 @@ def notes(sweep: Sweep, target: str, shipment: Shipment | None) -> tuple[str, ..
 
 
 def _is_path(target: str) -> bool:
-    return target.endswith((".yaml", ".yml")) or "/" in target
+    return target.endswith((".yaml", ".yml", ".py")) or "/" in target
 
 
 def _check_along(path: Path, shipment: Shipment, what: str) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from lawsweep.core.errors import InvalidValueError
+from lawsweep.core.code.files import place_name
+from lawsweep.core.errors import InvalidValueError, unknown_name
+from lawsweep.core.experiment import Experiment
 from lawsweep.core.shown import Shown
-from lawsweep.grid.sweep import Sweep, Url
+from lawsweep.grid.sweep import KEYS, Sweep, Url
 from lawsweep.study.opening import Opened
 
 if TYPE_CHECKING:
@@ -237,12 +240,25 @@ class Study(Opened, Shown):
         return export(self, path)
 
 
-def open_study(sweep: Sweep | Study | str | Path, *overrides: str) -> Study:
+def open_study(
+    sweep: Sweep | Study | str | Path | Experiment | Callable[..., Any],
+    *overrides: str,
+    **settings: Any,
+) -> Study:
     """A sweep, or the name or path of one with overrides in Hydra's grammar, as a Study.
 
-    A Study is returned as it is.  Raises a LawsweepError with one clear sentence for anything
-    misspelt or malformed; writes nothing.
+    A function or an Experiment becomes a sweep of ``settings``, the keys of a sweep file:
+    ``open(f, axes={"n": [1, 2]}, seeds=3)``; ``name`` is by default the experiment's.  A Study is
+    returned as it is.  Raises a LawsweepError with one clear sentence for anything misspelt or
+    malformed; writes nothing.
     """
+    if isinstance(sweep, Experiment | FunctionType):
+        return Study(_sweep_of(sweep, overrides, settings))
+    if settings:
+        raise InvalidValueError(
+            f"{', '.join(settings)} are for a function; a sweep's file is changed by overrides, "
+            "such as 'seeds=3'."
+        )
     if isinstance(sweep, str | Path):
         from lawsweep.config.compose import load_sweep
 
@@ -256,7 +272,34 @@ def open_study(sweep: Sweep | Study | str | Path, *overrides: str) -> Study:
         return sweep
     if not isinstance(sweep, Sweep):
         raise InvalidValueError(
-            f"Expected a Sweep or the name of one, got {sweep!r}; lawsweep.load_sweep(name) makes "
-            "one."
+            f"Expected a Sweep, the name of one or a function, got {sweep!r}; "
+            "lawsweep.load_sweep(name) makes one."
         )
     return Study(sweep)
+
+
+def _sweep_of(
+    function: Experiment | Callable[..., Any],
+    overrides: Sequence[str],
+    settings: Mapping[str, Any],
+) -> Sweep:
+    """A sweep of a function that no file tells of."""
+    if overrides:
+        raise InvalidValueError(
+            f"A function takes keywords, such as axes={{...}} and seeds=3, got "
+            f"{', '.join(map(repr, overrides))}."
+        )
+    for key in settings:
+        if key not in (*KEYS, "name") or key in ("experiment", "preset"):
+            raise unknown_name("key", key, {*KEYS, "name"} - {"experiment", "preset"}, "open")
+    if isinstance(function, FunctionType) and function.__name__ == "<lambda>":
+        if not isinstance(settings.get("name"), str):
+            raise InvalidValueError("A lambda has no name; give one, name='trial'.")
+        named: Any = settings["name"]
+    else:
+        named = function.name if isinstance(function, Experiment) else place_name(function)
+    values = {"name": named, "experiment": function, **settings}
+    values |= {k: tuple(values[k]) for k in ("fits", "figures", "sinks") if k in values}
+    if isinstance(values.get("executor"), str):
+        values["executor"] = {"kind": values["executor"]}
+    return Sweep(**values)

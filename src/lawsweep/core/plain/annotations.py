@@ -117,8 +117,9 @@ def returned(hint: Any, function: Callable[..., Any]) -> tuple[type, tuple[Field
     if typing.is_typeddict(hint):
         named = typing.get_type_hints(hint, include_extras=True)
     else:
+        plain = typing.get_args(hint)[0] if typing.get_origin(hint) is typing.Annotated else hint
         try:
-            kind = _read(hint, where)
+            kind = _read(plain, where)
         except TypeError:
             return object, (), True
         if kind.form is None and not kind.is_tuple and kind.kind != "array":

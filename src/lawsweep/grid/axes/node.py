@@ -273,7 +273,9 @@ def _read_one(key: str, value: Any, params: Collection[str]) -> Axis:
     is_list = isinstance(value, Sequence) and not isinstance(value, str)
     if isinstance(value, Mapping) and set(value) & {"value", "values", "min", "max"}:
         raise InvalidValueError(_as_elsewhere(key, value))
-    if key not in params and any(isinstance(v, Mapping) for v in (value if is_list else [value])):
+    # Values that are mappings may be a param's: that shows where the params are known.
+    mappings = bool(params) and is_list and any(isinstance(v, Mapping) for v in value)
+    if key not in params and (mappings or isinstance(value, Mapping)):
         raise unknown_name("block", key, KINDS, "axes")
     return Plain(key, value)
 

@@ -145,7 +145,13 @@ def other_functions(experiment: Experiment, part: pa.Schema) -> list[str]:
     if now.startswith("__main__:"):
         return []
     then = told.get("lawsweep.function", "").split()  # older parts do not say it
-    return [f for f in then if f != now and not f.startswith("__main__:")]
+    then = [f for f in then if f != now and not f.startswith("__main__:")]
+    # A function without a decorator is called after where it is: one file, however it is imported.
+    module, _, function = now.rpartition(":")
+    end = f"_{module.rpartition('.')[2]}_{function}"
+    if f"_{experiment.name}".endswith(end):
+        return [f for f in then if not f"_{f.replace('.', '_').replace(':', '_')}".endswith(end)]
+    return then
 
 
 def changed_defaults(experiment: Experiment, part: pa.Schema) -> list[str]:
