@@ -103,6 +103,9 @@ def fake_cuda(monkeypatch, *, works=True, free=10 * GIB):
         synchronize=synchronize,
         mem_get_info=lambda device: (free, 80 * GIB),
         memory_reserved=lambda device: 4 * GIB,
+        get_device_name=lambda device: "NVIDIA H100 80GB HBM3",
+        reset_peak_memory_stats=lambda device: None,
+        max_memory_allocated=lambda device: 3 * 2**30,
         empty_cache=lambda: None,
     )
     fake = types.SimpleNamespace(cuda=cuda, zeros=lambda n, device: torch.zeros(n))
@@ -169,6 +172,14 @@ def test_what_a_run_leaves_on_the_card_fails_in_that_run(monkeypatch):
     assert outcome.status == "failed"
     assert "something nobody has heard of" in outcome.error
     assert batch.spoiled.why is Loss.CARD
+
+
+def test_a_row_says_which_card_it_was_and_what_it_held_there(monkeypatch):
+    fake_cuda(monkeypatch)
+    (there,) = Batch(failing(None), specs(1), device="cuda").step()
+    assert (there.device_name, there.peak_device_bytes) == ("NVIDIA H100 80GB HBM3", 3 * 2**30)
+    (here,) = Batch(failing(None), specs(1)).step()
+    assert (here.device_name, here.peak_device_bytes) == (None, None)
 
 
 def test_a_group_that_lost_the_card_has_no_answer():

@@ -34,6 +34,8 @@ CIRCUMSTANCES = (
     ),
     Circumstance("attempt", "int", "which attempt this was, from 1", repeats=True),
     Circumstance("device", "str", "device the run computed on"),
+    Circumstance("device_name", "str", "model of the GPU the run computed on", repeats=True),
+    Circumstance("peak_device_bytes", "int", "most memory that the run held on its GPU", "byte"),
     Circumstance("host", "str", "machine the run computed on"),
     Circumstance("n_threads", "int", "threads given to numerical libraries", repeats=True),
     Circumstance("n_fused", "int", "runs that were answered together, this one too", repeats=True),

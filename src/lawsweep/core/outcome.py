@@ -72,6 +72,8 @@ class Outcome(NamedTuple):
     ``blas`` and ``instruction_set`` are what it was computed with (``worker.computing``),
     ``machine`` where (``worker.hardware.machine``; the first outcome of a batch brings it).
     ``mishap`` is there where it failed by what need not be its own doing.
+    ``device_name`` is the model of the GPU it was computed on, and ``peak_device_bytes`` what the
+    run held there at most; None on a CPU.
     """
 
     index: int  # type: ignore[assignment]  # hides tuple.index, which nothing asks for
@@ -93,6 +95,8 @@ class Outcome(NamedTuple):
     instruction_set: str | None = None
     machine: Mapping[str, Any] | None = None
     mishap: Mishap | None = None
+    device_name: str | None = None
+    peak_device_bytes: int | None = None
 
 
 class Loss(enum.Enum):

@@ -74,7 +74,12 @@ class Loop:
         kind = executor.describe()
         device = str(kind.get("device", "cpu")).partition(":")[0]
         on_cpu = device == "cpu"
-        self.costs.learn_table(plan, known, device, kind.get("n_threads"))
+        self._on_cpu = on_cpu
+        # What a process held beside its GPU is no measure of what a run holds there.
+        told = (
+            known if on_cpu else {i: r._replace(peak_memory_bytes=None) for i, r in known.items()}
+        )
+        self.costs.learn_table(plan, told, device, kind.get("n_threads"))
         fuses = plan.experiment.fused is not None and executor.fuse
         self.costs.fusing = fuses and executor.max_fused > 1
         # Only where runs need different amounts; it refuses a point that fits nowhere.
@@ -242,9 +247,8 @@ class Loop:
         self.backlog.add(self.sampler.ask())
         self.report.statuses[outcome.status] += 1
         if outcome.status == "ok":
-            self.costs.learn(
-                outcome.index, outcome.wall_s, outcome.peak_memory_bytes, outcome.n_fused
-            )
+            peak = outcome.peak_memory_bytes if self._on_cpu else outcome.peak_device_bytes
+            self.costs.learn(outcome.index, outcome.wall_s, peak, outcome.n_fused)
         alike = self._same_failure.after(outcome)
         if alike is not None:
             self.report.stopped, self.report.message = "same_failure", alike

@@ -120,6 +120,30 @@ def usable(device: str) -> bool:
     return True
 
 
+def name_of(device: str) -> str | None:
+    """The model of the card, as torch tells it; None where there is none in use."""
+    cuda = _ready(device)
+    with suppress(Exception):  # a card in a bad state
+        return None if cuda is None else str(cuda.get_device_name(device))
+    return None
+
+
+def reset_peak(device: str) -> None:
+    """Begin to measure what a run holds on its card."""
+    cuda = _ready(device)
+    with suppress(Exception):
+        if cuda is not None:
+            cuda.reset_peak_memory_stats(device)
+
+
+def peak_bytes(device: str) -> int | None:
+    """What torch held on the card at most since the reset, for tensors."""
+    cuda = _ready(device)
+    with suppress(Exception):
+        return None if cuda is None else int(cuda.max_memory_allocated(device))
+    return None
+
+
 def befell(failure: Exception, device: str) -> Mishap | None:
     """What of a failure is the card's or a neighbour's, as far as it can be told; None for nothing.
 

@@ -17,7 +17,7 @@ from lawsweep.core.experiment import Experiment
 from lawsweep.core.outcome import Loss, Lost, Mishap, Outcome, RunSpec, Status
 from lawsweep.core.schema import printable
 from lawsweep.core.secrets import hide
-from lawsweep.worker import ahead
+from lawsweep.worker import ahead, cards
 from lawsweep.worker.cards import befell, settle
 from lawsweep.worker.computing import computing
 from lawsweep.worker.deadlines import RunTimeoutError, deadline
@@ -160,6 +160,7 @@ def execute_run(
             return execute_run(experiment, run, device, timeout_s, state)
     started_at, start = time.time(), time.perf_counter()
     memory = reset_peak_memory()
+    cards.reset_peak(device)
     limit = deadline(timeout_s, "on_failure.timeout_s", timeout_s)
     try:
         with limit:
@@ -180,9 +181,11 @@ def execute_run(
     if limit.passed:  # whatever the function made of it
         answer = _Answer("timeout", error=limit.message)
     peak = peak_memory_bytes() if memory else None
+    held = cards.peak_bytes(device)
     if answer.status == "oom":
         release_memory()
-    return _outcome(run, answer, device, started_at, wall_s, peak)
+    outcome = _outcome(run, answer, device, started_at, wall_s, peak)
+    return outcome._replace(peak_device_bytes=held)
 
 
 def execute_group(
@@ -299,6 +302,7 @@ def _outcome(
         blas=used.blas,
         instruction_set=used.instruction_set,
         mishap=answer.mishap,
+        device_name=cards.name_of(device),
     )
 
 
