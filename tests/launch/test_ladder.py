@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import types
 from collections import deque
@@ -11,6 +12,7 @@ import pytest
 from engine_toys import hungry, priced
 from toys import fusable, toy
 
+from lawsweep import Cost
 from lawsweep.core.outcome import Event, Loss, Lost, RunSpec
 from lawsweep.core.protocols import Done
 from lawsweep.executors.serial import SerialExecutor
@@ -157,7 +159,8 @@ def test_runs_that_want_a_node_to_themselves_go_last_where_others_fit(tmp_path):
 
 
 def test_where_none_fits_so_far_a_few_are_tried_at_once_and_nothing_beside_them(tmp_path):
-    plan = make_plan(hungry, axes={"i": "range(200)"})
+    in_order = dataclasses.replace(hungry, cost=lambda p: Cost(flops=1e9 + 0 * p.i))
+    plan = make_plan(in_order, axes={"i": "range(200)"})
     executor = OneNode(range(60))
     report, _ = launch(tmp_path, plan, executor)
     assert dict(report.statuses) == {"ok": 200}
@@ -214,7 +217,6 @@ def test_a_lost_node_is_no_attempt_of_its_runs(tmp_path):
 
 def test_a_group_that_ran_out_is_made_smaller_and_a_member_may_still_go_apart(tmp_path):
     """The whole ladder: group, alone, alone on the node."""
-    import dataclasses
 
     def fused(params, seeds, device):
         raise MemoryError("too many at once")

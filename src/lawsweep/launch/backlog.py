@@ -13,9 +13,11 @@ from lawsweep.core.outcome import RunSpec
 from lawsweep.grid.plan import Plan
 from lawsweep.launch.columns import params_of
 from lawsweep.launch.costs.costs import CostModel
+from lawsweep.launch.costs.work_left import Left, WorkLeft
 from lawsweep.launch.fusing import kin_of
+from lawsweep.launch.order import LONG_S, all_over, longest_first
 
-TARGET_S = 1.0  # a batch shorter than this is mostly overhead, a longer one holds back news
+TARGET_S = LONG_S  # a batch shorter than this is mostly overhead, a longer one holds back news
 # A group of fused runs may take longer, as a long run does: it is cheaper whole than in pieces.
 # This is also what a lost worker costs, and how long its runs keep their news.
 GROUP_S = 5.0
@@ -27,21 +29,13 @@ FIRST_BATCH = 4  # while nothing is known of the cost
 # short runs are what evens out the ends of all slots.
 FIRST_LOOKS = 3
 SHORT = 0.25  # of the longest run's seconds: where the shortest take more there is no point
-Z_90 = 1.645  # two-sided 90 % of a normal
+NEWS_S = 0.25  # a worker tells of short runs about so often
+LOOK_SHARE, LOOK_FROM = 0.1, 20  # of runs of which nothing is known (see _look_around)
 # Runs that wait for a node of their own go last: nodes are emptied for them, and slots idle.  But
 # where no run got by without, so many have their turn at once: a sweep that fits nowhere must not
 # be gone through to its end before that is seen.
 ALONE_AT = 8
 N_PIECES = 256  # that the runs are shuffled in where several launches share them
-
-
-@dataclass(frozen=True)
-class WorkLeft:
-    """Expected seconds on one slot of what is left, with a 90 % interval."""
-
-    expected_s: float
-    low_s: float
-    high_s: float
 
 
 @dataclass(frozen=True)
@@ -76,31 +70,56 @@ class Backlog:
         self.max_fused = max_fused
         self.target_s = TARGET_S
         runs = np.fromiter(todo, dtype=np.int64)
-        # Longest first, so that no long run starts last; plan order among equals.
-        seconds = costs.seconds_of(runs)
-        order = np.argsort(-seconds, kind="stable")
-        if max_fused > 1:
-            self._kin = kin_of(plan)
-            order = _together(self._kin[runs // len(plan.seeds)], order)
+        self._fuses = max_fused > 1
+        self._kin = kin_of(plan) if self._fuses else np.arange(plan.n_points)
         self._kinds = kinds
-        if kinds is not None and max_fused == 1:
-            order = _by_kind(kinds[runs // len(plan.seeds)], seconds, order)
         # An array and a place in it: of a million runs, 8 bytes each.
-        self._order, self._at = runs[order], 0
+        self._order, self._at = self._longest_first(runs), 0
+        self._is_open, self._look_until, self._sort_at = False, 0.0, math.inf
+        self._look_around()
         self._again: deque[Cut] = deque()
         self._alone: deque[RunSpec] = deque()
         self._were_apart: set[int] = set()
         self._emptying = self._some_fit = False
         self._looks = 0
-        self._left = self._work_of(runs)
+        self.left = Left(plan, costs, runs)
 
-    def _work_of(self, runs: np.ndarray) -> dict[int, list[float]]:
-        """Unfinished work by bin, what is in flight included: prior seconds and their squares."""
+    def _longest_first(self, runs: np.ndarray) -> np.ndarray:
         points = runs // len(self.plan.seeds)
-        prior = self.costs.prior_s[points]
-        bins, inverse = np.unique(self.costs.bins[points], return_inverse=True)
-        sums = (np.bincount(inverse, w, len(bins)).tolist() for w in (prior, prior * prior))
-        return {int(b): list(both) for b, *both in zip(bins, *sums, strict=True)}
+        seconds = self.costs.seconds_of_points()[points]
+        if not self.costs.has_prior:
+            # Equal to a tenth: what a fit makes of like runs is not alike to the last digit.
+            seconds = np.exp(np.round(10.0 * np.log(np.maximum(seconds, 1e-12))) / 10.0)
+        kin = self._kin[points] if self._fuses else None
+        kinds = None if self._kinds is None else self._kinds[points]
+        return np.asarray(runs[longest_first(seconds, kin, kinds)])
+
+    def _look_around(self) -> None:
+        """Where nothing is known of what runs take, a tenth of them first from all over the plan.
+
+        What they took says how long the others will, and which go first (``_sort_anew``).
+        """
+        n, known = len(self._order), self.costs.n_measured
+        if self.costs.has_prior or known >= LOOK_SHARE * n or n < LOOK_FROM:
+            return
+        kin = self._kin[self._order // len(self.plan.seeds)] if self._fuses else None
+        first = all_over(n, LOOK_SHARE, kin)
+        rest = np.ones(n, dtype=bool)
+        rest[first] = False
+        self._order = np.concatenate([self._order[first], self._order[rest]])
+        self._is_open = True
+        self._look_until = self._sort_at = known + len(first)
+
+    @property
+    def _is_looking(self) -> bool:
+        """Whether what is known of the runs is not enough to tell the long from the short."""
+        return self._is_open and self.costs.n_measured < self._look_until
+
+    def _sort_anew(self) -> None:
+        """Longest first, by what is known by now; not where the order is of another's making."""
+        if self._is_open and self.costs.n_measured >= self._sort_at:
+            self._order, self._at = self._longest_first(self._order[self._at :]), 0
+            self._sort_at = 2.0 * self.costs.n_measured
 
     def __bool__(self) -> bool:
         return bool(self._n_fresh or self._again or self._alone)
@@ -113,15 +132,19 @@ class Backlog:
         """Runs that were never handed out."""
         return len(self._order) - self._at
 
+    def runs(self) -> list[int]:
+        """The runs that wait, as they will be taken."""
+        again = [r.index for cut in self._again for r in cut.runs]
+        return [*again, *self._order[self._at :].tolist(), *(r.index for r in self._alone)]
+
     def add(self, runs: Sequence[int]) -> None:
         """Runs that came to be wanted meanwhile; they wait behind the others."""
         if not len(runs):  # most outcomes of a search ask for nothing
             return
         more = np.asarray(runs, dtype=np.int64)
         self._order, self._at = np.concatenate([self._order[self._at :], more]), 0
-        for b, sums in self._work_of(more).items():
-            before = self._left.setdefault(b, [0.0, 0.0])
-            self._left[b] = [x + y for x, y in zip(before, sums, strict=True)]
+        self._is_open = False
+        self.left.add(more)
 
     def shuffle(self, seed: int) -> None:
         """Take the runs in an order of one's own, so that launches of one plan get apart.
@@ -132,6 +155,7 @@ class Backlog:
         pieces = np.array_split(self._order[self._at :], N_PIECES)
         order = np.random.default_rng(seed).permutation(N_PIECES)
         self._order, self._at = np.concatenate([pieces[i] for i in order]), 0
+        self._is_open = False
 
     def drop(self, runs: Collection[int]) -> int:
         """Take out runs that somebody else has done; how many of them waited here."""
@@ -151,11 +175,7 @@ class Backlog:
     def finished(self, run: int) -> None:
         """Take a finished run out of the work that is left."""
         self._some_fit = self._some_fit or run not in self._were_apart
-        point = run // len(self.plan.seeds)
-        prior = float(self.costs.prior_s[point])
-        sums = self._left[int(self.costs.bins[point])]
-        sums[0] -= prior
-        sums[1] -= prior * prior
+        self.left.finished(run)
 
     def put_back(self, runs: Sequence[RunSpec], groups: Sequence[int] = ()) -> None:
         """Return runs whose worker was lost, as one batch that goes out next.
@@ -172,16 +192,8 @@ class Backlog:
         self._were_apart.add(run.index)
 
     def work_left(self) -> WorkLeft:
-        """Seconds of all unfinished work, by bins: a few operations whatever the number of runs."""
-        expected = variance = systematic = 0.0
-        for b, (prior, squares) in self._left.items():
-            mean, sd = self.costs.ratio(b)
-            expected += max(0.0, prior) * mean
-            variance += max(0.0, squares) * sd * sd
-            # The bin's mean is itself an estimate, and an error of it is shared by all its runs.
-            systematic += max(0.0, prior) * self.costs.mean_error(b)
-        half = Z_90 * math.sqrt(variance + systematic * systematic)
-        return WorkLeft(expected, max(0.0, expected - half), expected + half)
+        """Seconds of all unfinished work: a few operations whatever the number of runs."""
+        return self.left.work()
 
     def take(self, n_slots: int, slot_memory_bytes: float = math.inf) -> Cut:
         """The next batch: about ``target_s`` of work, less where that would leave slots idle."""
@@ -189,18 +201,24 @@ class Backlog:
             return Cut((self._alone.popleft(),), whole_node=True)
         if self._again:
             return self._again.popleft()
+        self._sort_anew()
         slots = max(1, n_slots)
         if self._looks_first():
             return self._first_look(slot_memory_bytes)
         if self.max_fused > 1:
             return self._cut_groups(slots, slot_memory_bytes)
         most = MAX_BATCH if self.costs.n_measured else FIRST_BATCH
+        most = most if not self._is_looking or self.costs.n_measured >= FIRST_BATCH else 1
         # The last batches are cut finer, so that all slots end at about the same time.
         most = min(most, max(1, self._n_fresh // (2 * slots)))
+        # A worker tells of short runs now and then: one that is long would keep their news, which
+        # is all that is known, so what may be long goes alone.
+        price = self.costs.seconds_at_most if self._is_looking else self.costs.seconds
+        target_s = NEWS_S if self._is_looking else self.target_s
         n, seconds = 0, 0.0
         while n < self._n_fresh and n < most:
-            seconds += self.costs.seconds(self._ahead(n))
-            if n and (seconds > self.target_s or self._kind(n) != self._kind(0)):
+            seconds += price(self._ahead(n))
+            if n and (seconds > target_s or self._kind(n) != self._kind(0)):
                 break
             n += 1
         return Cut(self._next(n))
@@ -295,23 +313,3 @@ def _without(cut: Cut, runs: Collection[int]) -> Cut:
     """A batch without some runs; what is left of its groups goes alone."""
     kept = tuple(r for r in cut.runs if r.index not in runs)
     return cut if len(kept) == len(cut.runs) else Cut(kept)
-
-
-def _together(kin: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """``order`` with the runs of each kin brought to where its first one stands."""
-    _, group = np.unique(kin, return_inverse=True)
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order))
-    first = np.full(group.max(initial=-1) + 1, len(order), dtype=np.int64)
-    np.minimum.at(first, group, place)
-    return np.lexsort((place, first[group]))
-
-
-def _by_kind(kinds: np.ndarray, seconds: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """``order`` (longest first) with the runs that share batches brought together by kind.
-
-    Runs longer than a batch keep their places: moved behind another kind they might start last.
-    """
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order))
-    return np.lexsort((place, np.where(seconds > TARGET_S, -1, kinds)))

@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from lawsweep.core.outcome import RunSpec, Task
+
+
+class UnderWay(NamedTuple):
+    """A run a worker is at, or the first of ``n`` that answer together, for ``since`` seconds.
+
+    ``n_behind``: runs of the same task that follow.  A worker tells of short runs now and then, so
+    where there are some it may be at one of these.
+    """
+
+    run: int
+    n: int
+    since: float
+    n_behind: int
 
 
 class Flight:
@@ -21,6 +35,15 @@ class Flight:
         self.memory_bytes, self.whole_node = task.memory_bytes, task.whole_node
         self.last_news = now
         self.heard = False
+
+    def under_way(self, now: float) -> tuple[UnderWay, ...]:
+        """What the worker is at, if it has begun."""
+        if not self.waiting or not self.heard:
+            return ()
+        n, run = 1, next(iter(self.waiting))
+        if self.longest > 1:
+            n = self.groups_left()[0]
+        return (UnderWay(run, n, now - self.last_news, len(self.waiting) - n),)
 
     def groups_left(self) -> tuple[int, ...]:
         """The lengths of the groups of ``waiting``, where all that stood before have answered.
@@ -48,6 +71,10 @@ class Flights(dict[int, Flight]):
         """Of each task that a worker is at: when it was last heard of, and its next run."""
         flying = [f for f in self.values() if f.waiting and f.heard]
         return [(f.last_news, next(iter(f.waiting.values()))) for f in flying]
+
+    def under_way(self, now: float) -> list[UnderWay]:
+        """What the workers are at, one for each task that has begun."""
+        return [one for flight in self.values() for one in flight.under_way(now)]
 
     def late(self, now: float, limit_s: float, grace_s: float) -> Iterator[tuple[int, Flight]]:
         """Those silent far past the deadline of a run.

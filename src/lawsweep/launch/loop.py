@@ -243,6 +243,7 @@ class Loop:
         if self._hear is not None:
             self._hear(outcome)
         self.backlog.finished(outcome.index)
+        self._teller.took(outcome.wall_s)
         self.sampler.tell(outcome)
         self.backlog.add(self.sampler.ask())
         self.report.statuses[outcome.status] += 1

@@ -1,11 +1,10 @@
-"""Expected seconds and memory of each run: a prior from flops and bytes, corrected by rows."""
+"""Expected seconds and memory of each run: a prior from the stated cost, corrected by rows."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,96 +12,82 @@ from lawsweep.core.cost import PRIOR_FLOPS_PER_S, PRIOR_OVERHEAD_S
 from lawsweep.core.protocols import Done
 from lawsweep.grid.plan import Plan
 from lawsweep.grid.stated_costs import stated_costs
+from lawsweep.launch.costs.features import Features
 from lawsweep.launch.costs.memory_model import BASE_MEMORY_BYTES as BASE_MEMORY_BYTES
 from lawsweep.launch.costs.memory_model import MEMORY_MARGIN as MEMORY_MARGIN
 from lawsweep.launch.costs.memory_model import MemoryModel
+from lawsweep.launch.costs.trend import Trend, fit_trend
+from lawsweep.launch.flights import UnderWay
 
-UNMEASURED_SD = 0.5  # of the ratio, relative, while nothing at all was measured
-LEARN_FROM = 20_000
-KEPT = 400  # ratios a bin remembers
-FRESH = 16  # an estimate is made again when a sixteenth of what it stands on is new
-OUTLIER = 5.0  # times the median of its like: a run slower than that is left out
-GUESSED_CV = 0.25  # spread between like runs, below three of them
-ENOUGH = 5  # runs of a bin that speak for themselves
-# How far an experiment's seconds stray from its stated flops: per doubling, in the logarithm.
-# 0.15 covers seconds like flops^0.8 to flops^1.2.
-SLOPE_SD = 0.15
-
-
-class _Ratios:
-    """Measured over prior, of the runs of one bin: the latest few hundred."""
-
-    def __init__(self) -> None:
-        self.n = 0
-        self._latest: deque[float] = deque(maxlen=KEPT)
-        self._made: _Estimate | None = None
-        self._due = 0
-
-    def add(self, ratio: float) -> bool:
-        """Take in a ratio; whether the estimate may have changed by it."""
-        self.n += 1
-        self._latest.append(ratio)
-        if self.n >= self._due:
-            self._made = None
-        return self._made is None
-
-    def estimate(self) -> _Estimate:
-        """The estimate as of late: with a million runs it is not made anew for each."""
-        if self._made is None:
-            self._made = self._fresh()
-            self._due = self.n + max(1, min(self.n, KEPT) // FRESH)
-        return self._made
-
-    def _fresh(self) -> _Estimate:
-        """Mean without outliers: a run that was held up (a busy disk, a first call) is no rule.
-
-        Not a trimmed mean: times are skewed, and leaving out their tails would bias a sum.
-        """
-        values = np.array(self._latest)
-        kept = values[values <= OUTLIER * np.median(values)]
-        mean = float(kept.mean())
-        sd = float(kept.std(ddof=1)) if len(kept) > 2 else GUESSED_CV * mean
-        return _Estimate(mean, sd, sd / math.sqrt(len(kept)))
-
-
-@dataclass(frozen=True)
-class _Estimate:
-    """Measured over prior for a bin: mean, spread between runs, error of the mean."""
-
-    mean: float
-    sd: float
-    error: float
+UNMEASURED_SD = 0.5  # of the logarithm of seconds, while nothing at all was measured
+LOOK_AT, LEARN_FROM = 20_000, 800  # runs of the plan whose rows are read, and are fitted
+# Of a launch's own runs the first so many are kept, which the backlog takes from all over the plan,
+# and the latest.
+KEPT_FIRST, KEPT_LATEST = 600, 600
+# The fit is made again when so much more is known than at the last one: a fit takes milliseconds.
+GROWN, GROWN_LARGE = 1.25, 2.0
+LATE_GROWN = 1.3  # or runs under way for longer than expected have been so much longer
+LARGE = 20_000  # points from which a fit, which prices all of them, is dear
+CHUNK = 4096  # points priced at a time
+FASTEST_S = 1e-7  # a clock may say 0
 
 
 class CostModel:
     """Seconds and memory a point, learnt from finished rows.
 
-    The prior of a point is ``overhead + flops / rate``.  Measured runs give the ratio of wall
-    time to prior; a run is predicted by the mean ratio among runs of like prior (bins of a factor
-    of two), or by the trend over the bins, so neither the prior's rate nor its dependence on size
-    has to be right.  Memory is predicted by the largest ratio, since too little is worse than too
-    much.
+    The prior of a point is ``overhead + cost``, by ``seconds`` a point where these are given and by
+    its flops over ``flops_per_s`` else.  Measured runs are fitted by the params that vary
+    (``features``, ``trend``): where a cost is stated the fit is of measured over stated seconds, so
+    neither the prior's rate nor its dependence on size has to be right; where none is, of the
+    seconds themselves.  Memory is predicted by the largest ratio, since too little is worse than
+    too much.
 
-    A run computed together with others (fused) is cheaper, so its seconds are kept apart, and
-    speak for the runs to come where ``fusing`` says that these will be fused too.
+    A run computed together with others (fused) is cheaper: whether it was is a column of the fit,
+    and ``fusing`` says which the runs to come will be.  ``revision`` changes with every new fit.
     """
 
-    def __init__(self, plan: Plan, flops_per_s: float = PRIOR_FLOPS_PER_S):
-        self._n_seeds = len(plan.seeds)
-        self.has_prior = plan.experiment.cost is not None
+    def __init__(
+        self,
+        plan: Plan,
+        flops_per_s: float = PRIOR_FLOPS_PER_S,
+        seconds: np.ndarray | None = None,
+    ):
+        self._plan, self._n_seeds = plan, len(plan.seeds)
         flops, memory = stated_costs(plan)
-        self.prior_s = PRIOR_OVERHEAD_S + flops / flops_per_s
-        self.bins = np.floor(np.log2(self.prior_s)).astype(int)
-        self.memory = MemoryModel(memory, self.bins, stated=self.has_prior)
-        self.fusing = False
-        self._alone: dict[int, _Ratios] = {}
-        self._fused: dict[int, _Ratios] = {}
-        self._estimates: dict[tuple[bool, int], _Estimate] = {}
+        stated = flops / flops_per_s if seconds is None else seconds
+        self.has_prior = bool((stated > 0).any())
+        self.prior_s = PRIOR_OVERHEAD_S + stated
+        sizes = np.floor(np.log2(self.prior_s)).astype(int)
+        self.memory = MemoryModel(memory, sizes, stated=plan.experiment.cost is not None)
+        self._fusing = False
+        self.revision = 0
+        self._features: Features | None = None
+        # (point, log seconds over prior, fused) of the table's rows, the first and the latest own.
+        self._table: list[tuple[int, float, bool]] = []
+        self._first: list[tuple[int, float, bool]] = []
+        self._latest: deque[tuple[int, float, bool]] = deque(maxlen=KEPT_LATEST)
+        self._n_table = self._n_own = 0
+        self._trend: Trend | None = None
+        self._fit_at = 0.0  # how many measured runs make a new fit due
+        # Runs under way for longer than was expected: (point, log seconds over prior, fused).
+        self._late: list[tuple[int, float, bool]] = []
+        self._late_s = 0.0
+        self._means = self.prior_s if self.has_prior else np.full(plan.n_points, PRIOR_OVERHEAD_S)
 
     @property
     def n_measured(self) -> int:
         """How many wall times were learnt from."""
-        return sum(r.n for kept in (self._alone, self._fused) for r in kept.values())
+        return self._n_table + self._n_own
+
+    @property
+    def fusing(self) -> bool:
+        """Whether the runs to come will be fused."""
+        return self._fusing
+
+    @fusing.setter
+    def fusing(self, fusing: bool) -> None:
+        if fusing != self._fusing:
+            self._fusing, self._fit_at = fusing, min(self._fit_at, self.n_measured)
 
     def learn(
         self,
@@ -113,13 +98,34 @@ class CostModel:
     ) -> None:
         """Take in what a finished run took, where it is known."""
         point = run // self._n_seeds
-        b = int(self.bins[point])
         if wall_s is not None:
-            kept = self._fused if n_fused > 1 else self._alone
-            if kept.setdefault(b, _Ratios()).add(wall_s / float(self.prior_s[point])):
-                self._estimates.clear()
+            kept = self._first if len(self._first) < KEPT_FIRST else self._latest
+            kept.append(self._told(point, wall_s, n_fused))
+            self._n_own += 1
         if peak_memory_bytes is not None:
             self.memory.learn(point, peak_memory_bytes)
+
+    def see_under_way(self, under_way: Sequence[UnderWay]) -> None:
+        """Take in runs that are not done.
+
+        Of runs that are handed out together the short ones answer first, so answers alone say
+        that all are short.  One that takes longer than expected is known to take as long at least.
+        """
+        if not self.n_measured:
+            return
+        late = []
+        for one in under_way:
+            point, each_s = one.run // self._n_seeds, one.since / one.n
+            if not one.n_behind and each_s > self._means[point]:
+                late.append((point, each_s, one.n))
+        total = sum(since for _, since, _ in late)
+        if total > LATE_GROWN * self._late_s:
+            self._fit_at = min(self._fit_at, self.n_measured)
+        self._late = [self._told(*one) for one in late]
+
+    def _told(self, point: int, wall_s: float, n_fused: int) -> tuple[int, float, bool]:
+        over = float(self.prior_s[point]) if self.has_prior else 1.0
+        return point, math.log(max(wall_s, FASTEST_S) / over), n_fused > 1
 
     def ran_out(self, run: int, had_bytes: float) -> None:
         """Take in that the worker of a run was killed for memory where it had so much."""
@@ -149,7 +155,7 @@ class CostModel:
         fusable = plan.experiment.fused is not None
         alike_s = Counter(r.wall_s for r in known.values() if fusable and r.wall_s is not None)
         # Some thousands tell as much as a million; evenly taken, so that every size has its say.
-        step = max(1, len(plan) // LEARN_FROM)
+        step = max(1, len(plan) // LOOK_AT)
         rows = [
             (run, row)
             for run in range(0, len(plan), step)
@@ -157,78 +163,96 @@ class CostModel:
             and row.status == "ok"
             and (device is None or row.device.partition(":")[0] == device)
         ]
-        alike = [(run, row) for run, row in rows if n_threads in (None, row.n_threads)]
-        for run, row in alike or rows:
-            shared = row.peak_memory_bytes is None and alike_s[row.wall_s or 0.0] > 1
-            n_fused = alike_s[row.wall_s or 0.0] if shared else 1
-            self.learn(run, row.wall_s, row.peak_memory_bytes, n_fused)
+        alike = [(run, row) for run, row in rows if n_threads in (None, row.n_threads)] or rows
+        for run, row in alike:
+            if row.peak_memory_bytes is not None:
+                self.memory.learn(run // self._n_seeds, row.peak_memory_bytes)
+        timed = [(run, row) for run, row in alike if row.wall_s is not None]
+        self._n_table += len(timed)
+        for run, row in timed[:: max(1, -(-len(timed) // LEARN_FROM))]:
+            wall_s = row.wall_s or 0.0
+            shared = row.peak_memory_bytes is None and alike_s[wall_s] > 1
+            n_fused = alike_s[wall_s] if shared else 1
+            self._table.append(self._told(run // self._n_seeds, wall_s, n_fused))
 
-    def ratio(self, b: int) -> tuple[float, float]:
-        """Mean and standard deviation, between runs, of measured over prior for a bin."""
-        found = self._estimate(b)
-        return found.mean, found.sd
+    def _means_now(self) -> np.ndarray:
+        """Expected seconds of every point; the fit is made anew where that is due."""
+        n = self.n_measured
+        if n and n >= self._fit_at:
+            grown = GROWN_LARGE if self._plan.n_points > LARGE else GROWN
+            self._fit_at = max(n + 1, n * grown)
+            self._fit()
+        return self._means
 
-    def mean_error(self, b: int) -> float:
-        """Standard error of a bin's mean ratio: shared by all runs of the bin."""
-        return self._estimate(b).error
+    def _fit(self) -> None:
+        told = [*self._table, *self._first, *self._latest, *self._late]
+        points, logs, fused = (np.array(column) for column in zip(*told, strict=True))
+        earlier = np.arange(len(told)) < len(self._table)
+        if self._features is None:
+            cost = np.log(self.prior_s) if self.has_prior else None
+            self._features = Features(self._plan, cost)
+        features = self._features
+        rows = features.rows(points.astype(np.int64), fused, earlier)
+        self._trend = fit_trend(rows, logs, features.sd, features.bends, len(self._late))
+        over = self.prior_s if self.has_prior else np.ones(self._plan.n_points)
+        self._late_s = sum(float(over[point]) * math.exp(log) for point, log, _ in self._late)
+        means = np.empty(self._plan.n_points)
+        for at in range(0, len(means), CHUNK):
+            some = np.arange(at, min(at + CHUNK, len(means)))
+            means[some] = self._trend.mean(features.rows(some, self._fusing))
+        self._means = means * self.prior_s if self.has_prior else means
+        self.revision += 1
 
-    def _estimate(self, b: int) -> _Estimate:
-        key = (self.fusing, b)
-        if key not in self._estimates:
-            own = self._speaking().get(b)
-            enough = own is not None and own.n >= ENOUGH
-            self._estimates[key] = own.estimate() if own and enough else self._trend(b)
-        return self._estimates[key]
+    @property
+    def spread(self) -> float:
+        """Standard deviation of a run's seconds between like runs, over their mean."""
+        self._means_now()
+        return UNMEASURED_SD if self._trend is None else self._trend.cv
 
-    def _speaking(self) -> dict[int, _Ratios]:
-        """For each measured bin, the runs that are like those to come."""
-        first, second = (self._alone, self._fused)
-        return {**first, **second} if self.fusing else {**second, **first}
+    @property
+    def dof(self) -> float:
+        """How many measured runs speak for ``spread``."""
+        return math.inf if self._trend is None else self._trend.dof
 
-    def _trend(self, b: int) -> _Estimate:
-        """The ratio of a bin with few runs, from the trend over the measured bins.
+    def error_of(self, counts: np.ndarray) -> float:
+        """Standard error of the logarithm of the expected seconds of so many runs of each point.
 
-        log ratio = c + slope * bin by least squares, weighted by the bins' errors, with a normal
-        prior N(0, SLOPE_SD^2) on the slope: as long as little is known of it the ratio is the mean
-        of all, and a run far from what was measured is known to be known badly.
+        It is what they share: the fit's error, and not the scatter of single runs.
         """
-        ratios = self._speaking()
-        if not ratios:
-            return _Estimate(1.0, UNMEASURED_SD, UNMEASURED_SD)
-        bins = np.array(list(ratios), dtype=float)
-        found = [r.estimate() for r in ratios.values()]
-        means = np.maximum([f.mean for f in found], 1e-12)
-        counts = np.array([min(r.n, KEPT) for r in ratios.values()], dtype=float)
-        spread = np.array([f.sd for f in found]) / means
-        cv = max(0.05, float(np.average(spread, weights=counts)))
-        weights = counts / cv**2
-        centre = float(np.average(bins, weights=weights))
-        level = float(np.average(np.log(means), weights=weights))
-        off = bins - centre
-        variance = 1.0 / (float((weights * off**2).sum()) + 1.0 / SLOPE_SD**2)
-        slope = variance * float((weights * off * (np.log(means) - level)).sum())
-        mean = math.exp(level + slope * (b - centre))
-        error = math.sqrt(1.0 / float(weights.sum()) + variance * (b - centre) ** 2)
-        return _Estimate(mean, cv * mean, min(error, 2.0) * mean)
+        means = self._means_now()
+        if self._trend is None or self._features is None:
+            return UNMEASURED_SD
+        weights = counts * means
+        points = np.flatnonzero(weights > 0)
+        total = float(weights.sum())
+        if not total:
+            return 0.0
+        mean_row = np.zeros(len(self._features.sd))
+        for at in range(0, len(points), CHUNK):
+            some = points[at : at + CHUNK]
+            mean_row += weights[some] @ self._features.rows(some, self._fusing)
+        return self._trend.error(mean_row / total)
+
+    def seconds_of_points(self) -> np.ndarray:
+        """Expected seconds of a run of each point, (n_points,)."""
+        return self._means_now()
 
     def seconds(self, run: int) -> float:
         """Expected seconds of one run."""
-        point = run // self._n_seeds
-        return float(self.prior_s[point]) * self.ratio(int(self.bins[point]))[0]
+        return float(self._means_now()[run // self._n_seeds])
 
     def seconds_at_most(self, run: int) -> float:
         """Two standard errors of what is known above the expected seconds of one run."""
-        b = int(self.bins[run // self._n_seeds])
-        return self.seconds(run) + 2 * self.mean_error(b) * float(
-            self.prior_s[run // self._n_seeds]
-        )
+        mean, point = self.seconds(run), np.array([run // self._n_seeds])
+        if self._trend is None or self._features is None:
+            return mean * (1.0 + 2.0 * UNMEASURED_SD)
+        error = self._trend.error(self._features.rows(point, self._fusing)[0])
+        return mean * (1.0 + 2.0 * min(error, 2.0))
 
     def seconds_of(self, runs: Iterable[int]) -> np.ndarray:
         """Expected seconds of many runs at once, shape (n_runs,)."""
         points = np.fromiter(runs, dtype=np.int64) // self._n_seeds
-        bins, inverse = np.unique(self.bins[points], return_inverse=True)
-        means = np.array([self.ratio(int(b))[0] for b in bins])
-        return np.asarray(self.prior_s[points] * means[inverse]) if len(points) else np.zeros(0)
+        return np.asarray(self._means_now()[points])
 
     def memory_bytes_of(self, runs: Iterable[int]) -> np.ndarray:
         """Expected peak memory of a worker during each of many runs, shape (n_runs,)."""

@@ -23,7 +23,7 @@ from lawsweep.core.outcome import Event, Loss, Lost, Outcome, RunSpec, Task
 from lawsweep.core.protocols import Executor
 
 REPORT_S = 0.25  # a simulated worker reports as often as a real one (executors/ray/worker)
-_REPORT, _LOSS, _BACK = range(3)
+_REPORT, _LOSS, _BACK, _BEGIN = range(4)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +122,8 @@ class SimulatedExecutor(Executor):
             at, _, kind, which = heapq.heappop(self._agenda)
             if kind == _REPORT:
                 events += self._report(at, which)
+            elif kind == _BEGIN:
+                events += [Event(which)] if which in self._running else []
             elif kind == _LOSS:
                 events += self._lose_a_node(at)
             else:
@@ -170,6 +172,7 @@ class SimulatedExecutor(Executor):
             node.tasks.add(task.id)
             reports = self._reports(task, at)
             self._running[task.id] = _Running(task, self._next_node, reports, since=at)
+            self._note(at, _BEGIN, task.id)
             self._note(reports[0][0], _REPORT, task.id)
             self._next_node = (self._next_node + 1) % len(self._nodes)
 
