@@ -20,7 +20,7 @@ from lawsweep.kernels.activations import activation
 from lawsweep.kernels.compression.population import PopulationLoss
 from lawsweep.kernels.compression.target import Target
 from lawsweep.kernels.linalg.lanczos import lanczos_largest
-from lawsweep.kernels.optimise import methods
+from lawsweep.kernels.optimise import gauss_newton_inexact, methods
 from lawsweep.kernels.optimise.levenberg_marquardt import least_squares
 from lawsweep.kernels.optimise.minimise import minimise
 from lawsweep.kernels.optimise.objective import Objective
@@ -54,23 +54,46 @@ def test_the_passes_through_a_network_are_checked_by_one_answer():
         assert sum(n for k, n in counts.reads.items() if "ntk/linearisation" in k) == 1
 
 
-def test_a_step_of_least_squares_asks_four_times():
-    """For the trial's loss, the system's scale, the factor's verdict and what the step promises."""
+def fitted(n, most, exact):
+    """(LeastSquares, counts) on the card, and what the CPU comes to."""
     draw = np.random.default_rng(0).standard_normal
-    shapes = [(40, 12), (40,), (12, 12), (12, 12), (12, 1)]
+    shapes = [(n, 12), (n,), (12, 12), (12, 12), (12, 1)]
     x, y, *weights = (torch.from_numpy(draw(s) / s[0] ** 0.5) for s in shapes)
-    found = []
-    for most in (2, 9):
-        with Card() as card:
-            there = [t.to("cuda") for t in (x, y, *weights)]
-            act = activation("relu")
-            with card.counting() as counts:
-                got = least_squares(there[0], there[1], there[2:], act, max_steps=most)
-        found.append((got.n_systems, counts))
-    (few, first), (many, later) = found
-    assert many - few >= 7
-    assert later.reads.total() - first.reads.total() <= 4 * (many - few) + 4
+    act = activation("relu")
+    here = least_squares(x, y, weights, act, max_steps=most, exact=exact)
+    with Card() as card:
+        there = [t.to("cuda") for t in (x, y, *weights)]
+        with card.counting() as counts:
+            got = least_squares(there[0], there[1], there[2:], act, max_steps=most, exact=exact)
+    np.testing.assert_allclose(got.loss, here.loss, rtol=1e-6)
+    assert (got.reason, got.n_systems) == (here.reason, here.n_systems)
+    return got, counts
+
+
+@pytest.mark.parametrize("n", [40, 400])  # K + mu I, and the normal equations
+def test_a_step_of_least_squares_asks_once(n):
+    """For the factor's verdict, what the step promises and what the trial's loss is, together."""
+    (few, first), (many, later) = (fitted(n, most, True) for most in (2, 9))
+    more = many.n_systems - few.n_systems
+    assert more >= 7
+    assert later.reads.total() - first.reads.total() <= more
     assert later.waits.total() == later.uploads.total() == 0
+    assert later.operations.total() - first.operations.total() <= 400 * more
+
+
+def test_an_inexact_step_asks_once_an_iteration_of_its_solver(monkeypatch):
+    """And thrice beside: for the system, its preconditioner's columns and the trial."""
+    monkeypatch.setattr(gauss_newton_inexact, "budget", lambda state: 50)  # iterate, however small
+    (few, first), (many, later) = (fitted(120, most, False) for most in (2, 5))
+    more = many.n_systems - few.n_systems
+    n_products = many.n_products - few.n_products
+    assert more >= 3
+    assert n_products >= 5 * more
+    # A pass's first product brings no answer of its own: it stands for that of the pass.
+    assert later.reads.total() - first.reads.total() <= n_products + 3 * more
+    # torch's eigh, of two moments a layer.
+    assert later.waits.total() - first.waits.total() <= 5 * more
+    assert later.uploads.total() - first.uploads.total() <= more + 1
 
 
 def test_lanczos_asks_once_a_step():

@@ -222,11 +222,11 @@ def test_a_trial_that_overflows_is_refused_and_the_damping_raised():
     search = lm.Iteration(state, lm.DAMPING, 10, 0.0)
     search.system = gn.system_of(state)
     huge = gn.Step([torch.full_like(w, 1e300) for w in weights], 1.0)
-    search.system.solve = lambda damping: huge
+    search.system.send = lambda damping: huge
     assert search.step() is None
     assert search.state is state
     assert search.raised == lm.REJECTED
-    search.system.solve = lambda damping: None  # a Cholesky that breaks down
+    search.system.send = lambda damping: None  # a Cholesky that breaks down
     assert search.step() is None
     assert search.raised == lm.REJECTED**2
     assert search.best.loss == state.loss

@@ -32,29 +32,48 @@ def principal_pairs(moments: Moments, layers: Sequence[int], rank: int) -> list[
     """The ``rank`` largest columns over all layers, from their second moments.
 
     ``moments``: (F^T F, B^T B or None) for each of ``layers``, as ``Jacobian.second_moments``
-    gives, summed over all samples.  Fewer where the network has fewer parameters.
+    gives, summed over all samples.  Fewer where the network has fewer parameters, none where
+    moments are not finite.
     """
     sizes, found = [], []
+    sound: list[Tensor] = []
     for left, right in moments:
-        s, u = torch.linalg.eigh(left)
-        t, w = (s.new_ones(1), None) if right is None else torch.linalg.eigh(right)
+        s, u = torch.linalg.eigh(_finite(left, sound))
+        t, w = (s.new_ones(1), None) if right is None else torch.linalg.eigh(_finite(right, sound))
         # Columns of no size at all, or of rounding, are no directions.
         grid = s.clamp_min(0.0)[:, None] * t.clamp_min(0.0)[None, :]
         sizes.append(grid.flatten())
         found.append((u, w, len(t)))
     everything = torch.cat(sizes)
     order = everything.argsort(descending=True, stable=True)[:rank]
-    order = order[everything[order] > torch.finfo(everything.dtype).eps * everything.max()]
-    chosen, at = [], 0
-    for layer, size, (u, w, width) in zip(layers, sizes, found, strict=True):
-        mine = order[(order >= at) & (order < at + len(size))] - at
+    above = everything[order] > torch.finfo(everything.dtype).eps * everything.max()
+    # Sorted, so those above come first.  One answer of the device, and one array carried over.
+    count = torch.where(torch.stack(sound).all(), above.sum(), 0).unsqueeze(0)
+    *ordered, n = torch.cat([order, count]).tolist()
+    if not n:
+        return []
+    kept, at = torch.tensor(ordered[:n], dtype=torch.long), 0
+    parts: list[Tensor] = []
+    for size, (_, _, width) in zip(sizes, found, strict=True):
+        mine = kept[(kept >= at) & (kept < at + len(size))] - at
         at += len(size)
-        if len(mine):
-            rows, first = (mine // width).unique(return_inverse=True)
-            cols, second = (mine % width).unique(return_inverse=True)
+        parts += (mine // width).unique(return_inverse=True)
+        parts += (mine % width).unique(return_inverse=True)
+    there = torch.cat(parts).to(order.device).split([len(part) for part in parts])
+    chosen = []
+    for k, (layer, (u, w, _)) in enumerate(zip(layers, found, strict=True)):
+        rows, first, cols, second = there[4 * k : 4 * k + 4]
+        if len(rows):
             right = None if w is None else w[:, cols]
             chosen.append(LayerPairs(layer, u[:, rows], right, first, second))
     return chosen
+
+
+def _finite(moment: Tensor, sound: list[Tensor]) -> Tensor:
+    """``moment``, or zeros where it is not finite, which eigh refuses; adds whether it is."""
+    good = moment.isfinite().all()
+    sound.append(good)
+    return torch.where(good, moment, 0.0)
 
 
 def woodbury(inner: Tensor, trace: float, n_samples: int) -> Woodbury:

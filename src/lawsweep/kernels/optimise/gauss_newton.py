@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,8 +22,9 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.base import devices, workspace
+from lawsweep.kernels.base.answers import plus, waits
 from lawsweep.kernels.base.rounding import tolerances
-from lawsweep.kernels.linalg.cholesky import Cholesky
+from lawsweep.kernels.linalg.cholesky import Cholesky, factorise_ahead, load, solve
 from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk.gram import gram
 from lawsweep.kernels.ntk.jacobian import Jacobian
@@ -41,22 +42,34 @@ class State:
     mean squared residual.
     """
 
-    def __init__(self, network: Network, weights: list[Tensor], x: Tensor, y: Tensor) -> None:
+    def __init__(
+        self, network: Network, weights: list[Tensor], x: Tensor, y: Tensor, *, tell: bool = True
+    ) -> None:
         self.network, self.weights, self.x, self.y = network, weights, x, y
         # The Jacobian's factors at once: nearly every state's is wanted, and they give the output.
-        passed = passes(network, weights, x)
-        self.lin: Linearisation | None = passed.lin
+        self._passed = passes(network, weights, x)
+        self.lin: Linearisation | None = self._passed.lin
         """The factors F_{l-1}, B_l; None where they leave the floating-point range."""
-        self.residual = passed.lin.outputs - y
-        asked = [self.residual @ self.residual, self._dead(), passed.in_range.to(x.dtype)]
-        told: list[float] = torch.stack(asked).tolist()
-        square, dead, in_range = told
+        self.residual = self._passed.lin.outputs - y
+        self._level: float | None = None
+        asked = [self.residual @ self.residual, self._dead(), self._passed.in_range]
+        if waits(x):  # an answer of its own would take longer
+            asked.append(self._rounding_level())
+        self.asked = torch.stack([a.to(torch.float64) for a in asked])
+        """What the state has to be told of itself (``told``), on the device."""
+        if tell:
+            self.told(self.asked.tolist())
+
+    def told(self, answer: Sequence[float]) -> None:
+        """Take in what ``asked`` came to; before that there is no loss."""
+        square, dead, in_range, *level = answer
         if not in_range:
             try:
-                passed.settle()
+                self._passed.settle()
             except OutOfRangeError:
                 self.lin = None
-        self.loss, self.n_dead = square / len(y), int(dead)
+        self._level = level[0] if level else None
+        self.loss, self.n_dead = square / len(self.y), int(dead)
         """The loss; the samples with a layer of exact zeros, whose output and gradient are 0."""
 
     @property
@@ -74,10 +87,10 @@ class State:
         """J, where it is in range."""
         return Jacobian.of(self._factors())
 
-    def moved(self, step: Sequence[Tensor]) -> State:
-        """The state at the weights plus ``step``."""
+    def moved(self, step: Sequence[Tensor], *, tell: bool = True) -> State:
+        """The state at the weights plus ``step``; ``tell``: whether it is told of itself."""
         weights = [w + s for w, s in zip(self.weights, step, strict=True)]
-        return State(self.network, weights, self.x, self.y)
+        return State(self.network, weights, self.x, self.y, tell=tell)
 
     def _dead(self) -> Tensor:
         """How many samples are dead, counted in the residual's type; 0 where no unit can be off."""
@@ -99,12 +112,16 @@ class State:
         this type can be expected to fit better.  (Losses where the iteration stands still were
         1.0 to 3.1 times this mean, over ten problems in float64 and float32.)  O(N p).
         """
-        unit = tolerances(self.x.dtype).unit
-        lin = self._factors()
-        parts = zip(lin.every, self.weights, strict=True)
+        if self._level is None:
+            self._level = float(self._rounding_level())
+        return tolerances(self.x.dtype).unit ** 2 * self._level
+
+    def _rounding_level(self) -> Tensor:
+        """That over u^2."""
+        parts = zip(self._factors().every, self.weights, strict=True)
         total = sum(((f.features**2) @ (w * w) * f.back**2).sum(1) for f, w in parts)
         assert isinstance(total, Tensor)
-        return unit**2 * float((total + self.y * self.y).mean())
+        return (total + self.y * self.y).mean()
 
     def _factors(self) -> Linearisation:
         assert self.lin is not None
@@ -142,25 +159,84 @@ class Step:
     missed: float = 0.0
 
 
-def promised(residual: Tensor, image: Tensor) -> float:
-    """|r|^2 - |r - ``image``|^2 without cancellation, image = -J delta."""
-    return float(image @ (2.0 * residual - image))
+@dataclass(frozen=True, eq=False)
+class Sent:
+    """A step of which nothing is known yet: ``told`` makes it of what ``asked`` came to.
+
+    None where it is no step: the factor broke down, or is of no use.
+    """
+
+    parts: list[Tensor]
+    asked: Tensor
+    told: Callable[[Sequence[float]], Step | None]
 
 
 class System(ABC):
     """One damped linear system at a state, solved for any damping.
 
-    ``scale``: its mean diagonal; ``gradient_norm``: |J^T r|; ``eta``: the relative residual that a
-    step is solved to, None where that is rounding.
+    ``eta``: the relative residual that a step is solved to, None where that is rounding.
     """
 
-    scale: float
-    gradient_norm: float
     eta: float | None = None
 
+    def __init__(self, facts: Tensor) -> None:
+        self.facts = facts
+        """(mean diagonal, and the largest size in J^T r and its norm over that), on the device."""
+        self._facts: tuple[float, float] | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether asking for the next two waits for nothing."""
+        return self._facts is not None or not waits(self.facts)
+
+    @property
+    def scale(self) -> float:
+        """The mean diagonal."""
+        return self._known()[0]
+
+    @property
+    def gradient_norm(self) -> float:
+        """|J^T r|."""
+        return self._known()[1]
+
+    def learn(self, facts: Sequence[float]) -> None:
+        """Take in what ``facts`` came to."""
+        scale, most, relative = facts
+        whole = most * relative if most > 0 and math.isfinite(most) else most
+        self._facts = scale, whole
+
+    def _known(self) -> tuple[float, float]:
+        if self._facts is None:
+            self.learn(self.facts.tolist())
+        assert self._facts is not None
+        return self._facts
+
     @abstractmethod
-    def solve(self, damping: float) -> Step | None:
+    def send(self, damping: float) -> Sent | Step | None:
         """The step for mu = ``damping`` times the mean diagonal; None where there is none."""
+
+    def solve(self, damping: float) -> Step | None:
+        """``send``, and what came of it."""
+        sent = self.send(damping)
+        return sent.told(sent.asked.tolist()) if isinstance(sent, Sent) else sent
+
+    def _sent(
+        self, parts: list[Tensor], asked: Sequence[Tensor], told: Callable[..., Step | None]
+    ) -> Sent:
+        """``told`` is given the numbers ``asked``; the facts come along with them."""
+
+        def both(answer: Sequence[float]) -> Step | None:
+            self.learn(answer[:3])
+            return told(*answer[3:])
+
+        return Sent(
+            parts, torch.cat([self.facts, torch.stack(list(asked)).to(torch.float64)]), both
+        )
+
+
+def promised(residual: Tensor, image: Tensor) -> Tensor:
+    """|r|^2 - |r - ``image``|^2 without cancellation, image = -J delta."""
+    return image @ (2.0 * residual - image)
 
 
 class GramSystem(System):
@@ -169,27 +245,28 @@ class GramSystem(System):
     def __init__(self, state: State) -> None:
         assert state.lin is not None
         self.state, self.matrix = state, gram(state.lin)
-        self.scale, self.gradient_norm = _facts(self.matrix, state.jacobian.rmv(state.residual))
+        super().__init__(facts_of(self.matrix.diagonal(), state.jacobian.rmv(state.residual)))
         self._work = workspace.empty(self.matrix, tuple(self.matrix.shape))
 
-    def solve(self, damping: float) -> Step | None:
+    def send(self, damping: float) -> Sent | None:
         """The step for mu = ``damping`` times the mean diagonal; None where the Cholesky fails.
 
         Or where it completes with a factor of no use, as it may for mu below the rounding of K.
         """
-        mu, r = damping * self.scale, self.state.residual
+        mu, r = damping * self.facts[0], self.state.residual
         u = factored(self.matrix, mu, r, self._work)
         if u is None:
             return None
         image = self.matrix @ u
-        missed = (r - image).sub_(u, alpha=mu)
-        asked = torch.stack([missed.norm(), r.norm(), image @ (2.0 * r - image), missed @ missed])
-        left, size, promise, square = asked.tolist()
-        # A solution that is not finite leaves NaN, which is no less than anything.
-        if not left <= USABLE * size:
-            return None
+        missed = plus(r - image, u, -mu)
+        asked = [missed.norm(), r.norm(), image @ (2.0 * r - image), missed @ missed]
         parts = self.state.jacobian.split(self.state.jacobian.rmv(u).neg_())
-        return Step(parts, promise, missed=square)
+
+        def told(left: float, size: float, promise: float, square: float) -> Step | None:
+            # A solution that is not finite leaves NaN, which is no less than anything.
+            return Step(parts, promise, missed=square) if left <= USABLE * size else None
+
+        return self._sent(parts, asked, told)
 
 
 class NormalSystem(System):
@@ -207,29 +284,28 @@ class NormalSystem(System):
                 right = min(left + devices.NORMAL_COLUMNS, p)
                 matrix[left:, left:right].addmm_(j[:, left:].mT, j[:, left:right])
         self.matrix, self.gradient = matrix, state.jacobian.rmv(state.residual)
-        self.scale, self.gradient_norm = _facts(matrix, self.gradient)
+        super().__init__(facts_of(matrix.diagonal(), self.gradient))
         self._work = workspace.empty(matrix, tuple(matrix.shape))
 
-    def solve(self, damping: float) -> Step | None:
+    def send(self, damping: float) -> Sent | None:
         """The step for mu = ``damping`` times the mean diagonal; None where the Cholesky fails."""
-        mu = damping * self.scale
+        mu = damping * self.facts[0]
         step = factored(self.matrix, mu, -self.gradient, self._work)
         if step is None:
             return None
-        # -2 g.delta - |J delta|^2, with |J delta|^2 = -g.delta - mu |delta|^2.
-        square, inner = torch.stack([step @ step, self.gradient @ step]).tolist()
-        if not (math.isfinite(square) and math.isfinite(inner)):
-            return None
-        return Step(self.state.jacobian.split(step), mu * square - inner)
+        parts = self.state.jacobian.split(step)
+
+        def told(square: float, inner: float) -> Step | None:
+            # -2 g.delta - |J delta|^2, with |J delta|^2 = -g.delta - mu |delta|^2.
+            sound = math.isfinite(square) and math.isfinite(inner)
+            return Step(parts, damping * self.scale * square - inner) if sound else None
+
+        return self._sent(parts, [step @ step, self.gradient @ step], told)
 
 
-def _facts(matrix: Tensor, gradient: Tensor) -> tuple[float, float]:
-    """(mean diagonal of a system, norm of the gradient), by one answer of the device."""
-    largest, scaled = _scaled_norm([gradient])
-    asked = torch.stack([matrix.diagonal().mean().to(torch.float64), largest, scaled])
-    told: list[float] = asked.tolist()
-    scale, most, relative = told
-    return scale, most * relative if most > 0 and math.isfinite(most) else most
+def facts_of(diagonal: Tensor, gradient: Tensor) -> Tensor:
+    """``System.facts``."""
+    return torch.stack([diagonal.mean().to(torch.float64), *_scaled_norm([gradient])])
 
 
 def system_of(state: State) -> System:
@@ -237,10 +313,16 @@ def system_of(state: State) -> System:
     return GramSystem(state) if state.n_params >= len(state.residual) else NormalSystem(state)
 
 
-def factored(matrix: Tensor, shift: float, right: Tensor, work: Tensor) -> Tensor | None:
-    """(A + shift I)^{-1} ``right`` by a Cholesky factor in ``work``; None where it breaks down.
+def factored(matrix: Tensor, shift: Tensor, right: Tensor, work: Tensor) -> Tensor | None:
+    """(A + shift I)^{-1} ``right`` by a Cholesky factor in ``work``.
 
-    Whether it is finite is for the caller to see, with what else it asks of the device.
+    Where it breaks down None on the CPU, NaN on a GPU, which is not asked.  Whether it is finite is
+    for the caller to see, with what else it asks of the device.
     """
-    factor = Cholesky.of(matrix, shift=shift, work=work)
-    return None if factor is None else factor.solve(right)
+    if not waits(matrix):
+        factor = Cholesky.of(matrix, shift=shift.item(), work=work)
+        return None if factor is None else factor.solve(right)
+    load(matrix, work)
+    work.diagonal().add_(shift)
+    completed = factorise_ahead(work)
+    return torch.where(completed, solve(work, right), torch.nan)

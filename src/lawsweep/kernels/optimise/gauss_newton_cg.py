@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.base.answers import numbers, plus
 from lawsweep.kernels.linalg.operator import Factorisation
 from lawsweep.kernels.linalg.woodbury import DiagonalAndLowRank
 from lawsweep.kernels.ntk.jacobian import Jacobian
@@ -38,18 +39,16 @@ Product = Callable[[Tensor], Tensor]
 
 
 def principal_directions(
-    jacobian: Jacobian, rank: int, diagonal: Tensor, mu: float
+    jacobian: Jacobian, rank: int, diagonal: Tensor, mu: Tensor
 ) -> Factorisation | None:
     """M^{-1} from diag(K) (N,) and ``rank`` principal directions; None where out of range."""
     moments = jacobian.second_moments(jacobian.dtype)
-    if not all(bool(m.isfinite().all()) for pair in moments for m in pair if m is not None):
-        return None
     pairs = principal_pairs(moments, jacobian.numbers, rank)
     if not pairs:
         return None
     rows = jacobian.columns(pairs, 1.0, jacobian.dtype)
-    least = REMAINDER * float(diagonal.mean())
-    rest = (diagonal - rows.square().sum(0)).clamp_min_(least).add_(mu)
+    least = (REMAINDER * diagonal.mean().to(torch.float64)).to(diagonal.dtype)
+    rest = torch.maximum(diagonal - rows.square().sum(0), least).add_(mu)
     return DiagonalAndLowRank(rows, rest)
 
 
@@ -75,25 +74,27 @@ def conjugate_gradients(
     ``most`` >= 0 iterations; fewer where their rate says that these will not do, or where a square,
     p^T A p or r^T M^{-1} r, is not positive.
     """
-    left, sizes = right.clone(), [1.0]
+    left, sizes = right, [1.0]
     u = torch.zeros_like(left)
-    p, weight = torch.zeros_like(left), math.inf
+    p, weight = torch.zeros_like(left), left.new_full((), math.inf)
     for k in range(most + 1):
         if sizes[k] <= tolerance:
             return Iterate(u, k, _rate(sizes, 0), True)
         if k >= LOOK * most and k + needed(_rate(sizes, k // 2), tolerance / sizes[k]) > most:
             break
         z = precondition.solve(left)
-        before, weight = weight, float(left @ z)
-        p = z.add(p, alpha=weight / before)
+        before, weight = weight, left @ z
+        p = plus(z, p, weight / before)
         image = apply(p)
-        curvature = float(p @ image)
-        if not (0 < weight < math.inf and 0 < curvature < math.inf):
-            break
+        curvature = p @ image
         step = weight / curvature
-        u.add_(p, alpha=step)
-        left.sub_(image, alpha=step)
-        sizes.append(float(left.norm()))
+        further, rest = plus(u, p, step), plus(left, image, -step)
+        # One answer of the device a step.
+        square, bend, size = numbers(weight, curvature, rest.norm())
+        if not (0 < square < math.inf and 0 < bend < math.inf):
+            break
+        u, left = further, rest
+        sizes.append(size)
     return Iterate(u, k, _rate(sizes, 0), False)
 
 

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.base.answers import numbers, plus
 from lawsweep.kernels.linalg.cholesky import Cholesky
 from lawsweep.kernels.linalg.operator import Factorisation
 from lawsweep.kernels.linalg.woodbury import DiagonalAndLowRank
@@ -33,7 +34,7 @@ from lawsweep.kernels.optimise.gauss_newton import (
     State,
     Step,
     System,
-    norm,
+    facts_of,
     promised,
     system_of,
 )
@@ -88,13 +89,12 @@ class IterativeSystem(System):
         self.state, self.eta, self.experience = state, eta, experience
         self._lin, self._jacobian = lin, state.jacobian
         self._diagonal = torch.stack([f.squares() for f in lin.layers]).sum(0)
-        self.scale = float(self._diagonal.mean())
-        self.gradient_norm = norm([self._jacobian.rmv(state.residual)])
+        super().__init__(facts_of(self._diagonal, self._jacobian.rmv(state.residual)))
         self.most = max(1, budget(state))
         self._fast: Jacobian | None = None
         self._dense: GramSystem | None = None
 
-    def solve(self, damping: float) -> Step | None:
+    def send(self, damping: float) -> Step | None:
         """The step for mu = ``damping`` times the mean diagonal; None where no way succeeds."""
         step = self._iterate(damping) if self._dense is None else None
         return self.solve_exactly(damping) if step is None else step
@@ -108,20 +108,22 @@ class IterativeSystem(System):
 
     def _iterate(self, damping: float) -> Step | None:
         """Passes in float32 until the residual is small; None where they do not get there."""
-        mu, r = damping * self.scale, self.state.residual
-        size, left, u = float(r.norm()), r, torch.zeros_like(r)
+        mu, r = damping * self.facts[0], self.state.residual
+        length, *facts = numbers(r.norm().to(torch.float64), *self.facts)
+        self.learn(facts)
+        size, left, u = length, r, torch.zeros_like(r)
         goal, now = self.eta * size, size
         for precondition in self._preconditioners(damping, mu):
             for _ in range(PASSES):
-                found = self._pass(precondition, mu, left / now, SAFETY * goal / now)
+                found = self._pass(precondition, damping, left / now, SAFETY * goal / now)
                 u = u.add(found.solution.to(u.dtype), alpha=now)
                 pulled = self._jacobian.rmv(u)
                 image = self._jacobian.mv(pulled)
-                left = (r - image).sub_(u, alpha=mu)
-                before, now = now, float(left.norm())
+                left = plus(r - image, u, -mu)
+                before = now
+                now, promise = numbers(left.norm(), promised(r, image))
                 if now <= goal:
-                    step = self._jacobian.split(pulled.neg_())
-                    return Step(step, promised(r, image), now / size)
+                    return Step(self._jacobian.split(pulled.neg_()), promise, now / size)
                 if not math.isfinite(now):
                     return None
                 if not (found.converged and now <= REFINES * before):
@@ -129,13 +131,13 @@ class IterativeSystem(System):
         return None
 
     def _pass(
-        self, precondition: Factorisation, mu: float, right: Tensor, tolerance: float
+        self, precondition: Factorisation, damping: float, right: Tensor, tolerance: float
     ) -> Iterate:
         """Conjugate gradients in float32, and what they teach."""
-        kernel = self.fast_jacobian().kernel()
+        kernel, mu = self.fast_jacobian().kernel(), damping * self.facts[0]
 
         def apply(v: Tensor) -> Tensor:
-            return kernel.mv(v).add_(v, alpha=mu)
+            return plus(kernel.mv(v), v, mu)
 
         found = conjugate_gradients(
             apply, precondition, right.to(FAST), max(tolerance, FLOOR), self.most
@@ -143,10 +145,10 @@ class IterativeSystem(System):
         known = self.experience
         known.n_products += found.n_iterations + 1
         if isinstance(precondition, DiagonalAndLowRank):
-            known.rate, known.damping = found.rate, mu / self.scale
+            known.rate, known.damping = found.rate, damping * self.scale / self.scale
         return found
 
-    def _preconditioners(self, damping: float, mu: float) -> Iterator[Factorisation]:
+    def _preconditioners(self, damping: float, mu: Tensor) -> Iterator[Factorisation]:
         """The cheapest first."""
         known, jacobian = self.experience, self.fast_jacobian()
         if known.factor is not None and self.eta <= SETTLED:
@@ -158,7 +160,7 @@ class IterativeSystem(System):
         known.factor = None  # before there is another
         known.n_factorised += 1
         matrix = jacobian.kernel().dense()
-        known.factor = Cholesky.of(matrix, shift=mu, work=matrix)
+        known.factor = Cholesky.of(matrix, shift=damping * self.scale, work=matrix)
         if known.factor is not None:
             yield known.factor
 

@@ -29,7 +29,7 @@ from lawsweep.kernels.activations import Activation
 from lawsweep.kernels.base.precision import full_precision
 from lawsweep.kernels.base.reasons import Ended, Reason
 from lawsweep.kernels.network.network import Network
-from lawsweep.kernels.optimise.gauss_newton import State, Step, System, norm
+from lawsweep.kernels.optimise.gauss_newton import Sent, State, Step, System, norm
 from lawsweep.kernels.optimise.gauss_newton_inexact import Experience, system_for
 
 DAMPING = 0.1  # mu over the system's mean diagonal, at the loss that the iteration began with
@@ -190,23 +190,27 @@ class Iteration:
         if self.system is None:
             forcing = None if self.exact else self.next_forcing()
             self.system = system_for(self.state, forcing, self.experience)
-        if not self.system.gradient_norm > 0:
+        system = self.system
+        if system.is_known and not system.gradient_norm > 0:
             return LeastSquaresReason.ZERO_GRADIENT
         share = min(1.0, self.state.loss / self._size)
         self.damping = self.raised * max(self._eps, self._start_damping * share)
         if not self.damping * self._eps < 1.0:
             return LeastSquaresReason.STALLED
-        step = self._counted(self.system.solve(self.damping))
-        if step is None:  # K is singular to rounding
+        step, trial = self._tried(system)
+        if not system.gradient_norm > 0:
+            return LeastSquaresReason.ZERO_GRADIENT
+        self._count(step)
+        if step is None or trial is None:  # K is singular to rounding
             self.raised *= REJECTED
             return None
         if self.raised <= KILLING and self.is_stationary(step.promised + step.missed):
-            if self.system.eta is None or step.residual is None:
+            if system.eta is None or step.residual is None:
                 return LeastSquaresReason.STATIONARY
             # An inexact step promises less than there is: it is no ground for such a claim.
             self.system = system_for(self.state, None, self.experience)
             return None
-        before, trial = self.state.loss, self.state.moved(step.parts)
+        before = self.state.loss
         if self.accepts(trial):
             self.state, self.system = trial, None
             self.raised = max(1.0, self.raised / ACCEPTED)
@@ -214,21 +218,33 @@ class Iteration:
             self.best = min(self.best, trial, key=lambda s: s.loss)
         else:
             self.raised *= REJECTED
-            if self.system.eta is not None:  # the step may have been too rough
-                self.system.eta = max(TIGHTER * self.system.eta, math.sqrt(self._eps))
+            if system.eta is not None:  # the step may have been too rough
+                system.eta = max(TIGHTER * system.eta, math.sqrt(self._eps))
         slow = not trial.loss < before / SLOW
         near = self.best.loss <= self._eps * self._size
         if slow and near and self.best.loss <= AT_ROUNDING * self.best.rounding_level():
             return LeastSquaresReason.ROUNDING_LEVEL
         return None
 
-    def _counted(self, step: Step | None) -> Step | None:
+    def _tried(self, system: System) -> tuple[Step | None, State | None]:
+        """The system's step and the state it leads to, of which one answer tells."""
+        sent = system.send(self.damping)
+        if not isinstance(sent, Sent):
+            return sent, None if sent is None else self.state.moved(sent.parts)
+        trial = self.state.moved(sent.parts, tell=False)
+        told: list[float] = torch.cat([sent.asked, trial.asked]).tolist()
+        step = sent.told(told[: len(sent.asked)])
+        if step is None:
+            return None, None
+        trial.told(told[len(sent.asked) :])
+        return step, trial
+
+    def _count(self, step: Step | None) -> None:
         self.n_systems += 1
         if step is None or step.residual is None:
             self.n_exact += 1
         else:
             self.worst_residual = max(self.worst_residual, step.residual)
-        return step
 
     def next_forcing(self) -> float:
         """How closely the next system need be solved."""
