@@ -84,7 +84,7 @@ def test_a_log_has_plain_lines_now_and_then(capsys, monkeypatch):
                 sink.outcome(failure)
             sink.progress(snapshot(slowest=slow))
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "failed: n=2 seed=0: ValueError: no"
+    assert re.fullmatch(r"failed: n=2 seed=0: ValueError: no \(run [0-9a-f]{8}\)", lines[0])
     assert sum("done" in x for x in lines) == 25  # every 5 s
     assert sum(x == "slowest under way: n=2 seed=0 (30 s)" for x in lines) == 2  # every minute
     assert not any("\x1b" in x for x in lines)

@@ -17,6 +17,7 @@ from lawsweep.core.outcome import FAILURES, Outcome
 from lawsweep.core.protocols import Sink
 from lawsweep.grid.plan import Plan
 from lawsweep.launch.report import Snapshot, describe_snapshot
+from lawsweep.study.failures import SHOWN_ID
 
 PLAIN_EVERY_S = 5.0
 MAX_FAILURE_LINES = 20
@@ -129,7 +130,9 @@ class _Progress(Sink):
             params = self._plan.params_of(outcome.index)
             point = " ".join(f"{k}={v}" for k, v in params.items())
             seed = self._plan.seed_of(outcome.index)
-            text = one_line(f"{outcome.status}: {point} seed={seed}: {''.join(reason)}")
+            run_id = self._plan.run_ids[outcome.index][:SHOWN_ID]
+            said = f"{outcome.status}: {point} seed={seed}: {''.join(reason)} (run {run_id})"
+            text = one_line(said)
             self.say(text, style="red")
         elif self._n == MAX_FAILURE_LINES + 1:
             self.say("more failures follow; they are rows in the table", style="red")

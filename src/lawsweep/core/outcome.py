@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -14,6 +15,14 @@ Status = Literal["ok", "failed", "oom", "timeout", "infeasible"]
 STATUSES: tuple[Status, ...] = ("ok", "failed", "oom", "timeout", "infeasible")
 # What `rerun --failed` tries again; an infeasible point is an answer, not a failure.
 FAILURES: tuple[Status, ...] = ("failed", "oom", "timeout")
+
+
+def alike(error: str) -> str:
+    """The first line of an error without its numbers, by which runs are said to fail alike.
+
+    "n=12 is bad at 0x7f..." is one failure, not many.
+    """
+    return re.sub(r"0x[0-9a-f]+|\d+", "#", "".join(error.splitlines()[:1]))
 
 
 # RunSpec and Outcome are named tuples, since every run is sent one and sends one back: a frozen

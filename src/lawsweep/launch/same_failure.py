@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 
-from lawsweep.core.outcome import FAILURES, Outcome
+from lawsweep.core.outcome import FAILURES, Outcome, alike
 
 
 class SameFailure:
@@ -22,10 +21,9 @@ class SameFailure:
         if self._n > self._k:
             return None
         if outcome.status in FAILURES:
-            # Alike but for numbers: "n=12 is bad at 0x7f..." is one failure, not many.
-            first_line = "".join((outcome.error or outcome.status).splitlines()[:1])
-            self._alike[re.sub(r"0x[0-9a-f]+|\d+", "#", first_line)] += 1
-            self._example = self._example or first_line
+            said = outcome.error or outcome.status
+            self._alike[alike(said)] += 1
+            self._example = self._example or "".join(said.splitlines()[:1])
         if self._n < self._k or max(self._alike.values(), default=0) < self._k:
             return None
         return f"the first {self._k} runs all failed alike: {self._example}"

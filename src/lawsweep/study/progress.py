@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from lawsweep.core.outcome import FAILURES
+from lawsweep.study.failures import FailureGroup, failure_groups
 from lawsweep.study.opening import Opened
 from lawsweep.study.questions import open_own_folder
+
+MOST_GROUPS = 8  # kinds of failure that are listed
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class Status:
     launches: tuple[Mapping[str, Any], ...]
     skipped: Mapping[str, str]
     infeasible: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    failures: tuple[FailureGroup, ...] = ()
     search: str | None = None
 
     @property
@@ -41,9 +45,14 @@ class Status:
     def gaps(self, sweep: str) -> list[str]:
         """What is not ``ok``, each with the command that closes the gap; ``sweep`` as one types it.
 
-        An infeasible point is an answer: its reasons are listed instead.
+        An infeasible point is an answer: its reasons are listed instead.  Failures are grouped by
+        what went wrong, each group with the command that shows its first run.
         """
-        lines = [f"{n:,} infeasible: {reason}" for reason, n in self.infeasible.items()]
+        shown = self.failures[:MOST_GROUPS]
+        lines = [group.line() for group in shown]
+        if rest := self.failures[MOST_GROUPS:]:
+            lines.append(f"{sum(g.n for g in rest):,} that failed otherwise, in {len(rest):,} ways")
+        lines += [f"{n:,} infeasible: {reason}" for reason, n in self.infeasible.items()]
         failed = sum(self.statuses.get(s, 0) for s in FAILURES)
         if failed:
             lines.append(f"{failed:,} failed, oom or timeout: lawsweep rerun {sweep} --failed")
@@ -65,6 +74,7 @@ def status(opened: Opened) -> Status:
         launches=tuple(sign.state for sign in live),
         skipped=dict(opened.table.skipped),
         infeasible=opened.table.reasons(known, "infeasible"),
+        failures=failure_groups(opened.table.errors(known, FAILURES)),
         search=None if opened.chosen.whole else opened.sampler.summary(),
     )
 

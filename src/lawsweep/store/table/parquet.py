@@ -247,11 +247,19 @@ class ParquetTable:
 
     def reasons(self, known: Mapping[str, Done], status: str) -> dict[str, int]:
         """The errors of the known runs with a status, and how often each; the commonest first."""
-        wanted = [run_id for run_id, row in known.items() if row.status == status]
+        found = self.errors(known, (status,))
+        return dict(Counter(error for _, _, error in found).most_common())
+
+    def errors(
+        self, known: Mapping[str, Done], statuses: Collection[str]
+    ) -> list[tuple[str, str, str]]:
+        """(Run id, status, error) of the known runs with one of these statuses, in their order."""
+        wanted = [run_id for run_id, row in known.items() if row.status in statuses]
         if not wanted:
-            return {}
-        errors = self.rows(wanted, ["error"])["error"].to_pylist()
-        return dict(Counter(e or "" for e in errors).most_common())
+            return []
+        rows = self.read(wanted, ["error"])
+        ids, errors = rows["run_id"].to_pylist(), rows["error"].to_pylist()
+        return [(i, known[i].status, e or "") for i, e in zip(ids, errors, strict=True)]
 
     def since(self, parts: Collection[str]) -> ParquetTable:
         """Another hand on this table, for a launch: parts that are not among ``parts`` are news."""

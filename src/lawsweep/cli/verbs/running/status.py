@@ -66,6 +66,7 @@ class HowFar(Answer):
             "jobs": [dataclasses.asdict(job) for job in self.jobs],
             "running": found.running,
             "launches": list(found.launches),
+            "failures": [dataclasses.asdict(group) for group in found.failures],
             "skipped_files": dict(found.skipped),
             "search": found.search,
             **({} if self.decisions is None else {"decisions": self.decisions}),
