@@ -87,7 +87,7 @@ def hide_override(text: str) -> str:
     """One override: the value goes where its key names a secret, or an environment."""
     key, equals, value = text.partition("=")
     setting = key.lstrip("+~").startswith(("executor", "store", "sinks"))
-    if setting and equals and (_is_secret_name(key) or _holds_secret_names(value)):
+    if setting and equals and (is_secret_name(key) or _holds_secret_names(value)):
         return f"{key}={HIDDEN}"
     return hide(text)
 
@@ -97,9 +97,9 @@ def learn_override(text: str) -> None:
     key, equals, value = text.partition("=")
     if not equals or not key.lstrip("+~").startswith(("executor", "store", "sinks")):
         return
-    if _is_secret_name(key):
+    if is_secret_name(key):
         learn(value.strip("'\""))
-    if _is_secret_name(key) or _holds_secret_names(value):
+    if is_secret_name(key) or _holds_secret_names(value):
         # {env_vars: {A: 'x', B: y}}: whatever stands after a colon.
         for found in re.findall(r":\s*(?:'([^']*)'|\"([^\"]*)\"|([^,{}'\"\s][^,{}]*))", value):
             learn(*(f for f in found if f))
@@ -117,14 +117,15 @@ def refuse_in(values: Any, place: str) -> None:
             )
 
 
-def _is_secret_name(name: str) -> bool:
+def is_secret_name(name: str) -> bool:
+    """Whether what is called so is a credential (``api_key``), or one of a request's headers."""
     last = name.rpartition(".")[2]
     return any(part in _HEADERS for part in name.split(".")) or bool(_SECRET_NAME.search(last))
 
 
 def _holds_secret_names(value: str) -> bool:
     names = re.findall(r"[{,\s]['\"]?([\w.-]+)['\"]?\s*:", value)
-    return any(_is_secret_name(n) for n in names)
+    return any(is_secret_name(n) for n in names)
 
 
 def _texts(values: Any) -> Iterator[str]:
@@ -143,7 +144,7 @@ def _texts(values: Any) -> Iterator[str]:
 def _leaves(value: Any, secret: bool = False) -> Iterator[tuple[Any, bool]]:
     if isinstance(value, Mapping):
         for name, one in value.items():
-            yield from _leaves(one, secret or _is_secret_name(str(name)))
+            yield from _leaves(one, secret or is_secret_name(str(name)))
     elif isinstance(value, list | tuple):
         for one in value:
             yield from _leaves(one, secret)
@@ -156,7 +157,7 @@ def _hidden(value: Any, *, named: bool) -> Any:
         return hide(value)
     if isinstance(value, Mapping):
         return {
-            name: _blank(one) if named and _is_secret_name(str(name)) else _hidden(one, named=named)
+            name: _blank(one) if named and is_secret_name(str(name)) else _hidden(one, named=named)
             for name, one in value.items()
         }
     return [_hidden(v, named=named) for v in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,89 @@
+"""The YAML that ``OmegaConf.to_yaml`` gives, put together from the texts of its leaves.
+
+Hydra writes two files of YAML beside each job, and PyYAML takes tens of milliseconds for them.
+Configs of one sweep differ in few leaves, and the text of a leaf hangs on its key, its depth and
+its value alone: each is made once, by OmegaConf itself, and kept.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+MOST = 50_000  # texts that are kept
+
+
+class YamlTexts:
+    """Texts of configs; ``of(config)`` equals ``OmegaConf.to_yaml(config)``."""
+
+    def __init__(self) -> None:
+        self._leaves: dict[tuple[tuple[str, ...], str], str] = {}
+
+    def of(self, config: DictConfig) -> str:
+        """The text of a config."""
+        from omegaconf import OmegaConf
+
+        found = OmegaConf.to_container(config, enum_to_str=True)
+        assert isinstance(found, dict)
+        return self.of_container(found)
+
+    def of_container(self, found: dict[Any, Any]) -> str:
+        """The text of a config that is plain containers already, enums by their names."""
+        lines: list[str] = []
+        return "".join(lines) if found and self._add(lines, (), found) else _dump(found)
+
+    def _add(self, lines: list[str], path: tuple[str, ...], value: dict[Any, Any]) -> bool:
+        """Add the lines of a mapping; False where one of its keys would take more than a line."""
+        for key, inner in value.items():
+            if not isinstance(key, str) or not key.isidentifier() or len(key) > 60:
+                return False
+            here = (*path, key)
+            if isinstance(inner, dict) and inner:
+                lines.append(f"{'  ' * len(path)}{_written(key)}:\n")
+                if not self._add(lines, here, inner):
+                    return False
+                continue
+            known = (here, repr(inner))
+            text = self._leaves.get(known)
+            if text is None:
+                if len(self._leaves) > MOST:
+                    self._leaves.clear()
+                text = self._leaves[known] = _leaf(here, inner)
+            lines.append(text)
+        return True
+
+
+def _leaf(path: tuple[str, ...], value: Any) -> str:
+    """The lines of one leaf at its depth: those of mappings that hold nothing else, without these.
+
+    How long lines are folded hangs on where they begin.
+    """
+    nested: Any = value
+    for key in reversed(path):
+        nested = {key: nested}
+    lines = _dump(nested).splitlines(keepends=True)
+    return "".join(lines[len(path) - 1 :])
+
+
+@cache
+def _written(key: str) -> str:
+    """A key as YAML has it: in quotes where it would be read as something else (``on``)."""
+    return _dump({key: 0}).rpartition(":")[0]
+
+
+def _dump(value: Any) -> str:
+    import yaml
+    from omegaconf._utils import get_omega_conf_dumper
+
+    return str(
+        yaml.dump(
+            value,
+            default_flow_style=False,
+            allow_unicode=True,
+            sort_keys=False,
+            Dumper=get_omega_conf_dumper(),
+        )
+    )
