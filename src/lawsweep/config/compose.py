@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from lawsweep.config.applicable import applicable
+from lawsweep.config.application.record import is_kept, kept_config
 from lawsweep.config.axes_of import axes_of, names_of
-from lawsweep.config.files import data_folder, find_sweep_file, read_sweep_file
+from lawsweep.config.files import data_folder, find_sweep_file, read_sweep_file, sweep_names
 from lawsweep.config.interpolations import leave_out, resolve, resolve_text
 from lawsweep.config.merge import merge_files
 from lawsweep.config.overrides import (
@@ -56,6 +57,8 @@ def load_sweep(name: str | Path, *overrides: str) -> Sweep:
         path, content = Path(called), {"experiment": str(name)}
         params = find_experiment(str(name)).names
         overrides = tuple(of_params(text, params) for text in overrides)
+    elif (kept := load_kept(str(name), overrides)) is not None:
+        return kept
     else:
         path = find_sweep_file(str(name))
         content, file = read_sweep_file(path), file_identity(path, data_folder("sweeps"))
@@ -99,6 +102,38 @@ def load_sweep(name: str | Path, *overrides: str) -> Sweep:
     if parts.chosen is None and not any(o.path[0] in _OF_THE_GRID for o in parts.overrides):
         return dataclasses.replace(sweep, notes=parts.notes)
     return applicable(dataclasses.replace(sweep, notes=(*parts.notes, *notes)), parts.names)
+
+
+def load_kept(name: str, texts: Sequence[str]) -> Sweep | None:
+    """The study of a Hydra application that is called so; None where there is none.
+
+    A sweep file of that name goes before.
+    """
+    overrides = [_parsed(text) for text in texts]
+    if name in sweep_names() or not is_kept(name, overrides):
+        return None
+    base = kept_config(name, overrides)
+    experiment = base.pop("experiment")
+    fields = {s.name: s for s in experiment.params}
+    for override in overrides:
+        check_key(override, lambda: fields)
+
+    def asked(some: Sequence[Override]) -> dict[str, Any]:
+        found, _ = with_overrides(base, some, fields)
+        return {k: v for k, v in found.items() if k not in NOT_ASKED}
+
+    config, notes = with_overrides(base, overrides, fields)
+    record = {"experiment": experiment.name, **{k: v for k, v in config.items() if k != "axes"}}
+    sweep = Sweep.from_mapping(
+        name,
+        {**config, "experiment": experiment.name},
+        tuple(texts),
+        variant=signature(overrides, asked),
+    )
+    sweep = dataclasses.replace(sweep, experiment=experiment, config=record, notes=notes)
+    if not any(o.path[0] in _OF_THE_GRID for o in overrides):
+        return sweep
+    return applicable(sweep, set(axes_of(base).names))
 
 
 def _parsed(text: str) -> Override:

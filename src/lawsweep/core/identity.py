@@ -35,8 +35,11 @@ def _digest(text: str) -> str:
 
 
 def differs_from_default(spec: FieldSpec, value: Any) -> bool:
-    """Whether a (cast) value enters the identity: it has no default, or is not ``==`` to it."""
-    return not spec.has_default or value != spec.default
+    """Whether a (cast) value enters the identity: it has no default, or is not ``==`` to it.
+
+    One that follows from the others never does.
+    """
+    return not spec.info.follows and (not spec.has_default or value != spec.default)
 
 
 def run_id(experiment: Experiment, params: Mapping[str, Any], seed: int) -> str:

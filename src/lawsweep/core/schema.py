@@ -64,6 +64,7 @@ class Field:
     are the places of a list metric's values along the computation: after how many steps each is.
     ``aliases`` of a text metric map what rows of before say to what it is called today: every
     reader of a row applies them, so that a text may become a code without a new version.
+    ``follows`` is said of a param that the others decide: shown and kept, and no part of a run id.
     """
 
     meaning: str = ""
@@ -75,6 +76,7 @@ class Field:
     lt: float | None = None
     chaotic: bool = False
     steps: tuple[int, ...] = ()
+    follows: bool = False
     aliases: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
 
 

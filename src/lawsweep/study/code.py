@@ -39,6 +39,8 @@ def other_rows(opened: Opened) -> OtherRows | None:
 
     Rows whose launch does not say which code it ran (older ones, imports) are not counted.
     """
+    if hasattr(opened.plan.experiment.function, "cannot_run"):
+        return None  # today's code is not at hand
     ids = opened.known.keys["launch_id"].to_pylist()
     changed = _changed(opened, set(ids) - {None})
     counts = Counter(i for i in ids if i in changed)

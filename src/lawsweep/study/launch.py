@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lawsweep.core.code.source import source_of
-from lawsweep.core.errors import LawsweepError
+from lawsweep.core.errors import InvalidValueError, LawsweepError
 from lawsweep.core.outcome import Outcome
 from lawsweep.core.secrets import hide
 from lawsweep.core.shown import Shown
@@ -62,6 +62,8 @@ class Launch(Shown):
         from lawsweep.store.table.patient import PatientTable
 
         sweep = study.sweep
+        if why := getattr(study.plan.experiment.function, "cannot_run", None):
+            raise InvalidValueError(why)
         self.study, self.id, self._command = study, new_launch_id(), command
         self._executor = make_executor(choose_executor(sweep, executor))
         self._delivery = Delivery([*make_sinks(sweep.sinks), *make_sinks(sinks)])

@@ -93,6 +93,7 @@ def _without_secrets(config: dict[str, Any], hidden: dict[str, str]) -> dict[str
         if is_secret_name(key):
             continue
         if isinstance(value, str):
-            value = hidden[value] if value in hidden else hidden.setdefault(value, hide(value))
-        found[key] = _without_secrets(value, hidden) if isinstance(value, dict) else value
+            found[key] = hidden[value] if value in hidden else hidden.setdefault(value, hide(value))
+        else:
+            found[key] = _without_secrets(value, hidden) if isinstance(value, dict) else value
     return found

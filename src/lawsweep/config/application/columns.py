@@ -27,10 +27,11 @@ Path = tuple[str, ...]
 def column_names(paths: Iterable[Path]) -> dict[Path, str]:
     """A name for the column of each path, no two of which are one name to SQL."""
     found: dict[Path, str] = {}
-    taken = {folded(name) for name in _TAKEN}
+    reserved = {folded(name) for name in _TAKEN}
+    taken = set(reserved)
     for path in sorted(set(paths)):
         name = re.sub(r"\W", "_", "_".join(path)) or "_"
-        name = f"cfg_{name}" if folded(name) in taken or not name[0].isalpha() else name
+        name = f"cfg_{name}" if folded(name) in reserved or not name[0].isalpha() else name
         while folded(name) in taken:
             name = f"{name}_"
         taken |= {folded(name), folded(f"{name}_text")}

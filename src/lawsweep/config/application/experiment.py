@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lawsweep.config.application.columns import DIGEST, columns_of, digest_spec
 from lawsweep.config.application.returned import metrics_of
 from lawsweep.config.application.running import Circumstances, JobRunner
 from lawsweep.core.experiment import Experiment
+from lawsweep.core.options import read_options
 from lawsweep.core.registry import experiment_names
 from lawsweep.core.schema import Kind
-from lawsweep.grid.sweep import Sweep
+from lawsweep.grid.sweep import OnFailure, Sweep
 
 if TYPE_CHECKING:
     from lawsweep.config.application.asked import Asked
@@ -58,9 +57,7 @@ class Application:
     def __call__(self, params: Config, seed: int) -> dict[str, Any]:
         """Run the job; raises what the application raises."""
         if self._runner is None:
-            self._runner = JobRunner(
-                self._function, self._bases, self._values, self._circumstances
-            )
+            self._runner = JobRunner(self._function, self._bases, self._values, self._circumstances)
         spec = self._specs[getattr(params, DIGEST), seed]
         returned, folder = self._runner.run(spec)
         return metrics_of(returned, self._columns, folder)
@@ -130,7 +127,7 @@ def make_sweep(
         seeds=seeds,
         fits=tuple(options.fits),
         figures=tuple(options.figures),
-        on_failure=options.on_failure,  # type: ignore[arg-type]  (read by the sweep)
+        on_failure=read_options(OnFailure, options.on_failure, "hydra.sweeper.on_failure"),
         executor=_kind(options.executor),
         store=dict(options.store),
         sinks=tuple(options.sinks),
@@ -142,10 +139,3 @@ def make_sweep(
 
 def _kind(executor: Any) -> dict[str, Any]:
     return {"kind": executor} if isinstance(executor, str) else dict(executor)
-
-
-def command() -> str:
-    """The command line that was typed, for records."""
-    import shlex
-
-    return shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])

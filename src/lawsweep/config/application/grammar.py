@@ -44,8 +44,6 @@ def jobs_of(
 def _values(override: Override) -> list[str]:
     key = override.get_key_element()
     if not override.is_sweep_override():
-        if override.is_delete() and override.value() is None:
-            return [str(override.input_line)]
         return [f"{key}={override.get_value_element_as_str()}"]
     if not override.is_discrete_sweep():
         raise InvalidValueError(

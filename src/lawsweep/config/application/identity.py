@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 _RESOLVER = re.compile(r"\$\{\s*[A-Za-z_][\w.]*\s*:")
+_REFERENCE = re.compile(r"\$\{([A-Za-z_]\w*(?:\.\w+)*)\}", re.ASCII)
 _OPENING = re.compile(r"(\\*)\$\{")
 
-Leaves = dict[str, Any]
+_NOWHERE = object()
 
 
 def plain_config(config: DictConfig) -> dict[str, Any]:
@@ -33,20 +34,57 @@ def plain_config(config: DictConfig) -> dict[str, Any]:
     ``config`` is changed on the way: give a copy of one's own.
     """
     from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
 
     found = OmegaConf.to_container(config)
-    assert isinstance(found, dict)
-    texts = [(path, text) for path, text in _texts(found) if "${" in text]
-    if not texts:
-        return _plain(found)
+    plain: dict[str, Any] = _plain(_resolved(config, found))
+    return plain
+
+
+def _resolved(config: DictConfig, found: Any) -> Any:
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    texts = [(path, text) for path, text in texts_of(found) if "${" in text]
+    if all(_RESOLVER.search(text) or "${" not in _REFERENCE.sub("", text) for _, text in texts):
+        return _followed(found, found, ())
     for path, text in texts:
         if _RESOLVER.search(text):
             _put(config, path, _OPENING.sub(lambda m: m[1] * 2 + "\\${", text))
     try:
-        return _plain(OmegaConf.to_container(config, resolve=True))
+        return OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException:  # one leads nowhere: the run will say so, if it looks at it
-        return _plain(found)
+        return found
+
+
+def _followed(value: Any, config: dict[Any, Any], seen: tuple[str, ...]) -> Any:
+    """With plain references (``${model.width}``) followed, as far as they lead somewhere.
+
+    OmegaConf's parser would take most of the time of a sweep of many jobs.
+    """
+    if isinstance(value, dict):
+        return {k: _followed(v, config, seen) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_followed(v, config, seen) for v in value]
+    if not isinstance(value, str) or "${" not in value or _RESOLVER.search(value):
+        return value
+
+    def at(path: str) -> Any:
+        found: Any = config
+        for key in path.split("."):
+            found = found.get(key, _NOWHERE) if isinstance(found, dict) else _NOWHERE
+        if found is _NOWHERE or found == "???" or path in seen:
+            return _NOWHERE
+        return _followed(found, config, (*seen, path))
+
+    if whole := _REFERENCE.fullmatch(value):
+        found = at(whole[1])
+        return value if found is _NOWHERE else found
+
+    def text(match: re.Match[str]) -> str:
+        found = at(match[1])
+        return match[0] if found is _NOWHERE or isinstance(found, dict | list) else str(found)
+
+    return _REFERENCE.sub(text, value)
 
 
 def _put(config: Any, path: tuple[Any, ...], text: str) -> None:
@@ -90,11 +128,11 @@ def leaves(config: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
             yield (key,), value
 
 
-def _texts(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], str]]:
+def texts_of(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], str]]:
     """Each text with its path of keys and places."""
     for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
         if isinstance(inner, dict | list):
-            yield from _texts(inner, (*path, key))
+            yield from texts_of(inner, (*path, key))
         elif isinstance(inner, str):
             yield (*path, key), inner
 

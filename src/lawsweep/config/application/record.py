@@ -32,7 +32,7 @@ def keep(sweep: Sweep, points: Mapping[str, Mapping[str, Any]], command: str) ->
     said = _read(folder) or {}
     before = said.get("points") if said.get("experiment") == _name(sweep) else None
     merged = {str(p[DIGEST]): p for p in before or () if isinstance(p, dict) and DIGEST in p}
-    merged |= points
+    merged |= {digest: dict(point) for digest, point in points.items()}
     seeds = {*(said.get("seeds", ()) if before else ()), *sweep.seeds}
     record = {
         "experiment": _name(sweep),
@@ -114,7 +114,7 @@ class _Elsewhere:
         self.__qualname__ = self.__name__ = name
         self.cannot_run = (
             f"The runs of {name} are a Hydra application's, which starts them itself. Type what "
-            f"was typed: {command}"
+            f"was typed (with hydra.sweeper.retry=true for what has failed): {command}"
         )
 
     def __call__(self, params: Any, seed: int) -> Any:

@@ -7,6 +7,7 @@ and working folder as from Hydra's basic launcher.  What jobs share is made once
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,11 +20,16 @@ from lawsweep.config.application.composing import (
     task_config,
     whole_of,
 )
+from lawsweep.config.application.identity import texts_of
 from lawsweep.config.application.yaml_texts import YamlTexts
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
+
+
+_NOW = re.compile(r"\$\{now:[^${}]*\}")
+_OF_HYDRA = re.compile(r"\$\{hydra[.:]([A-Za-z_][\w.]*)\}", re.ASCII)
 
 
 class Spec(NamedTuple):
@@ -60,7 +66,7 @@ class JobRunner:
         _set_up(circumstances)
 
     def run(self, spec: Spec) -> tuple[Any, str]:
-        """What the application's function returned, and the output folder; raises what it raises."""
+        """What the application's function returned, and the job's folder; raises what it raises."""
         base = self._bases[spec.base]
         values = [self._values[text] for text in spec.job if text in self._values]
         if self._circumstances.callbacks or base.is_whole:
@@ -81,7 +87,7 @@ class JobRunner:
         if chdir:
             os.chdir(folder)
         try:
-            configure_log(config.job_logging, config.verbose)
+            configure_log(hydra.logging(), config.verbose)
             if config.output_subdir is not None:
                 self._write(Path(folder) / config.output_subdir, task, hydra)
             with env_override(config.job.env_set), _told_where(folder):
@@ -141,11 +147,14 @@ class _Hydra:
         from omegaconf import OmegaConf
 
         config = pickle.loads(base.whole)
-        self._orig = HydraConfig.instance().cfg
-        HydraConfig.instance().set_config(config)
-        self._cfg: Any = HydraConfig.instance().cfg
-        HydraConfig.instance().cfg = self._orig
+        singleton: Any = HydraConfig.instance()
+        before = singleton.cfg
+        singleton.set_config(config)
+        self._cfg: Any = singleton.cfg
+        singleton.cfg = before
         self.node: Any = self._cfg.hydra
+        self._sweep_dir: str | None = None
+        self._logging: _Logging | None = None
         plain = OmegaConf.to_container(self.node, enum_to_str=True)
         assert isinstance(plain, dict)
         self.plain: dict[Any, Any] = plain
@@ -166,7 +175,7 @@ class _Hydra:
             note_overrides(node, spec.job)
             node.job.id = node.job.num = spec.num
             HydraConfig.instance().cfg = self._cfg
-            folder = os.path.join(node.runtime.cwd, str(node.sweep.dir), str(node.sweep.subdir))  # noqa: PTH118
+            folder = os.path.join(node.runtime.cwd, self._dir(), self._subdir(spec))  # noqa: PTH118
             folder = node.runtime.output_dir = os.path.abspath(folder)  # noqa: PTH100  (as Hydra does)
         plain = self.plain
         plain["job"] |= {"id": node.job.id, "num": spec.num,
@@ -177,6 +186,55 @@ class _Hydra:
             yield folder
         finally:
             HydraConfig.instance().cfg = before
+
+    def _dir(self) -> str:
+        """``hydra.sweep.dir``; read once where nothing but the hour is in it."""
+        if self._sweep_dir is not None:
+            return self._sweep_dir
+        found = str(self.node.sweep.dir)
+        if "${" not in _NOW.sub("", str(self.plain["sweep"]["dir"])):
+            self._sweep_dir = found
+        return found
+
+    def _subdir(self, spec: Spec) -> str:
+        if self.plain["sweep"]["subdir"] == "${hydra.job.num}":  # as it is by default
+            return str(spec.num)
+        return str(self.node.sweep.subdir)
+
+    def logging(self) -> Any:
+        """``hydra.job_logging``, without asking OmegaConf for each name of a file."""
+        if self._logging is None:
+            self._logging = _Logging(self.plain["job_logging"])
+        return self._logging.of(self.plain) or self.node.job_logging
+
+
+class _Logging:
+    """A config of logging in which the texts that refer to ``hydra`` are written for each job."""
+
+    def __init__(self, plain: Any):
+        from omegaconf import OmegaConf
+
+        self._made: Any = OmegaConf.create(plain)
+        self._places = [(p, t) for p, t in texts_of(plain) if "${" in t]
+
+    def of(self, hydra: dict[Any, Any]) -> Any:
+        """The config for a job; None where a text refers to something else."""
+
+        def at(match: re.Match[str]) -> str:
+            found: Any = hydra
+            for key in match[1].split("."):
+                found = found.get(key) if isinstance(found, dict) else None
+            return str(found) if isinstance(found, str | int) else match[0]
+
+        for (*above, last), text in self._places:
+            written = _OF_HYDRA.sub(at, text)
+            if "${" in written:
+                return None
+            node = self._made
+            for key in above:
+                node = node._get_node(key)
+            node[last] = written
+        return self._made
 
 
 @contextmanager

@@ -7,6 +7,7 @@ its value alone: each is made once, by OmegaConf itself, and kept.
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 MOST = 50_000  # texts that are kept
+_KEY = re.compile(r"[\w./@-]{1,60}")  # takes one line
+# Texts that no reader of YAML takes for a number, and that are neither quoted nor folded.
+_SAFE = re.compile(r"/[\w./+=,-]*[\w]|[+]?[A-Za-z_][\w./]*=[\w./+-]*[\w]", re.ASCII)
+_DIGITS = re.compile(r"0|[1-9][0-9]*", re.ASCII)
 
 
 class YamlTexts:
@@ -38,7 +43,7 @@ class YamlTexts:
     def _add(self, lines: list[str], path: tuple[str, ...], value: dict[Any, Any]) -> bool:
         """Add the lines of a mapping; False where one of its keys would take more than a line."""
         for key, inner in value.items():
-            if not isinstance(key, str) or not key.isidentifier() or len(key) > 60:
+            if not isinstance(key, str) or not _KEY.fullmatch(key):
                 return False
             here = (*path, key)
             if isinstance(inner, dict) and inner:
@@ -46,14 +51,28 @@ class YamlTexts:
                 if not self._add(lines, here, inner):
                     return False
                 continue
-            known = (here, repr(inner))
-            text = self._leaves.get(known)
+            text = _plain_leaf("  " * len(path), key, inner)
+            known = (here, "" if text else repr(inner))
+            text = text or self._leaves.get(known)
             if text is None:
                 if len(self._leaves) > MOST:
                     self._leaves.clear()
                 text = self._leaves[known] = _leaf(here, inner)
             lines.append(text)
         return True
+
+
+def _plain_leaf(indent: str, key: str, value: Any) -> str | None:
+    """The line of a leaf that can be told at once: a whole number, a path, ``lr=0.1``."""
+    if type(value) is int:
+        return f"{indent}{_written(key)}: {value}\n"
+    if type(value) is str and _SAFE.fullmatch(value):
+        return f"{indent}{_written(key)}: {value}\n"
+    if type(value) is str and _DIGITS.fullmatch(value):
+        return f"{indent}{_written(key)}: '{value}'\n"
+    if type(value) is list and value and all(type(v) is str and _SAFE.fullmatch(v) for v in value):
+        return f"{indent}{_written(key)}:\n" + "".join(f"{indent}- {v}\n" for v in value)
+    return None
 
 
 def _leaf(path: tuple[str, ...], value: Any) -> str:

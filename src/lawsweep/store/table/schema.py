@@ -48,6 +48,8 @@ def _spec_field(spec: FieldSpec, role: str) -> pa.Field:
     metadata = {**_meta(meaning, _unit(spec), spec.info.source), "role": role}
     if spec.info.chaotic:
         metadata["chaotic"] = "true"
+    if spec.info.follows:
+        metadata["follows"] = "true"
     return pa.field(spec.name, arrow_type(spec), metadata=metadata)
 
 

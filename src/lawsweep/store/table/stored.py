@@ -141,6 +141,7 @@ def _spec(field: pa.Field, role: bytes, defaults: dict[str, Any]) -> FieldSpec |
         text.get("unit", "1"),
         text.get("source", ""),
         chaotic=text.get("chaotic") == "true",
+        follows=text.get("follows") == "true",
     )
     return FieldSpec(field.name, kind, True, is_tuple, None, _number(kind, default), info)
 
