@@ -60,7 +60,7 @@ class LawsweepSweeper(Sweeper):
 
         Ends the program with the exit code of ``lawsweep run`` where it is not 0.
         """
-        from lawsweep.cli.application import run_application
+        from lawsweep.cli.application.multirun import run_application
 
         assert self.hydra_context is not None
         assert self.task_function is not None
