@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from lawsweep.config.application.callers_hydra import set_aside, stored
 from lawsweep.config.axes_of import axes_of, names_of
-from lawsweep.config.callers_hydra import set_aside, stored
 from lawsweep.config.files import data_folder, own_and_shipped
 from lawsweep.config.overrides import Override
 from lawsweep.config.presets import GROUPS

@@ -31,7 +31,8 @@ def project_defaults() -> tuple[dict[str, Any], tuple[str, ...]]:
         return {}, ()
     found = dict(read_sweep_file(path))
     chosen = found.pop("defaults", None)
-    meant = [k for k in found if k in KEYS or get_close_matches(str(k), KEYS, n=1, cutoff=0.8)]
+    near = [k for k in found if k != "seed"]  # of many an application, which means no seeds
+    meant = [k for k in near if k in KEYS or get_close_matches(str(k), KEYS, n=1, cutoff=0.8)]
     if not meant and not _is_ours(chosen):
         return {}, ()
     strange = sorted(str(k) for k in found if k not in KEYS)
