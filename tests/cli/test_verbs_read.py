@@ -256,3 +256,21 @@ def test_a_figure_that_cannot_be_drawn_costs_the_others_and_the_fits_nothing(law
     code, _, err = lawsweep("report", "toys", bad)
     assert (code, err.count("curve_y needs at least one ok row")) == (11, 1)
     assert (place / "report.html").read_text().count("data:image/png") == 1
+
+
+def test_a_table_goes_to_a_pipe_as_text(lawsweep, toy_sweep):
+    assert lawsweep("run", "toys", "seeds=1")[0] == 0
+    code, out, err = lawsweep("export", "toys", "seeds=1", "-o", "-")
+    lines = out.splitlines()
+    assert (code, len(lines), lines[0].startswith('"run_id",')) == (0, 5, True)
+    code, out, err = lawsweep("export", "toys", "seeds=2", "--format", "tsv")
+    assert (code, len(out.splitlines())) == (0, 9)
+    assert "note: 4 missing: lawsweep run toys seeds=2" in err
+    query = "SELECT n, 'a|b' AS \"text\", NULL AS nothing FROM toy ORDER BY n LIMIT 1"
+    assert lawsweep("sql", query, "--format", "md")[1].splitlines() == [
+        "| n | text | nothing |", "| ---: | --- | --- |", "| 10 | a\\|b |  |",
+    ]  # fmt: skip
+    assert lawsweep("sql", query, "-o", "-")[1] == '"n","text","nothing"\n10,"a|b",\n'
+    assert json.loads(lawsweep("sql", query, "--format", "json")[1])["n"] == 10
+    code, _, err = lawsweep("sql", query, "--format", "xml")
+    assert (code, "'csv', 'tsv', 'json'" in err) == (2, True)

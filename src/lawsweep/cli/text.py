@@ -6,8 +6,12 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import click
+
 from lawsweep.cli.plain_output import one_line
 from lawsweep.core.secrets import hide_overrides
+
+TEXTS = ("csv", "tsv", "json", "jsonl", "md")  # what a table may be printed as
 
 
 def duration(seconds: float) -> str:
@@ -44,3 +48,10 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     return [
         "  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
+
+
+def print_table(table: Any, kind: str) -> None:
+    """A table as text to stdout: csv, tsv, json, jsonl or md."""
+    from lawsweep.store.exchange.export import encode
+
+    click.echo(encode(table, kind).decode(), nl=False)

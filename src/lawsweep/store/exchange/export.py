@@ -15,29 +15,53 @@ from lawsweep.core.errors import unknown_name
 from lawsweep.store.exchange.plain_text import guarded
 from lawsweep.store.places.find import write_file
 
-FORMATS = ("parquet", "csv", "tsv", "json", "jsonl")
+FORMATS = ("parquet", "csv", "tsv", "json", "jsonl", "md")
 
 
 def write_table(table: pa.Table, path: Path | str) -> None:
     """Write ``table`` to a path or URL, whole or not at all; the format is its ending.
 
-    CSV and TSV write a missing value as an empty field, NaN as ``nan``, and a text that a
-    spreadsheet would compute behind an apostrophe, which ``import`` takes away; JSON is one object
-    a line, with ``null`` for missing and ``NaN`` for NaN.
+    See ``encode`` for what is written.  Raises UnknownNameError for another ending.
     """
     kind = PurePath(str(path).partition("?")[0]).suffix.lstrip(".").lower()
     if kind not in FORMATS:
         raise unknown_name("export format", kind, FORMATS, f"path {path}")
+    write_file(path, encode(table, kind))
+
+
+def encode(table: pa.Table, kind: str) -> bytes:
+    """A table as the bytes of a file of one of FORMATS.
+
+    CSV and TSV write a missing value as an empty field, NaN as ``nan``, and a text that a
+    spreadsheet would compute behind an apostrophe, which ``import`` takes away; JSON is one object
+    a line, with ``null`` for missing and ``NaN`` for NaN; Markdown is a table of its own grammar.
+    """
     sink = io.BytesIO()
     if kind == "parquet":
         pq.write_table(table, sink, compression="zstd")
     elif kind in ("csv", "tsv"):
         options = pyarrow.csv.WriteOptions(delimiter="," if kind == "csv" else "\t")
         pyarrow.csv.write_csv(_flat(table), sink, options)
+    elif kind == "md":
+        columns = [[_in_markdown(v) for v in column.to_pylist()] for column in table.columns]
+        numeric = [
+            pa.types.is_integer(f.type) or pa.types.is_floating(f.type) for f in table.schema
+        ]
+        rows = [table.column_names, [("---:" if n else "---") for n in numeric]]
+        for row in (*rows, *zip(*columns, strict=True)):
+            sink.write(f"| {' | '.join(row)} |\n".encode())
     else:
         for row in table.to_pylist():
             sink.write(json.dumps(row, default=_spell).encode() + b"\n")
-    write_file(path, sink.getvalue())
+    return sink.getvalue()
+
+
+def _in_markdown(value: object) -> str:
+    """A cell: a bar would end it, and a line break the table."""
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else _spell(value)
+    return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").split())
 
 
 def _spell(value: object) -> str:

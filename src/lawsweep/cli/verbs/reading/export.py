@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lawsweep.cli.answers import Answer, verb
-from lawsweep.cli.options import load, sweep_arguments
-from lawsweep.cli.text import typed
+from lawsweep.cli.options import load, sweep_arguments, warn
+from lawsweep.cli.text import TEXTS, print_table, typed
 
 if TYPE_CHECKING:
     from lawsweep.study.progress import Status
@@ -55,12 +55,20 @@ class Exported(Answer):
 @verb(20, short_help="The tidy table as Parquet, CSV or JSON lines.")
 @sweep_arguments
 @click.option(
-    "-o", "--output", type=click.Path(path_type=str), help="File: .parquet, .csv, .tsv or .json."
+    "-o",
+    "--output",
+    type=click.Path(path_type=str, allow_dash=True),
+    help="File: .parquet, .csv, .tsv, .json, .md; - prints it.",
 )
+@click.option("--format", "kind", type=click.Choice(TEXTS), help="Print it as such text.")
 @click.option("--no-dictionary", is_flag=True, help="Do not write the data dictionary beside it.")
 def export(
-    sweep: str, overrides: tuple[str, ...], output: str | None, no_dictionary: bool
-) -> Exported:
+    sweep: str,
+    overrides: tuple[str, ...],
+    output: str | None,
+    kind: str | None,
+    no_dictionary: bool,
+) -> Exported | int:
     """Write the sweep's tidy table, one row a planned run: Parquet, CSV or JSON lines.
 
     Beside it goes NAME.dictionary.csv: type, unit, meaning and range of every column.
@@ -70,6 +78,10 @@ def export(
 
     loaded = load(sweep, overrides)
     study = Study(loaded)
+    if output == "-" or (kind and output is None):
+        print_table(study.rows(), kind or "csv")
+        warn(study.status().gaps(typed(sweep, overrides)))
+        return 0
     path = output or str(loaded.folder / f"{loaded.name}.parquet")
     n_rows = study.export(path)
     dictionary = None if no_dictionary else export_dictionary(study, path)

@@ -11,7 +11,7 @@ import click
 from lawsweep.cli.answers import Answer, verb
 from lawsweep.cli.options import results_dir
 from lawsweep.cli.plain_output import one_line
-from lawsweep.cli.text import aligned
+from lawsweep.cli.text import TEXTS, aligned, print_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,11 +53,14 @@ def _cell(value: Any) -> str:
 @verb(70, short_help="Ask all tables a question in SQL.", only_prints=True)
 @click.argument("query")
 @click.argument("overrides", nargs=-1)
-@click.option("-o", "--output", help="File: .parquet, .csv, .tsv or .json.")
+@click.option("-o", "--output", help="File: .parquet, .csv, .tsv, .json, .md; - prints all rows.")
+@click.option("--format", "kind", type=click.Choice(TEXTS), help="Print all rows as such text.")
 @click.option(
     "--limit", type=click.IntRange(0), default=40, show_default=True, help="Rows to print; 0: all."
 )
-def sql(query: str, overrides: tuple[str, ...], output: str | None, limit: int) -> Asked:
+def sql(
+    query: str, overrides: tuple[str, ...], output: str | None, kind: str | None, limit: int
+) -> Asked | int:
     """Ask all tables a question in SQL (DuckDB's): each experiment is a view of its name.
 
     An array is EXPERIMENT__ARRAY with run_id, shape and values.  A query reads these views and no
@@ -67,6 +70,9 @@ def sql(query: str, overrides: tuple[str, ...], output: str | None, limit: int) 
     from lawsweep.tools.sql import sql as ask
 
     answer = ask(query, results_dir(overrides))
+    if output == "-" or (kind and output is None):
+        print_table(answer, kind or "csv")
+        return 0
     if output is not None:
         from lawsweep.store.exchange.export import write_table
 
