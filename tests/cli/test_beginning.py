@@ -10,7 +10,7 @@ import yaml
 from click.shell_completion import ShellComplete
 
 from lawsweep.cli.main import cli
-from lawsweep.config.catalogue import first_sentence
+from lawsweep.config.project.catalogue import first_sentence
 
 
 def offered(*words):

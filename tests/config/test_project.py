@@ -7,7 +7,7 @@ from command_fixtures import lawsweep, toy_sweep, write  # noqa: F401
 
 from lawsweep.cli.shell.standing import in_project, project_root
 from lawsweep.config.compose import load_sweep
-from lawsweep.config.project import project_defaults
+from lawsweep.config.project.defaults import project_defaults
 from lawsweep.core.errors import InvalidValueError
 
 

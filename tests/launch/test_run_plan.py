@@ -14,6 +14,7 @@ from lawsweep.grid.plan import make_plan
 from lawsweep.grid.sweep import OnFailure
 from lawsweep.launch import loop as run_plan
 from lawsweep.launch.loop import Loop
+from lawsweep.launch.too_many import TooManyFailures
 from lawsweep.store.table.parquet import ParquetTable
 from lawsweep.worker.execute import execute_run
 
@@ -270,3 +271,15 @@ def test_tasks_may_be_handed_out_before_the_launch_is_written_down(tmp_path):
     report = launch.run()
     assert (dict(report.statuses), report.wall_s) == ({"ok": 6}, 5.0)
     assert table.attempts().num_rows == 6
+
+
+def test_a_sweep_stops_at_as_many_failures_as_may_be(tmp_path):
+    kinds = ["ok", "raise", "ok", "ok", "raise", "ok", "ok"]
+    stops = TooManyFailures(0, 2)
+    found = [
+        stops.after(Outcome(i, "failed" if kind == "raise" else "ok", error=f"E{i}: no"))
+        for i, kind in enumerate(kinds)
+    ]
+    assert [f is not None for f in found] == [i == 4 for i in range(7)]
+    assert found[4] == ("failures", "2 runs failed: E4: no")
+    assert all(TooManyFailures(0).after(Outcome(i, "failed")) is None for i in range(50))

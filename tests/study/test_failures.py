@@ -69,3 +69,22 @@ def test_status_run_and_report_name_what_went_wrong_and_a_run_of_it(lawsweep, wr
     text = page.read_text()
     assert f"lawsweep show {first[:8]}" in text
     assert "<n=3>" not in text
+
+
+def test_run_x_stops_at_the_first_failure_and_loses_nothing(lawsweep, write):  # noqa: F811
+    write("f", """
+        experiment: toys:faulty
+        axes: {i: "range(0, 40)"}
+        params: {fault: raise, pause_s: 0.02}
+        executor: serial
+    """)  # fmt: skip
+    code, out, _ = lawsweep("run", "f", "-x")
+    assert code == 4
+    told = json.loads(lawsweep("status", "f", "--json")[1])
+    n = told["statuses"]
+    assert n["failed"] == 1
+    assert "stopped: a run failed: ValueError: a kernel said no" in out
+    assert told["missing"] == 40 - sum(n.values()) > 0
+    # Overrides of how a launch treats failures ask nothing else: rows and folder are the same.
+    assert lawsweep("run", "f")[0] == 3
+    assert json.loads(lawsweep("status", "f", "--json")[1])["missing"] == 0

@@ -44,10 +44,10 @@ class Launched(Answer):
 
     @property
     def exit_code(self) -> int:  # type: ignore[override]
-        """3 where rows failed, 4 where the first all failed alike, 130 interrupted."""
+        """3 where rows failed, 4 where failures stopped it, 130 interrupted."""
         if self.report.stopped == "interrupted":
             return EXIT_INTERRUPTED
-        if self.report.stopped == "same_failure":
+        if self.report.stopped in ("same_failure", "failures"):
             return EXIT_SAME_FAILURE
         return EXIT_FAILED_ROWS if any(self.status.statuses.get(s) for s in FAILURES) else 0
 

@@ -29,7 +29,7 @@ Exit codes:
   1    a bug in lawsweep (set LAWSWEEP_DEBUG=1 to see where)
   2    the command line is not understood
   3    the sweep ended, and some runs failed (they are rows)
-  4    stopped early: the first runs all failed alike
+  4    stopped early: the first runs all failed alike, or as many failed as may
   5    replay: a row did not reproduce
   6    verify: the table or archive has problems
   7    submit: the same runs are under way already

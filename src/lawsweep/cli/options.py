@@ -70,7 +70,7 @@ def warnings_as_notes() -> Iterator[None]:
 
 def results_dir(overrides: Iterable[str]) -> str:
     """The results folder, of a verb whose only override is ``results_dir=...``."""
-    from lawsweep.config.project import results_folder
+    from lawsweep.config.project.defaults import results_folder
 
     found, notes = results_folder(overrides)
     warn(notes)

@@ -27,7 +27,7 @@ from lawsweep.config.overrides import (
     parse_override,
 )
 from lawsweep.config.presets import GROUPS, check_part, preset_of, under
-from lawsweep.config.project import project_defaults
+from lawsweep.config.project.defaults import project_defaults
 from lawsweep.config.questions import file_identity, signature
 from lawsweep.config.targets import beside, is_target, of_params, target_identity
 from lawsweep.config.written_out import WrittenOut

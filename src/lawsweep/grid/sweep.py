@@ -27,11 +27,13 @@ class OnFailure:
 
     ``max_attempts``: how often a run whose worker died is tried before it becomes a row.
     ``stop_after``: stop the sweep when the first so many runs all fail alike (0: never).
+    ``stop_at``: stop the sweep when so many runs have failed, alike or not (0: never).
     ``timeout_s``: seconds a single run may take before it becomes a ``timeout`` row.
     """
 
     max_attempts: Annotated[int, Field("attempts of a run", ge=1)] = 3
     stop_after: Annotated[int, Field("alike failures", ge=0)] = 10
+    stop_at: Annotated[int, Field("failures at all", ge=0)] = 0
     timeout_s: Annotated[float | None, Field("of a run", unit="s", gt=0, le=1e8)] = None
 
     def __post_init__(self) -> None:

@@ -24,9 +24,9 @@ from lawsweep.launch.report import RunReport as RunReport
 from lawsweep.launch.report import Snapshot as Snapshot
 from lawsweep.launch.report import Watcher as Watcher
 from lawsweep.launch.report import describe_report as describe_report
-from lawsweep.launch.same_failure import SameFailure
 from lawsweep.launch.sharing import LOOK_S, Sharing
 from lawsweep.launch.telling import Teller
+from lawsweep.launch.too_many import TooManyFailures
 from lawsweep.sampling.grid import Grid
 
 TICK_S = 0.2
@@ -97,7 +97,7 @@ class Loop:
         self._recovery = Recovery(
             self.backlog, self.costs, executor, on_failure.max_attempts, clock, on_cpu=on_cpu
         )
-        self._same_failure = SameFailure(on_failure.stop_after)
+        self._too_many = TooManyFailures(on_failure.stop_after, on_failure.stop_at)
         self._teller = Teller(
             watcher, self.report, self.backlog, self._flights, executor, self.sampler, clock
         )
@@ -250,9 +250,9 @@ class Loop:
         if outcome.status == "ok":
             peak = outcome.peak_memory_bytes if self._on_cpu else outcome.peak_device_bytes
             self.costs.learn(outcome.index, outcome.wall_s, peak, outcome.n_fused)
-        alike = self._same_failure.after(outcome)
-        if alike is not None:
-            self.report.stopped, self.report.message = "same_failure", alike
+        stop = self._too_many.after(outcome)
+        if stop is not None:
+            self.report.stopped, self.report.message = stop.why, stop.message
 
     def _kill_late(self) -> None:
         """Kill tasks that are silent far past their deadline (a call that never returns)."""

@@ -69,7 +69,8 @@ class Snapshot:
 
 @dataclass
 class RunReport(Shown):
-    """What a launch did.  ``stopped`` is None, ``interrupted``, ``same_failure`` or ``error``.
+    """What a launch did.  ``stopped`` is None or why: ``interrupted``, ``same_failure``,
+    ``failures`` (as many as may) or ``error``.
 
     ``by_others``: runs that it was to do and other launches did meanwhile.
     ``notes`` are what a person should be told besides (a fused form that fails).

@@ -82,7 +82,7 @@ def overrides_like(ctx: click.Context, incomplete: str) -> Iterable[str]:
 
 
 def _keys(sweep: str) -> Iterator[str]:
-    from lawsweep.config.catalogue import entry
+    from lawsweep.config.project.catalogue import entry
     from lawsweep.core.registry import find_experiment
 
     yield from ("preset=", "seeds=", "executor=", "store=", "results_dir=")
@@ -90,7 +90,7 @@ def _keys(sweep: str) -> Iterator[str]:
 
 
 def _values(sweep: str, key: str) -> Iterable[str]:
-    from lawsweep.config.catalogue import entry
+    from lawsweep.config.project.catalogue import entry
     from lawsweep.core.registry import find_experiment
     from lawsweep.executors.make import executor_names
 
@@ -108,7 +108,7 @@ def _values(sweep: str, key: str) -> Iterable[str]:
 @_offer
 def run_ids_like(ctx: click.Context, incomplete: str) -> Iterable[str]:
     """Run ids of the tables in the results folder: once a few letters say which are meant."""
-    from lawsweep.config.project import results_folder
+    from lawsweep.config.project.defaults import results_folder
     from lawsweep.store.places.find import open_folder
     from lawsweep.store.table.lookup import find_rows
 

@@ -13,7 +13,7 @@ import click
 from lawsweep.cli.answers import Answer, verb
 
 if TYPE_CHECKING:
-    from lawsweep.config.catalogue import Entry
+    from lawsweep.config.project.catalogue import Entry
     from lawsweep.core.experiment import Experiment
     from lawsweep.core.schema import FieldSpec
 
@@ -140,9 +140,9 @@ def describe(name: str) -> Described:
     EXPERIMENT is a name, module:function or file.py:function.  Of a SWEEP, what it asks, and then
     its experiment.
     """
-    from lawsweep.config.catalogue import entry
     from lawsweep.config.compose import load_sweep
     from lawsweep.config.files import sweep_names
+    from lawsweep.config.project.catalogue import entry
     from lawsweep.core.errors import UnknownNameError, nearest
     from lawsweep.core.registry import experiment_names, find_experiment
 

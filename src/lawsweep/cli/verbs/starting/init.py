@@ -37,7 +37,7 @@ def init(name: str) -> Begun:
 
     It runs as it is, in seconds; change it into your own.
     """
-    from lawsweep.config.beginnings import begin_project
+    from lawsweep.config.project.beginnings import begin_project
 
     folder = Path(name)
     return Begun(folder, begin_project(folder))

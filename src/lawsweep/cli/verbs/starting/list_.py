@@ -14,7 +14,7 @@ from lawsweep.cli.answers import Answer, verb
 from lawsweep.cli.options import results_dir
 
 if TYPE_CHECKING:
-    from lawsweep.config.catalogue import Entry
+    from lawsweep.config.project.catalogue import Entry
     from lawsweep.grid.sweep import Sweep
 
 _WIDTH = 100
@@ -46,7 +46,7 @@ class Catalogue(Answer):
 
     def lines(self) -> Iterator[str]:
         """A sweep, its question and its results; the folder's own sweeps first."""
-        from lawsweep.config.catalogue import first_sentence
+        from lawsweep.config.project.catalogue import first_sentence
 
         titles = {False: "Sweeps of this folder:", True: "Sweeps that come with lawsweep:"}
         width = max((len(e.name) for e in self.entries), default=0)
@@ -100,7 +100,7 @@ def list_(overrides: tuple[str, ...]) -> Catalogue:
     A line for each question that was asked of a sweep (as its file stands, and under presets and
     other overrides).  The only override is results_dir=...
     """
-    from lawsweep.config.catalogue import entries
+    from lawsweep.config.project.catalogue import entries
     from lawsweep.core.registry import experiment_names
 
     place = results_dir(overrides)

@@ -37,8 +37,8 @@ class Written(Answer):
 @click.option("--experiment", help="One to fill in, of this experiment: its params as comments.")
 def new(name: str, source: str | None, experiment: str | None) -> Written:
     """Write sweeps/NAME.yaml: a copy of another sweep, or one of an experiment to fill in."""
-    from lawsweep.config.beginnings import begin_sweep, skeleton
     from lawsweep.config.files import find_sweep_file, read_sweep_file
+    from lawsweep.config.project.beginnings import begin_sweep, skeleton
     from lawsweep.core.registry import find_experiment
 
     if (source is None) == (experiment is None):
