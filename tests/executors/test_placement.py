@@ -214,6 +214,20 @@ def test_points_that_need_memory_are_spread_by_it(cluster, tmp_path):
 
 
 @pytest.mark.slow
+def test_runs_without_a_gpu_go_beside_those_with_one(cluster, tmp_path):
+    """Eight runs hold a GPU each until two without were seen in one place, which come behind."""
+    meet = {"meet": str(tmp_path / "meet"), "meet_from": 0}
+    plan = make_plan(placed, axes={"i": range(40)}, params={"pause_s": 0.05, **meet})
+    table = ParquetTable(tmp_path / "table", placed)
+    with contextlib.closing(executor(cluster, gpus_per_task="1 if i < 8 else 0")) as made:
+        made.start(placed)
+        report = Loop(plan, table, made, launch_id="L", on_failure=OnFailure()).run()
+    assert dict(report.statuses) == {"ok": 40}
+    rows = table.read(plan.run_ids).to_pylist()
+    assert [r["device"] for r in rows] == ["cuda" if r["i"] < 8 else "cpu" for r in rows]
+
+
+@pytest.mark.slow
 def test_gpus_are_shared_by_what_runs_hold(cluster, tmp_path):
     """Cards of 8 GiB: one run of 5 GiB each, or two of 2 GiB."""
     priced = dataclasses.replace(

@@ -77,6 +77,16 @@ class Executor(ABC):
         """
         return None
 
+    def lanes(self) -> Mapping[int, int]:
+        """By kind of ``needs_of``: tasks of different lanes run beside each other, whatever else
+        runs (on GPUs, and on the CPUs that these leave).  Empty: all are in one.
+        """
+        return {}
+
+    def slots_in(self, lane: int) -> int:
+        """How many tasks of a lane can run at the same time, at present; at least 1."""
+        return self.n_slots
+
     @abstractmethod
     def submit(self, task: Task) -> None:
         """Take a task; it starts when a slot is free.

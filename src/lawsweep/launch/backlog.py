@@ -195,15 +195,22 @@ class Backlog:
         """Seconds of all unfinished work: a few operations whatever the number of runs."""
         return self.left.work()
 
-    def take(self, n_slots: int, slot_memory_bytes: float = math.inf) -> Cut:
-        """The next batch: about ``target_s`` of work, less where that would leave slots idle."""
+    def take(
+        self, n_slots: int, slot_memory_bytes: float = math.inf, full: Collection[int] = ()
+    ) -> Cut | None:
+        """The next batch: about ``target_s`` of work, less where that would leave slots idle.
+
+        Of no kind in ``full``; None where that leaves none.
+        """
         if self.turn_of_alone():
             return Cut((self._alone.popleft(),), whole_node=True)
         if self._again:
             return self._again.popleft()
         self._sort_anew()
+        if full and not self._bring_forward(full):
+            return None
         slots = max(1, n_slots)
-        if self._looks_first():
+        if not full and self._looks_first():
             return self._first_look(slot_memory_bytes)
         if self.max_fused > 1:
             return self._cut_groups(slots, slot_memory_bytes)
@@ -222,6 +229,21 @@ class Backlog:
                 break
             n += 1
         return Cut(self._next(n))
+
+    def _bring_forward(self, full: Collection[int]) -> bool:
+        """Put the first runs that are of no kind in ``full`` at the head; whether there are any."""
+        if self._kinds is None or not self._n_fresh:
+            return False
+        left = self._order[self._at :]
+        free = ~np.isin(self._kinds[left // len(self.plan.seeds)], list(full))
+        if not free.any():
+            return False
+        begin = int(free.argmax())
+        rest = free[begin : begin + MAX_BATCH]
+        end = begin + (len(rest) if rest.all() else int(rest.argmin()))
+        self._order = np.concatenate([left[begin:end], left[:begin], left[end:]])
+        self._at = 0
+        return True
 
     def _looks_first(self) -> bool:
         """Whether the next batch is of the shortest runs (see FIRST_LOOKS)."""

@@ -19,6 +19,7 @@ from lawsweep.launch.costs.costs import CostModel
 from lawsweep.launch.flights import Flight, Flights
 from lawsweep.launch.interrupts import Interrupts
 from lawsweep.launch.ladder import SHARE_AFTER_OOM
+from lawsweep.launch.lanes import Lanes
 from lawsweep.launch.recovery import Recovery
 from lawsweep.launch.report import RunReport as RunReport
 from lawsweep.launch.report import Snapshot as Snapshot
@@ -71,19 +72,19 @@ class Loop:
             i: known[plan.run_ids[i]].attempt + 1 for i in reach if plan.run_ids[i] in known
         }
         self.costs = CostModel(plan, core_flops_per_s() if plan.experiment.cost else 1.0)
-        kind = executor.describe()
-        device = str(kind.get("device", "cpu")).partition(":")[0]
-        on_cpu = device == "cpu"
-        self._on_cpu = on_cpu
-        # What a process held beside its GPU is no measure of what a run holds there.
-        told = (
-            known if on_cpu else {i: r._replace(peak_memory_bytes=None) for i, r in known.items()}
-        )
-        self.costs.learn_table(plan, told, device, kind.get("n_threads"))
-        fuses = plan.experiment.fused is not None and executor.fuse
-        self.costs.fusing = fuses and executor.max_fused > 1
         # Only where runs need different amounts; it refuses a point that fits nowhere.
         kinds = executor.needs_of(plan, reach)
+        self._lanes = Lanes(executor, kinds, len(plan.seeds))
+        kind = executor.describe()
+        told = kind.get("device", "cpu")  # None: some runs on one, some on another
+        device = None if told is None else str(told).partition(":")[0]
+        on_cpu = device == "cpu"
+        # What a process held beside its GPU is no measure of what a run holds there.
+        if not on_cpu:
+            known = {i: row._replace(peak_memory_bytes=None) for i, row in known.items()}
+        self.costs.learn_table(plan, known, device, kind.get("n_threads"))
+        fuses = plan.experiment.fused is not None and executor.fuse
+        self.costs.fusing = fuses and executor.max_fused > 1
         most = executor.max_fused if fuses else 1
         self.backlog = Backlog(plan, self.costs, self.sampler.ask(), attempts, most, kinds)
         self.committer = Committer(table, plan, launch_id, every_s=commit_every_s, clock=clock)
@@ -193,16 +194,21 @@ class Loop:
         return events
 
     def _submit(self) -> None:
-        # One task more than slots waits at the executor, so that a free slot never waits for us.
         n_slots = self.executor.n_slots
-        while self.backlog and len(self._flights) < n_slots + 1:
+        while self.backlog:
+            full = self._lanes.full(len(self._flights), n_slots)
+            if full is None:
+                break
             # A node is emptied only if nothing new is sent to it.
             if self._emptying and not self.backlog.turn_of_alone():
                 break
-            cut = self.backlog.take(n_slots, self.executor.slot_memory_bytes)
+            cut = self.backlog.take(n_slots, self.executor.slot_memory_bytes, full)
+            if cut is None:
+                break
             task = self._task(cut)
             self._next_task += 1
             self._flights[task.id] = Flight(task, self._clock())
+            self._lanes.sent(task)
             if task.whole_node:
                 self._emptying.add(task.id)
             self.executor.submit(task)
@@ -235,6 +241,7 @@ class Loop:
                 self._record(last)
         if event.lost is not None or event.done:
             del self._flights[event.task_id]
+            self._lanes.ended(event.task_id)
             for outcome in self._recovery.ended(event.lost, flight):
                 self._record(outcome)
 
@@ -248,7 +255,8 @@ class Loop:
         self.backlog.add(self.sampler.ask())
         self.report.statuses[outcome.status] += 1
         if outcome.status == "ok":
-            peak = outcome.peak_memory_bytes if self._on_cpu else outcome.peak_device_bytes
+            on_cpu = outcome.device == "cpu"
+            peak = outcome.peak_memory_bytes if on_cpu else outcome.peak_device_bytes
             self.costs.learn(outcome.index, outcome.wall_s, peak, outcome.n_fused)
         stop = self._too_many.after(outcome)
         if stop is not None:

@@ -107,6 +107,11 @@ class Needs:
             if rule is not None:
                 _check_all(option, rule, each[-1], columns)
         needs = np.stack([c.astype(np.float64) for c in each], axis=1)
+        if len(points) and not needs.any(axis=1).all():
+            raise InvalidValueError(
+                "executor.cpus_per_task=0 is for tasks that have a GPU; executor.gpus_per_task="
+                f"{self.given['gpus_per_task']!r} gives some none. Give them CPUs."
+            )
         distinct, first, number = np.unique(needs, axis=0, return_index=True, return_inverse=True)
         kinds = np.zeros(plan.n_points, dtype=np.int64)
         kinds[points] = len(distinct) - 1 - number.ravel()
@@ -133,8 +138,9 @@ def _check_all(
     """Raise as ``_checked`` does, for the first point that gives an odd answer."""
     good = np.zeros(found.shape, dtype=bool)
     if found.dtype.kind in "iuf":
+        of_gpus = option == "gpus_per_task"
         whole = (found <= 1) | (found == np.floor(found))
-        good = (found > 0) & (whole | (option != "gpus_per_task"))
+        good = ((found > 0) | ((found == 0) & of_gpus)) & (whole | (not of_gpus))
     if not good.all():
         i = int(np.argmin(good))
         _checked(option, rule, {n: _plain(columns[n], i) for n in rule.names})
@@ -147,11 +153,13 @@ def _plain(column: np.ndarray, i: int) -> Any:
 
 def _checked(option: str, rule: Expression, values: dict[str, Any]) -> float:
     value = rule.evaluate_one(values)
-    good = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
-    if not good or (option == "gpus_per_task" and value > 1 and value != int(value)):
-        rest = ", or whole above 1" if option == "gpus_per_task" else ""
+    of_gpus = option == "gpus_per_task"
+    good = isinstance(value, int | float) and not isinstance(value, bool)
+    good = good and (value >= 0 if of_gpus else value > 0)
+    if not good or (of_gpus and value > 1 and value != int(value)):
+        what = "from 0 to 1, or whole above 1" if of_gpus else "above 0"
         raise InvalidValueError(
-            f"executor.{option}={rule.text!r} must give a number above 0{rest} at every point, "
+            f"executor.{option}={rule.text!r} must give a number {what} at every point, "
             f"got {value!r} at { {n: values[n] for n in rule.names} }. Change the expression."
         )
     return float(value)

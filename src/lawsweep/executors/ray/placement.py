@@ -36,6 +36,8 @@ class Placement:
         self._card_bytes = card_bytes
         self._ray: Any = None
         self._kinds: list[Kind] = []
+        self._last: dict[int, Kind] = {}  # by lane: what its latest task needs
+        self._lane_slots: dict[int, tuple[float, int]] = {}  # likewise, when asked and the answer
         self._slots, self._slots_at = 0, float("-inf")
         self._room = room_of((), needs.cpus, needs.gpus)
 
@@ -77,6 +79,34 @@ class Placement:
                     f"{found.get('GPU', 0):g}). Lower executor.cpus_per_task or gpus_per_task."
                 )
 
+    def lanes(self) -> dict[int, int]:
+        """By kind: 1 for those on GPUs, 0 for the others."""
+        return {k: int(kind.gpus > 0) for k, kind in enumerate(self._kinds)}
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether some runs have a GPU and others none."""
+        return len({kind.gpus > 0 for kind in self._kinds}) > 1
+
+    def slots_in(self, lane: int) -> int:
+        """Tasks of a lane that run at once; those on CPUs have what those on GPUs leave."""
+        now = time.monotonic()
+        at, n = self._lane_slots.get(lane, (float("-inf"), 1))
+        if now - at <= SLOTS_FOR_S:
+            return n
+        nodes = self._ray.nodes()
+        cpu, gpu = (self._kind_in(k) for k in (0, 1))
+        on_gpus = room_of(nodes, gpu.cpus, gpu.gpus).n_slots
+        n = on_gpus if lane else room_of(nodes, cpu.cpus, 0.0).n_slots
+        if not lane:
+            n -= -int(-on_gpus * gpu.cpus // cpu.cpus)
+        self._lane_slots[lane] = now, max(1, n // self._n_shards)
+        return self._lane_slots[lane][1]
+
+    def _kind_in(self, lane: int) -> Kind:
+        first = next(kind for kind in self._kinds if int(kind.gpus > 0) == lane)
+        return self._last.get(lane, first)
+
     @property
     def n_slots(self) -> int:
         """Tasks the nodes can run at once, by the CPUs and GPUs of each: none spans two nodes."""
@@ -90,6 +120,8 @@ class Placement:
             self._session.check_own_node(nodes)
             self._room = room_of(nodes, self._needs.cpus, self._needs.gpus)
             slots = self._room.n_slots or self._slots_of_others()
+            if self.is_mixed:
+                slots = self._n_shards * (self.slots_in(0) + self.slots_in(1))
             # Shards may span nodes.  At least one: too small a Ray is said by the run itself.
             self._slots = max(min(slots, 1), slots // self._n_shards)
             self._slots_at = now
@@ -129,6 +161,8 @@ class Placement:
         cpus, gpus = self._needs.of(task.runs)
         if (cpus, gpus) != before:
             self._slots_at = float("-inf")
+        if self.is_mixed:
+            self._last[int(gpus > 0)] = Kind(cpus, gpus, "")
         return {"num_cpus": cpus, "num_gpus": gpus}
 
     def _whole_node(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from lawsweep.core.errors import ExecutorError, InvalidValueError
+from lawsweep.core.outcome import Loss, Lost
 from lawsweep.executors.ray.alone import ask_token, on_loopback
 from lawsweep.executors.ray.lean import lean
 from lawsweep.executors.ray.leftovers import Claim, remove_leftovers
@@ -237,3 +238,21 @@ class RaySession:
             return str(self._ray._private.worker.global_worker.node.get_session_dir_path())
         except AttributeError:
             return None
+
+
+def loss_of(ray: Any, error: Exception) -> Lost:
+    """What became of a worker, by the exception that Ray gives for its answer."""
+    exceptions = ray.exceptions
+    if isinstance(error, exceptions.OutOfMemoryError):
+        return Lost(Loss.OUT_OF_MEMORY, "the node ran out of memory")
+    if isinstance(error, exceptions.RayTaskError):
+        last = str(error).strip().splitlines()[-1]
+        return Lost(Loss.UNABLE, last)
+    if isinstance(error, exceptions.WorkerCrashedError):
+        return Lost(Loss.CRASHED, "the worker process died (killed, aborted or exited)")
+    node_losses = (
+        exceptions.NodeDiedError, exceptions.ObjectLostError, exceptions.LocalRayletDiedError,
+    )  # fmt: skip
+    if isinstance(error, node_losses):
+        return Lost(Loss.NODE, f"its node was lost ({type(error).__name__})")
+    return Lost(Loss.CRASHED, type(error).__name__)

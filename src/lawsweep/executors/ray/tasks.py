@@ -28,7 +28,7 @@ from lawsweep.executors.ray.manners import deaf_to_interrupts, import_path
 from lawsweep.executors.ray.needs import Needs
 from lawsweep.executors.ray.options import ClusterOptions, LocalOptions, RayOptions, read_shards
 from lawsweep.executors.ray.placement import Placement
-from lawsweep.executors.ray.session import RaySession
+from lawsweep.executors.ray.session import RaySession, loss_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -140,6 +140,20 @@ class RayExecutor(Executor):
         n = self._placement.n_slots
         return max(1, n - self._cards.n_held) if n else 0
 
+    def lanes(self) -> Mapping[int, int]:
+        """Runs that have a GPU, and those that have none."""
+        return self._placement.lanes()
+
+    def slots_in(self, lane: int) -> int:
+        """Tasks on GPUs, or on the CPUs that these leave."""
+        n = self._placement.slots_in(lane)
+        return max(1, n - self._cards.n_held) if lane else n
+
+    @property
+    def _n_on_gpus(self) -> int:
+        mixed = self._placement.is_mixed
+        return self._placement.slots_in(1) if mixed else self._placement.n_slots
+
     @property
     def slot_memory_bytes(self) -> float:
         """A slot's share of the memory that its node gives to tasks, on the poorest node."""
@@ -156,10 +170,10 @@ class RayExecutor(Executor):
             task.runs,
             task.groups,
             task.timeout_s,
-            self.device,
+            "cuda" if self._needs.gpus else "cpu",
             self._shards,
             task.memory_share,
-            self._cards.avoided(task, self._placement.n_slots, per_card) if task.avoid else (),
+            self._cards.avoided(task, self._n_on_gpus, per_card) if task.avoid else (),
         )
         generator = remote.remote(self._packed(runs))
         self._flights[generator] = task
@@ -202,7 +216,7 @@ class RayExecutor(Executor):
     def _end_held(self) -> None:
         """End workers that held a GPU long enough after it failed them."""
         if self._cards.n_held:
-            for generator in self._cards.due(self._placement.n_slots):
+            for generator in self._cards.due(self._n_on_gpus):
                 self._ray.cancel(generator, force=True)
 
     def _next_event(self, generator: Any) -> Event | None:
@@ -261,20 +275,7 @@ class RayExecutor(Executor):
         if task.id in self._killed:
             self._killed.remove(task.id)
             return Lost(Loss.TIMEOUT, "it did not stop at its deadline and was killed")
-        exceptions = self._ray.exceptions
-        if isinstance(error, exceptions.OutOfMemoryError):
-            return Lost(Loss.OUT_OF_MEMORY, "the node ran out of memory")
-        if isinstance(error, exceptions.RayTaskError):
-            last = str(error).strip().splitlines()[-1]
-            return Lost(Loss.UNABLE, last)
-        if isinstance(error, exceptions.WorkerCrashedError):
-            return Lost(Loss.CRASHED, "the worker process died (killed, aborted or exited)")
-        node_losses = (
-            exceptions.NodeDiedError, exceptions.ObjectLostError, exceptions.LocalRayletDiedError,
-        )  # fmt: skip
-        if isinstance(error, node_losses):
-            return Lost(Loss.NODE, f"its node was lost ({type(error).__name__})")
-        return Lost(Loss.CRASHED, type(error).__name__)
+        return loss_of(self._ray, error)
 
     def kill(self, task_id: int) -> None:
         """Kill the worker of a task that went past its deadline."""
@@ -288,7 +289,7 @@ class RayExecutor(Executor):
         return {
             "kind": self.name,
             **self._needs.given,
-            "device": self.device,
+            "device": None if self._placement.is_mixed else self.device,
             "fuse": self.fuse,
             "max_fused": self.max_fused,
             "n_threads": None if self._needs.threads_by_point else max(1, int(self._needs.cpus)),
