@@ -170,15 +170,16 @@ def test_cpus_may_be_what_is_scarce_and_threads_follow_them(cluster, tmp_path):
 
 @pytest.mark.slow
 def test_cpus_and_gpus_may_be_given_by_point(cluster, tmp_path):
-    """Four runs hold four CPUs and a GPU each; the others one CPU and half a GPU."""
+    """Four runs hold four CPUs and a GPU each, twelve one CPU and half a GPU; two have no GPU."""
     rows, _ = rows_of(
-        tmp_path, cluster, 16, meet_from=4, cpus_per_task="4 if i < 4 else 1",
-        gpus_per_task="1 if i < 4 else 0.5",
+        tmp_path, cluster, 18, meet_from=4, cpus_per_task="4 if i < 4 else 1",
+        gpus_per_task="1 if i < 4 else 0.5 if i < 16 else 0",
     )  # fmt: skip
     for row in rows:
         n = 4 if row["i"] < 4 else 1
         assert (row["n_cpus"], row["threads"], row["n_threads"]) == (n, str(n), n)
-    at_once = most_at_once(rows, lambda r: (r["node"], r["gpus"]))
+    assert [r["device"] for r in rows] == ["cuda"] * 16 + ["cpu"] * 2
+    at_once = most_at_once(rows[:16], lambda r: (r["node"], r["gpus"]))
     assert max(at_once.values()) == 2
     large = [r for r in rows if r["i"] < 4]
     assert set(most_at_once(large, lambda r: (r["node"], r["gpus"])).values()) == {1}
@@ -211,20 +212,6 @@ def test_points_that_need_memory_are_spread_by_it(cluster, tmp_path):
     large = most_at_once([r for r in rows if r["i"] < 8], lambda m: m["node"])
     assert max(large.values()) == 2
     assert len(large) == 2  # the head's 2 GiB hold none
-
-
-@pytest.mark.slow
-def test_runs_without_a_gpu_go_beside_those_with_one(cluster, tmp_path):
-    """Eight runs hold a GPU each until two without were seen in one place, which come behind."""
-    meet = {"meet": str(tmp_path / "meet"), "meet_from": 0}
-    plan = make_plan(placed, axes={"i": range(40)}, params={"pause_s": 0.05, **meet})
-    table = ParquetTable(tmp_path / "table", placed)
-    with contextlib.closing(executor(cluster, gpus_per_task="1 if i < 8 else 0")) as made:
-        made.start(placed)
-        report = Loop(plan, table, made, launch_id="L", on_failure=OnFailure()).run()
-    assert dict(report.statuses) == {"ok": 40}
-    rows = table.read(plan.run_ids).to_pylist()
-    assert [r["device"] for r in rows] == ["cuda" if r["i"] < 8 else "cpu" for r in rows]
 
 
 @pytest.mark.slow
