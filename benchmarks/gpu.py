@@ -8,7 +8,8 @@ Writes ``results/gpu.json`` after every part, so that what a limit cuts off cost
 
 - rates: matrix products, Cholesky, triangular solves, eigh, launches, waits, copies, draws;
 - agreement: every experiment on the CPU and on the device, the same seed, column by column;
-- gram tiles, and at which order a factor by blocks or the library's is quicker;
+- the calibration that sizes and ways go by, and what it decides;
+- gram tiles, and factors by blocks of several orders against the library's;
 - fused training against processes on all cores; compression's grid of 288 runs, fused;
 - lambda_min by Cholesky from N = 3,000 to 60,000: seconds over the floor, bound, memory over its
   model, the share of the draws;
@@ -40,10 +41,11 @@ from environment import environment, rounded, show
 from lawsweep import stream
 from lawsweep.core.registry import find_experiment
 from lawsweep.kernels.activations import activation
-from lawsweep.kernels.base import devices
+from lawsweep.kernels.base import calibration, devices, precision
 from lawsweep.kernels.data import sampling
 from lawsweep.kernels.eigmin import solvers
 from lawsweep.kernels.eigmin.block import smallest_eigenvalue_block
+from lawsweep.kernels.linalg import cholesky
 from lawsweep.kernels.network.init import init_weights
 from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk import gram as ntk
@@ -170,6 +172,46 @@ def latencies(b: Bench) -> Iterator[Row]:
     }
 
 
+def calibrated(b: Bench) -> Iterator[Row]:
+    """The second's measurement that sizes and ways go by, and what it decides; the CPU's beside."""
+    for device in (b.device, torch.device("cpu")):
+        found, s, _ = b.once(lambda d=device: calibration.measure(d, 0.1 if b.small else 1.0))
+        yield {
+            "device": str(device),
+            "seconds": s,
+            **dataclasses.asdict(found),
+            **dataclasses.asdict(devices.sizes_of(device.type, found)),
+        }
+
+
+def factors(b: Bench) -> Iterator[Row]:
+    """A float64 factor by blocks of several orders, watched and not, against the library's."""
+    for n in (300,) if b.small else (2000, 6000, 16000):
+        a = b.normal(n, n)
+        spd, work = a @ a.mT / n, torch.empty_like(a)
+        spd.diagonal().add_(1.0)
+        floor = n**3 / 3.0 / b.rates["float64"]
+
+        def whole(block: int, watched: bool, spd: Any = spd, work: Any = work) -> None:
+            work.copy_(spd)
+            cholesky.factorise(work, block, residual=cholesky.Residual() if watched else None)
+
+        sizes = devices.on(b.device, n**3 / 3.0)
+        for block in (64, 128) if b.small else (128, 256, 512, 1024, 2048, 4096):
+            if block >= n:
+                continue
+            yield {
+                "N": n,
+                "block": block,
+                "in_table": block == sizes.cholesky_block,
+                "watched_in_table": block == sizes.cholesky_watched,
+                "over_floor": b.seconds(lambda block=block: whole(block, False)) / floor,
+                "watched_over_floor": b.seconds(lambda block=block: whole(block, True)) / floor,
+                "library_over_floor": b.seconds(lambda spd=spd: torch.linalg.cholesky_ex(spd))
+                / floor,
+            }
+
+
 # -- agreement
 
 NTK = {"n_samples": 200, "input_dim": 40, "width": 40, "depth": 3, "activation": "sigmoid"}
@@ -262,7 +304,7 @@ def tiles(b: Bench) -> Iterator[Row]:
                 "N": n,
                 "d": d,
                 "tile": tile,
-                "in_table": tile == devices.GRAM_TILE.on(b.device),
+                "in_table": tile == devices.on(b.device, gram_floor(n, d)).gram_tile,
                 "ms": 1e3 * s,
                 "over_floor": s * b.rates["float64"] / gram_floor(n, d),
             }
@@ -451,8 +493,10 @@ def matrix_free(b: Bench) -> Iterator[Row]:
 PARTS: tuple[Callable[[Bench], Iterator[Row]], ...] = (
     rates,
     latencies,
+    calibrated,
     agreement,
     tiles,
+    factors,
     training,
     compression,
     certified,
@@ -464,6 +508,13 @@ PARTS: tuple[Callable[[Bench], Iterator[Row]], ...] = (
 def card(b: Bench) -> Row:
     """The device and torch's settings for it."""
     facts: Row = {"device": str(b.device), "tf32": torch.backends.cuda.matmul.allow_tf32}
+    for dtype in (torch.float64, torch.float32):
+        try:
+            with precision.full_precision():
+                precision.prove_products(b.device, dtype)
+            facts[f"products_{dtype}".replace("torch.", "")] = "exact"
+        except precision.PrecisionError as lesser:
+            facts[f"products_{dtype}".replace("torch.", "")] = str(lesser)
     if b.is_real:
         p = torch.cuda.get_device_properties(b.device)
         facts |= {

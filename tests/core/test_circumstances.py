@@ -20,7 +20,7 @@ from lawsweep.store.table.schema import table_schema
 from lawsweep.store.upkeep.compact import compact
 from lawsweep.worker import computing
 
-NEW = ["n_fused", "blas", "instruction_set", "device_name", "peak_device_bytes"]
+NEW = ["n_fused", "blas", "instruction_set", "calibration", "device_name", "peak_device_bytes"]
 SUPPORT = Path(__file__).parents[1] / "support"
 
 
@@ -105,16 +105,17 @@ def older(table):
 def test_parts_with_and_without_them_are_one_table(tmp_path, compacted):
     table = ParquetTable(tmp_path / "tables", toy)
     write_part(older(table), [row("a"), row("b")])
-    table.append([row("c", n_fused=4, blas="MKL 2024.2", instruction_set="torch AVX2")])
+    made = {"blas": "MKL 2024.2", "instruction_set": "torch AVX2", "calibration": "0badcafe"}
+    table.append([row("c", n_fused=4, **made)])
     table.append([row("d", n_fused=1)])
     if compacted:
         compact(table)
     now = table.read(["a", "b", "c", "d"]).select(NEW).to_pylist()
-    assert [tuple(r.values())[:3] for r in now] == [
-        (None, None, None),
-        (None, None, None),
-        (4, "MKL 2024.2", "torch AVX2"),
-        (1, None, None),
+    assert [tuple(r.values())[:4] for r in now] == [
+        (None, None, None, None),
+        (None, None, None, None),
+        (4, "MKL 2024.2", "torch AVX2", "0badcafe"),
+        (1, None, None, None),
     ]
     before = older(table)
     for name in before.parts():  # today's parts, as that lawsweep reads them

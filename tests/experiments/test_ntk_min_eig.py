@@ -529,7 +529,7 @@ def test_a_matrix_free_run_never_holds_the_whole_network(monkeypatch, changes):
 
     monkeypatch.setattr(linearisation, "linearise", linearise)
     monkeypatch.setattr(ntk_operator, "linearise", linearise)
-    monkeypatch.setattr(devices, "ROWS_TILE", devices.Size(7, 7))
+    monkeypatch.setitem(devices.OVERRIDES, "rows_tile", 7)
     params = Params(**{**POINT, **changes, "solver": "matrix_free"})
     lean = _ntk_run.prepare(params, 0, "cpu")
     assert (lean.lin, lean.zero) == (None, whole.zero)

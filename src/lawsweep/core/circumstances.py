@@ -41,6 +41,12 @@ CIRCUMSTANCES = (
     Circumstance("n_fused", "int", "runs that were answered together, this one too", repeats=True),
     Circumstance("blas", "str", "linear algebra of the worker, and settings in force"),
     Circumstance("instruction_set", "str", "instructions that the worker's libraries used"),
+    Circumstance(
+        "calibration",
+        "str",
+        "tables of sizes by measured rates that decided how: in the launch's record, by host",
+        repeats=True,
+    ),
     Circumstance("started_at", "time", "when the run started"),
     Circumstance(
         "launch_id", "str", "launch that made this row: sweeps/*/launches/<launch_id>.json"

@@ -79,7 +79,9 @@ class Outcome(NamedTuple):
     ``n_fused`` runs were computed at once (its ``wall_s`` is its share of theirs);
     ``fused_error`` says why a fused form failed before this run was done alone.
     ``blas`` and ``instruction_set`` are what it was computed with (``worker.computing``),
-    ``machine`` where (``worker.hardware.machine``; the first outcome of a batch brings it).
+    ``machine`` where (``worker.hardware.machine``; the first outcome of a batch brings it, and one
+    of a table of sizes that is new).  ``calibration`` names the tables of sizes, made of rates that
+    were measured, which decided how it was computed.
     ``mishap`` is there where it failed by what need not be its own doing.
     ``device_name`` is the model of the GPU it was computed on, and ``peak_device_bytes`` what the
     run held there at most; None on a CPU.
@@ -106,6 +108,7 @@ class Outcome(NamedTuple):
     mishap: Mishap | None = None
     device_name: str | None = None
     peak_device_bytes: int | None = None
+    calibration: str | None = None
 
 
 class Loss(enum.Enum):

@@ -67,10 +67,17 @@ class Committer:
             self._oldest = self._clock()
         self._outcomes.append(outcome)
         if outcome.machine is not None:
-            self.machines.setdefault(outcome.host, outcome.machine)
+            self._meet(outcome.host, outcome.machine)
         if outcome.arrays:
             self._n_bytes += sum(a.nbytes for a in outcome.arrays.values())
         return outcome
+
+    def _meet(self, host: str, machine: Mapping[str, Any]) -> None:
+        """A host as it was first told, and all tables of sizes that decided there."""
+        known = self.machines.setdefault(host, machine)
+        tables = {**known.get("calibrations", {}), **machine.get("calibrations", {})}
+        if tables:
+            self.machines[host] = {**known, "calibrations": tables}
 
     def due(self) -> bool:
         """Whether the rows held are old or many enough to be written."""

@@ -317,14 +317,15 @@ def _close(folder: SweepFolder, record: dict[str, Any], report: RunReport) -> No
 
 
 class _Hosts:
-    """Adds a host to the record of the launch before the first of its rows is written."""
+    """Adds a host, or its table of sizes, to the launch's record before the first row of it."""
 
     def __init__(self, folder: SweepFolder, record: dict[str, Any]):
         self._folder, self._record, self._n = folder, record, 0
 
     def __call__(self, machines: Mapping[str, Any]) -> None:
         self._record["hosts"] = machines
-        if len(machines) > self._n:
+        n = sum(1 + len(m.get("calibrations", ())) for m in machines.values())
+        if n > self._n:
             with contextlib.suppress(LawsweepError):  # tried again with the rows that follow
                 self._folder.write_launch(self._record["launch_id"], self._record)
-                self._n = len(machines)
+                self._n = n

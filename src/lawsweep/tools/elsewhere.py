@@ -69,7 +69,7 @@ def _libraries(row: Mapping[str, Any], now: Outcome) -> list[str]:
     of = [str(x).partition(" ")[0] for x in (row.get("instruction_set"), now.instruction_set)]
     if of[0] != of[1]:
         return []
-    pairs = [(n, row.get(n), getattr(now, n)) for n in ("blas", "instruction_set")]
+    pairs = [(n, row.get(n), getattr(now, n)) for n in ("blas", "instruction_set", "calibration")]
     return [f"{n} {then} then, {used} now" for n, then, used in pairs if then != used]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from lawsweep.core.experiment import Experiment
 from lawsweep.core.identity import run_id as make_run_id
 from lawsweep.core.outcome import Outcome, RunSpec
 from lawsweep.core.registry import find_experiment, loaded_experiment
+from lawsweep.experiments.choices import as_recorded
 from lawsweep.study.reading.rows import show
 from lawsweep.tools.elsewhere import IMPORTED, here, other_circumstances
 from lawsweep.tools.sameness import (
@@ -115,9 +115,12 @@ def replay_row(
     dtype = str(params.get("dtype")) if params.get("dtype") in TOLERANCES else "float64"
     tolerance = TOLERANCES[dtype] if tolerance is None else tolerance
     used = device or ("cpu" if row["device"] in (None, IMPORTED) else row["device"])
-    run = functools.partial(
-        execute_run, found, RunSpec(0, row["run_id"], params, row["seed"]), used
-    )
+    spec = RunSpec(0, row["run_id"], params, row["seed"])
+
+    def run() -> Outcome:
+        with as_recorded(row, used):
+            return execute_run(found, spec, used)
+
     outcome = run()
     why = other_circumstances(row, found, outcome, used)
     recorded, now = _arrays(row, found, outcome, results_dir)

@@ -23,6 +23,7 @@ SETTINGS = (
     "CUBLAS_WORKSPACE_CONFIG",
 )  # fmt: skip
 _NAMES = re.compile(r"[\w.,:\- ]{1,64}\Z")
+_DEVICES = "lawsweep.kernels.base.devices"  # asked where it is loaded, as torch is
 _known: dict[str, Computing] = {}  # by device, once torch is loaded; it never unloads
 
 
@@ -52,6 +53,19 @@ def computing(device: str = "cpu") -> Computing:
         return Computing(None, None)
     _known[device] = found
     return found
+
+
+def begin_choosing() -> None:
+    """A run begins: whatever table of sizes decided before is no part of it."""
+    devices = sys.modules.get(_DEVICES)
+    if hasattr(devices, "begin"):
+        devices.begin()  # type: ignore[union-attr]
+
+
+def tables_used() -> dict[str, dict[str, Any]]:
+    """The tables of sizes, by measured rates, that decided since a run began: records by id."""
+    devices: Any = sys.modules.get(_DEVICES)
+    return dict(devices.used()) if hasattr(devices, "used") else {}
 
 
 def settings() -> list[str]:

@@ -19,7 +19,7 @@ from lawsweep.core.schema import printable
 from lawsweep.core.secrets import hide
 from lawsweep.worker import ahead, cards
 from lawsweep.worker.cards import befell, settle
-from lawsweep.worker.computing import computing
+from lawsweep.worker.computing import begin_choosing, computing, tables_used
 from lawsweep.worker.deadlines import RunTimeoutError, deadline
 from lawsweep.worker.hardware import machine
 from lawsweep.worker.memory import (
@@ -75,6 +75,7 @@ class Batch:
         self._pieces = deque([*(p for p in pieces if p), *((run,) for run in left)])
         self._fused_error: str | None = None
         self._told = False
+        self._tables: dict[str, Any] = {}  # of sizes, told by then
         self.spoiled: Lost | None = None
 
     def __len__(self) -> int:
@@ -93,9 +94,12 @@ class Batch:
                 found = self._step(self._pieces.popleft(), state)
         if not self._pieces or self.spoiled is not None:
             ahead.forget()
-        if found and not self._told:
-            found = (found[0]._replace(machine=machine()), *found[1:])
+        tables = {k: v for k, v in tables_used().items() if k not in self._tables}
+        if found and (tables or not self._told):
+            told = {**machine(), "calibrations": tables} if tables else machine()
+            found = (found[0]._replace(machine=told), *found[1:])
             self._told = True
+            self._tables.update(tables)
         return found
 
     def _step(self, piece: tuple[RunSpec, ...], state: ProcessState | None) -> tuple[Outcome, ...]:
@@ -159,6 +163,7 @@ def execute_run(
         with borrowed() as state:
             return execute_run(experiment, run, device, timeout_s, state)
     started_at, start = time.time(), time.perf_counter()
+    begin_choosing()
     memory = reset_peak_memory()
     cards.reset_peak(device)
     limit = deadline(timeout_s, "on_failure.timeout_s", timeout_s)
@@ -208,6 +213,7 @@ def execute_group(
         with borrowed() as state:
             return execute_group(experiment, runs, device, timeout_s, state)
     started_at, start = time.time(), time.perf_counter()
+    begin_choosing()
     seconds = None if timeout_s is None else timeout_s * len(runs)
     limit = deadline(seconds, f"{len(runs)} times on_failure.timeout_s", timeout_s)
     why: str | None = None
@@ -301,6 +307,7 @@ def _outcome(
         n_fused=n_fused,
         blas=used.blas,
         instruction_set=used.instruction_set,
+        calibration="+".join(sorted(tables_used())) or None,
         mishap=answer.mishap,
         device_name=cards.name_of(device),
     )

@@ -96,8 +96,8 @@ def test_a_crew_within_a_piece_is_one_thread(three_threads):
 @pytest.mark.portable
 def test_kernels_do_not_depend_on_the_number_of_threads(monkeypatch, three_threads):
     """To rounding; on some processors the Gram to the bit, but that is theirs."""
-    for name in ("CHOLESKY_ALONE", "CHOLESKY_ROWS", "CHOLESKY_BLOCK"):
-        monkeypatch.setattr(devices, name, 40)
+    for name in ("cholesky_alone", "cholesky_rows", "cholesky_block"):
+        monkeypatch.setitem(devices.OVERRIDES, name, 40)
     rng = np.random.default_rng(0)
     x = sampling.rows("gaussian", rng, 300, 30)
     network = Network((30, 30, 30, 1), "tanh")

@@ -118,7 +118,7 @@ SPECTRA = {
 @pytest.mark.parametrize("kind", SPECTRA)
 def test_random_spectra_with_small_blocks(monkeypatch, kind, solver):
     """Whatever the spectrum and whoever solves: the bounds hold, a converged value is right."""
-    monkeypatch.setattr(devices, "CHOLESKY_BLOCK", 7)
+    monkeypatch.setitem(devices.OVERRIDES, "cholesky_block", 7)
     for seed in range(25):
         r = np.random.default_rng(seed)
         n = int(r.integers(4, 70))

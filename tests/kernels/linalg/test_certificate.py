@@ -92,7 +92,7 @@ def test_the_bound_covers_the_error_of_every_librarys_blocks(monkeypatch, solve,
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_what_is_proved_is_true_whatever_the_solves_were_worth(monkeypatch, dtype):
-    monkeypatch.setattr(devices, "CHOLESKY_WATCHED", 16)
+    monkeypatch.setitem(devices.OVERRIDES, "cholesky_watched", 16)
     n, low = 90, 0.01
     for solve, worth in ((solve_triangular, True), (inverse, True), (off(0.02), False)):
         monkeypatch.setattr(torch.linalg, "solve_triangular", solve)
@@ -107,7 +107,7 @@ def test_what_is_proved_is_true_whatever_the_solves_were_worth(monkeypatch, dtyp
 @pytest.mark.parametrize("block", [16, 1000])
 def test_a_factor_of_another_matrix_proves_nothing_false(monkeypatch, block):
     """By the theorem about substitution, that it completed would prove lambda_min >= 0.02."""
-    monkeypatch.setattr(devices, "CHOLESKY_WATCHED", block)
+    monkeypatch.setitem(devices.OVERRIDES, "cholesky_watched", block)
     monkeypatch.setattr(torch.linalg, "cholesky_ex", lifted(0.05))
     for low in (0.01, -0.01):
         k = matrix(60, low)
@@ -120,7 +120,7 @@ def test_a_factor_of_another_matrix_proves_nothing_false(monkeypatch, block):
 @pytest.mark.parametrize("solver", ["dense", "cholesky_lanczos", "mixed"])
 @pytest.mark.parametrize("bad", ["solves", "factors"])
 def test_the_certificate_refuses_or_stays_true(monkeypatch, solver, bad):
-    monkeypatch.setattr(devices, "CHOLESKY_WATCHED", 16)
+    monkeypatch.setitem(devices.OVERRIDES, "cholesky_watched", 16)
     if bad == "factors":
         monkeypatch.setattr(torch.linalg, "cholesky_ex", lifted(1e-3))
     for seed, low in ((0, 0.02), (1, 1e-4), (2, -1e-4)):
@@ -151,7 +151,7 @@ def test_on_a_card_the_blocks_are_watched_and_the_verdict_is_read_once():
     reads = []
     for block in (48, 12):
         with Card() as card, pytest.MonkeyPatch.context() as patch:
-            patch.setattr(devices, "CHOLESKY_WATCHED", block)
+            patch.setitem(devices.OVERRIDES, "cholesky_watched", block)
             there = k.to("cuda")
             factorise_proving(there.clone())  # products are proved once a process
             with card.counting() as counts:
@@ -165,7 +165,7 @@ def test_on_a_card_the_blocks_are_watched_and_the_verdict_is_read_once():
 
 def test_a_breakdown_on_a_card_is_told_at_the_end():
     with Card(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(devices, "CHOLESKY_WATCHED", 12)
+        patch.setitem(devices.OVERRIDES, "cholesky_watched", 12)
         for low in (-0.5, float("nan")):
             k = torch.eye(96, dtype=torch.float64)
             k[5, 5] = low

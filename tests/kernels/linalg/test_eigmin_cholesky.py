@@ -72,7 +72,7 @@ def test_load_shifts_scales_and_takes_a_direction_out():
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_the_bound_lies_below_and_is_refused_above(monkeypatch, dtype):
-    monkeypatch.setattr(devices, "CHOLESKY_BLOCK", 8)
+    monkeypatch.setitem(devices.OVERRIDES, "cholesky_block", 8)
     for seed in range(20):
         n = 5 + 7 * seed
         # A diagonal matrix: its eigenvalues are known without a solver, in this very type.

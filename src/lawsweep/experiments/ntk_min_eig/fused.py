@@ -43,7 +43,7 @@ def fused(params: Sequence[Params], seeds: Sequence[int], device: str) -> Sequen
     """
     one = params[0]
     more = one.n_lowest or one.full_spectrum or one.n_samples <= one.infinite_width_up_to
-    size = devices.STACK.on(device) // one.n_samples**2
+    size = devices.on(device).stack // one.n_samples**2
     fits = size > 1 and one.n_samples <= FUSE_UP_TO and one.dtype == "float64"
     step = size if fits and not more and _is_batched(one, device) else 1
     answers: list[Answer] = []

@@ -127,7 +127,7 @@ def _by_blocks(network: Network, x: Tensor, weights: Sequence[Tensor]) -> Known:
 
     survey = Survey(network)
     traces, least = [], math.inf
-    for rows in x.split(devices.ROWS_TILE.on(x.device)):
+    for rows in x.split(devices.on(x.device).rows_tile):
         lin = linearise(network, weights, rows)
         survey.add(lin)
         diagonal = ntk.diagonal(lin)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lawsweep.kernels.eigmin.problem import Problem
 from lawsweep.kernels.eigmin.result import EigenReason, Pair
-from lawsweep.kernels.eigmin.solvers import DENSE_BELOW, MatrixSolver
+from lawsweep.kernels.eigmin.solvers import MatrixSolver, is_large
 from lawsweep.kernels.linalg.certificate import factorise_proving, prove_above
 from lawsweep.kernels.linalg.cholesky import factorise, load, solve
 from lawsweep.kernels.linalg.lanczos import lanczos_largest
@@ -43,7 +43,7 @@ class CholeskyLanczos(MatrixSolver):
 
     def suits(self, n: int, dtype: torch.dtype, device: torch.device, certify: bool) -> bool:
         """Whatever is large enough."""
-        return n >= DENSE_BELOW
+        return is_large(n, device)
 
     def pair(self, problem: Problem) -> Pair | None:
         """From a good estimate, where a proof is asked for in float64; else by Lanczos alone."""

@@ -27,6 +27,7 @@ from lawsweep.kernels.base.reasons import Ended
 from lawsweep.kernels.base.rounding import gamma
 from lawsweep.kernels.eigmin.problem import checked, default_tol, scaled, start_vector
 from lawsweep.kernels.eigmin.result import RESOLUTION, EigenReason, Facts
+from lawsweep.kernels.eigmin.solvers import is_large
 from lawsweep.kernels.linalg.certificate import (
     cholesky_margin,
     factorise_proving,
@@ -35,8 +36,7 @@ from lawsweep.kernels.linalg.certificate import (
 from lawsweep.kernels.linalg.cholesky import factorise, load, solve
 from lawsweep.kernels.linalg.lanczos import lanczos_largest
 
-# Below this order, and for more than this share of the spectrum, a dense solve is faster.
-DENSE_BELOW, FEW = 500, 0.05
+FEW = 0.05  # for more than this share of the spectrum, a dense solve is faster
 ROUNDS = 3  # starts of Lanczos before a dense solve takes over
 
 
@@ -96,7 +96,7 @@ def smallest_eigenvalues(
     tol = default_tol(matrix.dtype) if tol is None else tol
     work = workspace.empty(matrix, matrix.shape)
     found = None
-    if n >= DENSE_BELOW and k <= FEW * n:
+    if k <= FEW * n and is_large(n, matrix.device):
         found = _by_lanczos(matrix, facts, vector, k, tol, max_iterations, certify, work)
     if found is None:
         values, vectors = torch.linalg.eigh(matrix)

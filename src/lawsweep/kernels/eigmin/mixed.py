@@ -30,10 +30,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.base import devices
 from lawsweep.kernels.eigmin.cholesky_lanczos import Estimate, proved
 from lawsweep.kernels.eigmin.problem import Problem
 from lawsweep.kernels.eigmin.result import Pair
-from lawsweep.kernels.eigmin.solvers import DENSE_BELOW, MatrixSolver
+from lawsweep.kernels.eigmin.solvers import MatrixSolver, is_large, iterative_flops
 from lawsweep.kernels.linalg.cholesky import factorise, load, solve
 from lawsweep.kernels.linalg.lanczos import Ritz, lanczos_largest
 
@@ -54,12 +55,14 @@ class Mixed(MatrixSolver):
     name = "mixed"
 
     def suits(self, n: int, dtype: torch.dtype, device: torch.device, certify: bool) -> bool:
-        """Large ones on a CPU.
+        """Large ones, on a device whose float32 factor and solves are that much quicker.
 
-        On a GPU a solve costs as much in either type, and the factorisation little in both.
+        On a core they are; on a card with 1:64 of its rate in float64 too; on one with 1:2 or 1:1,
+        where a solve waits for memory and for each block in turn, hardly.
         """
-        proof = certify and dtype is torch.float64
-        return proof and n >= DENSE_BELOW and device.type == "cpu"
+        if not (certify and dtype is torch.float64 and is_large(n, device)):
+            return False
+        return devices.on(device, iterative_flops(n)).mixed
 
     def pair(self, problem: Problem) -> Pair | None:
         """The estimate that float32 steers to, where a bound just below it can be proved."""

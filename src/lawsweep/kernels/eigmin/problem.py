@@ -68,7 +68,7 @@ def scaled(matrix: Tensor) -> tuple[Tensor, float, float]:
 
 
 def _norm(matrix: Tensor) -> float:
-    parts = matrix.split(devices.NORM_ROWS if matrix.device.type == "cpu" else len(matrix))
+    parts = matrix.split(devices.on(matrix.device).norm_rows)
     norms = matrix.new_empty(len(parts))
     with Crew(min(torch.get_num_threads(), len(parts))) as crew:
         pairs = zip(parts, norms, strict=True)

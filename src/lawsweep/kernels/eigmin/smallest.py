@@ -111,7 +111,7 @@ def smallest_eigenvalues_batched(
             f"expected starts of shape {tuple(matrices.shape[:2])}, got {tuple(starts.shape)}"
         )
     options = {"solver": solver, "tol": tol, "max_iterations": max_iterations, "certify": certify}
-    size = devices.STACK.on(matrices.device)
+    size = devices.on(matrices.device).stack
     step = max(1, size // n**2) if solve.batched else 1
     found: list[MinEigenvalue | ValueError] = []
     for begin in range(0, len(matrices), step):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
+from lawsweep.kernels.base import devices
 from lawsweep.kernels.base.names import check_name, unknown
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 
 Needs = Literal["matrix", "rows"]
 AUTO = "auto"
-# Below this order all eigenvalues take no longer than the many small calls of Lanczos.
+# Below this order all eigenvalues take no longer than the many small calls of Lanczos: on a CPU,
+# for what a plan expects.  A solve asks the table of its own device.
 DENSE_BELOW = 500
 # K, a factor of it and what is beside them, in units of N^2 numbers.
 MATRICES = 2.2
@@ -40,6 +42,11 @@ SOLVE_FACTOR = 10.0
 def iterative_flops(n: Any) -> Any:
     """Two factorisations of N^3 / 3, and some steps of two triangular solves."""
     return (2.0 / 3.0) * n**3 + LANCZOS_STEPS * 2.0 * SOLVE_FACTOR * n**2
+
+
+def is_large(n: int, device: Any) -> bool:
+    """Whether Lanczos on the inverse beats all eigenvalues there."""
+    return n >= devices.on(device, iterative_flops(n)).dense_below
 
 
 def _dense_flops(n: Any) -> Any:

@@ -89,7 +89,7 @@ def row_angles(rows: Tensor) -> tuple[Tensor, Tensor]:
     cosine = torch.where((norms > 0) & (norms > 0).T, 0.5 * (cosine + cosine.T), 1.0)
     angle, rest = torch.acos(cosine), torch.acos(-cosine)
     near = (cosine.abs() > NEAR).triu(1) & (norms > 0) & (norms > 0).T
-    for pairs in near.nonzero().split(max(1, devices.ANGLE_NUMBERS // x.shape[1])):
+    for pairs in near.nonzero().split(max(1, devices.on(x.device).angle_numbers // x.shape[1])):
         i, j = pairs.unbind(1)
         small = _small_angle(x[i], x[j])
         other, along = math.pi - small, cosine[i, j] > 0

@@ -53,7 +53,8 @@ def coefficients(
     nodes, weights = _table(degree, panel_nodes)
     z, table = torch.from_numpy(nodes).to(s), torch.from_numpy(weights).to(s)
     flat = s.reshape(-1)
-    parts = [f(part.unsqueeze(-1) * z) @ table.T for part in flat.split(devices.HERMITE_ROWS)]
+    rows = devices.on(flat.device).hermite_rows
+    parts = [f(part.unsqueeze(-1) * z) @ table.T for part in flat.split(rows)]
     return torch.cat(parts).reshape(*s.shape, degree + 1) if parts else s.new_zeros(0, degree + 1)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Self
 
@@ -40,7 +40,7 @@ def load(
     read by ``factorise`` and is left as it comes.
     """
     n = len(matrix)
-    step = devices.CHOLESKY_BLOCK if matrix.device.type == "cpu" else n
+    step = devices.stated("cpu").sizes.cholesky_block if matrix.device.type == "cpu" else n
     plain = direction is None and scale == 1.0
     # Rows that stay in cache between the arithmetic and the copy.
     strip = None if plain else matrix.new_empty((min(step, n), n))
@@ -99,17 +99,21 @@ def factorise(a: Tensor, block: int | None = None, *, residual: Residual | None 
 
     ``a`` is row-major, a view with longer rows will do.  Returns False, with ``a`` half
     overwritten, where a pivot is not positive (or not a number).  ``block``: the order that is
-    left to LAPACK, default ``devices.CHOLESKY_BLOCK``.  ``residual`` adds up what the library's
+    left to LAPACK, default the device's (``devices.on``).  ``residual`` adds up what the library's
     part leaves, which takes 3 ``block`` / N of the factorisation's operations more.
     """
     if block is None:
-        block = devices.CHOLESKY_BLOCK if residual is None else devices.CHOLESKY_WATCHED
+        sizes = devices.on(a.device, len(a) ** 3 / 3.0)
+        block = sizes.cholesky_block if residual is None else sizes.cholesky_watched
+    else:
+        sizes = devices.stated(a.device.type).sizes
+    sizes = replace(sizes, cholesky_block=block)
     if a.device.type != "cpu":
-        return _Factorisation(block, None, residual).run(a)
+        return _Factorisation(sizes, None, residual).run(a)
     if len(a) <= block:
-        return _Factorisation(block, None, residual, waits=True).run(a)
+        return _Factorisation(sizes, None, residual, waits=True).run(a)
     with Crew() as crew:
-        return _Factorisation(block, crew, residual, waits=True).run(a)
+        return _Factorisation(sizes, crew, residual, waits=True).run(a)
 
 
 def factorise_ahead(a: Tensor) -> Tensor:
@@ -120,16 +124,22 @@ def factorise_ahead(a: Tensor) -> Tensor:
 
 
 class _Factorisation:
-    """One factorisation: the order that is the library's, the threads, who watches.
+    """One factorisation: its sizes (the order that is the library's), the threads, who watches.
 
     ``waits``: the verdict on each block is read at once; else all of them at the end, so that a
     device goes on (with NaN, at worst) and is waited for once.
     """
 
     def __init__(
-        self, block: int, crew: Crew | None, residual: Residual | None, *, waits: bool = False
+        self,
+        sizes: devices.Sizes,
+        crew: Crew | None,
+        residual: Residual | None,
+        *,
+        waits: bool = False,
     ) -> None:
-        self._block, self._crew, self._residual, self._waits = block, crew, residual, waits
+        self._sizes, self._block = sizes, sizes.cholesky_block
+        self._crew, self._residual, self._waits = crew, residual, waits
         self._infos: list[Tensor] = []
 
     def run(self, a: Tensor) -> bool:
@@ -151,13 +161,14 @@ class _Factorisation:
         first, below, second = a[:h, :h], a[h:, :h], a[h:, h:]
         if not self._halves(first):
             return False
-        crew = self._crew if n > devices.CHOLESKY_ALONE else None
+        crew = self._crew if n > self._sizes.cholesky_alone else None
         if crew is None:
             self._solve_panel(first, below)
+            _subtract_square(second, below, self._block, None, len(below))
         else:
-            parts = below.split(_rows(len(below), crew))
-            crew.run(partial(self._solve_panel, first, part) for part in parts)
-        _subtract_square(second, below, self._block, crew)
+            rows = _rows(len(below), crew, self._sizes.cholesky_rows)
+            crew.run(partial(self._solve_panel, first, part) for part in below.split(rows))
+            _subtract_square(second, below, self._block, crew, rows)
         return self._halves(second)
 
     def _whole(self, a: Tensor) -> bool:
@@ -228,9 +239,10 @@ def _half(n: int) -> int:
     return rounded if rounded < n else half
 
 
-def _subtract_square(target: Tensor, panel: Tensor, block: int, crew: Crew | None) -> None:
+def _subtract_square(
+    target: Tensor, panel: Tensor, block: int, crew: Crew | None, rows: int
+) -> None:
     """Lower triangle of target - panel panel^T; only diagonal blocks compute both halves."""
-    rows = len(panel) if crew is None else _rows(len(panel), crew)
     parts = list(_lower_parts(target, panel, block, rows))
     if crew is None:
         for part, left, right in parts:
@@ -254,8 +266,8 @@ def _lower_parts(target: Tensor, panel: Tensor, block: int, rows: int) -> Iterat
     yield from _lower_parts(target[h:, h:], panel[h:], block, rows)
 
 
-def _rows(n: int, crew: Crew) -> int:
+def _rows(n: int, crew: Crew, most: int) -> int:
     """How many rows a piece of work takes of ``n``: not too many, and as much for each thread."""
-    least = max(-(-n // devices.CHOLESKY_ROWS), crew.n_threads)
+    least = max(-(-n // most), crew.n_threads)
     pieces = -(-least // crew.n_threads) * crew.n_threads
     return -(-n // (pieces * devices.CHOLESKY_GRAIN)) * devices.CHOLESKY_GRAIN

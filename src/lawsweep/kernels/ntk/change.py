@@ -137,8 +137,9 @@ def _compare(before: Tensor | None, after: Tensor | None) -> tuple[float | None,
         return 1.0 if new == 0 else None, None
     # By blocks of rows: no fourth matrix; and of quotients, so that no product leaves the range.
     inner = 0.0
-    for begin in range(0, len(before), devices.KERNEL_ROWS):
-        rows = slice(begin, begin + devices.KERNEL_ROWS)
+    step = devices.on(before.device).kernel_rows
+    for begin in range(0, len(before), step):
+        rows = slice(begin, begin + step)
         inner += float(((before[rows] / old) * (after[rows] / new)).sum())
     moved = after.sub_(before)
     change = float(torch.linalg.matrix_norm(moved)) / old

@@ -62,7 +62,8 @@ def gram_of(layers: Sequence[LayerFactors], *, tile: int | None = None) -> Tenso
     """The Gram matrix of the gradients that ``layers`` are the factors of: see ``gram``."""
     n, first = layers[0].n_samples, layers[0].features
     if tile is None:
-        most = devices.GRAM_TILE.on(first.device)
+        columns = sum(sum(f.shape) for f in layers)
+        most = devices.on(first.device, float(first.shape[-2]) ** 2 * columns).gram_tile
         tile = -(-n // max(1, -(-n // most)))  # as many tiles as needed, of equal size
     elif tile < 1:
         raise ValueError(f"tile must be at least 1 row, got {tile}; leave it out for the default")

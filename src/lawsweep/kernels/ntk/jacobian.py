@@ -45,7 +45,7 @@ class Jacobian:
     ) -> None:
         self.network, self.numbers = network, network.chosen
         self.n_rows, self.dtype, self.device = len(like), like.dtype, like.device
-        self.tile = devices.ROWS_TILE.on(like.device) if tile is None else tile
+        self.tile = devices.on(like.device).rows_tile if tile is None else tile
         if self.tile < 1:
             raise ValueError(f"tile must be at least 1 row, got {tile}; leave it out")
         self._layers_of = layers_of

@@ -108,8 +108,9 @@ class RowShard:
         chosen = [LayerPairs(**{k: self._in(v) for k, v in pair.items()}) for pair in pairs]
         self._columns = self._rows.columns(chosen, scale, torch.float32)
         inner = self._like.new_zeros(len(self._columns), len(self._columns), dtype=torch.float64)
-        for begin in range(0, self._rows.n_rows, devices.BASIS_ROWS):
-            part = self._columns[:, begin : begin + devices.BASIS_ROWS].to(torch.float64)
+        step = devices.on(self._like.device).basis_rows
+        for begin in range(0, self._rows.n_rows, step):
+            part = self._columns[:, begin : begin + step].to(torch.float64)
             inner.addmm_(part, part.mT)
         return self._out(inner)
 
@@ -190,8 +191,9 @@ class RowShard:
         q = self._in(rotation).mT
         m, k = self._size, len(q)
         for block in (self._basis, self._image):
-            for begin in range(0, self._rows.n_rows, devices.BASIS_ROWS):
-                part = slice(begin, begin + devices.BASIS_ROWS)
+            step = devices.on(self._like.device).basis_rows
+            for begin in range(0, self._rows.n_rows, step):
+                part = slice(begin, begin + step)
                 block[:k, part] = q @ block[:m, part]
         self._size = k
 
@@ -297,7 +299,7 @@ class DrawnRows:
         """Rows ``begin .. end`` in float64; rows before them are drawn and dropped."""
         generator, at = copy.deepcopy(self.generator), 0
         while at < begin:
-            size = min(devices.BASIS_ROWS, begin - at)
+            size = min(devices.SKIPPED_ROWS, begin - at)
             sampling.rows(self.law, generator, size, self.input_dim)
             at += size
         drawn: Array = sampling.rows(self.law, generator, end - begin, self.input_dim).numpy()

@@ -23,13 +23,13 @@ def fill_symmetric(out: Tensor, factors: Factors, tile: int) -> None:
     and their number of tokens, over which the products are summed; tiles of at most ``tile`` rows.
     """
     left, n = factors[0][0], out.shape[-1]
-    tiles = list(_lower_tiles(0, n, tile))
+    tiles = list(_lower_tiles(0, n, tile, devices.on(left.device).gram_cut))
     # The largest first, so that the threads end together.
     tiles.sort(key=lambda t: (t[0].stop - t[0].start) * (t[1].stop - t[1].start), reverse=True)
     rows, cols = tiles[0]
     size = math.prod(out.shape[:-2]) * (rows.stop - rows.start) * (cols.stop - cols.start)
     # A single tile of a batch is left to torch's own threads; that of one matrix is so small (below
-    # GRAM_CUT) that one thread does as well, and where a core is busy elsewhere far better.
+    # the cut) that one thread does as well, and where a core is busy elsewhere far better.
     alone = left.device.type != "cpu" or (len(tiles) == 1 and out.ndim > 2)
     n_threads = 1 if alone else torch.get_num_threads()
     with Crew(n_threads) as crew:
@@ -59,8 +59,9 @@ def _fill_tile(
     if rows != cols:
         out[..., rows, cols] = found
         mirror = out[..., cols, rows]
-        for begin in range(0, found.shape[-2], devices.MIRRORED_ROWS):
-            strip = slice(begin, begin + devices.MIRRORED_ROWS)
+        step = devices.on(found.device).mirrored_rows
+        for begin in range(0, found.shape[-2], step):
+            strip = slice(begin, begin + step)
             mirror[..., strip].copy_(found[..., strip, :].mT)
     else:
         # A matrix product need not round (i, j) and (j, i) alike: their mean, in fewer passes
@@ -70,7 +71,7 @@ def _fill_tile(
     free.append(scratch)
 
 
-def _lower_tiles(begin: int, end: int, tile: int) -> Iterator[tuple[slice, slice]]:
+def _lower_tiles(begin: int, end: int, tile: int, cut: int) -> Iterator[tuple[slice, slice]]:
     """Tiles that cover the lower triangle of [begin, end)^2, each once.
 
     Half of a tile on the diagonal is wasted work, so those are halved again and again: the squares
@@ -81,8 +82,8 @@ def _lower_tiles(begin: int, end: int, tile: int) -> Iterator[tuple[slice, slice
         for j in range(begin, i, tile):
             yield rows, slice(j, j + tile)
         size = rows.stop - i
-        if size >= devices.GRAM_CUT:
-            yield from _lower_tiles(i, rows.stop, -(-size // 2))
+        if size >= cut:
+            yield from _lower_tiles(i, rows.stop, -(-size // 2), cut)
         else:
             yield rows, rows
 

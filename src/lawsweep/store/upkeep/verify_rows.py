@@ -20,7 +20,7 @@ Severity = Literal["ok", "note", "problem"]
 SEVERITIES: tuple[Severity, ...] = ("problem", "note", "ok")
 SOME = 5  # run ids that a finding shows
 # What has a say in those bits.
-ROUNDS = ("device", "host", "n_threads", "n_fused", "blas", "instruction_set")
+ROUNDS = ("device", "host", "n_threads", "n_fused", "blas", "instruction_set", "calibration")
 
 
 @dataclass(frozen=True)
