@@ -42,6 +42,7 @@ from lawsweep import stream
 from lawsweep.core.registry import find_experiment
 from lawsweep.kernels.activations import activation
 from lawsweep.kernels.base import calibration, devices, precision
+from lawsweep.kernels.base import rates as rates_of
 from lawsweep.kernels.data import sampling
 from lawsweep.kernels.eigmin import solvers
 from lawsweep.kernels.eigmin.block import smallest_eigenvalue_block
@@ -180,7 +181,7 @@ def calibrated(b: Bench) -> Iterator[Row]:
             "device": str(device),
             "seconds": s,
             **dataclasses.asdict(found),
-            **dataclasses.asdict(devices.sizes_of(device.type, found)),
+            **dataclasses.asdict(rates_of.sizes_of(device.type, found)),
         }
 
 

@@ -15,7 +15,7 @@ import lawsweep
 from lawsweep.core.outcome import RunSpec
 from lawsweep.core.registry import find_experiment
 from lawsweep.kernels.base import calibration, devices
-from lawsweep.kernels.base.devices import Rates, Sizes, Table, dense_below, sizes_of, stated
+from lawsweep.kernels.base.rates import Rates, Sizes, Table, dense_below, sizes_of, stated
 from lawsweep.kernels.eigmin import solvers
 from lawsweep.tools.replay import replay_row
 from lawsweep.worker.execute import Batch

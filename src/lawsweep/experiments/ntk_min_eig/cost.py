@@ -9,7 +9,7 @@ import numpy as np
 from lawsweep import Cost
 from lawsweep.experiments.columns import over_structures
 from lawsweep.experiments.ntk_min_eig.network import SHAPES, described
-from lawsweep.kernels.base import devices
+from lawsweep.kernels.base.rates import stated
 from lawsweep.kernels.eigmin import solvers
 
 # Products with K of a matrix-free solve, both its starts, at N = 3000 and N = p / 4; more samples
@@ -19,7 +19,7 @@ PRODUCT_FACTOR = 1.6  # what a step takes beside its product, and products below
 ANEW = 3.0  # a product where the network's values are made anew for either half of it
 # Samples whose passes are held at a time where no matrix is formed: three blocks of 2048, as one
 # is let go when the next is made, and a product has its own.
-BLOCK_ROWS = 3 * devices.stated("cpu").sizes.rows_tile
+BLOCK_ROWS = 3 * stated("cpu").sizes.rows_tile
 
 
 def cost(p: Any) -> Cost:

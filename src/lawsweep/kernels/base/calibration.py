@@ -1,4 +1,4 @@
-"""A device's rates, measured in about a second, once a machine: what ``devices`` makes tables of.
+"""A device's rates, measured in about a second, once a machine: what ``rates`` makes tables of.
 
 Measured when a kernel first asks, kept in a file by what the device is (its name, torch,
 instructions), so that every process of a machine, today and tomorrow, decides alike; the first to
@@ -28,9 +28,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from lawsweep.kernels.base import devices
-from lawsweep.kernels.base.devices import Rates, Table
 from lawsweep.kernels.base.precision import full_precision
+from lawsweep.kernels.base.rates import Rates, Table, cache_bytes
 from lawsweep.kernels.base.threads import OneThread
 
 ENVIRONMENT = "LAWSWEEP_CALIBRATION"
@@ -136,7 +135,7 @@ def measure(
     """
     cpu, wait = device.type == "cpu", _waiting(device)
     clock = (time.thread_time if cpu else time.perf_counter) if clock is None else clock
-    found: dict[str, float] = {"cache": float(devices.cache_bytes())}
+    found: dict[str, float] = {"cache": float(cache_bytes())}
     share = seconds / (len(fields(Rates)) - 1)
     with OneThread(cpu), torch.no_grad():
         for probe in _probes(device):

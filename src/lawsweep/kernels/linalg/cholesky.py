@@ -21,6 +21,7 @@ from torch import Tensor
 
 from lawsweep.kernels.base import devices, workspace
 from lawsweep.kernels.base.crew import Crew
+from lawsweep.kernels.base.rates import Sizes, stated
 
 Parts = tuple[Tensor, Tensor, Tensor]
 
@@ -40,7 +41,7 @@ def load(
     read by ``factorise`` and is left as it comes.
     """
     n = len(matrix)
-    step = devices.stated("cpu").sizes.cholesky_block if matrix.device.type == "cpu" else n
+    step = stated("cpu").sizes.cholesky_block if matrix.device.type == "cpu" else n
     plain = direction is None and scale == 1.0
     # Rows that stay in cache between the arithmetic and the copy.
     strip = None if plain else matrix.new_empty((min(step, n), n))
@@ -106,7 +107,7 @@ def factorise(a: Tensor, block: int | None = None, *, residual: Residual | None 
         sizes = devices.on(a.device, len(a) ** 3 / 3.0)
         block = sizes.cholesky_block if residual is None else sizes.cholesky_watched
     else:
-        sizes = devices.stated(a.device.type).sizes
+        sizes = stated(a.device.type).sizes
     sizes = replace(sizes, cholesky_block=block)
     if a.device.type != "cpu":
         return _Factorisation(sizes, None, residual).run(a)
@@ -118,7 +119,7 @@ def factorise(a: Tensor, block: int | None = None, *, residual: Residual | None 
 
 def factorise_ahead(a: Tensor) -> Tensor:
     """``factorise`` on a GPU, which is not asked whether it completed: that truth value, there."""
-    sent = _Factorisation(devices.CHOLESKY_BLOCK, None, None)
+    sent = _Factorisation(devices.on(a.device, len(a) ** 3 / 3.0), None, None)
     sent.send(a)
     return sent.completed
 
@@ -132,7 +133,7 @@ class _Factorisation:
 
     def __init__(
         self,
-        sizes: devices.Sizes,
+        sizes: Sizes,
         crew: Crew | None,
         residual: Residual | None,
         *,
