@@ -27,7 +27,7 @@ class Circumstance(NamedTuple):
 
 CIRCUMSTANCES = (
     Circumstance("error", "str", "type and message of a failure; reason of an infeasible point"),
-    Circumstance("traceback", "str", "traceback of a failure"),
+    Circumstance("traceback", "str", "traceback of a failure, and what the run printed last"),
     Circumstance("wall_s", "float", "wall time of the run", "s"),
     Circumstance(
         "peak_memory_bytes", "int", "peak resident memory of the worker in the run", "byte"

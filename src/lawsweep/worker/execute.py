@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lawsweep.core.errors import Infeasible, InvalidValueError
 from lawsweep.core.experiment import Experiment
-from lawsweep.core.outcome import Loss, Lost, Mishap, Outcome, RunSpec, Status
+from lawsweep.core.outcome import FAILURES, Loss, Lost, Mishap, Outcome, RunSpec, Status
 from lawsweep.core.schema import printable
 from lawsweep.core.secrets import hide
 from lawsweep.worker import ahead, cards
@@ -29,6 +29,7 @@ from lawsweep.worker.memory import (
     release_memory,
     reset_peak_memory,
 )
+from lawsweep.worker.printed import MOST, Tail, heard
 from lawsweep.worker.process_state import ProcessState, borrowed
 from lawsweep.worker.process_state import n_threads as n_threads
 
@@ -167,8 +168,9 @@ def execute_run(
     memory = reset_peak_memory()
     cards.reset_peak(device)
     limit = deadline(timeout_s, "on_failure.timeout_s", timeout_s)
+    tail = Tail()
     try:
-        with limit:
+        with limit, heard(tail):
             params = experiment.build(run.params)
             answer = _measured(experiment, experiment.evaluate(params, run.seed, device), run)
             settle(device)
@@ -185,6 +187,8 @@ def execute_run(
         state.restore()
     if limit.passed:  # whatever the function made of it
         answer = _Answer("timeout", error=limit.message)
+    if answer.status in FAILURES:
+        answer = _with_what_it_printed(answer, tail)
     peak = peak_memory_bytes() if memory else None
     held = cards.peak_bytes(device)
     if answer.status == "oom":
@@ -278,6 +282,15 @@ def _failed(failure: Exception, device: str) -> _Answer:
         traceback=hide(printable("".join(traceback.format_exception(failure))))[-MAX_TEXT:],
         mishap=mishap,
     )
+
+
+def _with_what_it_printed(answer: _Answer, tail: Tail) -> _Answer:
+    said = hide(printable(tail.text())).strip("\n")
+    if not said:
+        return answer
+    title = f"Last printed{f' ({MOST:,} characters)' if tail.cut else ''}:"
+    before = f"{answer.traceback.rstrip()}\n\n" if answer.traceback else ""
+    return answer._replace(traceback=f"{before}{title}\n{said}\n")
 
 
 def _outcome(
