@@ -26,7 +26,7 @@ class LawsweepSweeperConf:
     seed: Any = "seed"
     ignore: Any = field(default_factory=list)
     retry: bool = False
-    max_points: int = 1_000_000
+    max_points: int = 5_000_000
     on_failure: Any = None
     store: Any = None
     sinks: Any = field(default_factory=list)

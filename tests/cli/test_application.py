@@ -150,6 +150,12 @@ def test_metrics_seeds_failures_and_what_the_verbs_say(app, capsys):
     fits = "fits=[{law: power, x: model_width*lr, y: loss, where: 'lr < 3'}]"
     assert answer(capsys, "fit", "study", fits)[0] == 0
     assert run_command(["report", "study"]) == 0
+    capsys.readouterr()
+    chosen = answer(capsys, "status", "study", "params.lr=1,3", "seeds=[1]")[1]
+    assert chosen["statuses"] == {"ok": 1, "failed": 1}
+    assert run_command(["status", "study", "params.lr=9"]) == 11
+    assert "lr is one of 1, 2, 3, 4, 5" in capsys.readouterr().err
+    assert run_command(["status", "study", "params.rl=1"]) == 10
     assert run_command(["run", "study"]) == 11
     assert "app.py -m hydra/sweeper=lawsweep lr=1,2,3,4,5" in capsys.readouterr().err
     # What failed is tried again where that is asked for, and not otherwise.
@@ -256,6 +262,17 @@ def test_a_slip_is_one_sentence_and_nothing_runs(app, words, code, said):
     assert (found, calls()) == (code, [])
     assert said in err
     assert "Traceback" not in err
+
+
+def test_fits_of_the_config_are_told_and_kept(app, capsys):
+    fits = "hydra.sweeper.fits=[{law: power, x: lr, y: value, name: mine}]"
+    (Path("app.py").parent / "conf" / "config.yaml").write_text(
+        CONF["config.yaml"].replace("lr: 0.1", "lr: 5")
+    )
+    code, out, _ = app("model.width=1,2,4,8", fits.replace("x: lr", "x: model_width"))
+    assert code == 0
+    assert "fit:    mine: value ~ model_width^1" in out
+    assert answer(capsys, "fit", "app")[1][0]["name"] == "mine"
 
 
 def test_what_is_ignored_decides_nothing(app):

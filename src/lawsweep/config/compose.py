@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lawsweep.config.applicable import applicable
-from lawsweep.config.application.record import is_kept, kept_config
+from lawsweep.config.application.record import chosen_points, is_kept, kept_config
 from lawsweep.config.axes_of import axes_of, names_of
 from lawsweep.config.files import data_folder, find_sweep_file, read_sweep_file, sweep_names
 from lawsweep.config.interpolations import leave_out, resolve, resolve_text
@@ -117,12 +117,16 @@ def load_kept(name: str, texts: Sequence[str]) -> Sweep | None:
     fields = {s.name: s for s in experiment.params}
     for override in overrides:
         check_key(override, lambda: fields)
+    points = base["axes"]["points"]
+
+    def under(some: Sequence[Override]) -> tuple[dict[str, Any], tuple[str, ...]]:
+        chosen = {**base, "axes": {"points": chosen_points(points, some, fields)}}
+        return with_overrides(chosen, [o for o in some if o.path[0] != "params"], fields)
 
     def asked(some: Sequence[Override]) -> dict[str, Any]:
-        found, _ = with_overrides(base, some, fields)
-        return {k: v for k, v in found.items() if k not in NOT_ASKED}
+        return {k: v for k, v in under(some)[0].items() if k not in NOT_ASKED}
 
-    config, notes = with_overrides(base, overrides, fields)
+    config, notes = under(overrides)
     record = {"experiment": experiment.name, **{k: v for k, v in config.items() if k != "axes"}}
     sweep = Sweep.from_mapping(
         name,

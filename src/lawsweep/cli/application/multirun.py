@@ -41,11 +41,12 @@ def run_application(
             multirun = prepare(options, arguments, context, function, config)
             multirun.begin()
             reports, failures = _launch(multirun)
+            fits = _fits(multirun)
     except LawsweepError as error:
         print(f"lawsweep: {hide(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     multirun.end()
-    for line in _lines(multirun, reports, failures):
+    for line in _lines(multirun, reports, failures, fits):
         click.echo(line)
     if code := _exit_code(reports, failures):
         multirun.tell_end()
@@ -81,12 +82,31 @@ def _launch(multirun: Multirun) -> tuple[list[RunReport], Counter[str]]:
     return reports, failures
 
 
+def _fits(multirun: Multirun) -> list[str]:
+    """The fits that ``hydra.sweeper.fits`` asks for, of all that the study has by now."""
+    from lawsweep.config.compose import load_kept
+    from lawsweep.study.study import Study
+
+    if not multirun.options.fits:
+        return []
+    try:
+        where = multirun.sweeps[0].results_dir.replace("'", "\\'")
+        kept = load_kept(multirun.name, [f"results_dir='{where}'"])
+        return [f"fit:    {f.summary()}" for f in Study(kept).fit()] if kept is not None else []
+    except LawsweepError as error:
+        warn([f"the rows are safe, but they cannot be fitted as asked: {error}"])
+        return []
+
+
 def _digests(sweep: Any) -> list[str]:
     return [str(point["config"]) for point in sweep.axes["points"]]
 
 
 def _lines(
-    multirun: Multirun, reports: Sequence[RunReport], failures: Counter[str]
+    multirun: Multirun,
+    reports: Sequence[RunReport],
+    failures: Counter[str],
+    fits: Sequence[str],
 ) -> Iterator[str]:
     ran = sum(sum(r.statuses.values()) for r in reports)
     done = sum(r.done_before for r in reports)
@@ -106,6 +126,7 @@ def _lines(
         yield f"failed: {n:,} x {reason}"
     if failures:
         yield "        the same command with hydra.sweeper.retry=true runs them again"
+    yield from map(str, fits)
     results = multirun.sweeps[0].results_dir
     where = "" if results == "results" else f" results_dir={results}"
     yield f"study:  lawsweep status {multirun.name}{where}  (and fit, report, show, sql, export)"

@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lawsweep.config.application.columns import DIGEST
-from lawsweep.core.errors import InvalidValueError, StoreError
+from lawsweep.core.errors import InvalidValueError, StoreError, unknown_name
 from lawsweep.grid.sweep import Sweep, results_place
 
 if TYPE_CHECKING:
@@ -103,6 +103,38 @@ def kept_config(name: str, overrides: Sequence[Override]) -> dict[str, Any]:
         "figures": said.get("figures", []),
         "results_dir": results,
     }
+
+
+def chosen_points(
+    points: Sequence[Mapping[str, Any]],
+    overrides: Sequence[Override],
+    names: Collection[str],
+) -> list[Mapping[str, Any]]:
+    """The points that overrides of params leave: of a study that has run they choose.
+
+    Raises a LawsweepError for a param that there is not, and where no point is left.
+    """
+    found = list(points)
+    for override in overrides:
+        if override.path[0] != "params":
+            continue
+        name = ".".join(override.path[1:])
+        if name not in names:
+            raise unknown_name("param", name, names, f"override {override.text!r}")
+        values = override.value if override.is_sweep else [override.value]
+        if not isinstance(values, list) or override.is_delete:
+            raise InvalidValueError(
+                f"{override.text!r}: the points of an application's study are those that it was "
+                f"asked for; choose among them by values, as in params.{name}=1,2."
+            )
+        left = [p for p in found if p.get(name) in values]
+        if not left:
+            known = ", ".join(map(str, dict.fromkeys(p.get(name) for p in found)))
+            raise InvalidValueError(
+                f"{override.text!r} leaves no job of this study; {name} is one of {known[:200]}."
+            )
+        found = left
+    return found
 
 
 class _Elsewhere:

@@ -32,6 +32,12 @@ _NOW = re.compile(r"\$\{now:[^${}]*\}")
 _OF_HYDRA = re.compile(r"\$\{hydra[.:]([A-Za-z_][\w.]*)\}", re.ASCII)
 
 
+# Sections of ``hydra`` in which jobs of one base differ.
+CHANGING = ("job", "overrides", "runtime")
+# A reference from ``hydra`` to the application's own config.
+_OUT = re.compile(r"\$\{(?!hydra[.:]|now:|oc\.env:|python_version:|env:)")
+
+
 class Spec(NamedTuple):
     """A job: its place in the multirun, what it begins from, and its overrides."""
 
@@ -74,7 +80,8 @@ class JobRunner:
         hydra = self._hydras.get(spec.base)
         if hydra is None:
             hydra = self._hydras[spec.base] = _Hydra(base)
-        root, task = task_config(base, values), task_config(base, values)
+        root = task_config(base, values) if hydra.leads_out else None
+        task = task_config(base, values)
         with hydra.at(root, spec) as folder:
             return self._call(task, hydra, folder), folder
 
@@ -104,7 +111,7 @@ class JobRunner:
         lines = self._texts.of_container({"task": overrides}).split("\n", 1)
         for name, text in (
             ("config.yaml", self._texts.of(task)),
-            ("hydra.yaml", self._texts.of_container({"hydra": hydra.plain})),
+            ("hydra.yaml", self._texts.of_sections("hydra", hydra.plain, hydra.texts, CHANGING)),
             ("overrides.yaml", lines[1] if overrides else "[]\n"),
         ):
             (folder / name).write_text(text, encoding="utf-8")
@@ -158,17 +165,21 @@ class _Hydra:
         plain = OmegaConf.to_container(self.node, enum_to_str=True)
         assert isinstance(plain, dict)
         self.plain: dict[Any, Any] = plain
+        self.texts: dict[Any, str] = {}  # of sections that are the same for all jobs
+        self.leads_out = any(_OUT.search(text) for _, text in texts_of(plain))
+        self._root = pickle.loads(base.task)
 
     @contextmanager
-    def at(self, root: DictConfig, spec: Spec) -> Iterator[str]:
+    def at(self, root: DictConfig | None, spec: Spec) -> Iterator[str]:
         """``HydraConfig`` is that of a job within; its output folder.
 
-        ``root`` is the job's config, which interpolations of ``hydra`` lead into.
+        ``root`` is the job's config, where interpolations of ``hydra`` lead into it.
         """
         from hydra.core.hydra_config import HydraConfig
         from omegaconf import flag_override
 
         node, before = self.node, HydraConfig.instance().cfg
+        root = self._root if root is None else root
         root.__dict__["_content"]["hydra"] = node
         node._set_parent(root)
         with flag_override(node, ["readonly", "struct"], [False, False]):

@@ -8,6 +8,7 @@ its value alone: each is made once, by OmegaConf itself, and kept.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,21 @@ class YamlTexts:
         """The text of a config that is plain containers already, enums by their names."""
         lines: list[str] = []
         return "".join(lines) if found and self._add(lines, (), found) else _dump(found)
+
+    def of_sections(
+        self, name: str, sections: dict[Any, Any], kept: dict[Any, str], changing: Collection[str]
+    ) -> str:
+        """The text of ``{name: sections}``; those that do not change are made once, in ``kept``."""
+        lines = [f"{_written(name)}:\n"]
+        for key, value in sections.items():
+            text = kept.get(key)
+            if text is None:
+                whole = self.of_container({name: {key: value}})
+                text = whole.partition("\n")[2]
+                if key not in changing:
+                    kept[key] = text
+            lines.append(text)
+        return "".join(lines)
 
     def _add(self, lines: list[str], path: tuple[str, ...], value: dict[Any, Any]) -> bool:
         """Add the lines of a mapping; False where one of its keys would take more than a line."""
