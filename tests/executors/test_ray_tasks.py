@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
+import time
 
 import pytest
 from toys import slowly_importing, toy
@@ -71,3 +74,66 @@ def test_threads_follow_the_cpus_of_a_task(ray_two_cpus):
         assert made.n_slots == 1
         made.submit(Task(0, specs([{"n": 1}])))
         assert collect(made, 1)[0].n_threads == 2
+
+
+def test_functions_of_files_notebooks_and_commands_reach_the_workers(
+    ray_two_cpus, tmp_path, monkeypatch
+):
+    """By the path of the file, by value, as the text of a file that no import finds."""
+    from lawsweep import open as open_study
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "sweeps").mkdir()
+    for name in ("shipped_plainly", "shipped-1"):
+        (tmp_path / f"{name}.py").write_text(
+            "from shipped_helper import ONE\n\ndef run(n: int, seed: int = 0):\n"
+            "    return {'y': n + ONE + seed}\n"
+        )
+    (tmp_path / "shipped_helper.py").write_text("ONE = 1\n")
+    (tmp_path / "said.py").write_text(
+        "import json, sys\nprint(json.dumps({'y': int(sys.argv[1]) + 1 + int(sys.argv[2])}))\n"
+    )
+    command = "command: python said.py {n} {seed}\naxes: {n: [1, 2]}\nseeds: 2\n"
+    (tmp_path / "sweeps" / "commanded.yaml").write_text(command)
+    one = 1
+
+    def local(n: int, seed: int):
+        return {"y": n + one + seed}
+
+    studies = [
+        open_study("shipped_plainly.py:run", "n=1,2", "seeds=2"),
+        open_study("shipped-1.py:run", "n=1,2", "seeds=2"),
+        open_study("commanded"),
+        open_study(local, axes={"n": [1, 2]}, seeds=2),
+    ]
+    for study in studies:
+        study.run(executor="ray_local")
+        frame = study.frame()
+        assert frame["status"].tolist() == ["ok"] * 4, frame["error"].tolist()
+        assert frame["y"].tolist() == [2, 3, 3, 4]
+    # A program whose run is cut off at its deadline ends with it.
+    (tmp_path / "sweeps" / "late.yaml").write_text(
+        "command: {run: 'echo $$ > {root}/pid; : {n}; sleep 1000 & wait', shell: true}\n"
+        "axes: {n: [1]}\non_failure: {timeout_s: 1, max_attempts: 1}\n"
+    )
+    late = open_study("late")
+    late.run(executor="ray_local")
+    assert late.frame()["status"].tolist() == ["timeout"]
+    group = int((tmp_path / "pid").read_text())
+    end = time.monotonic() + 60
+    while members(group) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert members(group) == []
+
+
+def members(group):
+    """Processes of a group that are no zombies."""
+    import psutil
+
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+    return found

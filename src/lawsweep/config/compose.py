@@ -71,7 +71,7 @@ def load_sweep(name: str | Path, *overrides: str) -> Sweep:
     levels = (parts.project, content, preset)
     base = merge_files(path.stem, parts.experiment, levels, groups, parts.resolve)
     base |= parts.own
-    fields = fields_of(parts.experiment, rest)
+    fields = fields_of(parts, rest)
     config, notes = with_overrides(base, rest, fields, parts.written.write)
     try:
         try:
@@ -168,6 +168,7 @@ class _Parts:
             if "experiment" in part:
                 part["experiment"] = beside(part["experiment"], path)
         self.experiment = self._choice("experiment")
+        self.command = self._choice("command")
         self.own = {"preset": self.file.get("preset"), "experiment": self._said("experiment")}
         if isinstance(self.experiment, str) and ":" in self.experiment:
             self.specs()  # its module may bring a kind of axes
@@ -181,7 +182,24 @@ class _Parts:
 
     def specs(self) -> Mapping[str, FieldSpec]:
         """The params of the experiment; none where that is not known."""
+        if self.command is not None:
+            return self._of_command()
         return _specs(self.experiment) if isinstance(self.experiment, str) else {}
+
+    def _of_command(self) -> Mapping[str, FieldSpec]:
+        """The params of a command, as the file, the preset and the overrides have them."""
+        from lawsweep.core.commands.command import command_experiment
+
+        given: dict[str, Any] = {"params": {}, "derive": {}, "axes": [self.file.get("axes")]}
+        for part in (self.file, self.preset):
+            for key in ("params", "derive"):
+                given[key] |= part.get(key) or {}
+        given["axes"] += [self.preset.get("axes")]
+        for override in self.overrides:
+            if override.path[0] in ("params", "axes", "derive") and len(override.path) == 2:
+                given["axes"].append({override.path[1]: override.value})
+        made = command_experiment(self.command, self.name, given, Path.cwd(), "results")
+        return {s.name: s for s in made.params}
 
     def _said(self, key: str) -> Any:
         """What the preset says, else the file."""
@@ -220,13 +238,10 @@ def _specs(experiment: str) -> dict[str, FieldSpec]:
     return {s.name: s for s in find_experiment(experiment).params}
 
 
-def fields_of(experiment: Any, overrides: Sequence[Override]) -> dict[str, FieldSpec]:
+def fields_of(parts: _Parts, overrides: Sequence[Override]) -> Mapping[str, FieldSpec]:
     """The params of the experiment, where the overrides ask for them."""
-    if isinstance(experiment, str) and any(
-        o.path[0] in ("params", "axes", "derive") for o in overrides
-    ):
-        return _specs(experiment)
-    return {}
+    asked = any(o.path[0] in ("params", "axes", "derive") for o in overrides)
+    return parts.specs() if asked else {}
 
 
 def with_overrides(

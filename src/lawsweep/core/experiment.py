@@ -120,6 +120,11 @@ class Experiment(Generic[M_co]):
             return _rebuild, (fields, (*text, name))
         return _rebuild, (vars(self).copy(),)
 
+    @property
+    def of_command(self) -> bool:
+        """Whether its runs are those of a program."""
+        return bool(getattr(self.function, "is_command", False))
+
     def load(self) -> None:
         """Import ``imports``, and what else the functions' bodies import.
 

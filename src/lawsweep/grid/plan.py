@@ -101,9 +101,10 @@ def make_plan(
     )
     chosen = read_seeds(seeds)
     if not experiment.takes_seed and chosen != (0,):
+        way = "write {seed} in the command" if experiment.of_command else "give it seed: int"
         raise InvalidValueError(
             f"{experiment.name} takes no seed: runs of several would be the same one; got "
-            f"seeds={seeds}. Leave seeds out, or give it an argument seed: int."
+            f"seeds={seeds}. Leave seeds out, or {way}."
         )
     if points.n * len(chosen) > 10 * max_points:
         raise InvalidValueError(

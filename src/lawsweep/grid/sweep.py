@@ -56,13 +56,14 @@ class Sweep:
 
     ``experiment`` is a name (see ``find_experiment``), a function or an Experiment.  ``config`` is
     the whole resolved mapping it was read from and ``overrides`` the command line's, for the
-    record.  ``variant`` is the signature of those of them that change the question (none: empty),
-    and ``file`` what its file is called and a hash of where that is; ``notes`` say what they made
+    record.  ``command`` stands in place of an experiment (``core/commands/template.py``).
+    ``variant`` is the signature of those of them that change the question (none: empty), and
+    ``file`` what its file is called and a hash of where that is; ``notes`` say what they made
     inapplicable, which is left out.
     """
 
     name: str
-    experiment: str | Experiment | Callable[..., Any]
+    experiment: str | Experiment | Callable[..., Any] | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     axes: Any = None
     derive: Mapping[str, Any] = field(default_factory=dict)
@@ -84,6 +85,7 @@ class Sweep:
     variant: str = ""
     file: tuple[str, str] | None = None
     notes: tuple[str, ...] = ()
+    command: Any = None
 
     @classmethod
     def from_mapping(
@@ -99,9 +101,10 @@ class Sweep:
         for key in config:
             if key not in KEYS:
                 raise unknown_name("key", str(key), KEYS, f"sweep {name}")
-        if config.get("experiment") in (None, ""):
+        if config.get("experiment") in (None, "") and config.get("command") is None:
             raise InvalidValueError(
-                f"Sweep {name} names no experiment; add a line such as experiment: ntk_min_eig."
+                f"Sweep {name} names no experiment; add a line such as experiment: ntk_min_eig, "
+                "experiment: path/to/file.py:function or command: python train.py --lr {lr}."
             )
         values = {k: v for k, v in config.items() if v is not None or k in ("axes", "preset")}
         check_shapes(values, f"sweep {name}")
@@ -126,6 +129,8 @@ class Sweep:
                 f"The name of a sweep is a file name without / and control characters, "
                 f"got {self.name!r}."
             )
+        if self.command is not None:
+            object.__setattr__(self, "experiment", self._of_command())
         if isinstance(self.experiment, FunctionType):
             known = undecorated(self.experiment, self._name_of_lambda())
             object.__setattr__(self, "experiment", known)
@@ -143,6 +148,18 @@ class Sweep:
         if dataclasses.is_dataclass(self.search) and not isinstance(self.search, type):
             object.__setattr__(self, "search", dataclasses.asdict(self.search))  # for the record
 
+    def _of_command(self) -> Experiment:
+        """The experiment whose runs are the command's."""
+        given = self.experiment
+        if given is not None and not getattr(given, "of_command", False):
+            raise InvalidValueError(
+                f"Sweep {self.name} has both an experiment and a command; keep one of them."
+            )
+        from lawsweep.core.commands.command import command_experiment
+
+        said = {"params": self.params, "axes": self.axes, "derive": self.derive}
+        return command_experiment(self.command, self.name, said, Path.cwd(), self.results_dir)
+
     def _name_of_lambda(self) -> str | None:
         """A lambda's experiment is called as its sweep."""
         is_lambda = getattr(self.experiment, "__name__", "") == "<lambda>"
@@ -154,7 +171,9 @@ class Sweep:
         if self.config:
             return _without_secrets(self.config)
         found = {k: getattr(self, k) for k in KEYS}
-        if isinstance(self.experiment, Experiment):
+        if self.command is not None:
+            found["experiment"] = None
+        elif isinstance(self.experiment, Experiment):
             function = self.experiment.function
             found["experiment"] = f"{function.__module__}:{function.__qualname__}"
         found["on_failure"] = dataclasses.asdict(self.on_failure)
