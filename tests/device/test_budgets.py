@@ -17,9 +17,14 @@ from pretending import Card
 from lawsweep.core.registry import find_experiment
 from lawsweep.experiments.ntk_min_eig import choice
 from lawsweep.kernels.activations import activation
+from lawsweep.kernels.base import devices
 from lawsweep.kernels.compression.population import PopulationLoss
 from lawsweep.kernels.compression.target import Target
+from lawsweep.kernels.linalg import cholesky
 from lawsweep.kernels.linalg.lanczos import lanczos_largest
+from lawsweep.kernels.network.network import Network
+from lawsweep.kernels.ntk.gram import ntk_gram
+from lawsweep.kernels.ntk.jacobian import Jacobian
 from lawsweep.kernels.optimise import gauss_newton_inexact, methods
 from lawsweep.kernels.optimise.levenberg_marquardt import least_squares
 from lawsweep.kernels.optimise.minimise import minimise
@@ -224,3 +229,87 @@ def test_a_step_of_compression_asks_once(method):
         assert here.converged.all()
         assert there.converged.all()
     np.testing.assert_allclose(there.loss.cpu(), here.loss, rtol=1e-6)
+
+
+def per_tile(monkeypatch, work, *, sizes):
+    """Reads, waits and uploads with large tiles and with small; ``work()`` may count by itself."""
+    found = []
+    for small in (False, True):
+        with monkeypatch.context() as patch, Card() as card:
+            for name, size in sizes.items() if small else ():
+                if name.islower():
+                    patch.setitem(devices.OVERRIDES, name, size)
+                else:
+                    patch.setattr(devices, name, size)
+            with card.counting() as counted:
+                counts = work() or counted
+            found.append((counts.reads.total(), counts.waits.total(), counts.uploads.total()))
+    return found
+
+
+def network_there(n=90, width=12):
+    draw = np.random.default_rng(1).standard_normal
+    network = Network((width, width, width, 1), activation("relu"))
+    shapes = [(n, width), *network.shapes]
+    x, *weights = (torch.from_numpy(draw(s) / s[0] ** 0.5).to("cuda") for s in shapes)
+    return network, weights, x
+
+
+def gram_by_tiles():
+    ntk_gram(*network_there())
+
+
+def cholesky_by_tiles():
+    a = torch.diag(torch.linspace(1.0, 2.0, 200, dtype=torch.float64, device="cuda"))
+    assert cholesky.factorise(a)
+
+
+@pytest.mark.parametrize("store", [True, False])
+def test_jacobians_and_their_products_ask_nothing_per_tile(monkeypatch, store):
+    def work():
+        rows = Jacobian.on(*network_there(), store=store)
+        rows.squares()
+        v = torch.ones(90, dtype=torch.float64, device="cuda")
+        for _ in range(3):
+            v = rows.mv(rows.rmv(v))  # J J^T v
+        rows.second_moments()
+
+    large, small = per_tile(monkeypatch, work, sizes={"rows_tile": 8})
+    assert small == large
+
+
+TILED = {
+    "gram": (gram_by_tiles, {"gram_tile": 16}),
+    "cholesky": (cholesky_by_tiles, {"cholesky_block": 16}),
+}
+
+
+@pytest.mark.parametrize("name", TILED)
+def test_nothing_is_asked_per_tile(monkeypatch, name):
+    work, sizes = TILED[name]
+    large, small = per_tile(monkeypatch, work, sizes=sizes)
+    assert small == large
+
+
+@pytest.mark.parametrize(
+    ("name", "point", "sizes"),
+    [
+        ("ntk_min_eig", {**FREE, "n_samples": 24, "solver": "matrix_free"},
+         {"rows_tile": 4}),
+        ("memorization", {"optimizer": "levenberg_marquardt", "n_samples": 300, "input_dim": 8,
+                          "width": 8, "depth": 3, "max_steps": 2},
+         {"JACOBIAN_BYTES": 2**13, "NORMAL_COLUMNS": 16}),
+        ("compression", {"n_target": 90, "input_dim": 5, "n_compressed": 2},
+         {"PAIR_NUMBERS": 2**8, "TARGET_ROWS": 32}),
+        ("compression", {"n_target": 90, "input_dim": 5, "n_compressed": 2,
+                         "student_outputs": "trained", "activation": "erf", "max_iterations": 4},
+         {"PAIR_NUMBERS": 2**8, "TARGET_ROWS": 32}),
+    ],
+)  # fmt: skip
+def test_no_experiment_asks_per_tile(monkeypatch, name, point, sizes):
+    """Its answers are as many with a hundred small tiles; iterations may differ by rounding."""
+    (reads, waits, _), (more, longer, _) = per_tile(
+        monkeypatch, lambda: asked(name, **point)[1], sizes=sizes
+    )
+    assert more <= reads + 3
+    assert longer <= waits + 3

@@ -121,19 +121,29 @@ def _at_once(network: Network, x: Tensor, weights: Sequence[Tensor]) -> Known:
 
 def _by_blocks(network: Network, x: Tensor, weights: Sequence[Tensor]) -> Known:
     """The same without a linearisation: one block of rows after the other, and no N^2 or N n."""
+    import torch
+
     from lawsweep.kernels.ntk import gram as ntk
-    from lawsweep.kernels.ntk.linearisation import OutOfRangeError, linearise
+    from lawsweep.kernels.ntk.linearisation import OutOfRangeError, linearise, passes, range_message
     from lawsweep.kernels.ntk.survey import Survey
 
-    survey = Survey(network)
-    traces, least = [], math.inf
-    for rows in x.split(devices.on(x.device).rows_tile):
-        lin = linearise(network, weights, rows)
+    survey, found = Survey(network), []
+    blocks = x.split(devices.on(x.device).rows_tile)
+    for rows in blocks:
+        passed = passes(network, weights, rows)
+        lin = passed.lin
         survey.add(lin)
-        diagonal = ntk.diagonal(lin)
-        traces.append(float(diagonal.sum()))
-        least = min(least, float(diagonal.min()))
-    trace = math.fsum(traces)
+        diagonal, lost = ntk.squares_seen(lin.layers)
+        facts = (diagonal.sum(), diagonal.min(), lost, passed.in_range)
+        found.append(torch.stack([fact.to(torch.float64) for fact in facts]))
+    # One answer of the device for all blocks.
+    traces, mins, losts, in_range = torch.stack(found).T.tolist()
+    if not all(in_range):
+        for rows in blocks:
+            linearise(network, weights, rows)
+    if any(losts) or not all(map(math.isfinite, traces)):
+        raise OutOfRangeError(range_message("squared gradient norms", x.dtype))
+    trace, least = math.fsum(traces), min(mins)
     if not math.isfinite(trace):
         name = str(x.dtype).removeprefix("torch.")
         raise OutOfRangeError(f"the kernel's trace leaves the range of {name}")

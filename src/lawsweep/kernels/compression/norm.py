@@ -73,14 +73,15 @@ def sampled_target_norm(
     even = float(beta.sum() ** 2 + 0.5 * gram.square().sum())
     even += (0.5 * math.pi - 1.5) * float(beta @ beta)
     edges = np.cumsum(np.abs(beta.double().cpu().numpy()))
-    sums = np.zeros(2)
+    parts: list[Tensor] = []
     for first in range(0, n_pairs, devices.SAMPLED_PAIRS):
         n = min(devices.SAMPLED_PAIRS, n_pairs - first)
         place = np.searchsorted(edges, rng.random((2, n)) * edges[-1], side="right")
         i, j = torch.from_numpy(place.clip(max=len(edges) - 1)).to(rows.device)
         rest = _rest((rows[i] * rows[j]).sum(-1) / (norms[i] * norms[j]))
         rest = torch.where(i == j, 0.0, torch.sign(beta[i]) * torch.sign(beta[j]) * rest)
-        sums += (float(rest.sum()), float(rest.square().sum()))
+        parts.append(torch.stack([rest.sum(), rest.square().sum()]))
+    sums = np.sum(torch.stack(parts).to(torch.float64).cpu().numpy(), axis=0)
     average = sums[0] / n_pairs
     spread = math.sqrt(max(0.0, sums[1] / n_pairs - average**2) / (n_pairs - 1))
     value = kernel.linear * float(mean @ mean) + kernel.even * (even + size**2 * average)
@@ -141,12 +142,13 @@ def series_error(target: Nodes, v: Tensor, b: Tensor) -> float:
         return 0.0
     own, _ = _spread(profile, rows.norm[0])
     assert own is not None
-    total = 0.0
+    parts: list[Tensor] = []
     for first in range(0, len(unit), devices.TARGET_ROWS):
         part = slice(first, first + (devices.TARGET_ROWS))
         rest = (unit[part] @ rows.unit[0].T).abs().clamp(max=1.0) ** degree
         weight = (alpha[part] @ b.T).abs() * spread[part].unsqueeze(1) * own
-        total += 2.0 * float((weight * rest).sum())
+        parts.append((weight * rest).sum())
+    total = 2.0 * float(sum(torch.stack(parts).tolist()))
     rest = (rows.unit[0] @ rows.unit[0].T).abs().clamp(max=1.0) ** degree
     weight = (b @ b.T).abs() * own.unsqueeze(1) * own * rest
     return total + float(weight.sum() - weight.diagonal().sum())

@@ -86,15 +86,15 @@ class Target(Nodes):
         """
         if self.average is not None:
             return abs(self.average)
-        total = 0.0
+        parts = []
         for w, a in zip(
             self.rows.split(devices.TARGET_ROWS), self.alpha.split(devices.TARGET_ROWS), strict=True
         ):
             size = w.norm(dim=-1)
             if not isinstance(self.profile, HomogeneousKernel):
                 size = (1.0 + size**2).sqrt()
-            total += float(a.norm(dim=-1) @ size)
-        return total
+            parts.append(a.norm(dim=-1) @ size)
+        return float(sum(torch.stack(parts).tolist())) if parts else 0.0
 
     @property
     def is_zero(self) -> bool:

@@ -136,11 +136,11 @@ def _compare(before: Tensor | None, after: Tensor | None) -> tuple[float | None,
     if not 0.0 < new < math.inf:
         return 1.0 if new == 0 else None, None
     # By blocks of rows: no fourth matrix; and of quotients, so that no product leaves the range.
-    inner = 0.0
-    step = devices.on(before.device).kernel_rows
+    blocks, step = [], devices.on(before.device).kernel_rows
     for begin in range(0, len(before), step):
         rows = slice(begin, begin + step)
-        inner += float(((before[rows] / old) * (after[rows] / new)).sum())
+        blocks.append(((before[rows] / old) * (after[rows] / new)).sum())
+    inner = sum(torch.stack(blocks).tolist())
     moved = after.sub_(before)
     change = float(torch.linalg.matrix_norm(moved)) / old
     return change, max(-1.0, min(1.0, inner))

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.base import devices, workspace
+from lawsweep.kernels.base.answers import waits
 from lawsweep.kernels.base.precision import full_precision, prove_products
 from lawsweep.kernels.base.rounding import gamma, tolerances
 from lawsweep.kernels.network.network import Network
@@ -96,14 +97,26 @@ def diagonal(lin: Linearisation) -> Tensor:
 @full_precision()
 def squares_of(layers: Sequence[LayerFactors]) -> Tensor:
     """The squared norms of the gradients that ``layers`` are the factors of: see ``diagonal``."""
+    total, lost = squares_seen(layers)
+    check_squares(total, lost)
+    return total
+
+
+@full_precision()
+def squares_seen(layers: Sequence[LayerFactors]) -> tuple[Tensor, Tensor]:
+    """The squared norms, and whether one of them is lost below the range: a truth value there."""
     parts = [layer.squares() for layer in layers]
     total = parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
     small = total < tolerances(total.dtype).least_normal
-    lost = bool(small.any())
-    lost = lost and bool((small & torch.stack([f.has_gradient() for f in layers]).any(0)).any())
-    if lost or not bool(total.sum(-1).isfinite().all()):
+    if not waits(total) and not bool(small.any()):
+        return total, torch.tensor(False)
+    return total, (small & torch.stack([f.has_gradient() for f in layers]).any(0)).any()
+
+
+def check_squares(total: Tensor, lost: Tensor) -> None:
+    """OutOfRangeError where squares are ``lost`` below the range, or their sum leaves it."""
+    if bool(lost | ~total.sum(-1).isfinite().all()):
         raise OutOfRangeError(range_message("squared gradient norms", total.dtype))
-    return total
 
 
 @full_precision()

@@ -20,13 +20,8 @@ from torch import Tensor
 from lawsweep.kernels.base import devices, workspace
 from lawsweep.kernels.network.network import Network
 from lawsweep.kernels.ntk.factors import LayerFactors, LayerPairs
-from lawsweep.kernels.ntk.gram import gram_block, gram_of, squares_of
-from lawsweep.kernels.ntk.linearisation import (
-    Linearisation,
-    OutOfRangeError,
-    linearise,
-    range_message,
-)
+from lawsweep.kernels.ntk.gram import check_squares, gram_block, gram_of, squares_seen
+from lawsweep.kernels.ntk.linearisation import Linearisation, linearise, passes
 
 
 class Jacobian:
@@ -49,6 +44,9 @@ class Jacobian:
         if self.tile < 1:
             raise ValueError(f"tile must be at least 1 row, got {tile}; leave it out")
         self._layers_of = layers_of
+        # Of tiles whose values are not known yet to be in range; asked of all together.
+        self._seen: list[Tensor] | None = None
+        self._again: Callable[[slice], object] | None = None
         bias = int(network.counts_bias)
         self._shapes = [network.shapes[k - 1] for k in self.numbers]
         self._sizes = [(a + bias) * b for a, b in self._shapes]
@@ -85,9 +83,16 @@ class Jacobian:
             )
 
         def anew(rows: slice) -> Sequence[LayerFactors]:
-            return linearise(network, weights, inputs[rows], biases).layers
+            passed = passes(network, weights, inputs[rows], biases)
+            if found._seen is not None:
+                found._seen.append(passed.in_range)
+            return passed.lin.layers
 
         found = cls(network, anew, inputs, tile)
+        found._seen, found._again = (
+            [],
+            lambda rows: linearise(network, weights, inputs[rows], biases),
+        )
         if store:
             found._layers_of = _cut(found._store(inputs))
         return found
@@ -138,14 +143,14 @@ class Jacobian:
 
         Raises OutOfRangeError as ``gram.diagonal`` does.
         """
-        found = torch.cat([squares_of(layers) for _, layers in self._tiles(self.dtype)])
-        if not bool(found.sum().isfinite()):
-            raise OutOfRangeError(range_message("squared gradient norms", self.dtype))
+        tiles = [squares_seen(layers) for _, layers in self._tiles(self.dtype)]
+        found = torch.cat([total for total, _ in tiles])
+        check_squares(found, torch.stack([lost for _, lost in tiles]).any())
         return found
 
     def rows(self, which: slice) -> Tensor:
         """Some rows of J itself, (k, p)."""
-        return torch.cat([f.rows() for f in self._layers_of(self._within(which))], dim=1)
+        return torch.cat([f.rows() for f in self._at(self._within(which))], dim=1)
 
     def dense(self) -> Tensor:
         """J, (n, p)."""
@@ -208,6 +213,25 @@ class Jacobian:
             layers = self._layers_of(rows)
             same = layers[0].features.dtype is dtype
             yield rows, layers if same else [f.map(lambda t: t.to(dtype)) for f in layers]
+        self._settle()
+        self._seen = None
+
+    def _at(self, rows: slice) -> Sequence[LayerFactors]:
+        """The factors on some rows, in range."""
+        layers = self._layers_of(rows)
+        self._settle()
+        return layers
+
+    def _settle(self) -> None:
+        """OutOfRangeError where a tile that was looked at leaves the range; one answer for all.
+
+        A tile is computed anew at each use, and comes out alike: after all were seen none is asked.
+        """
+        if self._seen and self._again and not bool(torch.stack(self._seen).all()):
+            for rows in self._slices():
+                self._again(rows)
+        if self._seen:
+            self._seen = []
 
     def _store(self, inputs: Tensor) -> list[LayerFactors]:
         """All factors, scaled, filled tile by tile: no temporary is larger than a tile's."""
@@ -222,6 +246,8 @@ class Jacobian:
                     part.features.copy_(f.scaled)
                 if part.errors is not None and f.errors is not None:
                     part.errors.copy_(f.errors)
+        self._settle()
+        self._seen = None
         return kept
 
 
@@ -298,4 +324,4 @@ class Kernel:
         return gram_of(self._layers())
 
     def _layers(self) -> Sequence[LayerFactors]:
-        return self.jacobian._layers_of(slice(0, self.jacobian.n_rows))
+        return self.jacobian._at(slice(0, self.jacobian.n_rows))

@@ -316,6 +316,6 @@ def zero_gradients(lin: Linearisation) -> Tensor:
 def null_samples(x: Tensor, act: Activation, chosen: Sequence[int], bias: bool) -> Tensor:
     """Which samples x (N, n_0) have no gradient whatever the weights, shape (N,)."""
     # Every feature is 0 then, layer after layer; or only the first counts.
-    no_features = float(act.f(x.new_zeros(1))[0]) == 0.0 or tuple(chosen) == (1,)
+    no_features = float(act.f(torch.zeros(1, dtype=x.dtype))[0]) == 0.0 or tuple(chosen) == (1,)
     zero = (x == 0).all(1)
     return zero if no_features and not bias else torch.zeros_like(zero)

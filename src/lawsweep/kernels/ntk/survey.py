@@ -39,9 +39,10 @@ class Survey:
     def __init__(self, network: Network) -> None:
         self._network, self._chosen, self._affine = network, network.chosen, False
         self._n_samples = 0
-        self._zero = False
+        # Truth values and counts stay on the samples' device until the report.
+        self._zero: list[Tensor] = []
         self._live: list[tuple[Tensor, Tensor]] = []
-        self._off: list[int] = []
+        self._off: list[Tensor] = []
         self._rows: list[Tensor] = []
         self._patterns: list[Tensor] = []
 
@@ -50,13 +51,14 @@ class Survey:
         """Take in some more samples: ``lin`` of one network, without batch dimensions."""
         self._chosen, self._affine = lin.chosen, lin.affine
         self._n_samples += lin.n_samples
-        self._zero |= bool(zero_gradients(lin).any())
+        self._zero.append(zero_gradients(lin).any())
         self._rows.append(lin.features[0])
         if by_regions(self._network):
             self._patterns.append(_of_bits(torch.cat([f > 0 for f in lin.features[1:]], dim=1)))
         if by_units(self._network):
-            off = [int(samples.sum()) for samples in samples_off(lin)]
-            self._off = [a + b for a, b in zip(self._off or [0] * len(off), off, strict=True)]
+            off = [samples.sum() for samples in samples_off(lin)]
+            before_off = self._off or [torch.zeros_like(count) for count in off]
+            self._off = [a + b for a, b in zip(before_off, off, strict=True)]
             live = live_parts(lin)
             before = self._live or live
             self._live = [(a | c, b | d) for (a, b), (c, d) in zip(before, live, strict=True)]
@@ -74,11 +76,11 @@ class Survey:
         return RankReport(bound, zero)
 
     def _reason(self, samples: Samples) -> ZeroReason | None:
-        if self._zero:
+        if bool(torch.stack(self._zero).any()):
             return ZeroReason.ZERO_GRADIENT
         if samples.zero is not None:
             return samples.zero
-        if any(count > 1 for count in self._off):
+        if self._off and bool((torch.stack(self._off) > 1).any()):
             return ZeroReason.EQUAL_DEAD
         if self._patterns:
             region = _labels(self._patterns)
