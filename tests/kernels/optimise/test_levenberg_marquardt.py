@@ -122,10 +122,9 @@ def test_a_jacobian_in_blocks_of_rows_and_strips_gives_the_same_system(monkeypat
     x, y, weights = problem(90, 5)
     state = gn.State(Network.of(weights, activation("tanh")), weights, x, y)
     whole = gn.NormalSystem(state).matrix.tril()
-    monkeypatch.setattr(
-        devices, "JACOBIAN_BYTES", 7 * 8 * Network.equal(5, 5, 3, "linear").n_params
-    )
-    monkeypatch.setattr(devices, "NORMAL_COLUMNS", 16)
+    seven = 7 * 8 * Network.equal(5, 5, 3, "linear").n_params
+    monkeypatch.setitem(devices.OVERRIDES, "jacobian_bytes", seven)
+    monkeypatch.setitem(devices.OVERRIDES, "normal_columns", 16)
     cut = gn.NormalSystem(state).matrix.tril()  # all that the Cholesky reads
     assert torch.allclose(cut, whole, rtol=1e-13, atol=1e-13)
 

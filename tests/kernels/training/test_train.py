@@ -92,7 +92,9 @@ def assert_as_alone(together, i, alone, rel):
 @pytest.mark.parametrize("name", PLAIN)
 @pytest.mark.parametrize("block_bytes", [1, 2 * 37 * (2 * 27 + 1) * 8, 2**30])
 def test_batched_seeds_equal_solo_runs(monkeypatch, name, block_bytes):
-    monkeypatch.setattr(devices, "TRAINING_BYTES", block_bytes)  # of one, two and all seeds
+    monkeypatch.setitem(
+        devices.OVERRIDES, "training_bytes", block_bytes
+    )  # of one, two and all seeds
     x, y, weights = problem(37, 9, n_seeds=5)
     settings = {"learning_rate": 0.02, "max_steps": 20}
     together = train(x, y, weights, activation(name), **settings)

@@ -143,7 +143,7 @@ def test_one_thread_gives_the_others_back(threads):
 @pytest.mark.parametrize("n_threads", [2, 3])
 def test_a_last_block_of_one_seed_has_its_own_gradient(threads, monkeypatch, n_threads):
     """Blocks of as many seeds as threads leave one over, whose layers' errors share memory."""
-    monkeypatch.setattr(devices, "TRAINING_BYTES", 1)
+    monkeypatch.setitem(devices.OVERRIDES, "training_bytes", 1)
     n_seeds = 2 * n_threads + 1
     x, classes, weights = problem(37, 9, 4, 1, n_seeds)
     how = {"learning_rate": 0.02, "max_steps": 10}

@@ -73,26 +73,14 @@ def used() -> dict[str, dict[str, Any]]:
 
 CHOLESKY_GRAIN = 64  # halves are multiples of this, the unit of the matrix product's own tiles
 
-# -- of the host's memory, or of several kernels at once: the same wherever the work is done
-JACOBIAN_BYTES = 2**26  # of Jacobian rows held at once where p < N
-NORMAL_COLUMNS = 512  # of J^T J computed at once, from the diagonal down
+# -- of the host's memory, or of what a row's draws depend on: the same wherever the work is done
 SKIPPED_ROWS = 4096  # rows of others that are drawn, and dropped, at a time
 DRAWN = 2**22  # numbers drawn at a time: what a law needs beside its rows stays small
 TARGET_ROWS = 2**15  # rows of a target at a time, where they are drawn and where they are summed
 SAMPLED_PAIRS = 2**16  # pairs of rows, or rows, of a sampled norm at a time
-PAIR_NUMBERS = 2**20  # of the largest temporary of a block of pairs of rows; 8 MiB in float64
 # Products with the Hessian keep two matrices of this many numbers (N x R M) between them, at most;
 # larger ones are computed again for each product.
 KEPT_NUMBERS = 2**26
-
-# Bytes of features and errors in a block of seeds, for each thread.  Measured at N = 400, widths 22
-# (0.42 MB a seed), ten seeds, on a core with 2 MB of L2: 96 us a seed and step with blocks of five
-# seeds as with blocks of two, 108 with one, 104 with ten; 62 of them are products, at 0.6 of a
-# large one's rate.
-TRAINING_BYTES = 2**21
-# A step of one seed whose largest product has fewer operations is no faster by two threads than by
-# one (measured: at 4e5, 0.8 times as fast; at 1.2e6, 1.03 times).
-SMALL_PRODUCT = 1e6
 
 # Bytes of an array whose memory is kept for the next one, at least and at most, and of all that is
 # kept: memory that the process needs at its peak, not more.

@@ -75,6 +75,10 @@ class Sizes:
     angle_numbers: int  # numbers of pairs whose angle is found by Lagrange's identity at once
     hermite_rows: int  # scales whose Hermite coefficients are found at once
     pass_numbers: int  # numbers of a block of rows that several operations pass over
+    jacobian_bytes: int  # of Jacobian rows held at once where p < N
+    normal_columns: int  # of J^T J computed at once, from the diagonal down
+    training_bytes: int  # of features and errors in a block of seeds, for each thread of a CPU
+    small_product: int  # operations of a product that several threads make no quicker
     dense_below: int  # order below which all eigenvalues take no longer than Lanczos
     mixed: bool  # a float32 factor that steers beats a float64 one
 
@@ -96,6 +100,13 @@ def sizes_of(kind: str, rates: Rates) -> Sizes:
         "cholesky_watched": max(block // 2, 32),
         "cholesky_alone": 2 * block,
         "cholesky_rows": 6 * block,
+        "jacobian_bytes": 2**26 if cpu else 8 * passed,
+        "normal_columns": 2 * block,
+        # Measured at N = 400, widths 22 (0.42 MB a seed), ten seeds, on a core with 2 MB: 96 us a
+        # seed and step with blocks of five seeds as with blocks of two, 108 with one, 104 with ten.
+        "training_bytes": int(rates.cache),
+        # Two threads were 0.8 times as fast at 4e5, 1.03 times at 1.2e6; a core had 6e10 a second.
+        "small_product": int(rates.matmul_float64 / 6e4),
         "mixed": mixed_pays(rates, block),
         "dense_below": dense_below(rates, block),
     }

@@ -111,7 +111,7 @@ def profile_norm(target: Nodes) -> tuple[float, float]:
     (unit, norms), alpha, profile = target.sides, target.alpha, target.profile
     # A row of norm zero is the constant sigma(0): any direction will do, and cosine 0 is one.
     side, own = profile.side(norms), profile.own(norms)[0]
-    tile = max(16, int((devices.PAIR_NUMBERS / side.shape[-1]) ** 0.5))
+    tile = max(16, int((devices.on(side.device).pass_numbers / side.shape[-1]) ** 0.5))
     total = (alpha.square().sum(-1) * own).sum()
     spread, degree = _spread(profile, norms)
     error = torch.zeros_like(total)

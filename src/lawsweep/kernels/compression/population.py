@@ -101,7 +101,7 @@ class PopulationLoss(HomogeneousObjective):
 
     ``group``: which of the S targets each restart (row of ``signs``) belongs to, (R,); needed
     where S > 1.  Target rows are streamed in blocks, so temporaries stay near ``block_elements``
-    numbers.
+    numbers, by default what suits the device.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class PopulationLoss(HomogeneousObjective):
         signs: Tensor,
         *,
         group: Tensor | None = None,
-        block_elements: int = devices.PAIR_NUMBERS,
+        block_elements: int | None = None,
     ):
         each = [targets] if isinstance(targets, Target) else list(targets)
         kernel, w = each[0].kernel, each[0].rows
@@ -120,7 +120,8 @@ class PopulationLoss(HomogeneousObjective):
         self.mean = kernel.linear * _stacked([(t.weights @ t.rows).unsqueeze(0) for t in each])
         size = self.beta.abs().sum(-1)[self.slots.group.to(w.device)]
         super().__init__(kernel, signs, w.shape[1], size)
-        self.block_elements = block_elements
+        sizes = devices.on(w.device)
+        self.block_elements = block_elements or sizes.pass_numbers
 
     def _select(self, index: Tensor) -> None:
         self.slots = self.slots.take(index)

@@ -41,7 +41,7 @@ class TrainedLoss(Objective):
         target: Target,
         outputs: Tensor,
         trained: bool = True,
-        block_elements: int = devices.PAIR_NUMBERS,
+        block_elements: int | None = None,
     ):
         alpha, profile = target.alpha, target.profile
         if outputs.ndim != 3 or outputs.shape[-1] != alpha.shape[1]:
@@ -53,7 +53,8 @@ class TrainedLoss(Objective):
         self.target_side, self.alpha = profile.side(norms), alpha
         self.outputs, self.profile, self.trained = outputs, profile, trained
         self.shape = (outputs.shape[1], target.dim)
-        self.n_outputs, self.block_elements = alpha.shape[1], block_elements
+        self.n_outputs = alpha.shape[1]
+        self.block_elements = block_elements or devices.on(alpha.device).pass_numbers
         self.size = norms.mean().expand(len(outputs))
         self._parts = Kept()
 

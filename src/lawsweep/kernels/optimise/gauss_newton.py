@@ -276,12 +276,13 @@ class NormalSystem(System):
         n, p = state.jacobian.shape
         self.state = state
         matrix = state.x.new_zeros((p, p))
-        rows = max(1, devices.JACOBIAN_BYTES // (p * state.x.element_size()))
+        sizes = devices.on(state.x.device)
+        rows = max(1, sizes.jacobian_bytes // (p * state.x.element_size()))
         for begin in range(0, n, rows):
             j = state.jacobian.rows(slice(begin, begin + rows))
             # The lower triangle, which is all that is read.
-            for left in range(0, p, devices.NORMAL_COLUMNS):
-                right = min(left + devices.NORMAL_COLUMNS, p)
+            for left in range(0, p, sizes.normal_columns):
+                right = min(left + sizes.normal_columns, p)
                 matrix[left:, left:right].addmm_(j[:, left:].mT, j[:, left:right])
         self.matrix, self.gradient = matrix, state.jacobian.rmv(state.residual)
         super().__init__(facts_of(matrix.diagonal(), self.gradient))

@@ -82,7 +82,7 @@ def blocks(
 def _seeds_a_block(bytes_a_seed: int, n_seeds: int) -> int:
     """As many as the caches hold, as many for each thread, and in no more blocks about as many."""
     threads = int(torch.get_num_threads())
-    most = min(n_seeds, threads * max(1, devices.TRAINING_BYTES // bytes_a_seed))
+    most = min(n_seeds, threads * max(1, devices.on("cpu").training_bytes // bytes_a_seed))
     return -(-n_seeds // -(-n_seeds // most))
 
 
@@ -155,7 +155,7 @@ class Block:
         several = self._split and torch.get_num_threads() > 1
         largest = 2.0 * x.shape[1] * max(w.shape[1] * w.shape[2] for w in weights)
         alone = several and len(x) == 1
-        self._whole = OneThread(alone and largest < devices.SMALL_PRODUCT)
+        self._whole = OneThread(alone and largest < devices.on("cpu").small_product)
         self._sums = OneThread(alone)
         self._top = OneThread(alone or self._columns)
         hidden = [t[0].numel() for t in g[:-1]]
