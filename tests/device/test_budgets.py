@@ -20,6 +20,8 @@ from lawsweep.kernels.activations import activation
 from lawsweep.kernels.base import devices
 from lawsweep.kernels.compression.population import PopulationLoss
 from lawsweep.kernels.compression.target import Target
+from lawsweep.kernels.eigmin import solvers
+from lawsweep.kernels.eigmin.smallest import smallest_eigenvalue
 from lawsweep.kernels.linalg import cholesky
 from lawsweep.kernels.linalg.lanczos import lanczos_largest
 from lawsweep.kernels.network.network import Network
@@ -29,6 +31,7 @@ from lawsweep.kernels.optimise import gauss_newton_inexact, methods
 from lawsweep.kernels.optimise.levenberg_marquardt import least_squares
 from lawsweep.kernels.optimise.minimise import minimise
 from lawsweep.kernels.optimise.objective import Objective
+from lawsweep.kernels.training import optimisers
 
 FREE = {"n_samples": 60, "input_dim": 24, "width": 24, "depth": 3, "activation": "sigmoid"}
 
@@ -41,7 +44,7 @@ def asked(name, seed=3, **point):
     return (got[0] if isinstance(got, tuple) else got), card.counts
 
 
-@pytest.mark.parametrize("solver", ["matrix_free", "sharded"])
+@pytest.mark.parametrize("solver", solvers.names("rows"))
 def test_davidson_asks_once_an_iteration_and_keeps_its_numbers_on_the_card(solver):
     few, at_first = asked("ntk_min_eig", **FREE, solver=solver)
     many, later = asked("ntk_min_eig", **{**FREE, "n_samples": 150}, solver=solver)
@@ -112,13 +115,48 @@ def test_lanczos_asks_once_a_step():
     assert counts.waits.total() == 0
 
 
-def test_a_step_of_training_asks_for_nothing():
+# Operations of a step of training with two hidden layers, by optimiser: each states its own.
+OPTIMISERS = {"adam": 30, "gd": 20, "levenberg_marquardt": None}  # the last: least squares, above
+
+
+def test_every_optimiser_states_its_budget():
+    (spec,) = (s for s in find_experiment("memorization").params if s.name == "optimizer")
+    assert set(OPTIMISERS) == set(spec.choices)
+    assert {name for name, most in OPTIMISERS.items() if most} == set(optimisers.names())
+
+
+@pytest.mark.parametrize("optimizer", optimisers.names())
+def test_a_step_of_training_asks_for_nothing(optimizer):
     point = {"n_samples": 40, "input_dim": 12, "width": 12, "depth": 3, "stop_rule": "none"}
+    point = {**point, "optimizer": optimizer, "learning_rate": 1e-3}
     (_, few), (_, many) = (asked("memorization", **point, max_steps=n) for n in (40, 200))
     assert many.waits.total() == few.waits.total()
     # Losses are looked at some steps at a time (``kernels.training.checked``).
     assert many.reads.total() - few.reads.total() <= 160 / 8
-    assert (many.operations.total() - few.operations.total()) / 160 <= 30
+    assert (many.operations.total() - few.operations.total()) / 160 <= OPTIMISERS[optimizer]
+
+
+# Reads and waits of a solve beside one a step of Lanczos, by solver with K in memory.
+MATRIX_SOLVERS = {"mixed": (40, 8), "cholesky_lanczos": (40, 4), "dense": (40, 8)}
+
+
+def test_every_eigensolver_states_its_budget():
+    assert set(MATRIX_SOLVERS) == set(solvers.names("matrix"))
+
+
+@pytest.mark.parametrize("solver", solvers.names("matrix"))
+def test_a_solve_asks_once_a_step_of_lanczos(solver):
+    draw = np.random.default_rng(4).standard_normal((320, 400))
+    matrix, start = torch.from_numpy(draw @ draw.T / 400), torch.from_numpy(draw[:, 0].copy())
+    with Card() as card:
+        there = matrix.to("cuda")
+        with card.counting() as counts:
+            found = smallest_eigenvalue(there, start=start, solver=solver)
+    assert found.value == pytest.approx(float(np.linalg.eigvalsh(matrix.numpy())[0]), rel=1e-9)
+    of_lanczos = sum(n for line, n in counts.reads.items() if "linalg/lanczos" in line)
+    reads, waits = MATRIX_SOLVERS[solver]
+    assert counts.reads.total() - of_lanczos <= reads
+    assert counts.waits.total() <= waits
 
 
 def test_auto_takes_the_same_solver_whatever_ran_before(monkeypatch):

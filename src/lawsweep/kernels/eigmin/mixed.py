@@ -31,6 +31,7 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.base import devices
+from lawsweep.kernels.base.answers import numbers
 from lawsweep.kernels.eigmin.cholesky_lanczos import Estimate, proved
 from lawsweep.kernels.eigmin.problem import Problem
 from lawsweep.kernels.eigmin.result import Pair
@@ -151,13 +152,14 @@ def _davidson(
     while True:
         projected = v[:m] @ image[:m].mT
         values, vectors = torch.linalg.eigh((projected + projected.mT) / 2)
-        value, c = float(values[0]), vectors[:, 0]
+        c = vectors[:, 0]
+        vector = c @ v[:m]
+        residual = c @ image[:m] - values[0] * vector
+        step = inverse(residual)
+        value, error = numbers(values[0], residual @ step)
         if not value > 0.0:
             return None
-        vector = c @ v[:m]
-        residual = c @ image[:m] - value * vector
-        step = inverse(residual)
-        if UNDERESTIMATE * float(residual @ step) <= slack(value):
+        if UNDERESTIMATE * error <= slack(value):
             return Estimate(value, vector / vector.norm(), m)
         if m == most:
             return None

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.base import devices, workspace
+from lawsweep.kernels.base.answers import numbers
 from lawsweep.kernels.base.crew import Crew
 from lawsweep.kernels.base.rounding import gamma, tolerances
 from lawsweep.kernels.eigmin.result import EigenReason, Facts, Pair
@@ -150,8 +151,9 @@ class Problem:
     def quotient(self, v: Tensor) -> tuple[float, float]:
         """v^T K v and ||K v - (v^T K v) v|| for |v| = 1."""
         image = self.matrix @ v
-        value: float = float(v @ image)
-        return value, float((image - value * v).norm())
+        value = v @ image
+        found, residual = numbers(value, (image - value * v).norm())
+        return found, residual
 
     def pair(
         self, solver: str, found: tuple[float, float], count: int, done: bool, lower: float | None
