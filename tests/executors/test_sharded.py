@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from types import SimpleNamespace
 
 import pytest
 from shard_toys import eigenvalue_problem, sharded_eigenvalue, spread
@@ -12,7 +13,7 @@ from lawsweep.core.errors import ExecutorError, InvalidValueError, LawsweepError
 from lawsweep.core.outcome import RunSpec, Task
 from lawsweep.executors.make import make_executor
 from lawsweep.executors.ray.options import ShardOptions, read_shards
-from lawsweep.executors.ray.sharded import RayPool, installed
+from lawsweep.executors.ray.sharded import RayPool, RayShards, installed
 from lawsweep.grid.plan import make_plan
 from lawsweep.grid.sweep import OnFailure
 from lawsweep.launch.loop import Loop
@@ -66,6 +67,42 @@ def test_more_shards_say_that_they_need_ray():
 def test_bad_options(options, message):
     with pytest.raises(LawsweepError, match=message):
         read_shards(options)
+
+
+class GoneError(Exception):
+    """As Ray's RayError."""
+
+
+class FakeRay:
+    """Knows what became of a call: an answer, or an exception."""
+
+    exceptions = SimpleNamespace(RayError=GoneError, RayTaskError=KeyError, GetTimeoutError=TimeoutError)
+
+    def get(self, call, timeout=None):
+        if isinstance(call, BaseException):
+            raise call
+        return call
+
+
+@pytest.mark.parametrize(
+    ("calls", "error"),
+    [
+        ((1, GoneError("its process died")), seam.ShardLostError),
+        ((1, TimeoutError()), RuntimeError),  # it waits too, or is at work
+        ((KeyError("no"), 1), RuntimeError),
+    ],
+)
+def test_a_sum_that_fails_since_a_shard_is_gone_says_so(calls, error):
+    """What gloo says is that a connection was closed: the run's own failure it would seem."""
+
+    class Own:
+        def expand(self):
+            raise RuntimeError("Connection closed by peer")
+
+    actors = [SimpleNamespace(call=SimpleNamespace(remote=lambda m, c=c: c)) for c in calls]
+    shards = RayShards(FakeRay(), Own(), actors, "127.0.0.1")
+    with pytest.raises(error, match=r"shard 2 of 3 was lost: GoneError: i|closed by peer"):
+        shards.each("expand")
 
 
 @pytest.fixture(scope="module")
@@ -122,12 +159,12 @@ def test_runs_side_by_side_do_not_wait_for_each_other_for_ever(n_cpus, n_shards)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n_shards", [2, 3])
-def test_the_smallest_eigenvalue_is_that_of_one_process(n_cpus, n_shards):
+@pytest.mark.parametrize(("n_shards", "exchange"), [(2, "collective"), (3, "host")])
+def test_the_smallest_eigenvalue_is_that_of_one_process(n_cpus, n_shards, exchange):
     from lawsweep.kernels.eigmin.block import smallest_eigenvalue_block
 
     n, d = 80, 16
-    point = {"n_samples": n, "width": d, "n_shards": n_shards}
+    point = {"n_samples": n, "width": d, "n_shards": n_shards, "exchange": exchange}
     (outcome,) = outcomes_of(sharded_eigenvalue, [point])
     assert outcome.error is None
     assert outcome.metrics["converged"]

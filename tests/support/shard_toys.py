@@ -103,6 +103,7 @@ class SolveParams:
     n_samples: int
     width: int
     n_shards: int
+    exchange: Literal["host", "collective"] = "host"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +134,8 @@ def sharded_eigenvalue(params: SolveParams, seed: int) -> SolveMetrics:
     from lawsweep.kernels.eigmin.block import smallest_eigenvalue_block
 
     problem = eigenvalue_problem(params.n_samples, params.width, seed)
-    with installed(ShardOptions(n=params.n_shards)), current().open(problem) as shards:
+    options = ShardOptions(n=params.n_shards, exchange=params.exchange)
+    with installed(options), current().open(problem) as shards:
         found = smallest_eigenvalue_block(shards, key=seed, layers=(1, 2, 3), tol=1e-6)
     return SolveMetrics(
         value=found.value,

@@ -31,9 +31,12 @@ class Shards(Protocol):
     """Open shards of one problem.
 
     ``in_process``: whether all are in this process, on one device; what they answer may stay there.
+    ``meet_at``: the address of the first one's machine where they are to add up large answers among
+    themselves (``kernels.base.collective``), empty where that goes by way of who asks.
     """
 
     in_process: bool
+    meet_at: str
 
     def each(self, method: str, *args: Any) -> list[Any]:
         """Call ``method(*args)`` on every shard; the answers in the order of the shards."""
@@ -55,6 +58,7 @@ class Here:
     """Shards in this process, one after the other."""
 
     in_process = True
+    meet_at = ""
 
     def __init__(self, shards: list[Any]):
         self._shards = shards

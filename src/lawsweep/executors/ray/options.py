@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.expressions.expression import Expression
@@ -67,7 +67,9 @@ class ClusterOptions(RayOptions):
 class ShardOptions:
     """``executor.shards``: ``n`` shards, of which each but the first holds as much.
 
-    ``patience_s``: how long to wait for room that other runs hold.
+    ``patience_s``: how long to wait for room that other runs hold.  ``exchange``: how they add up
+    what is large, by way of the first one (``host``) or among themselves (``collective``: gloo, or
+    NCCL on GPUs).
     """
 
     n: Annotated[int, Field("how many", ge=1)]
@@ -75,6 +77,7 @@ class ShardOptions:
     gpus: Annotated[float, Field("GPUs", ge=0)] = 0
     memory_bytes: Annotated[float, Field("memory", ge=0)] = 0
     patience_s: Annotated[float, Field("wait for room", unit="s", ge=0)] = 3600.0
+    exchange: Annotated[Literal["host", "collective"], Field("how sums are made")] = "host"
 
     def __post_init__(self) -> None:
         check_options(self, "executor.shards")

@@ -28,6 +28,7 @@ from lawsweep.worker.shards import Here, HerePool, Maker, ShardLostError
 
 # Arguments larger than this go to the object store once, not to every actor with its call.
 SHARED_BYTES = 100_000
+LOOK_S = 5.0  # an actor whose process died is known to be gone within this
 # One turn for all drivers of a cluster: they compete for the same room.
 TURN, SPACE = "place_shards", "lawsweep"
 
@@ -60,8 +61,9 @@ class RayShards:
 
     in_process = False
 
-    def __init__(self, ray: Any, own: Any, actors: Sequence[Any]):
+    def __init__(self, ray: Any, own: Any, actors: Sequence[Any], meet_at: str = ""):
         self._ray, self._own, self._actors = ray, own, list(actors)
+        self.meet_at = meet_at
 
     def each(self, method: str, *args: Any) -> list[Any]:
         """Call ``method(*args)`` on every shard, at the same time; answers in their order.
@@ -70,7 +72,27 @@ class RayShards:
         """
         shared = [self._ray.put(a) if _n_bytes(a) > SHARED_BYTES else a for a in args]
         calls = [actor.call.remote(method, *shared) for actor in self._actors]
-        return [getattr(self._own, method)(*args), *self.answers(calls)]
+        try:
+            own = getattr(self._own, method)(*args)
+        except Exception:
+            # Among themselves they wait for each other: where one is gone, that is the reason.
+            self._find_lost(calls)
+            raise
+        return [own, *self.answers(calls)]
+
+    def _find_lost(self, calls: Sequence[Any]) -> None:
+        """Raise ShardLostError where the process of a shard is gone."""
+        for place, call in enumerate(calls, 1):
+            try:
+                self._ray.get(call, timeout=LOOK_S)
+            except (self._ray.exceptions.RayTaskError, self._ray.exceptions.GetTimeoutError):
+                continue  # it lives
+            except self._ray.exceptions.RayError as error:
+                raise self._lost(place, len(calls), error) from None
+
+    @staticmethod
+    def _lost(place: int, n_actors: int, error: Exception) -> ShardLostError:
+        return ShardLostError(f"shard {place} of {n_actors + 1} was lost: {_first_line(error)}")
 
     def answers(self, calls: Sequence[Any]) -> list[Any]:
         """What the actors answered, in their order."""
@@ -82,9 +104,7 @@ class RayShards:
             except exceptions.RayTaskError as error:
                 raise error.cause from error  # the kernel's own error, as if it were here
             except exceptions.RayError as error:
-                raise ShardLostError(
-                    f"shard {place} of {len(calls) + 1} was lost: {_first_line(error)}"
-                ) from None
+                raise self._lost(place, len(calls), error) from None
         return found
 
 
@@ -96,6 +116,7 @@ class RayPool:
 
     def __init__(self, options: ShardOptions):
         self.n_shards, self._patience_s = options.n, options.patience_s
+        self._together = options.exchange == "collective"
         needs = {"CPU": options.cpus, "GPU": options.gpus, "memory": options.memory_bytes}
         self._needs = {name: float(need) for name, need in needs.items() if need}
 
@@ -120,7 +141,8 @@ class RayPool:
                 actor.make.remote(recipe, index, self.n_shards)
                 for index, actor in enumerate(actors, 1)
             ]
-            opened = RayShards(ray, make(0, self.n_shards), actors)
+            meet_at = str(ray.util.get_node_ip_address()) if self._together else ""
+            opened = RayShards(ray, make(0, self.n_shards), actors, meet_at)
             opened.answers(calls)
             yield opened
 

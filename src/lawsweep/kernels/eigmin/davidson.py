@@ -58,6 +58,11 @@ class Davidson:
         self.shards, self.block, self.max_matvecs = shards, block, max_matvecs
         if shards.in_process:
             shards.each("stay")
+        # J^T T, the one thing that is large, is added up by the shards themselves or here.
+        meet_at = getattr(shards, "meet_at", "")  # a pool of somebody else's may have none
+        self._together = bool(meet_at) and not shards.in_process
+        if self._together:
+            shards.each("join", next(filter(None, shards.each("meet", meet_at))))
         facts = shards.each("facts")
         self.n = sum(f["n_rows"] for f in facts)
         self.trace = float(sum(f["trace"] for f in facts))
@@ -248,7 +253,10 @@ class Davidson:
 
     def _expand(self, small: Tensor, width: int) -> Tensor:
         """V <- [V, T] with its image; the new V^T K V."""
-        fresh = self.total("append", self.total("transposed"))
+        if self._together:
+            fresh = self.total("expand")
+        else:
+            fresh = self.total("append", self.total("transposed"))
         self.n_matvecs += width
         m = len(small)
         grown = small.new_empty(m + width, m + width)

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.base import devices
+from lawsweep.kernels.base.collective import Group, Meeting
 from lawsweep.kernels.base.names import named
 from lawsweep.kernels.base.precision import in_full_precision
 from lawsweep.kernels.data import sampling
@@ -40,10 +41,12 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio: its multip
 class Shards(Protocol):
     """All shards of one operator, wherever they live.
 
-    ``in_process``: whether all are in the caller's process, on one device.
+    ``in_process``: whether all are in the caller's process, on one device.  ``meet_at``: address of
+    the first one's machine, where they add up what is large themselves; else empty.
     """
 
     in_process: bool
+    meet_at: str
 
     def each(self, method: str, *args: Any) -> list[Any]:
         """Call ``method(*args)`` on every shard; the answers in the order of the shards."""
@@ -53,6 +56,7 @@ class InProcess:
     """Shards in this process, one after the other."""
 
     in_process = True
+    meet_at = ""
 
     def __init__(self, shards: Sequence[RowShard]):
         self._shards = list(shards)
@@ -66,19 +70,29 @@ class InProcess:
 class RowShard:
     """Rows ``begin .. begin + rows.n_rows`` of the whole, and an eigensolver's state on them."""
 
-    def __init__(self, rows: Jacobian, begin: int = 0):
-        self._rows, self._begin = rows, begin
+    def __init__(self, rows: Jacobian, begin: int = 0, index: int = 0, n_shards: int = 1):
+        self._rows, self._begin, self._place = rows, begin, (index, n_shards)
+        self._meeting: Meeting | None = None
+        self._group: Group | None = None
         n, like = rows.n_rows, torch.empty(0, dtype=rows.dtype, device=rows.device)
         self._like = like
         self._columns = like.new_empty(0, n, dtype=torch.float32)  # A^T
         self._basis, self._image = like.new_empty(0, n), like.new_empty(0, n)
         self._block = like.new_empty(0, n)
-        self._size = 0
-        self._travels = True
+        self._size, self._travels = 0, True
 
     def stay(self) -> None:
         """Answer with tensors on this shard's device from now on: who asks is in this process."""
         self._travels = False
+
+    def meet(self, host: str) -> tuple[str, int] | None:
+        """Of the first shard the address at which all are to ``join``, on its machine ``host``."""
+        self._meeting = None if self._place[0] else Meeting(host)
+        return None if self._meeting is None else self._meeting.address
+
+    def join(self, address: tuple[str, int]) -> None:
+        """Meet the other shards there, for ``expand``; all do at the same time."""
+        self._group = Group(self._meeting or address, *self._place, self._like.device)
 
     def facts(self) -> dict[str, float]:
         """This shard's part of N, tr K and min K_ii; p and the unit roundoff."""
@@ -155,6 +169,11 @@ class RowShard:
     def transposed(self) -> Answer:
         """J^T T on these rows, (b, p): the sum over shards is J^T T."""
         return self._out(self._rows.rmv(self._block))
+
+    def expand(self) -> Answer:
+        """``transposed``, added up among the shards where they are, and ``append`` of that."""
+        assert self._group is not None  # they have joined
+        return self.append(self._group.add_up(_wide(self._rows.rmv(self._block)).contiguous()))
 
     def append(self, gradients: Answer) -> Answer:
         """Add T to V and J ``gradients`` = K T to W; returns [V; T] (K T)^T, (m + b, b)."""
@@ -263,7 +282,7 @@ class NtkShards:
         rows = Jacobian.on(
             self.network, weights, self._inputs(begin, end), biases, store=self.store
         )
-        return RowShard(rows, begin)
+        return RowShard(rows, begin, index, n_shards)
 
     def in_process(self, n_shards: int = 1) -> InProcess:
         """All shards in this process."""
