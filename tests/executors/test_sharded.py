@@ -76,7 +76,9 @@ class GoneError(Exception):
 class FakeRay:
     """Knows what became of a call: an answer, or an exception."""
 
-    exceptions = SimpleNamespace(RayError=GoneError, RayTaskError=KeyError, GetTimeoutError=TimeoutError)
+    exceptions = SimpleNamespace(
+        RayError=GoneError, RayTaskError=KeyError, GetTimeoutError=TimeoutError
+    )
 
     def get(self, call, timeout=None):
         if isinstance(call, BaseException):

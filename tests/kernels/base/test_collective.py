@@ -30,9 +30,7 @@ def test_the_sum_is_the_same_for_all_and_in_place():
     parts = [torch.randn(4, 1000, dtype=torch.float64, generator=rng) for _ in groups]
     expected = sum(p.clone() for p in parts)
     with ThreadPoolExecutor(3) as pool:
-        found = list(
-            pool.map(lambda pair: pair[0].add_up(pair[1]), zip(groups, parts, strict=True))
-        )
+        found = list(pool.map(Group.add_up, groups, parts))
     for part, one in zip(parts, found, strict=True):
         assert one is part
         assert torch.equal(one, found[0])
