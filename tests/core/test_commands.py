@@ -72,6 +72,10 @@ def test_a_sweep_s_file_says_the_command(project):
     assert study.sweep.record()["command"].startswith("python program.py")
     again = lawsweep.Sweep.from_mapping("trained", study.sweep.record())
     assert set(again.plan().run_ids) == ids
+    (project / "program.py").write_text(PROGRAM.replace("working", "at work"))
+    (note,) = lawsweep.open("trained", "params.width=2,8").preview().plan.notes
+    assert "16 of 16 rows were made by other code of trained than today's" in note
+    assert "(changed since: program.py)" in note
     for override, sentence in {
         "params.wdth=3": "Unknown param 'wdth' .* Did you mean 'width'",
         "axes.foo=3,4": "Unknown param 'foo' in the axes of experiment trained",

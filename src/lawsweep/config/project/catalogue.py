@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +40,9 @@ def entry(name: str) -> Entry:
     presets = found.get("presets")
     names = tuple(map(str, presets)) if isinstance(presets, dict) else ()
     experiment = str(found.get("experiment") or "")
+    if (command := found.get("command")) is not None:
+        run = command.get("run") if isinstance(command, Mapping) else command
+        experiment = f"the command {' '.join(map(str, run)) if isinstance(run, list) else run}"
     return Entry(path.stem, path, ours, _head(path), experiment, names)
 
 

@@ -124,6 +124,9 @@ class _Reader:
         named = tuple(modules)
         queue = [*experiment.imports, *named]
         for function in functions:
+            if experiment.of_command:
+                loose |= function.sources()  # type: ignore[attr-defined]  # a Command's
+                continue
             module = str(getattr(function, "__module__", ""))
             if module == "__main__" or self.locate(module) is None:
                 kinds = (experiment.params_type, experiment.metrics_type)

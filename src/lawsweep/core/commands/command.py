@@ -10,7 +10,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,6 +25,7 @@ from lawsweep.core.plain.decorator import Arguments
 from lawsweep.core.plain.forms import NumberForm
 from lawsweep.core.schema import MISSING, Field, FieldSpec, Kind, printable
 
+LARGEST_SOURCE = 2**20  # a program beyond that is no text that somebody wrote
 LARGEST_FILE = 64 * 2**20  # of metrics
 SHOWN = 4000  # characters of what it said last that a failed row keeps
 
@@ -50,6 +51,7 @@ class Command:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "__qualname__", self.name)
+        object.__setattr__(self, "__doc__", f"The command {' '.join(self.template.run)}")
 
     def experiment(self) -> Experiment[Any]:
         """The experiment whose function this is."""
@@ -66,6 +68,17 @@ class Command:
             takes_seed=self.template.takes_seed,
             takes_device=True,
         )
+
+    def sources(self) -> dict[str, bytes]:
+        """What makes the rows: the command as it is written, and files that its words name."""
+        written = [*self.template.run, *(f"{n}={v}" for n, v in self.template.env)]
+        found = {f"command of {self.name}": "\n".join(written).encode("utf-8", "replace")}
+        for word in self.template.run:
+            file = Path(self.root, word)
+            with suppress(OSError, ValueError):
+                if file.is_file() and file.stat().st_size <= LARGEST_SOURCE:
+                    found[word if not Path(word).is_absolute() else file.name] = file.read_bytes()
+        return found
 
     def __call__(self, *, device: str = "cpu", seed: int = 0, **params: Any) -> Any:
         """Run it; its metrics.  Raises CommandError, and InvalidValueError for what is no JSON."""

@@ -141,9 +141,9 @@ class JsonListForm(JsonForm):
 
 @dataclass(frozen=True)
 class NumberForm(Form):
-    """A number of an argument that has no annotation (a lambda's): whole ones are given as int."""
+    """A number that nothing says the type of (a command's, a lambda's): whole ones become int."""
 
-    words: ClassVar[str] = "a number (annotate the argument for anything else)"
+    words: ClassVar[str] = "a number"
 
     def plain(self, spec: FieldSpec, value: Any) -> Any:
         """The number."""
