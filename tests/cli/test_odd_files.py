@@ -138,6 +138,15 @@ MISCHIEF = {
 }
 
 
+@pytest.fixture
+def toy_sweep(toy_sweep):
+    """Its figure in one format: what lies in the store is drawn often here, and looked at never."""
+    text = toy_sweep.read_text()
+    assert "band: sd}" in text
+    toy_sweep.write_text(text.replace("band: sd}", "band: sd, formats: [svg]}"))
+    return toy_sweep
+
+
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
     return tmp_path_factory.mktemp("ran")

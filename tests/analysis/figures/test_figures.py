@@ -361,6 +361,13 @@ def test_the_same_table_gives_the_same_bytes(tmp_path, entry):
     assert b"CreationDate" not in first[1]
 
 
+def test_a_file_is_the_same_whatever_is_written_beside_it(tmp_path):
+    frame = sweep()
+    _, _, beside = draw(frame, spec_of(frame, **CURVE), tmp_path / "a")
+    (alone,) = draw(frame, spec_of(frame, **CURVE, formats=["svg"]), tmp_path / "b")
+    assert alone.read_bytes() == beside.read_bytes()
+
+
 def test_labels_that_figures_share_change_no_byte(tmp_path, monkeypatch):
     from matplotlib.mathtext import MathTextParser
 
