@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 from toys import toy
 
@@ -16,8 +18,12 @@ class TestSerial(ExecutorContract):
 
     def test_a_deadline_names_the_executors_that_can(self, executor):
         executor.start(toy)
-        with pytest.raises(InvalidValueError, match=r"Use executor=ray_local or ray_cluster, or "):
+        with pytest.raises(InvalidValueError, match=r"=processes, ray_local or ray_cluster, or "):
             executor.submit(Task(0, (), timeout_s=0.5))
+
+
+class TestProcesses(WorkerContract):
+    config: ClassVar = {"kind": "processes", "n_workers": 2}
 
 
 @pytest.fixture(scope="module")

@@ -175,14 +175,15 @@ def test_where_a_person_types_no_ray_is_needed_unless_it_is_asked_for(folder, mo
     made = []
     monkeypatch.setattr("lawsweep.executors.ray.tasks.RayLocalExecutor.start", made.append)
     assert dict(lawsweep.run(sweep).statuses) == {"ok": 2}
-    assert "executor='ray_local' takes all cores" in capsys.readouterr().err
+    assert "runs go to processes of this machine, which needs no Ray" in capsys.readouterr().err
     assert not made
     for chosen in (
         dataclasses.replace(sweep, executor={"kind": "ray_local", "n_cpus": 2}),
         dataclasses.replace(sweep, overrides=("executor=ray_local",)),
-        dataclasses.replace(sweep, on_failure={"timeout_s": 60}),
     ):
         assert launches.choose_executor(chosen, None) == chosen.executor
+    late = dataclasses.replace(sweep, on_failure={"timeout_s": 60})
+    assert launches.choose_executor(late, None) == "processes"  # its workers can be ended
     monkeypatch.delattr(sys, "ps1")
     assert launches.choose_executor(sweep, None) == sweep.executor
 

@@ -27,7 +27,7 @@ _HYDRA_KEYS = {
     "run": "results_dir=... says where results go",
     "sweep": "results_dir=... says where results go",
     "output_subdir": "results_dir=... says where results go",
-    "launcher": "executor=serial, ray_local or ray_cluster says where runs are executed",
+    "launcher": "executor=serial, processes or ray_local says where runs are executed",
     "sweeper": "axes, search and until say which runs there are",
     "job": "runs have no folder of their own, and are told apart by their run id",
     "searchpath": "conf/ of the working folder is searched as it is",

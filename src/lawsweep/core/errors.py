@@ -68,8 +68,8 @@ def refuse_deadline(executor: str, timeout_s: float) -> InvalidValueError:
     """The one sentence for a deadline in an executor that cannot end what runs."""
     return InvalidValueError(
         f"on_failure.timeout_s={timeout_s:g} needs workers that can be ended, and "
-        f"executor={executor} runs everything in this process. Use executor=ray_local or "
-        "ray_cluster, or on_failure.timeout_s=null."
+        f"executor={executor} runs everything in this process. Use executor=processes, "
+        "ray_local or ray_cluster, or on_failure.timeout_s=null."
     )
 
 

@@ -13,6 +13,7 @@ from lawsweep.core.protocols import Executor
 GROUP = "lawsweep.executors"
 BUILTIN = {
     "serial": "lawsweep.executors.serial:SerialExecutor",
+    "processes": "lawsweep.executors.processes.executor:ProcessesExecutor",
     "ray_local": "lawsweep.executors.ray.tasks:RayLocalExecutor",
     "ray_cluster": "lawsweep.executors.ray.tasks:RayClusterExecutor",
 }

@@ -22,19 +22,18 @@ def is_typed() -> bool:
 
 
 def choose_executor(sweep: Sweep, given: str | Mapping[str, Any] | None) -> str | Mapping[str, Any]:
-    """``given``, else the sweep's; where a person types and nobody chose one, serial, and says so.
-
-    A sweep whose runs have a deadline keeps its own: only workers can be ended.
+    """``given``, else the sweep's; where a person types and nobody chose one, processes of this
+    machine, and says so.
     """
     if given is not None:
         return given
     own = make_executor(sweep.executor)
     chosen = own.name != DEFAULT or own.options != own.Options()
     chosen = chosen or any(o.lstrip("+~").startswith("executor") for o in sweep.overrides)
-    if chosen or not is_typed() or sweep.on_failure.timeout_s is not None:
+    if chosen or not is_typed():
         return sweep.executor
     say(
-        "runs go one after the other in this process, which needs no Ray; "
-        f"executor={DEFAULT!r} takes all cores"
+        "runs go to processes of this machine, which needs no Ray; executor='serial' keeps them "
+        f"in this one, {DEFAULT!r} and 'ray_cluster' ask for Ray"
     )
-    return "serial"
+    return "processes"

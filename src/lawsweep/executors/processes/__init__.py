@@ -1,0 +1,1 @@
+"""Execute in processes of this machine, without a Ray."""

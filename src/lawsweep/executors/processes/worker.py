@@ -1,0 +1,67 @@
+"""What a worker process does: execute the batches it is sent, and send their outcomes back.
+
+``python -c "..." FD``: it speaks over one end of a pipe, which it inherits.  When the other end is
+gone, so is whoever wanted the runs, and it ends at once, also in the middle of one.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import queue
+import sys
+import threading
+import time
+from multiprocessing.connection import Connection
+from typing import Any
+
+REPORT_S = 0.25  # what finished is sent at least this often (after each longer run)
+REPORT_BYTES = 16 * 2**20  # of large arrays, likewise
+
+
+def main() -> None:
+    """Serve the executor at the other end until it goes."""
+    wire = Connection(int(sys.argv[1]))
+    inbox: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(wire, inbox), daemon=True).start()
+    from lawsweep.worker.process_state import ProcessState
+
+    experiment = pickle.loads(inbox.get())
+    experiment.load()  # what it sets when it is imported holds for all runs
+    state = ProcessState()
+    while True:
+        task_id, batch = pickle.loads(inbox.get())
+        _execute(wire, experiment, task_id, batch, state)
+
+
+def _listen(wire: Connection, inbox: queue.SimpleQueue[bytes]) -> None:
+    try:
+        while True:
+            inbox.put(wire.recv_bytes())
+    except (EOFError, OSError):
+        os._exit(1)
+
+
+def _execute(wire: Connection, experiment: Any, task_id: int, asked: Any, state: Any) -> None:
+    from lawsweep.worker.execute import Batch
+
+    _send(wire, (task_id, (), False, None))  # it has begun: its deadlines count from here
+    runs, groups, timeout_s, memory_share = asked
+    batch = Batch(experiment, runs, groups, "cpu", timeout_s, memory_share)
+    ready: list[Any] = []
+    last, n_bytes = time.monotonic(), 0
+    while batch and batch.spoiled is None:
+        found = batch.step(state)
+        ready += found
+        n_bytes += sum(a.nbytes for o in found for a in (o.arrays or {}).values())
+        # No outcome: a fused form failed.  That is said at once, as a sign of life.
+        if time.monotonic() - last >= REPORT_S or n_bytes >= REPORT_BYTES or not found:
+            _send(wire, (task_id, tuple(ready), False, None))
+            ready, last, n_bytes = [], time.monotonic(), 0
+    _send(wire, (task_id, tuple(ready), batch.spoiled is None, batch.spoiled))
+    if batch.spoiled is not None:  # a deadline cut it off at any line: it is to be ended
+        threading.Event().wait()
+
+
+def _send(wire: Connection, news: Any) -> None:
+    wire.send_bytes(pickle.dumps(news, protocol=pickle.HIGHEST_PROTOCOL))
