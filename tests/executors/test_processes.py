@@ -100,7 +100,8 @@ def own(n: int, seed: int) -> dict:
     time.sleep(PAUSE)
     return {"y": float(n), "where": NOTE}
 
-sweep = lawsweep.Sweep(name="own", experiment=own, axes={"n": [1, 2, 3]}, executor={"kind": "processes"})
+given = {"axes": {"n": [1, 2, 3]}, "executor": {"kind": "processes"}}
+sweep = lawsweep.Sweep(name="own", experiment=own, **given)
 study = lawsweep.open(sweep)
 study.run()
 print(sorted(zip(study.frame()["y"], study.frame()["where"])))
