@@ -20,6 +20,7 @@ class LawsweepSweeperConf:
 
     _target_: str = "hydra_plugins.lawsweep_sweeper.LawsweepSweeper"
     name: Any = None
+    version: int = 1
     params: Any = None
     executor: Any = "serial"
     results_dir: Any = None

@@ -122,6 +122,7 @@ def test_another_default_is_another_run(app, folder):
     (folder / "conf" / "model" / "small.yaml").write_text("name: small\nwidth: 11\n")
     assert "ran 2 in" in app("lr=1,2")[1]
     assert "nothing to run" in app("lr=1,2")[1]
+    assert "ran 2 in" in app("lr=1,2", "hydra.sweeper.version=2")[1]
 
 
 def test_metrics_seeds_failures_and_what_the_verbs_say(app, capsys):
@@ -253,6 +254,7 @@ def test_callbacks_hear_of_each_job(app, folder):
         (["lr=1", "hydra.sweeper.name=a/b"], 11, "file name without /"),
         (["lr=1", "hydra.sweeper.ignore=lr"], 11, "hydra.sweeper.ignore must be a list of keys"),
         (["lr=1", "hydra.sweeper.on_failure={retry: 1}"], 10, "max_attempts"),
+        (["lr=1", "hydra.sweeper.version=0"], 11, "version must be a whole number from 1"),
         (["lr=1", "nothing=2"], 1, "Could not override 'nothing'"),
         (["lr=1", "hydra.sweeper.nothing=2"], 1, "nothing"),
     ],
@@ -290,6 +292,18 @@ def test_seeds_that_are_no_rectangle_are_several_grids(app, capsys, folder):
     assert "ran 2 in" in out
     assert [c.split()[2:] for c in calls()] == [["1", "small", "0"], ["2", "small", "7"]]
     assert answer(capsys, "status", "app")[1]["statuses"]["ok"] == 2
+
+
+def test_a_study_of_another_application_is_left_alone(app, capsys, folder):
+    app("lr=1", "hydra.sweeper.name=study")
+    record = folder / "results" / "sweeps" / "study" / "application.json"
+    question = folder / "results" / "sweeps" / "study" / "question.json"
+    before = record.read_text()
+    question.write_text(question.read_text().replace('"experiment": "app"', '"experiment": "b"'))
+    code, _, err = app("lr=2", "hydra.sweeper.name=study")
+    assert code == 11
+    assert "belongs to another sweep" in err
+    assert record.read_text() == before
 
 
 def test_a_start_of_hydra_loads_none_of_us():

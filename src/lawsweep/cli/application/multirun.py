@@ -58,6 +58,7 @@ def _launch(multirun: Multirun) -> tuple[list[RunReport], Counter[str]]:
     """The reports of the launches, and how often rows that failed say what."""
     from lawsweep.cli.progress import progress
     from lawsweep.config.application.record import keep
+    from lawsweep.study.questions import open_own_folder
     from lawsweep.study.study import Study
 
     asked, reports, failures = multirun.asked, [], Counter[str]()
@@ -68,6 +69,7 @@ def _launch(multirun: Multirun) -> tuple[list[RunReport], Counter[str]]:
     )
     for sweep in multirun.sweeps:
         study = Study(sweep)
+        open_own_folder(sweep, study.plan)  # raises where it is another application's
         keep(sweep, {d: multirun.points[d] for d in _digests(sweep)}, multirun.command)
         warn(study.notes())
         with progress(study.plan, quiet=False) as sinks:

@@ -71,7 +71,7 @@ def table_name(application: str) -> str:
 
 
 def make_experiment(
-    name: str, application: Application, asked: Asked, known: Mapping[str, Kind]
+    name: str, version: int, application: Application, asked: Asked, known: Mapping[str, Kind]
 ) -> tuple[Experiment, dict[str, dict[str, Any]]]:
     """The experiment, and the params of each digest.
 
@@ -84,7 +84,7 @@ def make_experiment(
     }
     made = Experiment(
         name=name,
-        version=1,
+        version=version,
         function=application.of_columns(frozenset(s.name for s in specs)),
         params_type=Config,
         metrics_type=object,

@@ -101,7 +101,11 @@ def prepare(
     results = chosen.results_dir or os.environ.get("LAWSWEEP_RESULTS_DIR") or "results"
     table = table_name(name)
     experiment, points = make_experiment(
-        table, Application(function, asked, circumstances), asked, _known_kinds(results, table)
+        table,
+        chosen.version,
+        Application(function, asked, circumstances),
+        asked,
+        _known_kinds(results, table),
     )
     sweeps = make_sweeps(experiment, points, asked, chosen, results)
     _refuse_anothers(sweeps[0])
@@ -134,6 +138,10 @@ def _options(given: Mapping[str, Any]) -> SweeperOptions:
             raise InvalidValueError(
                 f"hydra.sweeper.{key} must be {word}, got {plain[key]!r}. Change it."
             )
+    if plain.get("version", 1) < 1:
+        raise InvalidValueError(
+            f"hydra.sweeper.version must be a whole number from 1, got {plain['version']}."
+        )
     return SweeperOptions(**plain)  # Hydra has refused keys that there are not
 
 

@@ -13,13 +13,15 @@ from lawsweep.grid.points import MAX_POINTS
 class SweeperOptions:
     """Options of ``hydra/sweeper=lawsweep``.
 
-    ``name`` is the study's (by default the application's); ``executor``, ``on_failure``, ``store``,
+    ``name`` is the study's (by default the application's); ``version`` is raised when the code
+    changes what rows mean, and is part of every run; ``executor``, ``on_failure``, ``store``,
     ``sinks``, ``fits`` and ``figures`` are those of a sweep file.  ``seed`` is the key of the
     config that is a run's seed (null: none is).  ``ignore`` are keys that say how and not what, and
     are no part of a run's identity.  ``retry`` also runs again what has failed before.
     """
 
     name: str | None = None
+    version: int = 1
     params: Mapping[str, Any] | None = None
     executor: Any = "serial"
     results_dir: str | None = None
