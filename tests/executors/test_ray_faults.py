@@ -68,7 +68,9 @@ def test_a_worker_that_is_refused_memory_tries_again_with_a_node_to_itself(
 def test_a_worker_whose_card_failed_is_replaced_and_its_run_goes_to_another_card(
     ray_two_cpus, tmp_path
 ):
-    """Ray's logical GPUs, torch's own class; a process that failed once would fail for ever."""
+    """Ray's logical GPUs, the card that is pretended, torch's own class of errors; a process that
+    failed once would fail for ever.
+    """
     met = tmp_path / "met"
     plan = make_plan(shaky, axes={"i": "range(24)"}, params={"met": str(met)})
     report, table = launch(tmp_path / "table", plan, {"gpus_per_task": 1})
@@ -78,6 +80,7 @@ def test_a_worker_whose_card_failed_is_replaced_and_its_run_goes_to_another_card
     pid, card = met.read_text().split()
     assert (rows[7]["card"] != card, str(rows[7]["pid"]) != pid) == (True, True)
     assert {r["device"] for r in rows} == {"cuda"}
+    assert [r["y"] for r in rows] == [i * (i + 1.0) for i in range(24)]
     assert {card, *(r["card"] for r in rows)} == {"MIG-aa", "MIG-bb"}
     (note,) = report.notes
     assert f"first: GPU {card} of " in note

@@ -177,15 +177,17 @@ class ShakyMetrics:
 
     pid: int
     card: str
+    y: float
 
 
 _POISONED: list[int] = []
 
 
 @experiment(version=1)
-def shaky(params: ShakyParams, seed: int) -> ShakyMetrics:
-    """Loses its card at ``i == at``, and after that the process fails at whatever it does."""
+def shaky(params: ShakyParams, seed: int, device: str) -> ShakyMetrics:
+    """Adds up on a card that is pretended.  Loses it at ``i == at``; after that all fails here."""
     import torch
+    from pretending import Card
 
     card = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     once = params.i == params.at and not Path(params.met).exists()
@@ -194,4 +196,7 @@ def shaky(params: ShakyParams, seed: int) -> ShakyMetrics:
     if once or _POISONED:
         _POISONED.append(params.i)
         raise torch.AcceleratorError("CUDA error: device-side assert triggered")
-    return ShakyMetrics(pid=os.getpid(), card=card)
+    with Card():
+        y = (2.0 * torch.arange(params.i + 1, dtype=torch.float64, device=device)).sum()
+        assert y.is_cuda
+        return ShakyMetrics(pid=os.getpid(), card=card, y=y.item())

@@ -54,6 +54,7 @@ class FaultParams:
         "swallow_exit",
         "swallow_for_ever",
         "chdir",
+        "card",
     ] = "none"
     at: int = 2
     pause_s: float = 0.0
@@ -109,6 +110,8 @@ def faulty(params: FaultParams, seed: int) -> FaultMetrics:
             _swallow(params.fault)
         case "chdir":
             os.chdir("/")
+        case "card":
+            raise RuntimeError("CUDA error: device-side assert triggered")
         case "interrupt":
             raise KeyboardInterrupt
     return FaultMetrics(y=params.i + seed / 10)

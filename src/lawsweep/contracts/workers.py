@@ -7,9 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from lawsweep.contracts.executors import GIVE_UP_S, ExecutorContract, fused_plan, specs
+from lawsweep.contracts.executors import (
+    GIVE_UP_S,
+    ExecutorContract,
+    fused_plan,
+    specs,
+    until_over,
+)
 from lawsweep.contracts.toys import faulty, fusable
-from lawsweep.core.outcome import Task
+from lawsweep.core.outcome import Loss, Task
 from lawsweep.core.protocols import Executor
 from lawsweep.grid.plan import make_plan
 from lawsweep.grid.sweep import OnFailure
@@ -56,6 +62,21 @@ class WorkerContract(ExecutorContract):
         rows, report = self.launch(tmp_path, plan, OnFailure(max_attempts=1))
         assert dict(report.statuses) == {"ok": 299, "failed": 1}
         assert rows[150]["status"] == "failed"
+
+    def test_a_gpu_that_fails_a_run_ends_its_worker_and_costs_the_others_nothing(
+        self, executor: Executor, tmp_path: Path
+    ) -> None:
+        """After such an error every later call of the process fails: ``Batch.spoiled`` says so."""
+        executor.start(faulty)
+        executor.submit(Task(0, specs([{"i": i, "fault": "card"} for i in range(4)])))
+        events = until_over(executor, 1)
+        assert [o.status for e in events for o in e.outcomes] == ["ok", "ok", "failed"]
+        assert events[-1].lost is not None
+        assert events[-1].lost.why is Loss.CARD
+        plan = make_plan(faulty, axes={"i": "range(8)"}, params={"fault": "card"})
+        rows, report = self.launch(tmp_path, plan, OnFailure(max_attempts=2))
+        assert dict(report.statuses) == {"ok": 7, "failed": 1}
+        assert [r["attempt"] for r in rows] == [1, 1, 2, 1, 1, 1, 1, 1]
 
     def test_outcomes_stream_while_a_batch_runs(self, executor: Executor) -> None:
         executor.start(faulty)
