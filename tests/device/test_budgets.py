@@ -90,7 +90,7 @@ def test_a_step_of_least_squares_asks_once(n):
 
 
 def test_an_inexact_step_asks_once_an_iteration_of_its_solver(monkeypatch):
-    """And thrice beside: for the system, its preconditioner's columns and the trial."""
+    """And twice beside: for its preconditioner's columns, and for where the step leads."""
     monkeypatch.setattr(gauss_newton_inexact, "budget", lambda state: 50)  # iterate, however small
     (few, first), (many, later) = (fitted(120, most, False) for most in (2, 5))
     more = many.n_systems - few.n_systems
@@ -98,7 +98,7 @@ def test_an_inexact_step_asks_once_an_iteration_of_its_solver(monkeypatch):
     assert more >= 3
     assert n_products >= 5 * more
     # A pass's first product brings no answer of its own: it stands for that of the pass.
-    assert later.reads.total() - first.reads.total() <= n_products + 3 * more
+    assert later.reads.total() - first.reads.total() <= n_products + 2 * more
     # torch's eigh, of two moments a layer.
     assert later.waits.total() - first.waits.total() <= 5 * more
     assert later.uploads.total() - first.uploads.total() <= more + 1

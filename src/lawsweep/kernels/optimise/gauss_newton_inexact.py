@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lawsweep.kernels.base.answers import numbers, plus
+from lawsweep.kernels.base.answers import plus
 from lawsweep.kernels.linalg.cholesky import Cholesky
 from lawsweep.kernels.linalg.operator import Factorisation
 from lawsweep.kernels.linalg.woodbury import DiagonalAndLowRank
@@ -109,24 +109,28 @@ class IterativeSystem(System):
     def _iterate(self, damping: float) -> Step | None:
         """Passes in float32 until the residual is small; None where they do not get there."""
         mu, r = damping * self.facts[0], self.state.residual
-        length, *facts = numbers(r.norm().to(torch.float64), *self.facts)
-        self.learn(facts)
-        size, left, u = length, r, torch.zeros_like(r)
-        goal, now = self.eta * size, size
+        size = length = r.norm()
+        left, u, before, tolerance = r, torch.zeros_like(r), None, SAFETY * self.eta
         for precondition in self._preconditioners(damping, mu):
             for _ in range(PASSES):
-                found = self._pass(precondition, damping, left / now, SAFETY * goal / now)
-                u = u.add(found.solution.to(u.dtype), alpha=now)
+                found = self._pass(precondition, damping, left / length, tolerance)
+                u = plus(u, found.solution.to(u.dtype), length)
                 pulled = self._jacobian.rmv(u)
                 image = self._jacobian.mv(pulled)
                 left = plus(r - image, u, -mu)
-                before = now
-                now, promise = numbers(left.norm(), promised(r, image))
+                length = left.norm()
+                # One answer of the device a pass; the first brings the facts along.
+                asked = torch.stack([length, promised(r, image), size]).to(torch.float64)
+                now, promise, whole, *facts = torch.cat([asked, self.facts]).tolist()
+                self.learn(facts)
+                goal = self.eta * whole
                 if now <= goal:
-                    return Step(self._jacobian.split(pulled.neg_()), promise, now / size)
+                    return Step(self._jacobian.split(pulled.neg_()), promise, now / whole)
                 if not math.isfinite(now):
                     return None
-                if not (found.converged and now <= REFINES * before):
+                lowered = now <= REFINES * (whole if before is None else before)
+                before, tolerance = now, SAFETY * goal / now
+                if not (found.converged and lowered):
                     break
         return None
 
@@ -145,7 +149,7 @@ class IterativeSystem(System):
         known = self.experience
         known.n_products += found.n_iterations + 1
         if isinstance(precondition, DiagonalAndLowRank):
-            known.rate, known.damping = found.rate, damping * self.scale / self.scale
+            known.rate, known.damping = found.rate, damping
         return found
 
     def _preconditioners(self, damping: float, mu: Tensor) -> Iterator[Factorisation]:
