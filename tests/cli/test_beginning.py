@@ -42,7 +42,9 @@ def test_a_new_project_runs_as_it_is_and_gives_the_exponent_of_theory(
         False,
         ["long"],
     )
-    assert one["states"] == [{"words": ["covariance"], "done": 50, "planned": 50, "problem": ""}]
+    assert one["states"] == [
+        {"words": ["covariance"], "done": 50, "planned": 50, "failed": 0, "problem": ""}
+    ]
 
 
 def test_nothing_is_written_over(lawsweep, folder):
@@ -119,6 +121,17 @@ def test_each_question_that_was_asked_is_listed(lawsweep, toy_sweep):
     out = lawsweep("list")[1]
     assert "- toys: 8 of 8 runs" in out
     assert "- toys preset=big: 6 of 6 runs" in out
+
+
+def test_a_study_of_a_function_is_listed_as_it_is_asked_for(lawsweep, folder):
+    (folder / "mine.py").write_text("def square(n: int) -> float:\n    return float(n * n)\n")
+    assert lawsweep("run", "mine.py:square", "n=1,2,3", "executor=serial")[0] == 0
+    out = lawsweep("list")[1]
+    assert "Others with results here:\n  mine.py:square params.n=1,2,3: 3 of 3 runs" in out
+    (folder / "mine.py").unlink()
+    (other,) = json.loads(lawsweep("list", "--json")[1])["others"]
+    assert (other["done"], other["planned"]) == (None, 3)
+    assert "mine.py" in other["problem"]
 
 
 def test_the_first_sentence():

@@ -12,10 +12,12 @@ import click
 
 from lawsweep.cli.answers import Answer, verb
 from lawsweep.cli.options import results_dir
+from lawsweep.core.outcome import FAILURES
 
 if TYPE_CHECKING:
     from lawsweep.config.project.catalogue import Entry
     from lawsweep.grid.sweep import Sweep
+    from lawsweep.study.progress import Status
 
 _WIDTH = 100
 
@@ -28,12 +30,14 @@ class State:
     done: int | None
     planned: int
     problem: str = ""
+    failed: int = 0
 
     def line(self) -> str:
         """As a person reads it: the words to ask with, and how much is there."""
         if self.problem:
             return f"{shlex.join(self.words)}: {self.problem}"
-        return f"{shlex.join(self.words)}: {self.done:,} of {self.planned:,} runs"
+        failed = f", {self.failed:,} failed" if self.failed else ""
+        return f"{shlex.join(self.words)}: {self.done:,} of {self.planned:,} runs{failed}"
 
 
 @dataclass
@@ -42,6 +46,7 @@ class Catalogue(Answer):
 
     entries: list[Entry]
     states: dict[str, list[State]]
+    others: list[State]  # of functions, programs and applications without a sweep file
     experiments: dict[str, str] = field(default_factory=dict)
 
     def lines(self) -> Iterator[str]:
@@ -62,6 +67,9 @@ class Catalogue(Answer):
             yield from (f"  {'':<{width}}  {line}" for line in rest)
             for state in self.states.get(one.name, []):
                 yield f"  {'':<{width}}  - {state.line()}"
+        if self.others:
+            yield "Others with results here:"
+            yield from (f"  {state.line()}" for state in self.others)
         yield f"Experiments: {', '.join(self.experiments)} (lawsweep describe NAME)"
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,16 +84,18 @@ class Catalogue(Answer):
                     "experiment": e.experiment,
                     "presets": list(e.presets),
                     "problem": e.problem,
-                    "states": [
-                        {"words": list(s.words), "done": s.done, "planned": s.planned,
-                         "problem": s.problem}
-                        for s in self.states.get(e.name, [])
-                    ],
+                    "states": [_plain(s) for s in self.states.get(e.name, [])],
                 }
                 for e in self.entries
             ],
+            "others": [_plain(s) for s in self.others],
             "experiments": list(self.experiments),
         }  # fmt: skip
+
+
+def _plain(state: State) -> dict[str, Any]:
+    return {"words": list(state.words), "done": state.done, "planned": state.planned,
+            "failed": state.failed, "problem": state.problem}  # fmt: skip
 
 
 def _wrapped(text: str, width: int) -> list[str]:
@@ -106,7 +116,8 @@ def list_(overrides: tuple[str, ...]) -> Catalogue:
     place = results_dir(overrides)
     found = entries()
     states = {e.name: _states(e, place, overrides) for e in found if not e.problem}
-    return Catalogue(found, states, experiment_names())
+    others = _others({e.name for e in found}, place, overrides)
+    return Catalogue(found, states, others, experiment_names())
 
 
 def _states(one: Entry, place: str, overrides: tuple[str, ...]) -> list[State]:
@@ -141,4 +152,35 @@ def _state(name: str, asked: tuple[str, ...], plain: Sweep, overrides: tuple[str
         status = Study(sweep).status()
     except LawsweepError as error:
         return State(words, None, 0, str(error))
-    return State(words, status.planned - status.missing, status.planned)
+    return _of(words, status)
+
+
+def _of(words: tuple[str, ...], status: Status) -> State:
+    failed = sum(status.statuses.get(s, 0) for s in FAILURES)
+    done = status.planned - status.missing - failed
+    return State(words, done, status.planned, failed=failed)
+
+
+def _others(named: set[str], place: str, overrides: tuple[str, ...]) -> list[State]:
+    """How far the studies under ``place`` are that belong to no sweep file."""
+    from lawsweep.config.compose import load_sweep
+    from lawsweep.core.errors import LawsweepError
+    from lawsweep.store.places.find import open_folder
+    from lawsweep.store.sweeps.sweep_folder import SweepFolder
+    from lawsweep.study.study import Study
+
+    sweeps, found = open_folder(place) / "sweeps", []
+    for folder in sweeps.folders():
+        said = SweepFolder(sweeps / folder).question() or {}
+        name, planned = str(said.get("sweep") or ""), said.get("n_planned")
+        if name in named or not name or not isinstance(planned, int):
+            continue
+        file, given = str(said.get("file") or ""), said.get("overrides")
+        asked = tuple(map(str, given)) if isinstance(given, list) else ()
+        words = (file if ":" in file else name, *asked, *(o for o in overrides if o not in asked))
+        try:
+            status = Study(load_sweep(*words)).status()
+            found.append(_of(words, status))
+        except LawsweepError as error:
+            found.append(State(words, None, planned, f"{planned:,} planned; {error}"))
+    return found
