@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lawsweep.launch.costs.simulate import read_machine, simulate, simulate_rounds
+from lawsweep.core.errors import InvalidValueError
+from lawsweep.launch.costs.simulate import (
+    read_machines,
+    simulate,
+    simulate_kinds,
+    simulate_rounds,
+)
 
 
 @given(st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=60), st.integers(1, 8))
@@ -40,4 +46,55 @@ def test_a_round_of_a_search_waits_for_the_one_before(chains, n_slots, makespan,
 
 def test_a_schedule_of_nothing():
     assert simulate(np.zeros(0), 4).makespan_s == 0.0
-    assert read_machine("gpus=2:a100").model == "A100"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("cpus=64", [("cpus", 64, None)]),
+        (" gpus=8:H100 ", [("gpus", 8, "H100")]),
+        ("gpus=2", [("gpus", 2, "H100")]),
+        ("gpus=4:A100,gpus=4:RTX 4090, cpus=2",
+         [("gpus", 4, "A100"), ("gpus", 4, "RTX 4090"), ("cpus", 2, None)]),
+    ],
+)  # fmt: skip
+def test_what_machines_are_asked_about(text, found):
+    assert [(m.kind, m.n, m.model) for m in read_machines(text)] == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "cpus", "cpus=0", "cpus=-1", "gpus=x", "cpus=4:H100", "gpus=8:", "gpus=8:H100,",
+     "tpus=3", "gpus=1e3", "gpus=99999999"],
+)  # fmt: skip
+def test_what_asks_about_no_machine_is_one_sentence(text):
+    with pytest.raises(InvalidValueError, match="--on takes cpus=64, gpus=8:H100 or several"):
+        read_machines(text)
+
+
+def brute(seconds, slots):
+    """The least makespan of all ways to give runs to slots of two kinds."""
+    import itertools
+
+    where = [k for k, n in enumerate(slots) for _ in range(n)]
+    best = float("inf")
+    for way in itertools.product(range(len(where)), repeat=len(seconds[0])):
+        ends = [0.0] * len(where)
+        for run, slot in enumerate(way):
+            ends[slot] += seconds[where[slot]][run]
+        best = min(best, max(ends))
+    return best
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_slots_of_two_kinds_are_used_nearly_as_well_as_can_be(seed):
+    rng = np.random.default_rng(seed)
+    fast = rng.uniform(1, 5, 6)
+    seconds = [fast, fast * rng.uniform(1, 4, 6)]
+    found = simulate_kinds(seconds, [1, 2])
+    best = brute(seconds, [1, 2])
+    assert found.bound_s <= best * (1 + 1e-12)
+    assert best * (1 - 1e-12) <= found.makespan_s <= 2.0 * best
+    assert simulate_kinds([fast], [3]) == simulate(fast, 3)
+    assert simulate_kinds([fast, fast], [1, 2]).makespan_s == simulate(fast, 3).makespan_s
+    assert simulate_kinds([fast[:0], fast[:0]], [1, 2]).makespan_s == 0.0

@@ -39,3 +39,39 @@ def test_a_plan_of_a_search_waits_for_its_rounds(tmp_path):
     assert many.schedule.work_s == pytest.approx(56 * one)
     assert many.schedule.makespan_s == many.schedule.bound_s == pytest.approx(7 * one)
     assert few.schedule.makespan_s == pytest.approx(28 * one)
+
+
+def grown(folder, body):
+    """An experiment of the working folder, as its file says now."""
+    import sys
+
+    sys.modules.pop("grown_here", None)
+    text = (
+        "from dataclasses import dataclass\nfrom lawsweep import experiment\n"
+        "@dataclass(frozen=True, kw_only=True)\nclass Params:\n    n: int\n    scale: float = 1.0\n"
+        "@dataclass(frozen=True, kw_only=True)\nclass Metrics:\n    y: float\n    z: float = 0.0\n"
+        "@experiment(version=1)\n"
+        "def grown(params: Params, seed: int) -> Metrics:\n    return Metrics(y=float(params.n))\n"
+    )
+    (folder / "grown_here.py").write_text(body(text), encoding="utf-8")
+    sys.path_importer_cache.clear()
+    return lawsweep.open(
+        Sweep(name="s", experiment="grown_here:grown", axes={"n": [1, 2, 3]},
+              results_dir=str(folder / "results"), executor={"kind": "serial"})
+    )  # fmt: skip
+
+
+def test_a_plan_says_what_run_refuses_and_which_metrics_old_rows_lack(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    grown(tmp_path, lambda text: text.replace("    z: float = 0.0\n", "")).run()
+    more = grown(tmp_path, lambda text: text).preview()
+    assert more.refusal is None
+    (note,) = [n for n in more.plan.notes if "metric" in n]
+    assert "the metric z is not in 1 older parts: their rows count as done and have none" in note
+    other = grown(tmp_path, lambda text: text.replace("scale: float = 1.0", "scale: float = 2.0"))
+    view = other.preview()
+    assert "has rows under other defaults" in view.refusal
+    with pytest.raises(lawsweep.core.errors.IncompatibleTableError, match="other defaults"):
+        other.run()

@@ -134,6 +134,7 @@ class Done(NamedTuple):
     peak_memory_bytes: int | None = None
     device: str = "cpu"
     n_threads: int = 1
+    device_name: str | None = None
 
 
 class Table(Protocol):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from lawsweep.core.errors import InvalidValueError
+from lawsweep.core.cost import WORK
+from lawsweep.core.errors import InvalidValueError, unknown_name
 from lawsweep.grid.plan import Plan
 
 
@@ -23,31 +25,56 @@ def stated_costs(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
     Whole numbers are handed to the cost function as float64: n**3 of a large n must not wrap
     around.  Raises InvalidValueError where it fails or answers no numbers.
     """
+    found = _asked(plan)
+    if plan.experiment.cost is None:
+        return np.zeros(plan.n_points), np.zeros(plan.n_points)
+    flops, memory = (_over_points(plan, name, getattr(found, name, None))
+                     for name in ("flops", "memory_bytes"))  # fmt: skip
+    return flops, memory
+
+
+def stated_work(plan: Plan) -> dict[str, np.ndarray]:
+    """What a run of each point does, by kind of work (``core.cost.WORK``), (n_points,) each.
+
+    Empty where no kinds are stated.  Raises as ``stated_costs``, and for a kind there is none of.
+    """
+    found = _asked(plan)
+    work = getattr(found, "work", None) or {}
+    for kind in work:
+        if kind not in WORK:
+            raise unknown_name("work", kind, WORK, f"the cost function of {plan.experiment.name}")
+    return {kind: _over_points(plan, f"work[{kind!r}]", n) for kind, n in work.items()}
+
+
+def _asked(plan: Plan) -> Any:
+    """What the cost function answers; None where there is none."""
     cost = plan.experiment.cost
     if cost is None:
-        return np.zeros(plan.n_points), np.zeros(plan.n_points)
+        return None
     columns = {
         n: c.astype(np.float64) if c.dtype.kind in "iu" else c
         for n, c in plan.over_points().items()
     }
     try:
         with np.errstate(all="ignore"):
-            found = cost(_Columns(columns))
+            return cost(_Columns(columns))
     except Exception as error:  # noqa: BLE001  (a user's function)
         raise InvalidValueError(
             f"The cost function of {plan.experiment.name} failed: {type(error).__name__}: "
             f"{error}. It is called with arrays over the points; use numpy arithmetic."
         ) from None
-    arrays = []
-    for name in ("flops", "memory_bytes"):
-        try:
-            value = np.asarray(getattr(found, name), dtype=np.float64)
-            arrays.append(np.broadcast_to(value, (plan.n_points,)))
-        except (AttributeError, TypeError, ValueError):
-            raise InvalidValueError(
-                f"The cost function of {plan.experiment.name} must return "
-                f"Cost(flops=..., memory_bytes=...) of numbers or arrays over the points; its "
-                f"{name} is not. Use arithmetic that works on numpy arrays."
-            ) from None
-    flops, memory = (np.clip(np.nan_to_num(a, nan=0.0), 0.0, 1e300) for a in arrays)
-    return flops, memory
+
+
+def _over_points(plan: Plan, name: str, value: Any) -> np.ndarray:
+    """A stated number of each point, finite and not negative."""
+    try:
+        if value is None:
+            raise TypeError
+        wide = np.broadcast_to(np.asarray(value, dtype=np.float64), (plan.n_points,))
+    except (TypeError, ValueError):
+        raise InvalidValueError(
+            f"The cost function of {plan.experiment.name} must return "
+            f"Cost(flops=..., memory_bytes=...) of numbers or arrays over the points; its "
+            f"{name} is not. Use arithmetic that works on numpy arrays."
+        ) from None
+    return np.clip(np.nan_to_num(wide, nan=0.0), 0.0, 1e300)

@@ -9,23 +9,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lawsweep.core.errors import IncompatibleTableError
 from lawsweep.core.outcome import FAILURES
 from lawsweep.core.protocols import Done
 from lawsweep.grid.older import told_of_older
 from lawsweep.grid.plan import Plan
 from lawsweep.grid.sweep import Sweep
-from lawsweep.launch.costs.calibrate import core_flops_per_s
 from lawsweep.launch.costs.costs import CostModel
+from lawsweep.launch.costs.rates import Device, read_rates
 from lawsweep.launch.costs.simulate import (
-    GPU_FLOPS_PER_S,
     Machine,
     Schedule,
-    read_machine,
-    simulate,
+    read_machines,
+    simulate_kinds,
     simulate_rounds,
 )
 from lawsweep.sampling.sampler import BaseSampler
 from lawsweep.study.code import other_rows
+from lawsweep.study.forecast import Expected, Pool, describe, expected, make_pool
 from lawsweep.study.opening import Opened
 from lawsweep.study.questions import open_own_folder
 from lawsweep.worker.hardware import hardware
@@ -42,17 +43,19 @@ class PlanView:
     (new, but the table has it under an older version of the experiment).  ``orphaned`` are runs
     of the sweep's last frozen plan that have rows and are no longer planned.  Of a search
     the states are those of all candidates, and ``todo`` is a guess at the runs it will ask for.
+    ``pools``: the slots, by kind, with what runs take there.  ``refusal``: why ``run`` would not
+    begin, None where it would.
     """
 
     plan: Plan
     states: tuple[str, ...]
     orphaned: tuple[str, ...]
     todo: tuple[int, ...]
-    costs: CostModel
-    device: str
-    n_slots: int
-    memory_bytes: int
+    pools: tuple[Pool, ...]
+    memory_bytes: float
     sampler: BaseSampler
+    refusal: str | None = None
+    rates: Mapping[str, Device] = dataclasses.field(default_factory=dict)
 
     def __repr__(self) -> str:
         states = ", ".join(f"{n:,} {state}" for state, n in Counter(self.states).items())
@@ -62,29 +65,80 @@ class PlanView:
         """How many planned runs are in a state."""
         return self.states.count(state)
 
+    @property
+    def costs(self) -> CostModel:
+        """What runs take on the first kind of slots."""
+        return self.pools[0].costs
+
+    @property
+    def device(self) -> str:
+        """``cpu`` or ``cuda``: of the first kind of slots."""
+        return self.pools[0].machine.device
+
+    @property
+    def n_slots(self) -> int:
+        """Slots of all kinds."""
+        return sum(p.n_slots for p in self.pools)
+
     @functools.cached_property
     def seconds(self) -> np.ndarray:
-        """Expected seconds of each run to do, shape (n_todo,)."""
+        """Expected seconds of each run to do, on the first kind of slots, shape (n_todo,)."""
         return self.costs.seconds_of(self.todo)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything tells what the runs take."""
+        return all(p.is_known for p in self.pools)
+
+    @property
+    def basis(self) -> str:
+        """What the times are made of."""
+        return describe(self.pools, self.rates)
+
+    @functools.cached_property
+    def expected(self) -> Expected:
+        """The interval around ``schedule``, and what the time goes to."""
+        return expected(self.pools, self.points, self.schedule.makespan_s)
+
+    def card_bytes(self, run: int) -> float:
+        """What a run holds on a card, its process included."""
+        import numpy as np
+
+        return self.pools[0].needs_bytes(np.array([run // len(self.plan.seeds)]))
+
+    @functools.cached_property
+    def points(self) -> np.ndarray:
+        """The point of each run to do, (n_todo,)."""
+        import numpy as np
+
+        return np.asarray(self.todo, dtype=np.int64) // len(self.plan.seeds)
 
     @functools.cached_property
     def schedule(self) -> Schedule:
         """The simulated schedule on ``n_slots``; of a search, with its rounds one by one."""
         rounds = self.sampler.rounds()
+        slots = [p.n_slots for p in self.pools]
         if rounds is None:
-            return simulate(self.seconds, self.n_slots)
+            return simulate_kinds([p.costs.seconds_of(self.todo) for p in self.pools], slots)
         runs = [run for cell in rounds for round_ in cell for run in round_]
-        seconds = iter(self.costs.seconds_of(runs).tolist())
+        # Slots of several kinds, as so many of a mean one.
+        rates = [n / p.costs.seconds_of(runs) for n, p in zip(slots, self.pools, strict=True)]
+        seconds = iter([self.n_slots / float(sum(each)) for each in zip(*rates, strict=True)])
         return simulate_rounds([[[next(seconds) for _ in r] for r in c] for c in rounds],
                                self.n_slots)  # fmt: skip
 
     def too_large(self) -> list[int]:
-        """Runs to do whose expected memory exceeds ``memory_bytes``."""
+        """Runs to do whose expected memory exceeds that of a slot's machine, or of every card."""
+        cards = [p for p in self.pools if p.machine.kind == "gpus"]
         large = self.costs.memory_bytes_of(self.todo) > self.memory_bytes
+        if cards:
+            points = self.points
+            room = max(p.room_bytes for p in cards)
+            large = cards[0].each_needs(points) > room if len(points) else large
         return [run for run, is_large in zip(self.todo, large.tolist(), strict=True) if is_large]
 
 
-def preview(opened: Opened, on: str | None = None) -> PlanView:
+def preview(opened: Opened, on: str | None = None, rates: str | None = None) -> PlanView:
     """See ``Study.preview``."""
     from lawsweep.executors.make import make_executor
     from lawsweep.store.sweeps.skipping import tell_skipped
@@ -92,32 +146,45 @@ def preview(opened: Opened, on: str | None = None) -> PlanView:
     sweep, made, known, sampler = opened.sweep, opened.plan, opened.done, opened.sampler
     tell_skipped(opened.table.folder, opened.table.skipped)
     facts = hardware()
-    here = make_executor(sweep.executor).cpus_here(facts["n_cpus"])
-    machine = read_machine(on) if on else Machine("cpus", here)
-    rate = GPU_FLOPS_PER_S[machine.model] if machine.model else core_flops_per_s()
-    costs = CostModel(made, rate)
+    executor = make_executor(sweep.executor)
+    here = executor.cpus_here(facts["n_cpus"])
+    machines = read_machines(on) if on else (Machine("cpus", here),)
+    given = read_rates(rates) if rates else {}
     by_point = _by_point(sweep)
     threads = None if "cpus_per_task" in by_point else max(1, int(_per_task(sweep, "cpus")))
-    costs.learn_table(made, known, machine.device, threads)
+    fuses = made.experiment.fused is not None and executor.fuse
+    n_fused = min(executor.max_fused, len(made.seeds)) if fuses else 1
+    pools = tuple(
+        make_pool(made, m, known, _per_task(sweep, m.kind), threads, n_fused, given)
+        for m in machines
+    )
     todo = tuple(sampler.outlook())
-    per_task = _per_task(sweep, machine.kind)
     older = opened.older(todo)
     notes = tuple(opened.table.differences()) + tuple(told_of_older(sweep, made, older))
     notes += (str(other),) if (other := other_rows(opened)) is not None else ()
-    notes += tuple(_one_slot_each(option) for option in by_point if option.startswith(machine.kind))
-    n_slots = max(1, int(machine.n / per_task))
-    notes += _in_rounds(sampler, n_slots)
+    notes += tuple(_one_slot_each(option) for option in by_point
+                   if any(option.startswith(m.kind) for m in machines))  # fmt: skip
+    notes += _in_rounds(sampler, sum(p.n_slots for p in pools))
     return PlanView(
         plan=dataclasses.replace(made, notes=(*made.notes, *notes)) if notes else made,
         states=_states(made, known, older),
         orphaned=_orphaned(opened),
         todo=todo,
-        costs=costs,
-        device=machine.device,
-        n_slots=n_slots,
+        pools=pools,
         memory_bytes=facts["memory_bytes"],
         sampler=sampler,
+        refusal=_refusal(opened),
+        rates=given,
     )
+
+
+def _refusal(opened: Opened) -> str | None:
+    """What ``run`` would say in place of running: the table is not this experiment's to write."""
+    try:
+        opened.table.check_rows()
+    except IncompatibleTableError as error:
+        return str(error)
+    return None
 
 
 def _orphaned(opened: Opened) -> tuple[str, ...]:

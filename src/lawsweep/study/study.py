@@ -58,15 +58,15 @@ class Study(Opened, Shown):
 
         return variants(self.sweep)
 
-    def preview(self, on: str | None = None) -> PlanView:
+    def preview(self, on: str | None = None, rates: str | None = None) -> PlanView:
         """What a launch would do: the state of every run, and the expected time.
 
-        Seconds are learnt from finished rows.  ``on`` asks about other hardware: ``cpus=64`` or
-        ``gpus=8:H100``.
+        Seconds are learnt from finished rows.  ``on`` asks about other hardware: ``cpus=64``,
+        ``gpus=8:H100`` or several of these with commas; ``rates``: a file of measured rates.
         """
         from lawsweep.study.planning import preview
 
-        return preview(self, on)
+        return preview(self, on, rates)
 
     def status(self) -> Status:
         """Done, running, failed, missing: from the store alone."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lawsweep import Carry, Cost, experiment
+from lawsweep.experiments.columns import BETWEEN, by_dtype
 from lawsweep.experiments.compression.metrics import Metrics
 from lawsweep.experiments.compression.params import AVERAGED, CLOSED_FORM, C, Params
 from lawsweep.kernels.optimise import methods
@@ -69,7 +70,21 @@ def _cost(p: Any) -> Cost:
         dense, together * 4 * unknowns**2, 2 * kept + together * 4 * unknowns
     )
     held = held + np.where(closed, 0.0, 80.0 * n)
-    return Cost(flops=20 * restarts * step + norm, memory_bytes=itemsize * (held + 4e6))
+    # By kind: a step's products, the eigendecomposition of its Hessian, passes over what it holds.
+    # All restarts go together: a dense step sends 520 operations (counted), one by products
+    # 2,200.
+    products = np.where(dense, gram, 60 * 8.0 * (n + m) * unknowns) + series
+    passes = 60.0 * n * m * np.where(dense, 1.0, 20.0) + dense * 20.0 * unknowns**2
+    kinds = by_dtype(
+        p.dtype,
+        matmul=20 * restarts * products + norm,
+        cholesky=dense * 20 * restarts * 5.0 * unknowns**3,
+    )
+    passed = itemsize * 20 * restarts * passes
+    sent = 20.0 * BETWEEN * np.where(dense, 520.0, 2200.0)
+    work = {**kinds, "bandwidth": passed, "launch": sent,
+            "draws": n * p.input_dim + restarts * unknowns}  # fmt: skip
+    return Cost(flops=20 * restarts * step + norm, memory_bytes=itemsize * (held + 4e6), work=work)
 
 
 def fused(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lawsweep import Cost
-from lawsweep.experiments.columns import over_structures
+from lawsweep.experiments.columns import BETWEEN, by_dtype, over_structures
 from lawsweep.experiments.memorization.params import LM
 
 FLOAT32 = 0.65  # of float64's seconds, over the paper's grid; of large products alone a half
@@ -35,7 +35,36 @@ def cost(p: Any) -> Cost:
     return Cost(
         flops=flops + measured * 2.0 * once,
         memory_bytes=np.maximum(item * held, measured * 8.0 * (3.2 * n**2 + n * columns)),
+        work=_work(p, second_order, measured, columns, item),
     )
+
+
+def _work(p: Any, second_order: Any, measured: Any, columns: Any, item: Any) -> dict[str, Any]:
+    """By kind.  Counted: a first-order step sends 4 operations and 6 a layer, one of
+    Levenberg-Marquardt 250, and passes over its system some forty times; two kernels are measured.
+    """
+    n, hidden, first, weights = _sizes(p)
+    depth = np.asarray(p.depth, dtype=np.float64)
+    steps = p.max_steps * _steps_share(p, n / weights)
+    newton = np.minimum(_lm_steps(n / weights), p.max_steps)
+    order = np.minimum(n, weights)
+    gram = np.where(weights >= n, n**2 * columns + 4.0 * n * weights, n * weights**2)
+    kernels = measured * 2.0
+    matmul = np.where(second_order, newton * gram, steps * n * (6.0 * weights - 2.0 * first))
+    passed = np.where(second_order, newton * 40.0 * order**2 + newton * 20.0 * n * hidden,
+                      steps * (10.0 * n * hidden + 10.0 * weights))  # fmt: skip
+    sent = np.where(second_order, 300.0 + 250.0 * newton, steps * (4.0 + 6.0 * depth))
+    kinds = by_dtype(p.dtype, matmul=matmul)
+    kinds["matmul_float64"] = kinds["matmul_float64"] + kernels * n**2 * columns
+    return {
+        **kinds,
+        "cholesky_float64": second_order * newton * order**3 / 3.0 + kernels * 2.0 * n**3 / 3.0,
+        "solve_float64": second_order * newton * 2.0 * order**2
+        + kernels * LANCZOS_STEPS * 2.0 * n**2,
+        "bandwidth": item * passed + kernels * 8.0 * 10.0 * n**2,
+        "launch": BETWEEN * (sent + kernels * (45.0 * LANCZOS_STEPS + 600.0)),
+        "draws": n * p.input_dim + n + weights,
+    }
 
 
 def _sizes(p: Any) -> tuple[Any, Any, Any, Any]:
@@ -66,10 +95,18 @@ def _first_order(p: Any) -> Any:
     n, hidden, first, weights = _sizes(p)
     price = np.where(np.asarray(p.dtype) == "float32", FLOAT32, 1.0)
     step = price * (n * (6 * weights - 2 * first + 20 * hidden) + 20 * weights) + CALLS
+    return step * p.max_steps * _steps_share(p, n / weights)
+
+
+def _steps_share(p: Any, load: Any) -> Any:
+    """Of ``max_steps``, before the stop rule ends a run; ``load``: N / p."""
     rules = np.asarray(p.stop_rule) != "none"
-    load = n / weights
-    share = 1 - rules * (1 - (0.1 + 0.9 * load**3 / (0.5 + load**3)))
-    return step * p.max_steps * share
+    return 1 - rules * (1 - (0.1 + 0.9 * load**3 / (0.5 + load**3)))
+
+
+def _lm_steps(load: Any) -> Any:
+    """Steps of Levenberg-Marquardt at N = ``load`` p."""
+    return 12.0 + 130.0 * load**3 / (0.6 + load**3)
 
 
 def _least_squares(p: Any) -> Any:
@@ -88,6 +125,6 @@ def _least_squares(p: Any) -> Any:
     by_products = n * weights * (2.0 * (6.0 + 40.0 * load) + 12.0) + PREPARATION
     by_products = by_products + factored * by_gram / 2.0
     by_normal = n * weights**2 + weights**3 / 3.0
-    steps = np.minimum(12.0 + 130.0 * load**3 / (0.6 + load**3), p.max_steps)
+    steps = np.minimum(_lm_steps(load), p.max_steps)
     over = np.minimum(by_gram, by_products)
     return steps * (np.where(weights >= n, over, by_normal) + SYSTEM_CALLS)

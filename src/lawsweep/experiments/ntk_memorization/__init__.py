@@ -9,7 +9,7 @@ import numpy as np
 
 from lawsweep import Cost, Field, experiment, stream
 from lawsweep.experiments.aliases import ZERO_ALIASES
-from lawsweep.experiments.columns import over_structures
+from lawsweep.experiments.columns import BETWEEN, over_structures
 from lawsweep.experiments.fields import Activation, InputDim, RowLaw, Samples, check_choices
 
 _M = "arXiv 2205.10217"
@@ -90,10 +90,19 @@ def _cost(p: Any) -> Cost:
     n = np.asarray(p.n_samples, dtype=np.float64)
     columns, weights = over_structures(_sizes, (p.depth,), (p.input_dim, p.width))
     flops = n**2 * columns + n**3 + 3000.0 * n**2 + 400.0 * n * weights + 1e8
-    singular = n > weights
+    regular = n <= weights
+    work = {
+        "matmul_float64": 4.0 * n * weights + regular * (n**2 * columns + 400.0 * n * weights),
+        "cholesky_float64": regular * n**3,
+        "solve_float64": regular * 150.0 * 2.0 * n**2,
+        "bandwidth": 8.0 * (10.0 * n * columns + regular * 60.0 * n**2),
+        "launch": BETWEEN * (100.0 + regular * 2000.0),
+        "draws": n * p.input_dim + n + weights,
+    }
     return Cost(
-        flops=np.where(singular, 4.0 * n * weights, flops),
-        memory_bytes=8.0 * (np.where(singular, 0.0, 3.2 * n**2) + 4.0 * n * columns),
+        flops=np.where(regular, flops, 4.0 * n * weights),
+        memory_bytes=8.0 * (np.where(regular, 3.2 * n**2, 0.0) + 4.0 * n * columns),
+        work=work,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lawsweep import Cost
-from lawsweep.experiments.columns import over_structures
+from lawsweep.experiments.columns import BETWEEN, by_dtype, over_structures
 from lawsweep.experiments.ntk_min_eig.network import SHAPES, described
 from lawsweep.kernels.base.rates import stated
 from lawsweep.kernels.eigmin import solvers
@@ -49,11 +49,47 @@ def cost(p: Any) -> Cost:
     limit = (np.asarray(p.infinite_width_up_to) >= n) * (n**3 + 600.0 * n**2)
     skipped = (n > n_rank) & ~asks_for_all & (n_lowest == 0)
     flops = 4.0 * n * n_params + np.where(skipped, 0.0, solve) + limit
+    whole = finds_all | np.isin(solver, ("dense",)) | ((solver == solvers.AUTO) & small)
+    work = _work(p, n, columns, n_params, units, free=free, skipped=skipped, whole=whole,
+                 products=products, limit=limit, item=item)  # fmt: skip
     by_blocks = item * np.minimum(n, BLOCK_ROWS) * units
     solving = np.where(free, matrix_free + by_blocks, passes + squares)
     passes = np.where(free, item * n * np.asarray(p.input_dim) + by_blocks, passes)
     memory = np.where(skipped, passes, solving)
-    return Cost(flops=flops, memory_bytes=memory + (limit > 0) * 8.0 * 6.0 * n**2 + 2e7)
+    memory = memory + (limit > 0) * 8.0 * 6.0 * n**2 + 2e7
+    return Cost(flops=flops, memory_bytes=memory, work=work)
+
+
+def _work(
+    p: Any, n: Any, columns: Any, n_params: Any, units: Any, *, free: Any, skipped: Any,
+    whole: Any, products: Any, limit: Any, item: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """By kind: passes and Gram; factors, or all eigenvalues; solves of Lanczos; passes over K.
+
+    Operations sent, counted at N = 600 and 1200: 40 a layer of a pass, 45 a step of Lanczos, 600
+    beside, and the blocks of a factor; of a matrix-free solve 12 a layer and product.
+    """
+    formed = ~free & ~skipped
+    steps = np.where(whole, 0.0, solvers.LANCZOS_STEPS)
+    depth = np.asarray(p.depth, dtype=np.float64)
+    matmul = 4.0 * n * n_params + np.where(formed, columns * n**2, 0.0)
+    matmul = matmul + np.where(free & ~skipped, products * 4.0 * n * n_params, 0.0)
+    factor = np.where(whole, 9.0 * n**3, (2.0 / 3.0) * n**3)
+    # A Gram is multiplied together layer by layer; K is copied, shifted and checked.
+    passed = item * (formed * n**2 * (6.0 * depth + 12.0) + 6.0 * n * units)
+    passed = passed + free * ~skipped * products * item * 4.0 * n * units
+    sent = 40.0 * depth + formed * (600.0 + 45.0 * steps + 1.2 * n)
+    sent = sent + free * ~skipped * products * 12.0 * depth
+    kinds = by_dtype(
+        p.dtype, matmul=matmul, cholesky=formed * factor, solve=formed * steps * 2.0 * n**2
+    )
+    kinds["cholesky_float64"] = kinds["cholesky_float64"] + np.asarray(limit)
+    return {
+        **kinds,
+        "bandwidth": passed,
+        "launch": BETWEEN * sent,
+        "draws": n * p.input_dim + n_params,
+    }
 
 
 def _formed(solver: Any, finds_all: Any, n: Any) -> tuple[Any, Any]:

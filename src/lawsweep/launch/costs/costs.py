@@ -53,12 +53,14 @@ class CostModel:
         seconds: np.ndarray | None = None,
     ):
         self._plan, self._n_seeds = plan, len(plan.seeds)
-        flops, memory = stated_costs(plan)
+        flops, self._stated_bytes = stated_costs(plan)
         stated = flops / flops_per_s if seconds is None else seconds
         self.has_prior = bool((stated > 0).any())
         self.prior_s = PRIOR_OVERHEAD_S + stated
         sizes = np.floor(np.log2(self.prior_s)).astype(int)
-        self.memory = MemoryModel(memory, sizes, stated=plan.experiment.cost is not None)
+        self.memory = MemoryModel(
+            self._stated_bytes, sizes, stated=plan.experiment.cost is not None
+        )
         self._fusing = False
         self.revision = 0
         self._features: Features | None = None
@@ -253,6 +255,10 @@ class CostModel:
         """Expected seconds of many runs at once, shape (n_runs,)."""
         points = np.fromiter(runs, dtype=np.int64) // self._n_seeds
         return np.asarray(self._means_now()[points])
+
+    def stated_bytes(self, points: np.ndarray) -> np.ndarray:
+        """What the cost function says that runs of some points hold, beside the worker itself."""
+        return np.asarray(self._stated_bytes[points])
 
     def memory_bytes_of(self, runs: Iterable[int]) -> np.ndarray:
         """Expected peak memory of a worker during each of many runs, shape (n_runs,)."""

@@ -20,7 +20,7 @@ EXPONENT_SD = 1.5
 CATEGORY_SD = 1.2  # of a category, in log seconds: a factor of 3.3 either way
 BEND_SD, LEVEL_SD, CROSSED_SD = 0.5, 0.5, 0.7
 FUSED_SD = 1.5  # fused runs are cheaper, by a factor nobody knows
-EARLIER_SD = 0.4  # rows of the table may be of another machine, or a busier one
+EARLIER_SD = 0.2  # rows of the table may be of another machine, or a busier one
 # How far an experiment's seconds stray from its stated cost: per doubling, in the logarithm.
 # 0.15 covers seconds like cost^0.8 to cost^1.2.
 SLOPE_SD = 0.15

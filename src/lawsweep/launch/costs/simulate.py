@@ -9,11 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lawsweep.core.errors import InvalidValueError, unknown_name
+from lawsweep.core.errors import InvalidValueError
 
-# Float64 matrix-product rates that a large problem reaches; a guess until rows were measured.
-GPU_FLOPS_PER_S = {"H200": 4e13, "H100": 4e13, "A100": 1.2e13, "V100": 5e12}
-_ON = re.compile(r"(cpus|gpus)=(\d+)(?::([A-Za-z0-9]+))?\Z")
+_ON = re.compile(r"(cpus|gpus)=(\d{1,7})(?::([A-Za-z0-9][A-Za-z0-9 _-]*))?\Z")
+CARD = "H100"  # where none is named
 
 
 @dataclass(frozen=True)
@@ -30,22 +29,30 @@ class Machine:
         return "cuda" if self.kind == "gpus" else "cpu"
 
 
-def read_machine(text: str) -> Machine:
-    """``cpus=64`` or ``gpus=8:H100``.  Raises a LawsweepError for anything else."""
-    match = _ON.match(text.strip())
-    if not match or int(match[2]) < 1 or (match[1] == "cpus" and match[3]):
-        raise InvalidValueError(f"--on takes cpus=64 or gpus=8:H100, got {text!r}.")
-    model = match[3].upper() if match[3] else None
-    if match[1] == "gpus" and model is not None and model not in GPU_FLOPS_PER_S:
-        raise unknown_name("GPU model", match[3], GPU_FLOPS_PER_S, "--on")
-    return Machine(match[1], int(match[2]), model or ("H100" if match[1] == "gpus" else None))
+def read_machines(text: str) -> tuple[Machine, ...]:
+    """``cpus=64``, ``gpus=8:H100``, or several with commas.
+
+    Raises InvalidValueError for anything else; which cards there are is not asked here.
+    """
+    found = []
+    for part in text.split(","):
+        match = _ON.match(part.strip())
+        if not match or int(match[2]) < 1 or (match[1] == "cpus" and match[3]):
+            raise InvalidValueError(
+                "--on takes cpus=64, gpus=8:H100 or several of these with commas "
+                f"(gpus=4:A100,gpus=4:H100), got {text!r}."
+            )
+        model = (match[3] or CARD) if match[1] == "gpus" else None
+        found.append(Machine(match[1], int(match[2]), model))
+    return tuple(found)
 
 
 @dataclass(frozen=True)
 class Schedule:
     """A simulated schedule: its makespan, the work in it and the least that could be.
 
-    ``chain_s`` is the longest that runs which wait for one another take.
+    ``chain_s`` is the longest that runs which wait for one another take.  ``least_s``: the least
+    that all slots take together, where they are of several kinds.
     """
 
     makespan_s: float
@@ -53,11 +60,13 @@ class Schedule:
     longest_s: float
     n_slots: int
     chain_s: float = 0.0
+    least_s: float | None = None
 
     @property
     def bound_s(self) -> float:
         """No schedule is shorter: all slots always busy, and the longest run (chain) is whole."""
-        return max(self.work_s / self.n_slots, self.longest_s, self.chain_s)
+        least = self.work_s / self.n_slots if self.least_s is None else self.least_s
+        return max(least, self.longest_s, self.chain_s)
 
     @property
     def device_hours(self) -> float:
@@ -75,6 +84,34 @@ def simulate(seconds: np.ndarray, n_slots: int) -> Schedule:
     for one in order.tolist():
         heapq.heapreplace(free, free[0] + one)
     return Schedule(max(free), work, longest, n_slots)
+
+
+def simulate_kinds(seconds: Sequence[np.ndarray], slots: Sequence[int]) -> Schedule:
+    """As ``simulate``, on slots of several kinds: a run goes where it would end first.
+
+    ``seconds``: of each kind, (n_runs,).
+    """
+    if len(seconds) == 1:
+        return simulate(seconds[0], slots[0])
+    table = np.stack([np.asarray(s, dtype=np.float64) for s in seconds])
+    if min(slots) < 1:
+        raise InvalidValueError(f"A schedule needs at least one slot of each kind, got {slots}.")
+    if not table.shape[1]:
+        return Schedule(0.0, 0.0, 0.0, sum(slots))
+    fastest = table.min(axis=0)
+    free = [[0.0] * min(n, table.shape[1]) for n in slots]
+    work = 0.0
+    for each in table[:, np.argsort(-fastest, kind="stable")].T.tolist():
+        kind = min(range(len(each)), key=lambda k: free[k][0] + each[k])
+        heapq.heapreplace(free[kind], free[kind][0] + each[kind])
+        work += each[kind]
+    # A price y of a second on each kind, all slots together 1, bounds any schedule: each run costs
+    # its cheapest kind at least, and no schedule of length T has more than T to spend (LP duality).
+    price = 1.0 / np.maximum(table.sum(axis=1), 1e-300)
+    price /= float(np.array(slots) @ price)
+    least = float((price[:, None] * table).min(axis=0).sum())
+    end = max(max(one) for one in free)
+    return Schedule(end, work, float(fastest.max()), sum(slots), least_s=least)
 
 
 Chain = Sequence[Sequence[float]]  # seconds of the runs of each round

@@ -46,10 +46,8 @@ from lawsweep.store.table.schema import (
     changed_defaults,
     conflicts,
     defaults,
-    function_name,
-    is_of,
-    other_functions,
     table_schema,
+    told_differences,
 )
 from lawsweep.store.table.stored import learned
 from lawsweep.store.table.words import in_words_of_today
@@ -103,6 +101,10 @@ class ParquetTable:
         """
         check_folders(self.folder, self._arrays_root / self.experiment.name, self.experiment)
         self.folder.check_writable()
+        self.check_rows()
+
+    def check_rows(self) -> None:
+        """Raise IncompatibleTableError where the rows are not those of today's experiment."""
         schemas, newer = self._schemas()
         if newer and not schemas:
             name, reason = min(newer.items())
@@ -134,33 +136,11 @@ class ParquetTable:
     def differences(self) -> list[str]:
         """What was otherwise when parts of this version were written, and does no harm by itself.
 
-        Columns that the experiment has no more: they stay in their files, and are not read.  Rows
-        that a function of the same name made elsewhere: their ids are those of today's runs.
+        Columns that the experiment has no more: they stay in their files, and are not read.
+        Metrics that came since.  Rows that a function of the same name made elsewhere: their ids
+        are those of today's runs.
         """
-        schemas, _ = self._schemas()
-        today = set(self.schema.names)
-        retired = Counter(
-            n
-            for schema in schemas.values()
-            for n in schema.names
-            if n not in today or not is_of(self.schema.field(n), schema)
-        )
-        made = {f for schema in schemas.values() for f in other_functions(self.experiment, schema)}
-        name, version = self.experiment.name, self.experiment.version
-        return [
-            *(
-                f"the column {column} of {n} older parts is not one of {name}'s any more: it stays "
-                "in its files and is not read"
-                for column, n in sorted(retired.items())
-            ),
-            *(
-                f"rows of {name} version {version} here were made by {then}, and {name} is "
-                f"{function_name(self.experiment)} now: they count as done. If it is another "
-                "experiment, call it otherwise, @experiment(version=1, name=...), or raise its "
-                "version"
-                for then in sorted(made)
-            ),
-        ]
+        return told_differences(self.experiment, self.schema, self._schemas()[0].values())
 
     def older_versions(self) -> bool:
         """Whether a part holds rows of an older version of the experiment."""

@@ -6,7 +6,8 @@ Every column carries its unit, meaning and source in the field metadata.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -154,6 +155,53 @@ def other_functions(experiment: Experiment, part: pa.Schema) -> list[str]:
     if f"_{experiment.name}".endswith(end):
         return [f for f in then if not f"_{f.replace('.', '_').replace(':', '_')}".endswith(end)]
     return then
+
+
+def retired_columns(schema: pa.Schema, parts: Iterable[pa.Schema]) -> Mapping[str, int]:
+    """Columns of older parts that today's table has not, and how many parts have each."""
+    return Counter(
+        n
+        for part in parts
+        for n in part.names
+        if n not in schema.names or not is_of(schema.field(n), part)
+    )
+
+
+def lacking_metrics(experiment: Experiment, parts: Iterable[pa.Schema]) -> Mapping[str, int]:
+    """Metrics that parts of the same version lack, and how many parts lack each."""
+    if experiment.learns:  # a run may or may not have one
+        return {}
+    version = str(experiment.version).encode()
+    alike = [p for p in parts if (p.metadata or {}).get(b"lawsweep.version") == version]
+    found = {m.name: sum(m.name not in p.names for p in alike) for m in experiment.metrics}
+    return {n: k for n, k in found.items() if k}
+
+
+def told_differences(
+    experiment: Experiment, schema: pa.Schema, parts: Collection[pa.Schema]
+) -> list[str]:
+    """What was otherwise when the parts were written, and does no harm: a sentence each."""
+    made = {f for part in parts for f in other_functions(experiment, part)}
+    name, version = experiment.name, experiment.version
+    return [
+        *(
+            f"the column {column} of {n} older parts is not one of {name}'s any more: it stays "
+            "in its files and is not read"
+            for column, n in sorted(retired_columns(schema, parts).items())
+        ),
+        *(
+            f"the metric {metric} is not in {n} older parts: their rows count as done and have "
+            f"none. To have it of all runs, raise the version of {name}"
+            for metric, n in lacking_metrics(experiment, parts).items()
+        ),
+        *(
+            f"rows of {name} version {version} here were made by {then}, and {name} is "
+            f"{function_name(experiment)} now: they count as done. If it is another "
+            "experiment, call it otherwise, @experiment(version=1, name=...), or raise its "
+            "version"
+            for then in sorted(made)
+        ),
+    ]
 
 
 def changed_defaults(experiment: Experiment, part: pa.Schema) -> list[str]:

@@ -15,7 +15,11 @@ from lawsweep.cli.text import aligned, duration
 
 if TYPE_CHECKING:
     from lawsweep.grid.sweep import Sweep
+    from lawsweep.study.forecast import Expected
     from lawsweep.study.planning import PlanView
+
+
+SOON_S = 600.0  # what takes longer is not worth a word about the start
 
 
 @dataclass
@@ -41,6 +45,8 @@ class Planned(Answer):
             + (f"{n['changed']:,} changed (older version), " if n["changed"] else "")
             + f"{n['new']:,} new"
         )
+        if view.refusal is not None:
+            yield f"run would refuse: {view.refusal}"
         if view.orphaned:
             yield (
                 f"{len(view.orphaned):,} orphaned: in the table and in the last plan, not in this "
@@ -54,25 +60,53 @@ class Planned(Answer):
         return {s: self.view.count(s) for s in ("done", "failed", "changed", "new")}
 
     def _schedule(self) -> Iterator[str]:
-        """Expected work and time, on what basis, and what does not fit in memory."""
-        view, schedule, large = self.view, self.view.schedule, self.view.too_large()
-        n = view.costs.n_measured
-        basis = f"from {n:,} finished rows" if n else "a guess from flops"
-        basis = basis if n or view.costs.has_prior else "unknown: the experiment states no cost"
-        kind = "GPU" if view.device == "cuda" else "CPU"
-        slots = f"{schedule.n_slots} {kind} slot{'' if schedule.n_slots == 1 else 's'}"
-        yield (
-            f"expected: {duration(schedule.work_s)} of work, longest run "
-            f"{duration(schedule.longest_s)}; {duration(schedule.makespan_s)} on {slots} "
-            f"(at least {duration(schedule.bound_s)}), {schedule.device_hours:.3g} device-hours; "
-            f"{basis}"
-        )
-        if large:
-            memory = view.costs.memory_bytes(large[0]) / 2**30
+        """Expected work and time, on what basis, what limits it, and what does not fit."""
+        view, large = self.view, self.view.too_large()
+        if view.is_known:
+            schedule, time = view.schedule, view.expected
             yield (
-                f"{len(large):,} runs need more memory than this machine's "
-                f"{view.memory_bytes / 2**30:.3g} GiB (the first about {memory:.3g} GiB)"
+                f"expected: {duration(schedule.work_s)} of work, longest run "
+                f"{duration(schedule.longest_s)}; {duration(schedule.makespan_s)}{_between(time)} "
+                f"on {self._slots} (at least {duration(schedule.bound_s)}), "
+                f"{schedule.device_hours:.3g} device-hours; {view.basis}"
             )
+            if view.device == "cuda" and 0 < schedule.makespan_s < SOON_S:
+                yield "beside that, workers take some ten seconds to start and open their GPU"
+            if time.shares and schedule.work_s:
+                named = [f"{k} {s:.0%}" for k, s in time.shares.items() if s >= 0.01]
+                yield f"limited by {time.limit}: {', '.join(named)}"
+        else:
+            yield f"expected: {view.basis}; on {self._slots}"
+        yield from self._memory()
+        if large:
+            memory, where = view.costs.memory_bytes(large[0]), "this machine's"
+            room = view.memory_bytes
+            if cards := [p for p in view.pools if p.machine.kind == "gpus"]:
+                pool = max(cards, key=lambda p: p.room_bytes)
+                memory, room, where = view.card_bytes(large[0]), pool.room_bytes, f"{pool.name}'s"
+            yield (
+                f"{len(large):,} runs need more memory than {where} {room / 2**30:.3g} GiB (the "
+                f"first about {memory / 2**30:.3g} GiB)"
+            )
+
+    @property
+    def _slots(self) -> str:
+        """``4 CPU slots``, ``4 A100 and 4 H100 slots``."""
+        pools, n = self.view.pools, self.view.n_slots
+        named = " and ".join(f"{p.n_slots} {p.name}" for p in pools)
+        return f"{named} slot{'' if n == 1 else 's'}"
+
+    def _memory(self) -> Iterator[str]:
+        """How many workers a card's memory has room for."""
+        view = self.view
+        for pool in view.pools:
+            n = pool.n_workers(view.points) if view.todo else None
+            if n:
+                held, room = pool.needs_bytes(view.points) / 2**30, pool.room_bytes / 2**30
+                yield (
+                    f"memory: a run holds up to {held:.3g} of the {room:.3g} GiB of a {pool.name}: "
+                    f"room for {n:,} worker{'' if n == 1 else 's'} a card"
+                )
 
     @property
     def _n_listed(self) -> int:
@@ -97,7 +131,7 @@ class Planned(Answer):
 
     def to_dict(self) -> dict[str, Any]:
         """Counts, schedule, notes, and the listed points with the states of their runs."""
-        view, plan, schedule = self.view, self.view.plan, self.view.schedule
+        view, plan = self.view, self.view.plan
         n_seeds = len(plan.seeds)
         return {
             "planned": len(plan),
@@ -105,14 +139,10 @@ class Planned(Answer):
             "seeds": list(plan.seeds),
             **self._counts,
             "orphaned": list(view.orphaned),
-            "work_s": schedule.work_s,
-            "longest_s": schedule.longest_s,
-            "n_slots": schedule.n_slots,
-            "makespan_s": schedule.makespan_s,
-            "bound_s": schedule.bound_s,
-            "device_hours": schedule.device_hours,
+            **self._times(),
             "n_measured": view.costs.n_measured,
             "n_too_large": len(view.too_large()),
+            "refusal": view.refusal,
             "notes": [*self.sweep.notes, *plan.notes],
             "search": view.sampler.describe(),
             "points": [
@@ -121,10 +151,41 @@ class Planned(Answer):
             ],
         }
 
+    def _times(self) -> dict[str, Any]:
+        """Null where nothing tells what the runs take."""
+        view = self.view
+        known, schedule, time = view.is_known, view.schedule, view.expected
+        times = {
+            "work_s": schedule.work_s,
+            "longest_s": schedule.longest_s,
+            "makespan_s": schedule.makespan_s,
+            "makespan_low_s": time.low_s,
+            "makespan_high_s": time.high_s,
+            "bound_s": schedule.bound_s,
+            "device_hours": schedule.device_hours,
+        }
+        return {
+            **(times if known else dict.fromkeys(times)),
+            "n_slots": view.n_slots,
+            "basis": view.basis,
+            "shares": dict(time.shares),
+            "slots": [
+                {"kind": p.machine.kind, "name": p.name, "n": p.n_slots,
+                 "workers_by_memory": p.n_workers(view.points) if view.todo else None}
+                for p in view.pools
+            ],
+        }  # fmt: skip
+
+
+def _between(time: Expected) -> str:
+    low, high = duration(time.low_s), duration(time.high_s)
+    return f" ({low} to {high})" if low != high else ""
+
 
 @verb(20, short_help="What a run would do, and the time it would take.", only_prints=True)
 @sweep_arguments
-@click.option("--on", help="Other hardware: cpus=64 or gpus=8:H100.")
+@click.option("--on", help="Other hardware: cpus=64, gpus=8:H100, or several with commas.")
+@click.option("--rates", help="Measured rates of it: what benchmarks/gpu.py wrote.")
 @click.option(
     "--limit",
     type=click.IntRange(0),
@@ -132,9 +193,11 @@ class Planned(Answer):
     show_default=True,
     help="How many points to list; 0: all.",
 )
-def plan(sweep: str, overrides: tuple[str, ...], on: str | None, limit: int) -> Planned:
+def plan(
+    sweep: str, overrides: tuple[str, ...], on: str | None, rates: str | None, limit: int
+) -> Planned:
     """List the points, what is done, what is new, and the expected time."""
     from lawsweep.study.study import Study
 
     loaded = load(sweep, overrides)
-    return Planned(loaded, Study(loaded).preview(on), limit)
+    return Planned(loaded, Study(loaded).preview(on, rates), limit)
