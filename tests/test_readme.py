@@ -66,7 +66,7 @@ def test_every_command_of_the_readme_is_understood(folder):
         if words[:1] != ["lawsweep"] or words[1] in ("doctor", "show"):
             continue
         assert words[1] in cli.list_commands(None)
-        if words[1] == "sql":
+        if words[1] in ("sql", "init", "new", "list", "describe"):  # of no sweep that is there
             continue
         # An option takes the word after it.
         pairs = itertools.pairwise(["", *words[2:]])
