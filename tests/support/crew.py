@@ -27,7 +27,9 @@ class CrewExecutor(Executor):
     def start(self, experiment):
         self._experiment = experiment
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["lawsweep.worker.execute", "numpy"])
+        # Whatever the experiment's module imports is imported once, and not by each task's process.
+        here = ["lawsweep.worker.execute", "numpy", experiment.function.__module__]
+        self._context.set_forkserver_preload(here)
         self._waiting, self._flying, self._killed = deque(), {}, set()
 
     @property
