@@ -64,6 +64,22 @@ def test_the_first_row_says_which_metrics_there_are_and_later_ones_are_not_lost(
         study(tmp_path, fits=({"law": "power", "x": "n", "y": "los"},))
 
 
+def test_an_array_that_a_figure_asks_for_is_taken_on_trust_before_a_row(tmp_path):
+    @experiment
+    def square(n: int) -> dict:
+        return {"gram": np.eye(n)}
+
+    settings = {"axes": {"n": [3]}, "executor": {"kind": "serial"}, "results_dir": str(tmp_path)}
+    figures = ({"kind": "gram", "array": "gram"},)
+    one = Study(Sweep("squares", square, figures=figures, **settings))
+    assert [s.name for s in one.plan.experiment.arrays] == ["gram"]
+    one.run()
+    assert one.arrays("gram")[one.plan.run_ids[0]].tolist() == np.eye(3).tolist()
+    assert [p.suffix for p in one.plot()] == [".png", ".pdf", ".svg"]
+    with pytest.raises(UnknownNameError, match=r"Unknown array 'grma' in .* mean 'gram'"):
+        Study(Sweep("squares", square, figures=({"kind": "gram", "array": "grma"},), **settings))
+
+
 def test_two_launches_learn_of_one_another(tmp_path):
     first = study(tmp_path, axes={"n": [1, 2]})
     second = study(tmp_path, axes={"n": [3]})  # opened before there is a row

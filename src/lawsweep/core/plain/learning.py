@@ -131,15 +131,20 @@ def supposing(experiment: Experiment, entries: Iterable[Any], others: Iterable[s
     """The experiment before its first row, with what a sweep asks for taken for its metrics.
 
     ``entries`` are the sweep's fits, figures, search and ``until``: each name in an expression of
-    theirs that is none of ``others`` (columns that there are anyway) is taken for a number.  So
-    they can be checked before anything has run; what is misspelt shows with the first row.
+    theirs that is none of ``others`` (columns that there are anyway) is taken for a number, and
+    what a figure names as its array for one.  So they can be checked before anything has run; what
+    is misspelt shows with the first row.
     """
     if not experiment.learns or experiment.metrics or experiment.arrays:
         return experiment
     known = {*others, *(s.name for s in experiment.params)}
-    names = dict.fromkeys(n for entry in entries for n in _names(entry) if n not in known)
-    found = with_metrics(experiment, (metric(name, "float") for name in names))
-    return dataclasses.replace(found, supposed=frozenset(names))
+    asked = [entry for entry in entries if entry is not None]
+    arrays = [e["array"] for e in asked if isinstance(e, Mapping) and "array" in e]
+    found = {n: metric(n, "array") for n in arrays if isinstance(n, str) and n not in known}
+    for name in (n for entry in asked for n in _names(entry) if n not in known):
+        found.setdefault(name, metric(name, "float"))
+    made = with_metrics(experiment, found.values())
+    return dataclasses.replace(made, supposed=frozenset(found))
 
 
 def _names(entry: Any) -> list[str]:
@@ -156,4 +161,6 @@ def _names(entry: Any) -> list[str]:
 
 
 # Keys of a fit or figure whose text is no expression.
-_PROSE = frozenset({"law", "kind", "name", "title", "label", "xlabel", "ylabel", "fit", "sampler"})
+_PROSE = frozenset(
+    {"law", "kind", "name", "title", "array", "label", "xlabel", "ylabel", "fit", "sampler"}
+)
