@@ -18,7 +18,7 @@ HEAVY = ("torch", "ray", "hydra", "omegaconf", "pyarrow", "pandas", "scipy", "ma
 def loaded_by(statement):
     code = f"{statement}\nimport sys\nprint(*sorted({{m.partition('.')[0] for m in sys.modules}}))"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
     )
     return set(done.stdout.split("\n")[-2].split())
 

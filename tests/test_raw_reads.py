@@ -87,7 +87,7 @@ def test_an_advised_read_is_right_after_an_allowed_change(tmp_path, language, so
         )
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", f"{source}\n{tail}"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=120,
+        cwd=tmp_path, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].split()[0] == "True", done.stdout

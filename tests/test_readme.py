@@ -29,7 +29,7 @@ def user_folder(tmp_path_factory):
     sweep = next(b for b in blocks("yaml") if "wigner" in b)
     (folder / "sweeps" / "wigner.yaml").write_text(sweep)
     command = [sys.executable, "-m", "lawsweep.cli.main", "run", "wigner", "seeds=4"]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "24 planned: 24 ok" in done.stdout
     assert "fit:    power_edge: 2 - edge ~ input_dim^" in done.stdout
@@ -46,7 +46,7 @@ def test_a_users_own_experiment_leaves_figure_and_table(user_folder):
 def test_the_readers_of_the_readme_run(user_folder, library):
     source = next(b for b in blocks("python") if f"import {library}" in b.split("\n")[0])
     done = subprocess.run(
-        [sys.executable, "-c", source], cwd=user_folder, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", source], cwd=user_folder, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     assert re.search(r"\b20\b|input_dim", done.stdout)

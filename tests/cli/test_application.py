@@ -315,7 +315,7 @@ def test_a_start_of_hydra_loads_none_of_us():
         "('lawsweep', 'torch', 'ray', 'pandas', 'pyarrow')])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
     )
     assert done.stdout.strip() == "[]"
 

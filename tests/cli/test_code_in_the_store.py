@@ -150,7 +150,7 @@ def test_replays_fresh_start_imports_nothing_from_the_folder(lawsweep, toy_sweep
     env = {**os.environ, "OMP_NUM_THREADS": str(threads + 1)}
     done = subprocess.run(
         [sys.executable, "-P", "-m", "lawsweep.cli.main", "replay", run_id],
-        cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False,
+        cwd=folder, env=env, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 10, done.stderr
     assert not (folder / "marker").exists()

@@ -108,7 +108,7 @@ def on_a_terminal(words, cwd, environment):
             break
         sent += read
     os.close(ours)
-    return process.wait(timeout=60), sent.decode()
+    return process.wait(timeout=300), sent.decode()
 
 
 def test_a_terminal_has_a_live_bar_and_the_failures_above_it(folder, write):

@@ -55,7 +55,7 @@ def test_a_run_goes_on_without_its_reader(sweep, which):
     streams = {n: pipe if n in names else subprocess.PIPE for n in ("stdout", "stderr")}
     with start(sweep, "run", "sweep.yaml", **streams) as process:
         os.close(pipe)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=300)
     assert process.returncode == 0, (out, err)
     assert_all_is_there(sweep)
     if which == "stderr":
@@ -71,14 +71,14 @@ def test_head_takes_one_line_and_goes(sweep):
     ) as process:
         assert process.stdout.readline().startswith(b"sweep: 40 runs")
         process.stdout.close()
-        assert process.wait(timeout=120) == 0
+        assert process.wait(timeout=300) == 0
     assert_all_is_there(sweep)
 
 
 def test_streams_that_are_closed_from_the_beginning(sweep):
     command = f"'{sys.executable}' -m lawsweep.cli.main run sweep.yaml >&- 2>&-"
     env = {**os.environ, "PYTHONPATH": SUPPORT, "LAWSWEEP_RESULTS_DIR": "results"}
-    ended = subprocess.run(["sh", "-c", command], cwd=sweep, env=env, timeout=120, check=False)
+    ended = subprocess.run(["sh", "-c", command], cwd=sweep, env=env, timeout=300, check=False)
     assert ended.returncode == 0
     assert_all_is_there(sweep)
 
@@ -89,7 +89,7 @@ def test_a_full_disk_under_what_is_printed_is_said(sweep):
         Path("/dev/full").open("wb") as full,
         start(sweep, "run", "sweep.yaml", stdout=full, stderr=subprocess.PIPE) as process,
     ):
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=300)
     assert_all_is_there(sweep)
     assert b"lawsweep: what it had to print could not be written: [Errno 28]" in err
     assert process.returncode == 141
@@ -109,5 +109,5 @@ def test_what_only_prints_ends_with_its_reader(sweep, words):
     pipe = broken_pipe()
     with start(sweep, *words, stdout=pipe, stderr=subprocess.PIPE) as process:
         os.close(pipe)
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=300)
     assert (process.returncode, err) == (141, b"")

@@ -36,7 +36,7 @@ def test_it_is_set_before_libraries_load_or_not_at_all():
         [sys.executable, "-c", WORKER],
         input="\n".join(ray.cloudpickle.dumps(f).hex() for f in both),
         env={"PATH": os.environ["PATH"], "PYTHONPATH": "/theirs", "OMP_NUM_THREADS": "7"},
-        capture_output=True, text=True, timeout=60, check=True,
+        capture_output=True, text=True, timeout=300, check=True,
     )  # fmt: skip
     assert found.stdout.splitlines() == [
         "False False ['/a', '/b']",  # this package may be in those folders alone

@@ -164,6 +164,6 @@ def test_the_reaper_ends_all_when_it_is_told(monkeypatch):
     with subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE) as process:
         process.stdout.readline()
         reaper.end_all()
-        assert process.wait(timeout=30) == -9
+        assert process.wait(timeout=300) == -9
     reaper.release()
     assert not psutil.pid_exists(reaper._process.pid)

@@ -84,7 +84,7 @@ def answer_of_the_head(address, token):
     with grpc.insecure_channel(address) as channel:
         ask = channel.unary_unary("/ray.rpc.NodeInfoGcsService/GetClusterId")
         try:
-            ask(b"", metadata=metadata, timeout=30, wait_for_ready=True)
+            ask(b"", metadata=metadata, timeout=300, wait_for_ready=True)
         except grpc.RpcError as error:
             return error.code().name
     return "OK"

@@ -73,7 +73,7 @@ print("done", len(frame))
 def test_a_sweep_runs_a_solver_that_was_added(tmp_path):
     (tmp_path / "inverse.py").write_text(SOLVER)
     done = subprocess.run(
-        [sys.executable, "-c", RUN], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", RUN], cwd=tmp_path, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "done 12" in done.stdout

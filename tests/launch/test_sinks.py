@@ -269,6 +269,6 @@ def test_a_sink_of_another_package_is_named_on_the_command_line(folder, write):
         [sys.executable, "-m", "lawsweep.cli.main", "run", "counted",
          "sinks=[{kind: counter, file: n.txt}]"],
         cwd=folder, env={**os.environ, "PYTHONPATH": os.pathsep.join([str(site), support])},
-        check=True, timeout=120,
+        check=True, timeout=300,
     )  # fmt: skip
     assert (folder / "n.txt").read_text() == "3"

@@ -99,7 +99,7 @@ def test_nobody_at_the_endpoint_is_one_sentence_soon(kind, monkeypatch):
     start = time.monotonic()
     with pytest.raises(StoreError, match=rf"Cannot reach {kind}://bucket: .* Check") as caught:
         folder.names()
-    assert time.monotonic() - start < 20
+    assert time.monotonic() - start < 40  # a busy server is given 20 s, three times
     assert "\n" not in str(caught.value)
 
 
@@ -113,7 +113,7 @@ def test_a_server_that_says_nothing_is_one_sentence_soon(monkeypatch):
         start = time.monotonic()
         with pytest.raises(StoreError, match="Cannot reach s3://bucket"):
             open_folder(f"s3://bucket/x?endpoint_override=127.0.0.1:{port}&scheme=http").names()
-        assert time.monotonic() - start < 20
+        assert time.monotonic() - start < 40  # a busy server is given 20 s, three times
 
 
 def test_the_endpoint_may_come_from_the_environment(s3_endpoint, s3_url, monkeypatch):

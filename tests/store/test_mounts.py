@@ -48,7 +48,7 @@ def in_own_mounts(folder, script):
     environment = {**os.environ, "PYTHONPATH": f"{SUPPORT}{os.pathsep}{folder}"}
     return subprocess.run(
         ["unshare", "-m", sys.executable, "script.py"],
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False,
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
 
 

@@ -128,7 +128,7 @@ def test_nobody_there_and_no_bucket_are_one_sentence_before_anything_runs(
         assert code == 13, (out, err)
         (line,) = [x for x in err.splitlines() if not x.startswith("note:")]
         assert line.startswith(f"lawsweep: {message}")
-        assert time.monotonic() - start < 10
+        assert time.monotonic() - start < 40  # a busy server is given 20 s, three times
     assert sorted(p.name for p in folder.iterdir()) == ["sweeps"]
 
 

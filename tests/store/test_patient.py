@@ -315,7 +315,7 @@ def test_a_small_disk_that_really_fills_up_in_mid_sweep(folder, tmp_path):
         assert "No space left on device" in line
         assert ParquetTable(disk / "results" / "tables", faulty).done()
         (disk / "ballast").unlink()
-        out, err = launch.communicate(timeout=60)
+        out, err = launch.communicate(timeout=300)
         assert launch.returncode == 0, err
         assert "100 planned: 100 ok" in out
         assert "resumed" in err

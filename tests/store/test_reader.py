@@ -162,4 +162,4 @@ def test_few_rows_are_read_without_pandas(table):
     )
     support = str(Path(__file__).parents[1] / "support")
     environment = {**os.environ, "PYTHONPATH": support}
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=120, env=environment)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300, env=environment)

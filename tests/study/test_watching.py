@@ -60,7 +60,7 @@ def ask(url, host=None):
     """(status, text)."""
     asked = urllib.request.Request(url, headers={"Host": host} if host else {})
     try:
-        with urllib.request.urlopen(asked, timeout=30) as answer:
+        with urllib.request.urlopen(asked, timeout=300) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:
@@ -137,7 +137,7 @@ def test_the_command_says_where_and_ends_at_an_interrupt(folder):
         assert url is not None, (line, watch.poll() and watch.stderr.read())
         assert ask(f"{url[0]}state.json")[0] == 200
         watch.send_signal(signal.SIGINT)
-        out, err = watch.communicate(timeout=30)
+        out, err = watch.communicate(timeout=300)
     assert (watch.returncode, out) == (0, "")
     assert err.strip() == "watch ended; the sweep goes on"
 

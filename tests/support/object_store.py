@@ -45,7 +45,7 @@ def s3_process():
         yield f"127.0.0.1:{port}", process
     finally:
         process.terminate()
-        process.wait(timeout=20)
+        process.wait(timeout=300)
 
 
 @contextlib.contextmanager

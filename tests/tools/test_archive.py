@@ -69,7 +69,7 @@ def test_the_command_line_works_in_it_without_the_users_folder(toys, folder, tmp
     for words in (["run", "toys"], ["replay", "--sample", "2", "toys"], ["fit", "toys"]):
         done = subprocess.run(
             [sys.executable, "-m", "lawsweep.cli.main", *words, "results_dir=results"],
-            cwd=top, capture_output=True, text=True, timeout=120, check=False,
+            cwd=top, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         if words[0] == "run":

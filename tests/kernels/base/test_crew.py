@@ -60,7 +60,7 @@ def test_every_piece_is_done_once(n_threads):
 
 def test_threads_work_side_by_side():
     """Two pieces that each wait for the other end only if both are under way."""
-    meet = threading.Barrier(2, timeout=20)
+    meet = threading.Barrier(2, timeout=300)
     with Crew(2) as crew:
         crew.run([meet.wait, meet.wait])
 
@@ -163,7 +163,7 @@ def test_a_run_cut_off_at_any_line_of_a_crew_harms_no_later_one(three_threads):
 
 
 def test_what_ends_the_owner_is_not_hidden_by_a_helpers_error():
-    meet, owner = threading.Barrier(2, timeout=20), threading.current_thread()
+    meet, owner = threading.Barrier(2, timeout=300), threading.current_thread()
 
     def fail():
         meet.wait()
@@ -177,7 +177,7 @@ def test_what_ends_the_owner_is_not_hidden_by_a_helpers_error():
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad, torch.inference_mode])
 def test_helpers_compute_in_the_mode_of_their_owner(mode):
-    meet, seen = threading.Barrier(2, timeout=20), []
+    meet, seen = threading.Barrier(2, timeout=300), []
 
     def piece():
         meet.wait()
@@ -208,7 +208,7 @@ def test_a_forked_process_has_helpers_of_its_own():
     child = os.fork()
     if child == 0:
         try:
-            meet = threading.Barrier(2, timeout=20)
+            meet = threading.Barrier(2, timeout=300)
             with Crew(2) as crew:
                 crew.run([meet.wait] * 2)
             os._exit(0)
