@@ -156,20 +156,6 @@ def test_early_losses_are_those_of_the_curve():
     assert field.info.steps == EARLY_STEPS
 
 
-def test_on_a_gpu_runs_of_a_group_are_trained_one_by_one(monkeypatch):
-    """There batched products may round with the number of seeds."""
-    calls = []
-
-    def alone(params, seeds, device):
-        calls.append((params, seeds, device))
-        return [seeds[0]]
-
-    monkeypatch.setattr("lawsweep.experiments.memorization.run.group", alone)
-    p = Params(n_samples=4, input_dim=2, width=2)
-    assert memorization.fused([p, p], [5, 6], "cuda:0") == [5, 6]
-    assert calls == [([p], [5], "cuda:0"), ([p], [6], "cuda:0")]
-
-
 def test_the_figures_number_is_a_sum_of_100_over_50():
     # Where training stands still, the sum of 100 losses over 50 is twice the loss.
     m = run(learning_rate=1e-12, max_steps=250, stop_rule="none")

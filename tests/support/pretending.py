@@ -7,7 +7,8 @@ What a card pays for is counted by the line of lawsweep that asks for it: values
 (``item``, ``bool``, ``float``, ``tolist``, ``cpu``), waits inside torch's own operations, values
 that go there, operations sent.
 
-It has one stream, one card and no clock, and its rounding is the CPU's.
+Its tensors' bytes are counted too (``memory``), and it can be given a size.  It has one stream, one
+card and no clock, and its rounding is the CPU's.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any
 
 import torch
+from card_graph import Graph
+from card_memory import Memory, patched
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -104,6 +108,7 @@ class There(torch.Tensor):
             layout=here.layout,
             device="meta",
         )
+        card.memory.hold(here)
         made.here, made.card = here, card
         return made
 
@@ -145,12 +150,17 @@ class There(torch.Tensor):
 class Card(TorchFunctionMode):
     """The card that is pretended: while it is entered ``cuda`` is there."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory_bytes: float = 80 * 2**30) -> None:
         super().__init__()
-        self.counts = Counts()
-        self._beside = _Beside(self)
+        self.counts, self.memory = Counts(), Memory(memory_bytes)
+        self.graph: Graph | None = None  # while one is recorded
+        self._beside, self._before = _Beside(self), {}
 
     def __enter__(self) -> Card:
+        if not torch.cuda.is_available():
+            for name, says in patched(self.memory).items():
+                self._before[name] = getattr(torch.cuda, name)
+                setattr(torch.cuda, name, says)
         self._beside.__enter__()
         super().__enter__()
         return self
@@ -158,6 +168,8 @@ class Card(TorchFunctionMode):
     def __exit__(self, *error: Any) -> None:
         super().__exit__(*error)
         self._beside.__exit__(*error)
+        for name in list(self._before):
+            setattr(torch.cuda, name, self._before.pop(name))
 
     @contextmanager
     def counting(self) -> Iterator[Counts]:
@@ -222,7 +234,8 @@ class Card(TorchFunctionMode):
                 self.counts.waits[line] += 1
         if "device" in kwargs:
             kwargs = {**kwargs, "device": HOST}
-        out = func(*_here(args), **_here(kwargs))
+        call = func if self.graph is None else partial(self._recorded, func)
+        out = call(*_here(args), **_here(kwargs))
         if not isinstance(args[0] if args else None, There) and packet is aten.copy_:
             return args[0]
         for there in known.values():
@@ -231,6 +244,10 @@ class Card(TorchFunctionMode):
                 with torch._C._DisableTorchDispatch():
                     there.as_strided_(here.shape, here.stride(), here.storage_offset())
         return _wrapped(out, known, self)
+
+    def _recorded(self, func: Any, *args: Any, **kwargs: Any) -> Any:
+        assert self.graph is not None
+        return self.graph.record(func, args, kwargs)
 
     def _copied(self, into: torch.Tensor, source: torch.Tensor, line: str) -> None:
         if not isinstance(into, There):

@@ -29,7 +29,6 @@ def base(params: FusedParams, seed: int) -> FaultMetrics:
         ({"fuse_over": ("rate",)}, TypeError, "fuse_over is given, but no fused form"),
         ({"fused": fused_toy, "fuse_over": "rate"}, TypeError, "fuse_over is a list of params"),
         ({"fused": fused_toy, "fuse_over": ("n",)}, TypeError, "n is int, so runs that differ"),
-        ({"fused": fused_toy, "fuse_over": ("log",)}, TypeError, "log is str"),
         ({"fused": fused_toy, "fuse_over": ("raet",)}, UnknownNameError, "Did you mean 'rate'"),
         ({"fused": base}, TypeError, r"fused must be a function \(params, seeds, device\)"),
         ({"fused": "base"}, TypeError, "fused must be a function"),

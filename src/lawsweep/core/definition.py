@@ -71,9 +71,9 @@ def check_fused(
     for over in fuse_over:
         if over not in specs:
             raise unknown_name("param", over, specs, f"fuse_over of {name}")
-        if specs[over].kind != "float" or specs[over].is_tuple:
+        if specs[over].kind not in ("float", "bool", "str") or specs[over].is_tuple:
             raise TypeError(
-                f"{name}: fuse_over takes params that are real numbers; {over} is "
+                f"{name}: fuse_over takes params that are real numbers, choices or flags; {over} is "
                 f"{specs[over].type_name}, so runs that differ in it have different shapes."
             )
     if fused is None:

@@ -12,9 +12,14 @@ from lawsweep.kernels.training import optimisers
 
 __all__ = ["Metrics", "Params", "memorization"]
 
+# What is not the same for the runs of a batch: rates, draws and how a row is read.
+_FUSE_OVER = ("learning_rate", "data", "targets", "target_loss", "memorized_below", "keep_curve")
 
-def _fused(params: Sequence[Params], seeds: Sequence[int], device: str) -> list[Metrics]:
-    """The rows of several runs at once; they differ in seed and learning rate."""
+
+def _fused(
+    params: Sequence[Params], seeds: Sequence[int], device: str
+) -> list[Metrics | Exception]:
+    """The answers of several runs at once; they differ in seed and ``_FUSE_OVER``."""
     from lawsweep.experiments.memorization.run import rows
 
     return rows(params, seeds, device)
@@ -34,7 +39,7 @@ _SAME_SINCE_1 = (
     cost=_cost,
     reference=SOURCE,
     fused=_fused,
-    fuse_over=["learning_rate"],
+    fuse_over=_FUSE_OVER,
     imports=[
         "lawsweep.kernels.training.train",
         "lawsweep.kernels.optimise.levenberg_marquardt",
@@ -47,4 +52,7 @@ def memorization(params: Params, seed: int, device: str) -> Metrics:
     Streams: ``data`` (inputs), ``targets``, ``weights`` (W_l ~ N(0, 1/n_{l-1}), the last N(0, 1)).
     A run that stops early, diverges or starts dead is a result, told by ``stop_reason``.
     """
-    return _fused([params], [seed], device)[0]
+    answer = _fused([params], [seed], device)[0]
+    if isinstance(answer, Exception):
+        raise answer
+    return answer

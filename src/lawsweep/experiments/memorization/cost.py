@@ -8,6 +8,7 @@ import numpy as np
 
 from lawsweep import Cost
 from lawsweep.experiments.columns import BETWEEN, by_dtype, over_structures
+from lawsweep.experiments.memorization.held import run_bytes
 from lawsweep.experiments.memorization.params import LM
 
 FLOAT32 = 0.65  # of float64's seconds, over the paper's grid; of large products alone a half
@@ -26,15 +27,15 @@ def cost(p: Any) -> Cost:
     flops = np.where(second_order, _least_squares(p), _first_order(p))
     smaller = np.minimum(n, weights)
     rows = np.minimum(8.0 * n * weights, 2.0**27) / 8.0 * (weights < n)  # of the Jacobian, twice
-    held = n * (p.input_dim + 4.0 * hidden) + 6.0 * weights
-    held = held + second_order * (2.2 * smaller**2 + rows)
+    held = n * (p.input_dim + 4.0 * hidden) + 6.0 * weights + 2.2 * smaller**2 + rows
     item = np.where(np.asarray(p.dtype) == "float32", 4.0, 8.0)
+    held = np.where(second_order, item * held, run_bytes(p))
     # Two kernels, each: the Gram, two factorisations, Lanczos; three matrices at once.
     once = n**2 * columns + 2.0 * n**3 / 3.0 + LANCZOS_STEPS * 2.0 * SOLVE_FACTOR * n**2
     measured = np.asarray(p.measure_kernel)
     return Cost(
         flops=flops + measured * 2.0 * once,
-        memory_bytes=np.maximum(item * held, measured * 8.0 * (3.2 * n**2 + n * columns)),
+        memory_bytes=np.maximum(held, measured * 8.0 * (3.2 * n**2 + n * columns)),
         work=_work(p, second_order, measured, columns, item),
     )
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lawsweep import stream
+from lawsweep.experiments.batches import caught, in_batches, most_at_once
+from lawsweep.experiments.memorization.held import run_bytes
 from lawsweep.experiments.memorization.metrics import Metrics
 from lawsweep.experiments.memorization.params import LM, Params
 
@@ -19,11 +22,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """One run's inputs (N, d), targets as ``train`` takes them, and initial weights."""
+    """One run's inputs (N, d), targets as ``train`` takes them, and initial weights.
+
+    Or those of S runs, stacked.
+    """
 
     x: Any
     y: Any
     weights: list[Any]
+
+    def run(self, k: int) -> Drawn:
+        """One of many that are stacked."""
+        return Drawn(self.x[k], self.y[k], [w[k] for w in self.weights])
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,29 +59,80 @@ class Trained:
     early: tuple[float, ...] | None = None
 
 
-def rows(params: Sequence[Params], seeds: Sequence[int], device: str) -> list[Metrics]:
-    """One row a run, in order; the runs differ in seed and learning rate alone.
+def rows(params: Sequence[Params], seeds: Sequence[int], device: str) -> list[Metrics | Exception]:
+    """One answer a run, in order, a row or the exception that is its failure.
+
+    The runs differ in nothing that a shape depends on but, perhaps, in whether targets are classes.
 
     Each run draws from its own streams, and is trained as alone but for rounding: batched products
     may round otherwise, and long training amplifies it past the 1e-9 that a fused run owes its
     solo run.  The row says so: ``early_losses`` agree at first, and the metrics that may not are
-    marked ``chaotic``.  Levenberg-Marquardt goes through the runs one by one, and so does a GPU,
-    where a batch saves no more than launches.
+    marked ``chaotic``.  Levenberg-Marquardt goes through the runs one by one.  On a device a batch
+    has as many as fit.
     """
-    if params[0].optimizer == LM or not device.startswith("cpu"):
-        return [group([p], [seed], device)[0] for p, seed in zip(params, seeds, strict=True)]
-    return group(params, seeds, device)
-
-
-def group(params: Sequence[Params], seeds: Sequence[int], device: str) -> list[Metrics]:
-    """Runs that are trained together, by a second-order method one by one."""
-    drawn = [draw(params[0], seed, device) for seed in seeds]
+    runs = list(zip(params, seeds, strict=True))
     if params[0].optimizer == LM:
-        trained = [_least_squares(p, one) for p, one in zip(params, drawn, strict=True)]
-    else:
-        trained = _first_order(params, drawn)
-    runs = zip(params, seeds, drawn, trained, strict=True)
-    return [row_of(p, seed, one, found) for p, seed, one, found in runs]
+        return [caught(partial(_one_by_factors, p, s, device)) for p, s in runs]
+    answers: dict[int, Metrics | Exception] = {}
+    for classes in (False, True):
+        some = [k for k, p in enumerate(params) if (p.targets == "classes") == classes]
+        if some:
+            most = most_at_once(float(run_bytes(params[some[0]])), device)
+            found = in_batches([runs[k] for k in some], partial(group, device=device), most)
+            answers.update(zip(some, found, strict=True))
+    return [answers[k] for k in range(len(runs))]
+
+
+def _one_by_factors(p: Params, seed: int, device: str) -> Metrics:
+    one = draw(p, seed, device)
+    return row_of(p, seed, one, _least_squares(p, one))
+
+
+def group(runs: Sequence[tuple[Params, int]], device: str) -> list[Metrics | Exception]:
+    """Runs that are trained together.  What cannot be drawn or trained costs the others nothing."""
+    answers: list[Any] = [caught(partial(draw, p, seed, "cpu")) for p, seed in runs]
+    drawn = [k for k, one in enumerate(answers) if isinstance(one, Drawn)]
+    finite = [k for k in drawn if _is_finite(answers[k])]
+    # What training refuses it refuses alone, in its own words.
+    alone = [[k] for k in drawn if k not in finite]
+    for some in ([finite] if finite else []) + alone:
+        given, chosen = [answers[k] for k in some], [runs[k] for k in some]
+        for k in some:
+            answers[k] = None  # what was drawn goes once it is stacked
+        train = partial(_trained_rows, chosen, given, device)
+        found = caught(train) if some in alone else train()
+        for k, one in zip(some, [found] if isinstance(found, Exception) else found, strict=True):
+            answers[k] = one
+    return answers
+
+
+def _trained_rows(
+    runs: Sequence[tuple[Params, int]], drawn: list[Drawn], device: str
+) -> list[Metrics | Exception]:
+    stacked = _stacked(drawn, device)
+    drawn.clear()
+    trained = _first_order([p for p, _ in runs], stacked)
+    return [
+        caught(partial(row_of, p, seed, stacked.run(k), found))
+        for k, ((p, seed), found) in enumerate(zip(runs, trained, strict=True))
+    ]
+
+
+def _is_finite(one: Drawn) -> bool:
+    ends = [float(end) for t in (one.x, one.y, *one.weights) for end in t.aminmax()]
+    return all(map(math.isfinite, ends))
+
+
+def _stacked(drawn: Sequence[Drawn], device: str) -> Drawn:
+    """Many runs' (S, ...) on the device; what one alone has is not copied."""
+    import torch
+
+    def joined(tensors: Sequence[Any]) -> Any:
+        whole = torch.stack(list(tensors)) if len(tensors) > 1 else tensors[0][None]
+        return whole.to(device)
+
+    weights = [joined(layer) for layer in zip(*(one.weights for one in drawn), strict=True)]
+    return Drawn(joined([one.x for one in drawn]), joined([one.y for one in drawn]), weights)
 
 
 def draw(p: Params, seed: int, device: str) -> Drawn:
@@ -96,9 +157,8 @@ def draw(p: Params, seed: int, device: str) -> Drawn:
     return Drawn(x, y, weights)
 
 
-def _first_order(params: Sequence[Params], drawn: Sequence[Drawn]) -> list[Trained]:
+def _first_order(params: Sequence[Params], drawn: Drawn) -> list[Trained]:
     import numpy as np
-    import torch
 
     from lawsweep.kernels.activations import activation
     from lawsweep.kernels.training.stop import EARLY_STEPS
@@ -107,9 +167,9 @@ def _first_order(params: Sequence[Params], drawn: Sequence[Drawn]) -> list[Train
     p = params[0]
     usual = 1.0 / (10.0 * math.sqrt(p.n_samples))
     found = train(
-        torch.stack([one.x for one in drawn]),
-        torch.stack([one.y for one in drawn]),
-        [torch.stack(layer) for layer in zip(*(one.weights for one in drawn), strict=True)],
+        drawn.x,
+        drawn.y,
+        drawn.weights,
         activation(p.activation),
         learning_rate=[usual if q.learning_rate is None else q.learning_rate for q in params],
         optimizer=p.optimizer,
@@ -117,11 +177,11 @@ def _first_order(params: Sequence[Params], drawn: Sequence[Drawn]) -> list[Train
         schedule=p.schedule,
         max_steps=p.max_steps,
         stop_rule=p.stop_rule,
-        target_loss=p.target_loss,
+        target_loss=[q.target_loss for q in params],
     )
-    wrong = [math.nan] * len(drawn) if found.n_wrong is None else found.n_wrong.tolist()
+    wrong = [math.nan] * len(params) if found.n_wrong is None else found.n_wrong.tolist()
     trained = []
-    for i in range(len(drawn)):
+    for i in range(len(params)):
         n_steps, final = int(found.n_steps[i]), float(found.final_loss[i])
         before = found.curve_steps < n_steps
         steps = np.append(found.curve_steps[before], n_steps)

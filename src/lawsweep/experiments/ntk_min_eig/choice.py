@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from lawsweep.experiments.batches import SHARE
+from lawsweep.experiments.batches import free_bytes as _free_bytes
 from lawsweep.experiments.ntk_min_eig.params import Params
 from lawsweep.kernels.eigmin import solvers
 
-SHARE = 0.7  # of the free memory that a run may take
 SMALL_BYTES = 1e9  # what every machine has
 ITEM_BYTES = {"float64": 8, "float32": 4}
 
@@ -49,21 +50,3 @@ def _room(device: Any) -> float:
     from lawsweep.worker.memory import memory_share
 
     return SHARE * memory_share() * _free_bytes(device)
-
-
-def _free_bytes(device: Any) -> float:
-    """What a run may take, whatever ran before in this process.
-
-    Not free to others, but free to it: the blocks that torch keeps of what a run has let go.
-    """
-    import torch
-
-    if torch.device(device).type == "cuda":
-        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return float(torch.cuda.mem_get_info(device)[0] + kept)
-    import psutil
-
-    from lawsweep.kernels.base import workspace
-
-    workspace.release()
-    return float(psutil.virtual_memory().available)

@@ -44,7 +44,9 @@ def _check_dtypes(tensors: Sequence[Tensor]) -> None:
             "expected x, y and weights all float64 or all float32 (y: int64 for a softmax), got "
             f"{', '.join(sorted({str(t.dtype) for t in tensors}))}; convert them first"
         )
-    if not all(bool(torch.isfinite(t).all()) for t in tensors):
+    # The ends tell of NaN and inf, at no memory and one copy from a device.
+    ends = [end.to(torch.float64) for t in tensors for end in torch.aminmax(t)]
+    if not bool(torch.isfinite(torch.stack(ends)).all()):
         raise ValueError("expected finite x, y and weights, got NaN or inf; check the data")
 
 
@@ -87,7 +89,19 @@ def as_rates(learning_rate: float | Sequence[float], n_seeds: int) -> np.ndarray
     return np.broadcast_to(given, (n_seeds,)).copy()
 
 
-def check_settings(max_steps: int, target_loss: float, **names: str) -> None:
+def as_targets_of_loss(target_loss: float | Sequence[float], n_seeds: int) -> np.ndarray:
+    """The loss at which each seed ends, float64 (S,); ValueError unless 0 (off) or more."""
+    given = np.asarray(target_loss, dtype=np.float64)
+    if given.shape not in ((), (n_seeds,)):
+        raise ValueError(
+            f"expected one target_loss or {n_seeds}, one a seed, got shape {given.shape}"
+        )
+    if not (given >= 0).all():
+        raise ValueError(f"target_loss must be at least 0 (0 is off), got {target_loss!r}")
+    return np.broadcast_to(given, (n_seeds,)).copy()
+
+
+def check_settings(max_steps: int, **names: str) -> None:
     """Raise ValueError for a setting out of range, or for a name that is not one of the valid."""
     valid = {
         "stop_rule": get_args(StopRule),
@@ -98,5 +112,3 @@ def check_settings(max_steps: int, target_loss: float, **names: str) -> None:
         check_name(name, value, valid[name])
     if max_steps < 1:
         raise ValueError(f"max_steps must be at least 1, got {max_steps!r}")
-    if not target_loss >= 0:
-        raise ValueError(f"target_loss must be at least 0 (0 is off), got {target_loss!r}")

@@ -50,13 +50,15 @@ def blocks(
     """
     n_seeds, n_samples, _ = x.shape
     widths = [w.shape[-1] for w in weights]
-    alone = n_seeds == 1 and torch.get_num_threads() > 1  # then ``_gradient_groups`` gains by it
+    on_cpu = x.device.type == "cpu"
+    # Then ``_gradient_groups`` gains by it.
+    alone = on_cpu and n_seeds == 1 and torch.get_num_threads() > 1
     features = _Room(widths, x.shape[-1] if alone else 0, apart=len(widths))
     # The outputs become errors where they lie.  Of the others only a layer's and the next one's
     # are ever needed together, unless their products are put off to be made in groups.
     errors = _Room(widths[:-1], 0, apart=len(widths) if alone else 2)
     a_seed = n_samples * (features.columns + errors.columns) * x.element_size()
-    size = _seeds_a_block(a_seed, n_seeds) if x.device.type == "cpu" else n_seeds
+    size = _seeds_a_block(a_seed, n_seeds) if on_cpu else n_seeds
     features.make(x, size)
     errors.make(x, size)
     found = []

@@ -5,7 +5,7 @@ Losses are looked at every CHECK_EVERY steps, so that a device is not waited for
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -62,14 +62,18 @@ def curve_steps(max_steps: int) -> np.ndarray:
 
 
 class Monitor:
-    """The losses of S seeds as they train: what is kept, and who stops when."""
+    """The losses of S seeds as they train: what is kept, and who stops when.
+
+    ``target_loss``: one number, or (S,).
+    """
 
     def __init__(
-        self, n_seeds: int, n_samples: int, max_steps: int, rule: StopRule, target_loss: float
+        self, n_seeds: int, n_samples: int, max_steps: int, rule: StopRule, target_loss: Any
     ) -> None:
         check_name("stop_rule", rule, get_args(StopRule))
         self._n_samples, self._max_steps = n_samples, max_steps
-        self._rule, self._target = rule, target_loss
+        self._rule = rule
+        self._target = np.broadcast_to(np.asarray(target_loss, dtype=np.float64), (n_seeds,))
         nan = np.full(n_seeds, np.nan)
         self.initial_loss, self.final_loss, self.grad_norm = nan.copy(), nan.copy(), nan.copy()
         self.window_loss, self.best_loss = nan.copy(), np.full(n_seeds, np.inf)
@@ -120,7 +124,7 @@ class Monitor:
         self.grad_norm[seed] = grad_norm
         now = losses[-1]
         rose = self._rose(step, seed, losses)
-        if now <= self._target:
+        if now <= self._target[seed]:
             return StopReason.TARGET_REACHED
         # After a whole window of zero gradients Adam's momentum is spent (0.9^100 = 3e-5).
         if grad_norm == 0 and bool((losses == now).all()):

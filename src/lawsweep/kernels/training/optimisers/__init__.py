@@ -7,6 +7,7 @@ here is an optimiser, with nothing else to edit.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from math import cos, pi
 from typing import TYPE_CHECKING, ClassVar, Literal, Self, get_args
 
@@ -39,9 +40,14 @@ class Optimiser(ABC):
     ``rates`` (S,): a learning rate a seed.  ``vectors`` names the attributes that are state, flat
     vectors laid out as the weights, which start at zero; ``n_steps`` counts the updates made.
     A seed's weights may not depend on the others': operations are elementwise, or seed by seed.
+
+    One whose updates are all the same operations but for ``n_numbers`` numbers a seed gives these
+    by ``numbers`` and makes the update from them by ``move``: a device is then sent the numbers of
+    many updates at once, and can be sent the calls of all as one (``training.stepping``).
     """
 
     vectors: ClassVar[tuple[str, ...]] = ()
+    n_numbers: ClassVar[int] = 0  # of an update; 0: there is no ``move``, and each is called
 
     def __init__(self, flat: Tensor, layout: LayerMajor, rates: np.ndarray) -> None:
         self.layout, self.rates, self.n_steps = layout, rates, 0
@@ -53,15 +59,27 @@ class Optimiser(ABC):
     def step(self, flat: Tensor, grad: Tensor, factor: float = 1.0) -> None:
         """Move ``flat`` in place, with ``factor`` times the learning rates."""
 
-    def finite(self) -> Tensor:
-        """Whether each seed's state is finite, (S,) bool."""
+    def numbers(self, factor: float) -> np.ndarray:
+        """The next update's numbers, (n_numbers, S), or (n_numbers, 1) where rates are ``alike``.
+
+        What ``step`` makes of ``factor``; each call counts as an update.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no numbers: n_numbers is 0")
+
+    def move(self, flat: Tensor, grad: Tensor, numbers: Sequence[Tensor]) -> None:
+        """Move ``flat`` in place by ``numbers`` as they lie on the device, each (S or 1, 1, 1).
+
+        Nothing may be read or sent, and what is written is written in place.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no move: n_numbers is 0")
+
+    def finite(self) -> Tensor | None:
+        """Whether each seed's state is finite, (S,) bool; None where there is no state."""
         import torch
 
-        ok = torch.ones(len(self.rates), dtype=torch.bool)
-        for name in self.vectors:
-            for block in self.layout.views(getattr(self, name)):
-                ok = ok.to(block.device) & torch.isfinite(block).flatten(1).all(1)
-        return ok
+        blocks = [b for name in self.vectors for b in self.layout.views(getattr(self, name))]
+        found = [torch.isfinite(b).flatten(1).all(1) for b in blocks]
+        return torch.stack(found).all(0) if found else None
 
     def select(self, flat: Tensor, keep: Tensor) -> Self:
         """The same, with its state, of the seeds at positions ``keep``; ``flat``: their weights."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import sqrt
 from typing import ClassVar
 
@@ -28,32 +29,60 @@ class Adam(Optimiser):
     """
 
     vectors: ClassVar[tuple[str, ...]] = ("first", "second")
+    n_numbers: ClassVar[int] = 2
     first: Tensor
     second: Tensor
 
     def __init__(self, flat: Tensor, layout: LayerMajor, rates: np.ndarray) -> None:
         super().__init__(flat, layout, rates)
         self._denominator = torch.empty_like(flat)
-        if not self.alike:
+        if not self.alike or flat.device.type != "cpu":
             self._scaled = torch.zeros_like(flat)  # its padding stays zero
             self._scaled_views = layout.views(self._scaled)
             self._first_views = layout.views(self.first)
 
+    def _corrections(self) -> tuple[float, float]:
+        """c_1 and sqrt(c_2) of the next update, which counts."""
+        self.n_steps += 1
+        return 1.0 - BETA_1**self.n_steps, sqrt(1.0 - BETA_2**self.n_steps)
+
     def step(self, flat: Tensor, grad: Tensor, factor: float = 1.0) -> None:
         """Move ``flat`` in place, with ``factor`` times the learning rates."""
-        self.n_steps += 1
-        c1, c2 = 1.0 - BETA_1**self.n_steps, sqrt(1.0 - BETA_2**self.n_steps)
-        self.first.lerp_(grad, 1.0 - BETA_1)
-        self.second.mul_(BETA_2).addcmul_(grad, grad, value=1.0 - BETA_2)
+        c1, c2 = self._corrections()
+        self._moments(grad)
         torch.sqrt(self.second, out=self._denominator).add_(EPS * c2)
         if self.alike:
             rate = float(self.rates[0]) * factor
             flat.addcdiv_(self.first, self._denominator, value=-rate * c2 / c1)
             return
-        factors = torch.from_numpy(-self.rates * factor * c2 / c1).to(flat)[:, None, None]
+        self._scale(torch.from_numpy(-self.rates * factor * c2 / c1).to(flat)[:, None, None])
+        flat.addcdiv_(self._scaled, self._denominator)
+
+    def numbers(self, factor: float) -> np.ndarray:
+        """What multiplies m, and what is added to sqrt(v)."""
+        c1, c2 = self._corrections()
+        rates = self.rates[:1] if self.alike else self.rates
+        return np.stack([-rates * factor * c2 / c1, np.full(len(rates), EPS * c2)])
+
+    def move(self, flat: Tensor, grad: Tensor, numbers: Sequence[Tensor]) -> None:
+        """Move ``flat`` in place."""
+        factors, eps = numbers
+        self._moments(grad)
+        torch.sqrt(self.second, out=self._denominator).add_(eps[0, 0])
+        if self.alike:
+            torch.mul(self.first, factors[0, 0], out=self._scaled)
+        else:
+            self._scale(factors)
+        flat.addcdiv_(self._scaled, self._denominator)
+
+    def _moments(self, grad: Tensor) -> None:
+        self.first.lerp_(grad, 1.0 - BETA_1)
+        self.second.mul_(BETA_2).addcmul_(grad, grad, value=1.0 - BETA_2)
+
+    def _scale(self, factors: Tensor) -> None:
+        """m times each seed's factor, (S, 1, 1)."""
         for m, scaled in zip(self._first_views, self._scaled_views, strict=True):
             torch.mul(m, factors, out=scaled)
-        flat.addcdiv_(self._scaled, self._denominator)
 
 
 OPTIMISER = Adam

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import ClassVar
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,6 +19,8 @@ class GradientDescent(Optimiser):
     Where the rates differ the gradient is multiplied by a vector of them, which rounds as one
     number does (addcmul and add with alpha both fuse the product with the sum).
     """
+
+    n_numbers: ClassVar[int] = 1
 
     def __init__(self, flat: Tensor, layout: LayerMajor, rates: np.ndarray) -> None:
         super().__init__(flat, layout, rates)
@@ -35,6 +40,18 @@ class GradientDescent(Optimiser):
             self._factor = factor
             self._minus = self._vector(flat)
         flat.addcmul_(grad, self._minus)
+
+    def numbers(self, factor: float) -> np.ndarray:
+        """What multiplies the gradient."""
+        return np.asarray(-(self.rates[:1] if self.alike else self.rates) * factor)[None]
+
+    def move(self, flat: Tensor, grad: Tensor, numbers: Sequence[Tensor]) -> None:
+        """Move ``flat`` in place."""
+        if self.alike:
+            flat.addcmul_(grad, numbers[0][0, 0])
+            return
+        for w, g in zip(self.layout.views(flat), self.layout.views(grad), strict=True):
+            w.addcmul_(g, numbers[0])
 
 
 OPTIMISER = GradientDescent

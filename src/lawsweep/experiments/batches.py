@@ -1,0 +1,91 @@
+"""Runs that are computed at once: as many as a device has room for, and fewer where it has not."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from lawsweep.worker.memory import is_out_of_memory, memory_share, release_memory
+
+SHARE = 0.7  # of the free memory that runs may take together
+Item = TypeVar("Item")
+
+
+def most_at_once(bytes_a_run: float, device: Any) -> int | None:
+    """How many runs that take so much each fit ``device`` at once, at least 1; None: all given.
+
+    On a CPU whoever gave the runs counted them (``executor.max_fused``, a slot's memory).
+    """
+    if str(device).startswith("cpu"):
+        return None
+    room = SHARE * memory_share() * free_bytes(device)
+    return max(1, int(room // max(bytes_a_run, 1.0)))
+
+
+def free_bytes(device: Any) -> float:
+    """What a run may take, whatever ran before in this process.
+
+    Not free to others, but free to it: the blocks that torch keeps of what a run has let go.
+    """
+    import torch
+
+    if torch.device(device).type == "cuda":
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return float(torch.cuda.mem_get_info(device)[0] + kept)
+    import psutil
+
+    from lawsweep.kernels.base import workspace
+
+    workspace.release()
+    return float(psutil.virtual_memory().available)
+
+
+def in_batches(
+    runs: Sequence[Item], compute: Callable[[Sequence[Item]], Sequence[Any]], most: int | None
+) -> list[Any]:
+    """``compute`` of so many runs at a time, its answers in order.
+
+    Where it runs out of memory the batch is halved, and so are those after it; a run that does so
+    alone has the exception as its answer.  Other exceptions pass.
+    """
+    answers: list[Any] = []
+    size = len(runs) if most is None else most
+    while len(answers) < len(runs):
+        some = runs[len(answers) : len(answers) + size]
+        found = _tried(compute, some)
+        if found is None:
+            # Now that the exception and what its frames held are gone.
+            release_memory()
+            size = -(-len(some) // 2)
+        else:
+            answers += found
+    return answers
+
+
+def _tried(
+    compute: Callable[[Sequence[Item]], Sequence[Any]], some: Sequence[Item]
+) -> Sequence[Any] | None:
+    """None where there was no room for so many."""
+    try:
+        return compute(some)
+    except Exception as failure:
+        if not is_out_of_memory(failure):
+            raise
+        if len(some) > 1:
+            return None
+        traceback.clear_frames(failure.__traceback__)  # they hold what filled the memory
+        return [failure]
+
+
+def caught(compute: Callable[[], Any]) -> Any:
+    """What ``compute`` returns, or the exception it raises: a member's failure is its own row.
+
+    But not that memory ran out: that is the batch's.
+    """
+    try:
+        return compute()
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise
+        return error
