@@ -117,7 +117,7 @@ def assert_same(here, there, dtype="float64"):
         a, b = getattr(mine, f.name), getattr(its, f.name)
         if f.name in NOISE:
             continue
-        if isinstance(a, (float, np.ndarray)) and np.asarray(a).dtype.kind == "f":
+        if isinstance(a, (float, tuple, np.ndarray)) and np.asarray(a).dtype.kind == "f":
             np.testing.assert_allclose(b, a, relative, scale, err_msg=f.name)
         else:
             np.testing.assert_equal(b, a, err_msg=f.name)

@@ -239,7 +239,9 @@ def same(one, other):
         a, b = getattr(one, f.name), getattr(other, f.name)
         if isinstance(a, np.ndarray):
             np.testing.assert_array_equal(a, b, err_msg=f.name)
-    assert all(torch.equal(a.cpu(), b.cpu()) for a, b in zip(one.weights, other.weights, strict=True))
+    assert all(
+        torch.equal(a.cpu(), b.cpu()) for a, b in zip(one.weights, other.weights, strict=True)
+    )
 
 
 @pytest.mark.parametrize(("act", "method", "loss", "rates"), STEPS)

@@ -1,4 +1,4 @@
-"""A CUDA graph on the card that is pretended: calls are recorded unexecuted, and replayed as they were.
+"""A CUDA graph on the card that is pretended: calls are recorded unexecuted, then replayed.
 
 As on a card, a call in place does nothing while it is recorded, what a call makes keeps its memory,
 and a replay repeats every call with the very tensors and numbers of the recording.  What reads a

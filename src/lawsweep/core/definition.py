@@ -73,7 +73,7 @@ def check_fused(
             raise unknown_name("param", over, specs, f"fuse_over of {name}")
         if specs[over].kind not in ("float", "bool", "str") or specs[over].is_tuple:
             raise TypeError(
-                f"{name}: fuse_over takes params that are real numbers, choices or flags; {over} is "
+                f"{name}: fuse_over takes numbers, choices or flags; {over} is "
                 f"{specs[over].type_name}, so runs that differ in it have different shapes."
             )
     if fused is None:

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from lawsweep.worker.cards import card_share
 from lawsweep.worker.memory import is_out_of_memory, memory_share, release_memory
 
 SHARE = 0.7  # of the free memory that runs may take together
@@ -26,13 +27,16 @@ def most_at_once(bytes_a_run: float, device: Any) -> int | None:
 def free_bytes(device: Any) -> float:
     """What a run may take, whatever ran before in this process.
 
-    Not free to others, but free to it: the blocks that torch keeps of what a run has let go.
+    Not free to others, but free to it: the blocks that torch keeps of what a run has let go.  Of a
+    card that workers share, no more than its part.
     """
     import torch
 
     if torch.device(device).type == "cuda":
-        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return float(torch.cuda.mem_get_info(device)[0] + kept)
+        own = torch.cuda.memory_allocated(device)
+        kept = torch.cuda.memory_reserved(device) - own
+        free, total = torch.cuda.mem_get_info(device)
+        return float(min(free + kept, card_share() * total - own))
     import psutil
 
     from lawsweep.kernels.base import workspace
@@ -81,11 +85,11 @@ def _tried(
 def caught(compute: Callable[[], Any]) -> Any:
     """What ``compute`` returns, or the exception it raises: a member's failure is its own row.
 
-    But not that memory ran out: that is the batch's.
+    But not that memory ran out, or that a card failed: those are the batch's.
     """
     try:
         return compute()
     except Exception as error:
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) or (isinstance(error, RuntimeError) and "CUDA" in str(error)):
             raise
         return error

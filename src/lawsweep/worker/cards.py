@@ -70,6 +70,11 @@ def placed(name: str, share: float = 1.0) -> Iterator[None]:
         _places.pop()
 
 
+def card_share() -> float:
+    """The part of its card's memory that a run may count on."""
+    return _places[-1][1] if _places else 1.0
+
+
 def card_name(device: str) -> str:
     """The card that runs on ``device`` are on: ``GPU 2 of node-7``; empty where there is none."""
     if _places:
@@ -156,7 +161,7 @@ def befell(failure: Exception, device: str) -> Mishap | None:
         return None
     if is_out_of_memory(failure) or (said and _HANDLE.search(said) and _no_room(device)):
         found = _memory(told[0], device)
-        crowd = None if found is None else crowded(found, _places[-1][1] if _places else 1.0)
+        crowd = None if found is None else crowded(found, card_share())
         return None if crowd is None else Mishap("neighbour", card_name(device), crowd)
     if said is None and usable(device):
         return None

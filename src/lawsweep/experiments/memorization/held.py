@@ -1,7 +1,7 @@
-"""What a run of first-order training holds at its peak: alone, or for each of a batch on a device.
+"""What a run of first-order training holds at its peak: alone, or each of a batch on a device.
 
-Counted in ``kernels.training`` and held to what is measured by tests: no less than that, and at most
-twice as much.  (A batch on a CPU holds less: its seeds share their features.)
+Counted in ``kernels.training`` and held to what is measured by tests: no less than that, and at
+most twice as much.  (A batch on a CPU holds less: its seeds share their features.)
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ SMALL = 7.0 * CHECK_EVERY  # losses of a window, and as they are looked at
 def run_bytes(p: Any) -> Any:
     """Bytes of a run, over points.
 
-    Features of all layers, errors of two, weights eight times (first and last ones, the flat vector,
-    its gradient, Adam's moments, denominator and scaled moment) and the gradient's norm in float64.
+    Features of all layers, errors of two, weights eight times (first and last ones, the flat
+    vector, its gradient, Adam's moments, denominator and scaled moment) and the gradient's norm in
+    float64.
     A batch that shrinks has its data twice, and what belongs to its weights.
     """
     n = np.asarray(p.n_samples, dtype=np.float64)

@@ -116,7 +116,7 @@ def _room() -> float:
     """Bytes up to which ``auto`` forms K: of this machine's memory, as a plan knows no other."""
     import psutil
 
-    from lawsweep.experiments.ntk_min_eig.choice import SHARE
+    from lawsweep.experiments.batches import SHARE
 
     return SHARE * float(psutil.virtual_memory().total)
 

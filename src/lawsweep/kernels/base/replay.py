@@ -1,4 +1,4 @@
-"""A step that is taken again and again: on a CUDA card its launches are recorded once, and replayed.
+"""A step that is taken again and again: on a CUDA card its launches are recorded and replayed.
 
 A step of a small problem is some thirty launches, and on a card each costs its host more than the
 work it starts.  A CUDA graph sends all of them in one call.  A step can be one if it makes the same
@@ -34,11 +34,11 @@ def without_graphs() -> Iterator[None]:
 
 def has_graphs(device: torch.device) -> bool:
     """Whether torch can record on this device."""
-    return device.type == "cuda" and torch.cuda.is_available()
+    return device.type == "cuda" and bool(torch.cuda.is_available())
 
 
 class Replayed:
-    """``step``, which takes and returns nothing, so often as asked; as a CUDA graph where it can be.
+    """``step``, which takes and returns nothing, so often as asked; as a CUDA graph where possible.
 
     ``how``: ``calls``, ``graph``, or why a graph could not be made; the calls do the same then.
     """

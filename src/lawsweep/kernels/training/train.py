@@ -66,8 +66,8 @@ class Training(Ended):
     diverged, or whose targets are no classes); it is None where nobody's are.  They are always for
     the logistic loss, and for the squared loss where all are -1 or +1 (one output) or one-hot.
 
-    ``stepped``: how the last seeds' steps were sent, ``calls``, on a CUDA card ``graph`` (one launch
-    a step), or why no graph could be made; the numbers are the same.
+    ``stepped``: how the last seeds' steps were sent, ``calls``, on a CUDA card ``graph`` (one
+    launch a step), or why no graph could be made; the numbers are the same.
     """
 
     weights: list[Tensor]
@@ -193,7 +193,9 @@ def train(
         final = [w.clone() for w in initial]
         targets = as_targets(loss, y, initial[-1].shape[-1])
         factors = [schedule_factor(schedule, t, max_steps) for t in range(max_steps)]
-        how = _loop(_Batch(x.detach(), targets, final, act, loss), make, rates, monitor, final, factors)
+        how = _loop(
+            _Batch(x.detach(), targets, final, act, loss), make, rates, monitor, final, factors
+        )
         wrong = _n_wrong(x.detach(), y.detach(), final, act, loss)
     return _result(monitor, initial, final, wrong, how)
 
