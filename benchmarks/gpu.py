@@ -40,9 +40,11 @@ from environment import environment, rounded, show
 
 from lawsweep import stream
 from lawsweep.core.registry import find_experiment
+from lawsweep.experiments.memorization.held import run_bytes
 from lawsweep.kernels.activations import activation
 from lawsweep.kernels.base import calibration, devices, precision
 from lawsweep.kernels.base import rates as rates_of
+from lawsweep.kernels.base.replay import without_graphs
 from lawsweep.kernels.data import sampling
 from lawsweep.kernels.eigmin import solvers
 from lawsweep.kernels.eigmin.block import smallest_eigenvalue_block
@@ -312,7 +314,7 @@ def tiles(b: Bench) -> Iterator[Row]:
 
 
 def training(b: Bench) -> Iterator[Row]:
-    """64 seeds of a shape at once, runs a second; the same on every core of this machine."""
+    """64 seeds of a shape at once, as CUDA graphs and without; the same on every core here."""
     shapes = ((40, 12),) if b.small else ((400, 22), (1600, 54))
     seeds = range(2 if b.small else 64)
     for n, d in shapes:
@@ -324,7 +326,10 @@ def training(b: Bench) -> Iterator[Row]:
             "stop_rule": "none",
             "max_steps": 20 if b.small else 500,
         }
+        with without_graphs():
+            _, called, _ = b.once(lambda p=point: _fused("memorization", p, seeds, str(b.device)))
         _, fused, peak = b.once(lambda p=point: _fused("memorization", p, seeds, str(b.device)))
+        held = len(seeds) * float(run_bytes(find_experiment("memorization").params_type(**point)))
         cores = len(os.sched_getaffinity(0))
         on_cores = None if b.small else _on_cores("memorization", point, len(seeds), cores)
         yield {
@@ -334,7 +339,10 @@ def training(b: Bench) -> Iterator[Row]:
             "steps": point["max_steps"],
             "device_runs_a_s": len(seeds) / fused,
             "microseconds_a_step": 1e6 * fused / point["max_steps"],
+            "without_graphs_runs_a_s": len(seeds) / called,
+            "without_graphs_microseconds_a_step": 1e6 * called / point["max_steps"],
             "peak_gib": peak,
+            "peak_over_model": None if peak is None else peak * 2**30 / held,
             "cores": cores,
             "cores_runs_a_s": on_cores,
         }

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lawsweep import Infeasible
+from lawsweep.experiments.batches import caught
 from lawsweep.experiments.ntk_min_eig import Metrics, Params, ntk_min_eig
 from lawsweep.experiments.ntk_min_eig import fused as _ntk_fused
 from lawsweep.experiments.ntk_min_eig import run as _ntk_run
@@ -23,7 +24,7 @@ def both(n_seeds=5, first=0, **changes):
     params = Params(**{**POINT, **changes})
     seeds = list(range(first, first + n_seeds))
     together = ntk_min_eig.fused([params] * n_seeds, seeds, "cpu")
-    return together, [_ntk_fused._caught(lambda s=s: ntk_min_eig(params, s)) for s in seeds]
+    return together, [caught(lambda s=s: ntk_min_eig(params, s)) for s in seeds]
 
 
 def assert_equal(one, other):

@@ -78,7 +78,7 @@ def _tried(
             raise
         if len(some) > 1:
             return None
-        traceback.clear_frames(failure.__traceback__)  # they hold what filled the memory
+        traceback.clear_frames(failure.__traceback__)  # they hold what filled it
         return [failure]
 
 

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from lawsweep import Carry, Cost, experiment
+from lawsweep.experiments.batches import in_batches, most_at_once
 from lawsweep.experiments.columns import BETWEEN, by_dtype
 from lawsweep.experiments.compression.metrics import Metrics
 from lawsweep.experiments.compression.params import AVERAGED, CLOSED_FORM, C, Params
 from lawsweep.kernels.optimise import methods
+
+ALONE = 4e6  # numbers that a process needs for its first run, whatever the run's size
 
 
 def _cost(p: Any) -> Cost:
@@ -63,12 +66,12 @@ def _cost(p: Any) -> Cost:
     norm = np.where(method == "exact", 0.5 * n * n * pair, 0.0)
     norm = norm + np.where(method == "sample", 2.0 * n * p.input_dim**2, 0.0)
     itemsize = np.where(np.asarray(p.dtype) == "float64", 8.0, 4.0)
-    # Newton's steps with a dense Hessian stream the target; products keep two matrices of it,
-    # of at most 2^26 numbers.
+    # Both stream the target's pairs with the restarts' rows; products keep two matrices of them, of
+    # at most 2^26 numbers.  Held to what is measured by tests.
     kept = np.minimum(2 * n * together * m, 2.0**27)
-    held = 3 * n * p.input_dim + np.where(
-        dense, together * 4 * unknowns**2, 2 * kept + together * 4 * unknowns
-    )
+    pairs = np.minimum(n * (6 * p.input_dim + 8 * together * m), 2.0**23)
+    held = 3 * n * p.input_dim + pairs
+    held = held + np.where(dense, together * 8 * unknowns**2, 2 * kept + together * 40 * unknowns)
     held = held + np.where(closed, 0.0, 80.0 * n)
     # By kind: a step's products, the eigendecomposition of its Hessian, passes over what it holds.
     # All restarts go together: a dense step sends 520 operations (counted), one by products
@@ -84,22 +87,39 @@ def _cost(p: Any) -> Cost:
     sent = 20.0 * BETWEEN * np.where(dense, 520.0, 2200.0)
     work = {**kinds, "bandwidth": passed, "launch": sent,
             "draws": n * p.input_dim + restarts * unknowns}  # fmt: skip
-    return Cost(flops=20 * restarts * step + norm, memory_bytes=itemsize * (held + 4e6), work=work)
+    return Cost(
+        flops=20 * restarts * step + norm, memory_bytes=itemsize * (held + ALONE), work=work
+    )
+
+
+def run_bytes(p: Any) -> Any:
+    """What each run of a batch holds on a device."""
+    item = 8.0 if p.dtype == "float64" else 4.0
+    return _cost(p).memory_bytes - item * ALONE + 2e4
+
+
+# The laws of a target, and what is made of a row once the rows are found: no shape hangs on them.
+_FUSE_OVER = (
+    *("target_rows", "row_density", "row_mean", "centre_rows", "normalise_rows"),
+    *("target_outputs", "output_bias", "quadrature_tol", "keep_arrays"),
+)
 
 
 def fused(
     params: Sequence[Params], seeds: Sequence[int], device: str
 ) -> Sequence[Metrics | Exception]:
-    """Runs of one Params and many seeds: all their restarts are one tensor (absorbed outputs).
+    """Runs of many seeds and targets: all their restarts are one tensor (absorbed outputs).
 
-    But one by one in float32, whose sums over one seed and over many agree to 1e-7 only.
+    But one by one in float32, whose sums over one run and over many agree to 1e-7 only.  On a
+    device a batch has as many as fit.
     """
+    from functools import partial
+
     from lawsweep.experiments.compression import runs
 
-    one = params[0]
-    if one.dtype == "float32" and len(seeds) > 1:
-        return [answer for seed in seeds for answer in fused([one], [seed], device)]
-    return runs.answers(one, seeds, device)
+    one, given = params[0], list(zip(params, seeds, strict=True))
+    most = 1 if one.dtype == "float32" else most_at_once(float(run_bytes(one)), device)
+    return in_batches(given, partial(runs.answers, device=device), most)
 
 
 # Version 2: as many restarts as the risk asks for, none in the zero network's basin, and distances
@@ -121,6 +141,7 @@ _SAME_SINCE_1 = Carry(
     cost=_cost,
     reference=C,
     fused=fused,
+    fuse_over=_FUSE_OVER,
     imports=[
         "lawsweep.experiments.compression.runs",
         *(f"{methods.__name__}.{name}" for name in methods.names()),

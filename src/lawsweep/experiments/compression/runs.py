@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from lawsweep import Infeasible, stream
+from lawsweep.experiments.batches import caught
 from lawsweep.experiments.compression.metrics import Metrics
 from lawsweep.experiments.compression.params import Params
 from lawsweep.experiments.compression.rows import Found, row
@@ -37,20 +39,19 @@ DEGREES = {"simplified": 0, "simplified_target": 0, "simplified_mean": 1, "reduc
 class Task:
     """A run and its target."""
 
+    params: Params
     seed: int
     target: Target
 
 
 @full_precision()
-def answers(params: Params, seeds: Sequence[int], device: str) -> list[Metrics | Exception]:
-    """One answer a seed; a target that cannot be compressed is its Infeasible."""
-    tasks: list[Task | Exception] = []
-    for seed in seeds:
-        try:
-            tasks.append(prepare(params, seed, device))
-        except Infeasible as none:
-            tasks.append(none)
-    found = iter(_solve(params, [t for t in tasks if isinstance(t, Task)]))
+def answers(runs: Sequence[tuple[Params, int]], device: str) -> list[Metrics | Exception]:
+    """One answer a run; a target that cannot be compressed is its Infeasible.
+
+    The runs differ in their seeds, their targets' laws and what is made of a row.
+    """
+    tasks = [caught(partial(prepare, params, seed, device)) for params, seed in runs]
+    found = iter(_solve([t for t in tasks if isinstance(t, Task)]))
     return [next(found) if isinstance(t, Task) else t for t in tasks]
 
 
@@ -61,7 +62,7 @@ def prepare(params: Params, seed: int, device: str) -> Task:
         raise Infeasible("the target is zero: all its rows or output weights are zero")
     if params.student_outputs == "fixed" and target.mean_output_vanishes:
         raise Infeasible("fixed outputs are the target's mean output, which is zero; train them")
-    return Task(seed, target)
+    return Task(params, seed, target)
 
 
 def how_of(params: Params) -> How:
@@ -79,17 +80,22 @@ def how_of(params: Params) -> How:
     )
 
 
-def _solve(params: Params, tasks: Sequence[Task]) -> list[Metrics]:
+def _solve(tasks: Sequence[Task]) -> list[Metrics | Exception]:
     if not tasks:
         return []
+    params = tasks[0].params
     how, targets = how_of(params), [t.target for t in tasks]
     rngs = [stream(t.seed, "restarts") for t in tasks]
     best = compress_all(targets, params.n_compressed, rngs, how)
     reduced = _reduced_minima(params, targets, best, how)
     return [
-        row(params, _measured(params, task, one, minimum))
+        caught(partial(_row, task, one, minimum))
         for task, one, minimum in zip(tasks, best, reduced, strict=True)
     ]
+
+
+def _row(task: Task, best: Compression, minimum: float | None) -> Metrics:
+    return row(task.params, _measured(task.params, task, best, minimum))
 
 
 def _reduced_minima(

@@ -34,6 +34,7 @@ _SAME_SINCE_1 = (
     carries={1: _SAME_SINCE_1},
     cost=_cost,
     fused=_fused,
+    fuse_over=("data", "separation", "covariance_exponent"),
     reference="arXiv 2205.10217, section 2 and Fig. 1",
     imports=[f"lawsweep.kernels.{name}" for name in ("ntk.gram", "ntk.rank", "eigmin.smallest")],
 )

@@ -1,16 +1,18 @@
-"""Many seeds of one small ntk_min_eig at once: one forward pass, one Gram, one eigensolve.
+"""Many runs of one small ntk_min_eig at once: one forward pass, one Gram, one eigensolve.
 
-A small network's run is mostly the price of some hundred calls, so they are made once for all
-seeds.  Large ones fill the machine alone and are done one after the other.
+A small network's run is mostly the price of some hundred calls, so they are made once for all.
+Large ones fill the machine alone and are done one after the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lawsweep import stream
+from lawsweep.experiments.batches import caught, in_batches, most_at_once
+from lawsweep.experiments.ntk_min_eig.held import stacked_bytes
 from lawsweep.experiments.ntk_min_eig.inputs import Inputs, inputs
 from lawsweep.experiments.ntk_min_eig.metrics import Metrics
 from lawsweep.experiments.ntk_min_eig.params import Params
@@ -34,23 +36,24 @@ FUSE_UP_TO = 500  # samples; beyond, products of matrices outweigh the calls aro
 WELL_CONDITIONED = 5e7
 
 Answer = Metrics | Exception
+Run = tuple[Params, int]  # with its seed
 
 
 def fused(params: Sequence[Params], seeds: Sequence[int], device: str) -> Sequence[Answer]:
-    """One answer for each seed, in order: a row, or the exception that is its failure.
+    """One answer for each run, in order: a row, or the exception that is its failure.
 
-    In float32 no stack of matrices agrees with one to 1e-9, so there every seed is done alone.
+    The runs differ in seeds and laws of data.  On a CPU a stack has as many as stay in a cache, on
+    a device as many as fit.  In float32 no stack of matrices agrees with one to 1e-9, so there
+    every run is done alone.
     """
-    one = params[0]
+    runs, one = list(zip(params, seeds, strict=True)), params[0]
     more = one.n_lowest or one.full_spectrum or one.n_samples <= one.infinite_width_up_to
-    size = devices.on(device).stack // one.n_samples**2
-    fits = size > 1 and one.n_samples <= FUSE_UP_TO and one.dtype == "float64"
-    step = size if fits and not more and _is_batched(one, device) else 1
-    answers: list[Answer] = []
-    for begin in range(0, len(seeds), step):
-        some = seeds[begin : begin + step]
-        answers += _stack(one, some, device) if len(some) > 1 else [_alone(one, some[0], device)]
-    return answers
+    cached = devices.on(device).stack // one.n_samples**2
+    fits = cached > 1 and one.n_samples <= FUSE_UP_TO and one.dtype == "float64"
+    most: int | None = 1
+    if fits and not more and _is_batched(one, device):
+        most = most_at_once(stacked_bytes(one), device) or cached
+    return in_batches(runs, partial(_stack, device=device), most)
 
 
 def _is_batched(params: Params, device: str) -> bool:
@@ -63,26 +66,29 @@ def _is_batched(params: Params, device: str) -> bool:
     return begins.batched
 
 
-def _stack(params: Params, seeds: Sequence[int], device: str) -> list[Answer]:
-    """The answers of seeds that are computed at once."""
+def _stack(runs: Sequence[Run], device: str) -> list[Answer]:
+    """The answers of runs that are computed at once."""
     from lawsweep.kernels.ntk.linearisation import OutOfRangeError
 
-    drawn = [_caught(partial(_samples, params, seed)) for seed in seeds]
+    if len(runs) == 1:
+        return [_alone(runs[0], device)]
+    drawn = [caught(partial(_samples, run)) for run in runs]
     good = [k for k, one in enumerate(drawn) if not isinstance(one, Exception)]
     try:
-        rows = _together(params, [seeds[k] for k in good], [drawn[k] for k in good], device)
+        rows = _together([runs[k] for k in good], [drawn[k] for k in good], device)
     except OutOfRangeError:  # of some member: alone, each says for itself
-        return [_alone(params, seed, device) for seed in seeds]
+        return [_alone(run, device) for run in runs]
     answers = {
-        k: one if _agrees(one) else _alone(params, seeds[k], device)
+        k: one if _agrees(one) else _alone(runs[k], device)
         for k, one in zip(good, rows, strict=True)
     }
     return [answers.get(k, one) for k, one in enumerate(drawn)]
 
 
-def _samples(params: Params, seed: int) -> Inputs:
+def _samples(run: Run) -> Inputs:
     from lawsweep.kernels.data.sampling import DTYPES
 
+    params, seed = run
     return inputs(params, seed, DTYPES[params.dtype], "cpu")
 
 
@@ -102,22 +108,13 @@ def _agrees(answer: Answer) -> bool:
     return answer.condition_number is not None and answer.condition_number < WELL_CONDITIONED
 
 
-def _alone(params: Params, seed: int, device: str) -> Answer:
-    answer: Answer = _caught(lambda: finished(params, seed, prepare(params, seed, device)))
+def _alone(run: Run, device: str) -> Answer:
+    params, seed = run
+    answer: Answer = caught(lambda: finished(params, seed, prepare(params, seed, device)))
     return answer
 
 
-def _caught(compute: Callable[[], Any]) -> Any:
-    """What ``compute`` returns, or the exception it raises: a member's failure is its own row."""
-    try:
-        return compute()
-    except Exception as error:  # noqa: BLE001
-        return error
-
-
-def _together(
-    params: Params, seeds: Sequence[int], given: Sequence[Inputs], device: str
-) -> list[Answer]:
+def _together(runs: Sequence[Run], given: Sequence[Inputs], device: str) -> list[Answer]:
     """The answers of the members; OutOfRangeError if the values of one of them leave the range."""
     import torch
 
@@ -125,8 +122,9 @@ def _together(
     from lawsweep.kernels.ntk.linearisation import linearise
     from lawsweep.kernels.ntk.rank import rank_reports
 
-    if not seeds:
+    if not runs:
         return []
+    params, seeds = runs[0][0], [seed for _, seed in runs]
     # Stacked first and moved once: a copy to a device costs more than these few numbers.
     x = torch.stack([one.x for one in given]).to(device)
     weights = _weights(params, seeds, device)
@@ -138,10 +136,12 @@ def _together(
     traces, least = diagonals.sum(-1).tolist(), diagonals.amin(-1).tolist()
     facts = [
         {
-            **facts_of(params, report, trace, low, error * trace),
-            **of_data(params, one),
+            **facts_of(own, report, trace, low, error * trace),
+            **of_data(own, one),
         }
-        for one, report, trace, low in zip(given, reports, traces, least, strict=True)
+        for (own, _), one, report, trace, low in zip(
+            runs, given, reports, traces, least, strict=True
+        )
     ]
     rows: dict[int, Answer] = {
         k: exact_zero(report.zero, facts[k])
