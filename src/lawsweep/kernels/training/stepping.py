@@ -78,7 +78,8 @@ class OnDevice:
         self._slot = torch.zeros(1, dtype=torch.int64, device=flat.device)
         now = torch.empty_like(self._numbers[:1])
         # Not a method: a circle of references would keep the batch's memory when it is done.
-        step = partial(_step, batch, method, self._numbers, self._slot, now, [*now[0]])
+        own = [one.view(1) if method.alike else one for one in now[0]]
+        step = partial(_step, batch, method, self._numbers, self._slot, now, own)
         self._step = Replayed(step, flat.device)
 
     @property

@@ -67,7 +67,9 @@ class Optimiser(ABC):
         raise NotImplementedError(f"{type(self).__name__} has no numbers: n_numbers is 0")
 
     def move(self, flat: Tensor, grad: Tensor, numbers: Sequence[Tensor]) -> None:
-        """Move ``flat`` in place by ``numbers`` as they lie on the device, each (S or 1, 1, 1).
+        """Move ``flat`` in place by ``numbers`` as they lie on the device.
+
+        Each is (S, 1, 1), or (1,) where rates are ``alike``.
 
         Nothing may be read or sent, and what is written is written in place.
         """

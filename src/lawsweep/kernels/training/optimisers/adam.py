@@ -68,9 +68,9 @@ class Adam(Optimiser):
         """Move ``flat`` in place."""
         factors, eps = numbers
         self._moments(grad)
-        torch.sqrt(self.second, out=self._denominator).add_(eps[0, 0])
+        torch.sqrt(self.second, out=self._denominator).add_(eps if self.alike else eps[0, 0])
         if self.alike:
-            torch.mul(self.first, factors[0, 0], out=self._scaled)
+            torch.mul(self.first, factors, out=self._scaled)
         else:
             self._scale(factors)
         flat.addcdiv_(self._scaled, self._denominator)

@@ -48,7 +48,7 @@ class GradientDescent(Optimiser):
     def move(self, flat: Tensor, grad: Tensor, numbers: Sequence[Tensor]) -> None:
         """Move ``flat`` in place."""
         if self.alike:
-            flat.addcmul_(grad, numbers[0][0, 0])
+            flat.addcmul_(grad, numbers[0])
             return
         for w, g in zip(self.layout.views(flat), self.layout.views(grad), strict=True):
             w.addcmul_(g, numbers[0])
