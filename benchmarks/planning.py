@@ -4,8 +4,7 @@
 
 This machine's rates are measured for every kind of work, one thread, in some seconds; each
 experiment states its work at several sizes; the sum of work over rate is compared with what a run
-takes.  Seconds of both are the process's own (one thread), so that what others take of the machine
-counts for neither; medians of three.
+takes.  One thread; medians of three, the load beside them.
 """
 
 from __future__ import annotations
@@ -48,9 +47,9 @@ def rate(work: float, call: Callable[[], Any]) -> float:
     call()
     best = math.inf
     for _ in range(5):
-        start = time.process_time()
+        start = time.perf_counter()
         call()
-        best = min(best, time.process_time() - start)
+        best = min(best, time.perf_counter() - start)
     return work / best
 
 
@@ -93,9 +92,9 @@ def main() -> None:
             experiment(seed=0, **point)  # imports, first calls
             times = []
             for seed in (1, 2, 3):
-                start = time.process_time()
+                start = time.perf_counter()
                 experiment(seed=seed, **point)
-                times.append(time.process_time() - start)
+                times.append(time.perf_counter() - start)
             each = {k: float(np.broadcast_to(s, (len(sizes),))[i]) for k, s in parts.items()}
             said = sum(each.values()) + PRIOR_OVERHEAD_S
             rows.append({
