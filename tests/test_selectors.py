@@ -97,7 +97,7 @@ KERNELS = [
     (train_inputs.check_tensors, "loss", "loss", "squared",
      lambda s: train_inputs.check_tensors(EYE[None], EYE[:1], [EYE[None, :, :1]], s)),
     (train_inputs.check_settings, "names", "schedule", "constant",
-     lambda s: train_inputs.check_settings(1, 0.0, schedule=s)),
+     lambda s: train_inputs.check_settings(1, schedule=s)),
     (eigmin_solvers.line, "name", "solver", "sharded", eigmin_solvers.line),
     (eigmin_solvers.load, "name", "solver", "dense", eigmin_solvers.load),
     (eigmin_solvers.needs_rows, "name", "solver", "dense", eigmin_solvers.needs_rows),
