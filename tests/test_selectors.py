@@ -149,6 +149,8 @@ LABELS = {
     ("from_folder", "what"), ("from_folder", "package"), ("KernelError", "what"),
     ("Dense", "name"), ("Residual", "name"), ("range_message", "what"),
     ("proved", "solver"), ("Line", "name"), ("Line", "home"),
+    ("Meeting", "host"), ("Table", "kind"), ("Table", "source"), ("sizes_of", "kind"),
+    ("stated", "kind"), ("Training", "stepped"),  # "cpu" or a card's; who made it; a sentence
 }  # fmt: skip
 # Names that the function hands to one that is walked, before anything is done with them.
 HANDED_ON = {("blocks", "loss"), ("Block", "loss"), ("from_folder", "name")}

@@ -150,13 +150,13 @@ CALLS = 25.0  # operations of a step of it
 GAIN = 0.95  # a way that is no quicker than so is not taken: rates are known no better
 
 
-def factor_s(rates: Rates, dtype: str, n: float, block: float) -> float:
+def _factor_s(rates: Rates, dtype: str, n: float, block: float) -> float:
     """Seconds of a factorisation by blocks: products, and at the bottom the library's blocks."""
     product, library = getattr(rates, f"matmul_{dtype}"), getattr(rates, f"cholesky_{dtype}")
     return float(n**3 / 3.0 / product + n * min(block, n) ** 2 / 3.0 / library)
 
 
-def steps_s(rates: Rates, dtype: str, n: float) -> float:
+def _steps_s(rates: Rates, dtype: str, n: float) -> float:
     """Seconds of Lanczos on the inverse."""
     solve = 2.0 * n**2 / getattr(rates, f"solve_{dtype}")
     return float(STEPS * (solve + CALLS * rates.launch))
@@ -165,7 +165,7 @@ def steps_s(rates: Rates, dtype: str, n: float) -> float:
 def mixed_pays(rates: Rates, block: float, n: float = 3000.0) -> bool:
     """Whether a float32 factor and its solves beat float64's; the proof is float64's either way."""
     single, double = (
-        factor_s(rates, dtype, n, block) + steps_s(rates, dtype, n)
+        _factor_s(rates, dtype, n, block) + _steps_s(rates, dtype, n)
         for dtype in ("float32", "float64")
     )
     return single < GAIN * double
@@ -174,7 +174,7 @@ def mixed_pays(rates: Rates, block: float, n: float = 3000.0) -> bool:
 def dense_below(rates: Rates, block: float) -> int:
     """The order from which Lanczos beats all eigenvalues: a multiple of 100, at most 2000."""
     for n in range(100, 2000, 100):
-        lanczos = 2.0 * factor_s(rates, "float64", n, block) + steps_s(rates, "float64", n)
+        lanczos = 2.0 * _factor_s(rates, "float64", n, block) + _steps_s(rates, "float64", n)
         if lanczos < GAIN * n**3 / rates.eigvals_float64:
             return n
     return 2000
