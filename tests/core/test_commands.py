@@ -15,6 +15,7 @@ import pytest
 
 import lawsweep
 from lawsweep import Study, Sweep
+from lawsweep.core.commands.command import _of_output
 from lawsweep.core.commands.process import run_process
 from lawsweep.core.commands.template import read_template
 from lawsweep.core.errors import InvalidValueError, LawsweepError, UnknownNameError
@@ -123,6 +124,9 @@ def py(code):
         (py("print('fine')"), "InvalidValueError: The command printed no line of JSON. Print one"),
         (py("print('{loss: 1}')"),
          "InvalidValueError: The command printed no line of JSON; its last line with a brace is"),
+        (py("print('{\"loss\": 2}'); print('{\"loss\": nan}')"),
+         "InvalidValueError: The command printed no line of JSON; its last line with a brace is"),
+        (py("print('{\"loss\": 2}'); print('{not it}')"), "ok"),
         (py("print('[1]')"), "InvalidValueError: The command printed no line of JSON. Print one"),
         (py("import sys; sys.stdout.buffer.write(b'\\xff\\n{\"a\": \"\\xff\"}')"),
          "ok"),
@@ -248,6 +252,12 @@ def test_a_worker_that_is_killed_leaves_none(tmp_path):
     assert all(map(gone, pids))
 
 
+def test_a_whole_number_that_a_float_cannot_hold_is_refused(project):
+    with pytest.raises(InvalidValueError, match="lr=9007199254740993 would be rounded"):
+        sweep("true {lr}", axes={"lr": [1, 2**53 + 1]})
+    assert len(sweep("true {lr}", axes={"lr": [10**17, 2.5]}).plan.run_ids) == 2
+
+
 def test_of_a_long_output_the_first_and_the_last_is_kept(tmp_path):
     code = "for i in range(100000): print(i)\nprint('{\"a\": 1}')"
     done = run_process([sys.executable, "-c", code], tmp_path, os.environ, 1000)
@@ -257,5 +267,13 @@ def test_of_a_long_output_the_first_and_the_last_is_kept(tmp_path):
     kept = (tmp_path / "stdout.txt").read_text()
     assert len(kept) < 1100
     assert "bytes left out" in kept
+    # Metrics in what is left out, or longer than what is kept, are found; the last line counts.
+    code = "print('y' * 600); print('{\"a\": 1}'); print('x' * 90000 + 'y\\n' * 9000)"
+    inside = run_process([sys.executable, "-c", code], tmp_path, os.environ, 1000)
+    assert _of_output(inside) == {"a": 1}
+    code = "print('{\"a\": 1}'); print('{\"a\":', list(range(90000)), '}'); print('.')"
+    wide = run_process([sys.executable, "-c", code], tmp_path, os.environ, 1000)
+    assert _of_output(wide) == {"a": list(range(90000))}
+    assert (tmp_path / "stdout.txt").stat().st_size < 1100
     long = run_process([sys.executable, "-c", "print('{' * 5000)"], tmp_path, os.environ, 1000)
     assert long.cut

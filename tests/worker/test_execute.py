@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from toys import Metrics, faulty, toy
 
+from lawsweep import experiment
 from lawsweep.core.code.imported import imported_by
 from lawsweep.core.outcome import RunSpec
 from lawsweep.worker.execute import execute_run
@@ -197,3 +199,21 @@ def test_the_working_folder_comes_back(tmp_path, monkeypatch):
 def test_an_interrupt_is_not_an_outcome():
     with pytest.raises(KeyboardInterrupt):
         run(faulty, i=2, fault="interrupt")
+
+
+@pytest.mark.parametrize(("how", "code"), [("back", 0), ("raise", 1), ("exit", 3)])
+def test_a_process_that_a_function_forks_never_answers_for_its_run(how, code):
+    @experiment(version=1, name="forks")
+    def forks(n: int):
+        child = os.fork()
+        if child == 0:
+            if how == "raise":
+                raise RuntimeError("of the child")
+            if how == "exit":
+                sys.exit(code)
+            return {"y": -1.0}
+        _, status = os.waitpid(child, 0)
+        return {"y": float(n), "code": os.waitstatus_to_exitcode(status)}
+
+    outcome = run(forks, n=3)
+    assert (outcome.status, outcome.metrics) == ("ok", {"y": 3.0, "code": code})

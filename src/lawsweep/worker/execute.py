@@ -30,7 +30,7 @@ from lawsweep.worker.memory import (
     reset_peak_memory,
 )
 from lawsweep.worker.printed import MOST, Tail, heard
-from lawsweep.worker.process_state import ProcessState, borrowed
+from lawsweep.worker.process_state import ProcessState, borrowed, unforked
 from lawsweep.worker.process_state import n_threads as n_threads
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def execute_run(
     limit = deadline(timeout_s, "on_failure.timeout_s", timeout_s)
     tail = Tail()
     try:
-        with limit, heard(tail):
+        with limit, heard(tail), unforked():
             params = experiment.build(run.params)
             answer = _measured(experiment, experiment.evaluate(params, run.seed, device), run)
             settle(device)
@@ -223,7 +223,7 @@ def execute_group(
     why: str | None = None
     mishap: Mishap | None = None
     try:
-        with limit:
+        with limit, unforked():
             params = [experiment.build(run.params) for run in runs]
             found = experiment.fused(params, [run.seed for run in runs], device)
             answers = _checked(experiment, list(found), runs, device)

@@ -47,6 +47,22 @@ class Item(NamedTuple):
     fresh: Any = ABSENT
 
 
+@contextmanager
+def unforked() -> Iterator[None]:
+    """End a process that is forked in here where it comes out: what follows is its parent's."""
+    process = os.getpid()
+    try:
+        yield
+    finally:
+        if os.getpid() != process:
+            failure = sys.exc_info()[1]
+            code = 0 if failure is None else getattr(failure, "code", 1)
+            for stream in (sys.stdout, sys.stderr):
+                with suppress(Exception):
+                    stream.flush()
+            os._exit(code & 0xFF if isinstance(code, int) else int(code is not None))
+
+
 class ProcessState:
     """The process as it is now; ``restore`` after each run, in the same thread."""
 

@@ -160,7 +160,7 @@ def _check(ended: Ended, words: list[str]) -> None:
     if ended.code == 0:
         return
     last = next((line for line in reversed(ended.err.splitlines()) if line.strip()), "")
-    said = f": {printable(last.strip())[:500]}" if last else ""
+    said = f": {printable(last.strip()[:500])}" if last else ""
     if ended.code < 0:
         try:
             name = signal.Signals(-ended.code).name
@@ -175,7 +175,11 @@ def _check(ended: Ended, words: list[str]) -> None:
 
 
 def _of_output(ended: Ended) -> Any:
-    """The last line of the output that is a JSON mapping."""
+    """The last line of the output that is a JSON mapping.
+
+    A line that begins as one and cannot be read is not passed over: what stands before it may be
+    of an earlier step.
+    """
     lines = [line.strip() for line in ended.out.splitlines()]
     reason = ""
     for line in reversed(lines):
@@ -185,8 +189,8 @@ def _of_output(ended: Ended) -> Any:
             return _mapping(json.loads(line))
         except ValueError as error:
             reason = reason or f"its last line with a brace is no JSON ({error}): {line[:200]!r}"
-    if "{" in ended.out and ended.cut:
-        reason = reason or "a line is longer than command.log_bytes"
+            if re.match(r'\{\s*"', line):
+                break
     raise InvalidValueError(
         f"The command printed no line of JSON{f'; {reason}' if reason else ''}. Print one mapping "
         "of metrics at its end, as print(json.dumps({...})), or write a file and name it under "
@@ -258,6 +262,13 @@ def command_experiment(
 
 def _spec(name: str, values: list[Any]) -> FieldSpec:
     texts = any(isinstance(v, str) for v in values)
+    whole = [v for v in values if isinstance(v, int) and not isinstance(v, bool)]
+    for value in whole if not texts else ():
+        if abs(value) > 2**1000 or float(value) != value:
+            raise InvalidValueError(
+                f"{name}={value} would be rounded: numbers of a command are floats. Quote it, and "
+                "the other values of it, to have them as text."
+            )
     flags = values and all(isinstance(v, bool) for v in values)
     kind: Kind = "str" if texts else "bool" if flags else "float"
     form = NumberForm() if kind == "float" else None

@@ -23,6 +23,7 @@ from lawsweep.core.errors import InvalidValueError
 GRACE_S = 1.0  # between the request to end and the end
 DRAIN_S = 5.0  # for what it wrote to arrive, once it has ended
 _CHUNK = 65_536
+_LONGEST = 16 * 2**20  # bytes of one line; of what is longer the beginning is kept
 NOT_FOUND, NOT_RUN = 127, 126
 
 
@@ -156,12 +157,17 @@ def _tell(group: int, number: int) -> None:
 
 
 class _Log:
-    """What a program writes: the first half as it comes into a file, the last half at the end."""
+    """What a program writes: the first half as it comes into a file, the last half at the end.
+
+    Of what is between them the last line with a brace is kept in memory, and the whole of the line
+    that the last half begins in: metrics are found wherever they stand, and however long they are.
+    """
 
     def __init__(self, stream: IO[bytes], path: Path, limit: int):
         self._stream, self._half = stream, max(1, limit // 2)
         self._head, self._tail = bytearray(), bytearray()
         self._n_gone = 0
+        self._braced, self._begun = b"", bytearray()
         self._file = path.open("wb")
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -181,8 +187,24 @@ class _Log:
 
     def _drop(self) -> None:
         gone = max(0, len(self._tail) - self._half)
+        if gone:
+            self._pass(bytes(self._tail[:gone]))
         self._n_gone += gone
         del self._tail[:gone]
+
+    def _pass(self, data: bytes) -> None:
+        """Take what is left out: whole lines are looked through, one that has begun is kept."""
+        if not self._n_gone:  # the first of it: the head is full, and may end within a line
+            self._begun += self._head[self._head.rfind(b"\n") + 1 :]
+        whole, newline, rest = data.rpartition(b"\n")
+        if newline:
+            lines = (bytes(self._begun) + whole).splitlines()
+            braced = (line for line in reversed(lines) if line.lstrip().startswith(b"{"))
+            self._braced = next(braced, self._braced)
+            self._begun.clear()
+        self._begun += rest
+        if len(self._begun) > _LONGEST:
+            del self._begun[1000:]
 
     @property
     def cut(self) -> bool:
@@ -201,8 +223,9 @@ class _Log:
         self._stream.close()
 
     def text(self) -> str:
-        """What is kept, as text; where something was left out, from the next whole line."""
-        tail = bytes(self._tail)
+        """What is kept, as text, in whole lines."""
+        head = bytes(self._head)
         if self._n_gone:
-            tail = b"\n" + tail.partition(b"\n")[2]
-        return (bytes(self._head) + tail).decode("utf-8", "replace")
+            head = head[: head.rfind(b"\n") + 1]
+            head += self._braced + b"\n" * bool(self._braced) + bytes(self._begun)
+        return (head + bytes(self._tail)).decode("utf-8", "replace")
