@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import math
 
 import numpy as np
 import pytest
@@ -153,7 +154,9 @@ def test_rates_are_kept_by_what_the_device_is_and_the_first_counts(tmp_path, mon
     assert calibration.table("cpu").rates.draws == 1.0
     assert len(calls) == 1
     (path,) = (tmp_path / "here").iterdir()
-    for torn in ("", "{}", json.dumps({"rates": {**dataclasses.asdict(CORE), "launch": 0.0}})):
+    wrong = ({"launch": 0.0}, {"bandwidth": math.inf}, {"draws": 1e300}, {"launch": 1e9})
+    whole = [json.dumps({"rates": {**dataclasses.asdict(CORE), **one}}) for one in wrong]
+    for torn in ("", "{}", "[" * 100_000, *whole):
         path.write_text(torn)
         monkeypatch.setattr(calibration, "_tables", {})
         n = len(calls)
@@ -172,6 +175,29 @@ def test_where_no_folder_can_be_written_the_process_keeps_its_own(tmp_path, monk
     monkeypatch.setattr(calibration, "_tables", {})
     monkeypatch.setattr(calibration, "measure", lambda device: CORE)
     assert calibration.table("cpu").rates == CORE
+    # Nor where something of that name stands in the way: nothing of it is left behind.
+    monkeypatch.setenv(calibration.ENVIRONMENT, str(tmp_path))
+    name = calibration._file_name(
+        json.dumps(calibration.identity(torch.device("cpu")), sort_keys=True)
+    )
+    (tmp_path / name).mkdir()
+    monkeypatch.setattr(calibration, "_tables", {})
+    assert calibration.table("cpu").rates == CORE
+    assert {p.name for p in tmp_path.iterdir()} == {"file", name}
+
+
+def test_a_user_without_a_home_measures_and_an_empty_setting_is_none(tmp_path, monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(calibration.Path, "home", homeless)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv(calibration.ENVIRONMENT, "")
+    monkeypatch.setattr(calibration, "_tables", {})
+    monkeypatch.setattr(calibration, "measure", lambda device: CORE)
+    monkeypatch.chdir(tmp_path)
+    assert calibration.table("cpu").rates == CORE
+    assert not list(tmp_path.iterdir())
 
 
 # -- rows

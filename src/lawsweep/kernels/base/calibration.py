@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -37,6 +38,7 @@ SECONDS = 1.0
 FORMAT = 1  # of a file; raised where rates mean something else
 FILLED = 0.15  # of its share of the time that one call takes, before sizes stop growing
 REPEATS = 5
+MOST_RATE = 1e21  # of anything a second: what is more, or infinite, is no measurement
 TYPES = ("float64", "float32")
 
 _lock = threading.RLock()
@@ -45,7 +47,7 @@ _tables: dict[str, Table | None] = {}
 
 def table(device: Any) -> Table | None:
     """The table of a device's own rates, measured if need be; None where calibration is off."""
-    given = os.environ.get(ENVIRONMENT, "auto")
+    given = os.environ.get(ENVIRONMENT) or "auto"
     if given == "off":
         return None
     device = torch.device(device)
@@ -86,33 +88,46 @@ def _processor() -> str:
 def _kept_or_measured(device: torch.device, key: str, folder: Path | None) -> Rates:
     """From the file of such a device; else measured, and kept for the next to come."""
     path = None
-    if device.type == "cpu" or torch.cuda.is_available():
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        name = hashlib.blake2b(key.encode(), digest_size=8).hexdigest()
-        path = (folder or base / "lawsweep" / "calibration") / f"{name}.json"
-        if (rates := _read(path)) is not None:
-            return rates
-    rates = measure(device)
+    # Without a home (a user that the machine does not list) each process measures for itself.
+    with suppress(RuntimeError):
+        if device.type == "cpu" or torch.cuda.is_available():
+            path = (folder or _usual_folder()) / _file_name(key)
     if path is None:
+        return measure(device)
+    if (rates := _read(path)) is not None:
         return rates
-    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    rates = measure(device)
+    fresh = path.with_name(f"{path.name}.{platform.node()}.{os.getpid()}")
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         told = {"device": json.loads(key), "rates": asdict(rates)}
-        fresh.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-        with suppress(FileExistsError):
-            if _read(path) is None:  # torn, or of somebody who measured something else
-                path.unlink(missing_ok=True)
-            os.link(fresh, path)
-        fresh.unlink()
+        try:
+            fresh.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+            with suppress(FileExistsError):
+                if _read(path) is None:  # torn, or of somebody who measured something else
+                    path.unlink(missing_ok=True)
+                os.link(fresh, path)
+        finally:
+            fresh.unlink(missing_ok=True)
     return _read(path) or rates
 
 
+def _usual_folder() -> Path:
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "lawsweep" / "calibration"
+
+
+def _file_name(key: str) -> str:
+    return f"{hashlib.blake2b(key.encode(), digest_size=8).hexdigest()}.json"
+
+
 def _read(path: Path) -> Rates | None:
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    """The rates of a file; None where there is none, or it holds what no device does."""
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         told = json.loads(path.read_text(encoding="utf-8"))["rates"]
         rates = Rates(**{f.name: float(told[f.name]) for f in fields(Rates)})
-        return rates if all(v > 0.0 for v in asdict(rates).values()) else None
+        sound = all(0.0 < v < MOST_RATE for v in asdict(rates).values()) and rates.launch < 1.0
+        return rates if sound else None
     return None
 
 
