@@ -167,6 +167,9 @@ def test_cards_there_are_in_any_spelling():
         ({"X": {"draws": 0}}, "draws of X must be a number above 0, got 0"),
         ({"X": {"draws": "1e8"}}, "draws of X must be a number above 0, got '1e8'"),
         ({"X": {"draws": True}}, "must be a number above 0, got True"),
+        ({"H100": {}}, "has no rates"),
+        ({"rates": {}, "device": 3}, "has no rates"),
+        ({"rates": {"draws": 1e8}, "device": {"name": "X", "memory": "x"}}, "memory_gib of X.*'x'"),
     ],
 )
 def test_a_file_of_no_rates_is_one_sentence(tmp_path, rates, message):
@@ -176,8 +179,10 @@ def test_a_file_of_no_rates_is_one_sentence(tmp_path, rates, message):
 
 def test_a_file_that_is_none_is_one_sentence(tmp_path):
     (tmp_path / "torn.json").write_text("{", encoding="utf-8")
+    (tmp_path / "deep.json").write_text("[" * 100_000, encoding="utf-8")
     for name, reason in (
         ("none.json", "No such file"),
+        ("deep.json", "recursion"),
         ("torn.json", "Expecting"),
         (".", "irectory"),
     ):
@@ -207,6 +212,8 @@ def test_files_of_the_benchmark_and_of_a_calibration_are_read(tmp_path):
     kept = {"device": {"kind": "cuda", "name": "Tesla T4", "memory": 2**34}, "rates": RATES}
     (found,) = read_rates(rates_file(tmp_path, kept)).values()
     assert (found.name, found.memory_bytes, found.measured) == ("Tesla T4", 2**34, True)
+    (found,) = read_rates(rates_file(tmp_path, {"H100": {"memory_gib": 94}})).values()
+    assert (found.memory_bytes, found.measured) == (94 * 2**30, False)
 
 
 def test_nothing_is_said_of_the_time_where_nothing_is_known(tmp_path):

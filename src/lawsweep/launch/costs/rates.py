@@ -139,7 +139,7 @@ def read_rates(path: str | Path) -> dict[str, Device]:
     path = Path(path)
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise InvalidValueError(
             f"--rates takes a JSON file of rates; {path} is none ({reason}). benchmarks/gpu.py "
@@ -155,6 +155,7 @@ def read_rates(path: str | Path) -> dict[str, Device]:
 
 
 def _tables(told: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Rates by card; of a card that none are told of there is no table."""
     figures, where = told.get("figures"), told.get("environment")
     if isinstance(figures, Mapping) and isinstance(where, Mapping):
         name, memory = str(where.get("name") or "CPU"), where.get("memory_gib")
@@ -167,9 +168,11 @@ def _tables(told: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
         facts = told.get("device")
         known = facts if isinstance(facts, Mapping) else {}
         name = str(known.get("name") or "CPU") if known.get("kind") != "cpu" else "CPU"
-        size = {"memory_gib": known["memory"] / GIB} if known.get("memory") else {}
-        return {name: {k: v for k, v in told["rates"].items() if k in WORK} | size}
-    return {str(k): v for k, v in told.items() if isinstance(v, Mapping)}
+        kept, memory = {k: v for k, v in told["rates"].items() if k in WORK}, known.get("memory")
+        if isinstance(memory, int | float) and memory:
+            memory /= GIB
+        return {name: kept | ({"memory_gib": memory} if memory else {})} if kept else {}
+    return {str(k): v for k, v in told.items() if isinstance(v, Mapping) and v}
 
 
 def _from_sizes(figures: Mapping[str, Any]) -> dict[str, float]:
@@ -205,4 +208,4 @@ def _device(name: str, told: Mapping[str, Any], path: Path) -> Device:
     doubts = {**base.doubts, **dict.fromkeys(rates, MEASURED_SD)}
     memory = told.get("memory_gib")
     size = base.memory_bytes if memory is None else float(memory) * GIB
-    return Device(name, {**base.rates, **rates}, doubts, size, measured=True)
+    return Device(name, {**base.rates, **rates}, doubts, size, measured=bool(rates))
