@@ -145,3 +145,27 @@ def _wait_for(state):
     while not state():
         assert time.monotonic() < end, "it did not come"
         time.sleep(0.05)
+
+
+def test_workers_import_from_where_this_process_does_in_its_order(folder, monkeypatch):
+    (folder / "queue.py").write_text("raise ImportError('not this one')\n")
+    (folder / "late.py").write_text(
+        "from lawsweep import experiment\n"
+        "@experiment\n"
+        "def late(n: int) -> dict:\n"
+        "    import queue, sys\n"
+        "    return {'y': float(n), 'path': '|'.join(sys.path)}\n"
+    )
+    elsewhere = folder / "deep"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.syspath_prepend(str(elsewhere))
+    monkeypatch.setattr(sys, "path", [*sys.path, str(folder)])  # behind Python's own
+    import late
+
+    with make(n_workers=1) as executor:
+        executor.start(late.late)
+        executor.submit(task(0, {"n": 3}))
+        (outcome,) = [o for e in until_over(executor, 1) for o in e.outcomes]
+    assert outcome.status == "ok", outcome.error
+    assert outcome.metrics["path"].split("|")[-1] == str(folder)

@@ -28,9 +28,11 @@ from lawsweep.core.experiment import Experiment
 from lawsweep.core.outcome import Event, Loss, Lost, Task
 from lawsweep.core.protocols import Executor, ExecutorOptions
 from lawsweep.core.schema import Field
-from lawsweep.executors.ray.manners import import_path
 
 _BOOT = "from lawsweep.executors.processes.worker import main; main()"
+# A worker imports from where this process does, in the same order: with PYTHONPATH a file of the
+# user's would come before Python's own modules.
+_PATH = "import sys; sys.path[:] = {path!r}; "
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 MEMORY_SHARE = 0.8  # of what is free when they start, for all workers together
 FAILED_STARTS = 3  # workers in a row that die before they have begun anything
@@ -54,7 +56,7 @@ class _Worker:
         try:
             # A group of its own: a Ctrl-C is ours to answer, and what it starts ends with it.
             self.process = subprocess.Popen(
-                [sys.executable, "-c", _BOOT, str(theirs.fileno())],
+                [sys.executable, "-P", "-c", _boot(), str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=2,  # stdout is the answer of a verb
@@ -120,11 +122,7 @@ class ProcessesExecutor(Executor):
                 "locks and the like out of what it holds, or use executor=serial."
             ) from None
         threads = str(self.options.threads)
-        self._environment = {
-            **os.environ,
-            **dict.fromkeys(_THREADS, threads),
-            "PYTHONPATH": os.pathsep.join(import_path()),
-        }
+        self._environment = {**os.environ, **dict.fromkeys(_THREADS, threads)}
         self._slot_memory = MEMORY_SHARE * psutil.virtual_memory().available / self._n
         for _ in range(self._n):
             self._hire()
@@ -256,6 +254,11 @@ class ProcessesExecutor(Executor):
         self._said.clear()
         while self._workers:
             self._workers.pop().close()
+
+
+def _boot() -> str:
+    """The program of a worker.  An empty entry of the path is the working folder."""
+    return _PATH.format(path=[os.path.abspath(p) for p in sys.path]) + _BOOT  # noqa: PTH100
 
 
 def _cpus() -> int:
