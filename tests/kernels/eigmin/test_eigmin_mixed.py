@@ -139,3 +139,17 @@ def test_random_spectra_with_small_blocks(monkeypatch, kind, solver):
             assert kind == "crowd"  # n eigenvalues equal to 1e-11: no vector tells them apart
         else:
             assert abs(low) <= 1e3 * n * EPS * size
+
+
+@pytest.mark.parametrize("exponent", [-240, 200])
+def test_a_matrix_far_out_of_the_range_of_float32_is_solved_all_the_same(exponent):
+    """Its residuals overflow there, or vanish: the next solver of the table takes over."""
+    f = torch.from_numpy(np.random.default_rng(0).standard_normal((40, 60)))
+    matrix = f @ f.mT
+    matrix = (matrix + matrix.mT) / 2.0
+    start = np.random.default_rng(1)
+    found = smallest_eigenvalue(matrix * 2.0**exponent, start=start, solver="mixed")
+    least = float(np.linalg.eigvalsh(matrix.numpy())[0])
+    assert found.converged
+    assert found.value / 2.0**exponent == pytest.approx(least, rel=1e-9)
+    assert found.lower / 2.0**exponent <= least * (1.0 + 1e-12)

@@ -151,7 +151,11 @@ def _davidson(
     torch.mm(basis, matrix, out=image[:m])
     while True:
         projected = v[:m] @ image[:m].mT
-        values, vectors = torch.linalg.eigh((projected + projected.mT) / 2)
+        # NaN: a residual past float32's range, or one that left nothing new to add.
+        try:
+            values, vectors = torch.linalg.eigh((projected + projected.mT) / 2)
+        except torch.linalg.LinAlgError:
+            return None
         c = vectors[:, 0]
         vector = c @ v[:m]
         residual = c @ image[:m] - values[0] * vector
