@@ -207,6 +207,10 @@ def test_sql_prints_writes_and_answers_in_json(lawsweep, run_toys, folder):
     assert pq.read_table(folder / "answer.parquet").num_rows == 8
     answer = json.loads(lawsweep("sql", "SELECT max(n) AS n FROM toy", "--json")[1])
     assert answer == [{"n": 80}]
+    # A sum of whole numbers is a decimal to SQL, and a number to JSON.
+    query = "SELECT sum(n) AS s, 1.25::decimal(5, 2) AS d FROM (VALUES (1), (2)) AS t(n)"
+    assert json.loads(lawsweep("sql", query, "--json")[1]) == [{"s": 3, "d": 1.25}]
+    assert json.loads(lawsweep("sql", query, "--format", "json")[1]) == {"s": 3, "d": 1.25}
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,16 @@ class Shown:
 
 def to_json(value: Any, indent: int | None = 1) -> str:
     """JSON of plain values: NaN and infinities become null, as JSON has none."""
-    return json.dumps(_finite(value), indent=indent, default=str)
+    return json.dumps(_finite(value), indent=indent, default=plain)
+
+
+def plain(value: Any) -> Any:
+    """What JSON has no type for: a decimal (SQL's sum of whole numbers) as a number, else text."""
+    from decimal import Decimal
+
+    if isinstance(value, Decimal) and value.is_finite():
+        return int(value) if value.as_tuple().exponent == 0 else float(value)
+    return str(value)
 
 
 def _finite(value: Any) -> Any:

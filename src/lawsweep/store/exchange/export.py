@@ -12,6 +12,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from lawsweep.core.errors import unknown_name
+from lawsweep.core.shown import plain
 from lawsweep.store.exchange.plain_text import guarded
 from lawsweep.store.places.find import write_file
 
@@ -52,7 +53,7 @@ def encode(table: pa.Table, kind: str) -> bytes:
             sink.write(f"| {' | '.join(row)} |\n".encode())
     else:
         for row in table.to_pylist():
-            sink.write(json.dumps(row, default=_spell).encode() + b"\n")
+            sink.write(json.dumps(row, default=_in_json).encode() + b"\n")
     return sink.getvalue()
 
 
@@ -62,6 +63,10 @@ def _in_markdown(value: object) -> str:
         return ""
     text = value if isinstance(value, str) else _spell(value)
     return " ".join(text.replace("\\", "\\\\").replace("|", "\\|").split())
+
+
+def _in_json(value: object) -> object:
+    return value.isoformat() if isinstance(value, datetime) else plain(value)
 
 
 def _spell(value: object) -> str:
