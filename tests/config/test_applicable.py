@@ -19,9 +19,8 @@ from lawsweep.grid.sweep import Sweep
 
 def overridden(sweep, override):
     """As ``load_sweep`` does it, without composing anew."""
-    config, notes = compose.with_overrides(
-        sweep.config, [override], compose.fields_of(sweep.experiment, [override])
-    )
+    fields = {s.name: s for s in sweep.find_experiment().params}
+    config, notes = compose.with_overrides(sweep.config, [override], fields)
     made = Sweep.from_mapping(sweep.name, config, (override.text,))
     return applicable(made, names_of(sweep.config)), notes
 

@@ -336,12 +336,12 @@ def test_nothing_is_asked_per_tile(monkeypatch, name):
          {"rows_tile": 4}),
         ("memorization", {"optimizer": "levenberg_marquardt", "n_samples": 300, "input_dim": 8,
                           "width": 8, "depth": 3, "max_steps": 2},
-         {"JACOBIAN_BYTES": 2**13, "NORMAL_COLUMNS": 16}),
+         {"jacobian_bytes": 2**13, "normal_columns": 16}),
         ("compression", {"n_target": 90, "input_dim": 5, "n_compressed": 2},
-         {"PAIR_NUMBERS": 2**8, "TARGET_ROWS": 32}),
+         {"pass_numbers": 2**8, "TARGET_ROWS": 32}),
         ("compression", {"n_target": 90, "input_dim": 5, "n_compressed": 2,
                          "student_outputs": "trained", "activation": "erf", "max_iterations": 4},
-         {"PAIR_NUMBERS": 2**8, "TARGET_ROWS": 32}),
+         {"pass_numbers": 2**8, "TARGET_ROWS": 32}),
     ],
 )  # fmt: skip
 def test_no_experiment_asks_per_tile(monkeypatch, name, point, sizes):
