@@ -43,26 +43,26 @@ def test_what_the_kernel_killed_for_memory_is_told_from_a_crash(monkeypatch):
     assert "signal SIGKILL" in str(lost[1])
 
 
-def test_a_task_that_is_to_be_alone_runs_beside_no_other():
+def test_a_task_that_is_to_be_alone_runs_beside_no_other(monkeypatch):
     with make(n_workers=2) as executor:
         executor.start(toy)
+        given, real = [], processes._Worker.give
 
-        def running():
-            return [w.task.id for w in executor._workers if w.task is not None]
+        def give(worker, task):
+            others = {w.task.id for w in executor._workers if w.task is not None}
+            given.append((task.id, others))
+            real(worker, task)
 
+        monkeypatch.setattr(processes._Worker, "give", give)
         executor.submit(task(0, *({"n": n} for n in range(1, 4))))
         executor.submit(task(1, {"n": 1}, whole_node=True))
         executor.submit(task(2, {"n": 2}))
         executor.submit(task(3, {"n": 3}))
-        assert running() == [0]
-        seen, over = set(), 0
-        while over < 4:
-            events = executor.poll(5)
-            over += sum(e.done for e in events)
-            now = tuple(sorted(running()))
-            seen.add(now)
-            assert now == (1,) or 1 not in now
-        assert (1,) in seen
+        assert [i for i, _ in given] == [0]  # the second is free, and waits
+        until_over(executor, 4)
+    assert [i for i, _ in given] == [0, 1, 2, 3]
+    assert given[1] == (1, set())
+    assert all(1 not in others for _, others in given)
 
 
 def test_workers_that_cannot_begin_are_a_sentence(monkeypatch):

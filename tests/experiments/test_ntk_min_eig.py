@@ -521,14 +521,14 @@ def test_room_is_a_part_of_this_machine():
 def test_a_matrix_free_run_never_holds_the_whole_network(monkeypatch, changes):
     """Blocks of rows at a time, from the draw to the operator, and all the same is known."""
     whole = _ntk_run.prepare(Params(**{**POINT, **changes}), 0, "cpu")
-    real, rows = linearisation.linearise, []
+    real, rows = linearisation.passes, []
 
-    def linearise(network, weights, x, *args):
+    def passes(network, weights, x, *args):
         rows.append(len(x))
         return real(network, weights, x, *args)
 
-    monkeypatch.setattr(linearisation, "linearise", linearise)
-    monkeypatch.setattr(ntk_operator, "linearise", linearise)
+    monkeypatch.setattr(linearisation, "passes", passes)
+    monkeypatch.setattr(ntk_operator, "passes", passes)
     monkeypatch.setitem(devices.OVERRIDES, "rows_tile", 7)
     params = Params(**{**POINT, **changes, "solver": "matrix_free"})
     lean = _ntk_run.prepare(params, 0, "cpu")

@@ -45,7 +45,7 @@ def test_a_name_cannot_leave_its_folder(name):
         ({"max_points": True}, "max_points of sweep s must be a whole number from 1"),
         ({"max_points": 0}, "max_points of sweep s must be a whole number from 1"),
         ({"results_dir": ""}, "results_dir of sweep s must be a string"),
-        ({"experiment": 3}, "experiment must be a name or an Experiment"),
+        ({"experiment": 3}, "experiment must be a name, a function or an Experiment"),
         (
             {"on_failure": {"timeout_s": float("inf")}},
             "seconds above 0 to 100,000,000, or null",

@@ -97,7 +97,8 @@ def test_a_name_that_is_in_no_line_is_told_with_the_nearest(table):
         (500, torch.float64, "cpu", True, "mixed"),
         (500, torch.float64, "cpu", False, "cholesky_lanczos"),
         (500, torch.float32, "cpu", True, "cholesky_lanczos"),
-        (500, torch.float64, "cuda", True, "cholesky_lanczos"),
+        (799, torch.float64, "cuda", True, "dense"),  # launches cost more there
+        (800, torch.float64, "cuda", True, "cholesky_lanczos"),
     ],
 )
 def test_auto_begins_with_the_first_that_suits(n, dtype, device, certify, name):
