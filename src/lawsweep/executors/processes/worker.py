@@ -11,12 +11,8 @@ import pickle
 import queue
 import sys
 import threading
-import time
 from multiprocessing.connection import Connection
 from typing import Any
-
-REPORT_S = 0.25  # what finished is sent at least this often (after each longer run)
-REPORT_BYTES = 16 * 2**20  # of large arrays, likewise
 
 
 def main() -> None:
@@ -44,21 +40,14 @@ def _listen(wire: Connection, inbox: queue.SimpleQueue[bytes]) -> None:
 
 def _execute(wire: Connection, experiment: Any, task_id: int, asked: Any, state: Any) -> None:
     from lawsweep.worker.execute import Batch
+    from lawsweep.worker.reporting import reports
 
     _send(wire, (task_id, (), False, None))  # it has begun: its deadlines count from here
     runs, groups, timeout_s, memory_share = asked
     batch = Batch(experiment, runs, groups, "cpu", timeout_s, memory_share)
-    ready: list[Any] = []
-    last, n_bytes = time.monotonic(), 0
-    while batch and batch.spoiled is None:
-        found = batch.step(state)
-        ready += found
-        n_bytes += sum(a.nbytes for o in found for a in (o.arrays or {}).values())
-        # No outcome: a fused form failed.  That is said at once, as a sign of life.
-        if time.monotonic() - last >= REPORT_S or n_bytes >= REPORT_BYTES or not found:
-            _send(wire, (task_id, tuple(ready), False, None))
-            ready, last, n_bytes = [], time.monotonic(), 0
-    _send(wire, (task_id, tuple(ready), batch.spoiled is None, batch.spoiled))
+    for outcomes in reports(batch, state):
+        _send(wire, (task_id, outcomes, False, None))
+    _send(wire, (task_id, (), batch.spoiled is None, batch.spoiled))
     if batch.spoiled is not None:  # a deadline cut it off at any line: it is to be ended
         threading.Event().wait()
 

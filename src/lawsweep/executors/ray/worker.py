@@ -15,9 +15,8 @@ from lawsweep.executors.ray.options import ShardOptions
 from lawsweep.worker import cards
 from lawsweep.worker.execute import Batch
 from lawsweep.worker.process_state import ProcessState
+from lawsweep.worker.reporting import reports
 
-REPORT_S = 0.25  # a worker sends what it finished at least this often (after each longer run)
-REPORT_BYTES = 16 * 2**20  # of large arrays, likewise
 RETIRED_S = 60.0  # a worker that asked to be ended waits so long for it, and then ends by itself
 
 
@@ -44,7 +43,7 @@ def run_batch(
         # Who shares a card plans with a part of what is free there: the others come to want theirs.
         batch = Batch(experiment, runs, groups, device, timeout_s, memory_share * share)
         experiment.load()  # what it sets when it is imported holds for all runs
-        yield from _outcomes(batch, ProcessState())
+        yield from reports(batch, ProcessState())
         cards.bind()
         if batch.spoiled is not None:
             # Ended by the executor once it has read that, and not by returning: the last outcomes
@@ -76,18 +75,3 @@ def _hold() -> None:
     """
     while True:
         time.sleep(RETIRED_S)
-
-
-def _outcomes(batch: Batch, state: ProcessState) -> Iterator[tuple[Outcome, ...]]:
-    ready: list[Outcome] = []
-    last, n_bytes = time.monotonic(), 0
-    while batch and batch.spoiled is None:
-        found = batch.step(state)
-        ready += found
-        n_bytes += sum(a.nbytes for o in found for a in (o.arrays or {}).values())
-        # No outcome: a fused form failed.  That is said at once, as a sign of life.
-        if time.monotonic() - last >= REPORT_S or n_bytes >= REPORT_BYTES or not found:
-            yield tuple(ready)
-            ready, last, n_bytes = [], time.monotonic(), 0
-    if ready:
-        yield tuple(ready)

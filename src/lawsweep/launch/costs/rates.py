@@ -4,7 +4,8 @@ Stated rates are a vendor's published peak times the share of it that large prob
 is known within a factor only (``_SUSTAINED``, with its standard deviation of the logarithm).  No
 rate of this table was measured here; a file of ``benchmarks/gpu.py``, or of a calibration, replaces
 them.  Peaks in float64 and float32 (no TF32; float64 by tensor cores where the library uses them)
-and memory are those of NVIDIA's data sheets: A100, H100 SXM, H200, B200, V100 SXM2, P100, L4, L40S,
+and memory are as NVIDIA states them, and were not looked up again for this table: A100, H100 SXM,
+H200, B200, V100 SXM2, P100, L4, L40S,
 T4, A10, and GeForce and RTX cards by the white papers of Ampere and Ada.
 """
 

@@ -22,7 +22,7 @@ from lawsweep.core.experiment import Experiment
 from lawsweep.core.outcome import Event, Loss, Lost, Outcome, RunSpec, Task
 from lawsweep.core.protocols import Executor
 
-REPORT_S = 0.25  # a simulated worker reports as often as a real one (executors/ray/worker)
+REPORT_S = 0.25  # a simulated worker reports as often as a real one (worker/reporting)
 _REPORT, _LOSS, _BACK, _BEGIN = range(4)
 
 
