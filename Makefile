@@ -1,5 +1,6 @@
 # make run: set everything up and run the main sweep.  make test: set everything up and check it.
 # make test-portable: kernel and experiment tests as on other processors (part of make test).
+# make package: wheel and sdist, and the wheel tried in a fresh environment (part of make test).
 PYTHON ?= python3
 # Where it is set every start of Python compiles this package again, and pytest every test.
 export PYTHONDONTWRITEBYTECODE :=
@@ -7,13 +8,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: run test lint types layers test-portable tests slow clean
+.PHONY: run test lint types layers test-portable tests package slow clean
 run: $(VENV)/.installed
 	$(BIN)/lawsweep run ntk_width
 
 # Side by side: while tests of Ray wait for its processes, those of the kernels compute.
 test: lint types layers
-	+$(MAKE) --no-print-directory -j 2 test-portable tests
+	+$(MAKE) --no-print-directory -j 2 test-portable tests package
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -30,6 +31,9 @@ test-portable: $(VENV)/.installed-dev
 
 tests: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+package: $(VENV)/.installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/installed.py
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else \

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import pickle
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -309,50 +308,3 @@ def test_functions_of_no_file_run_through_the_python_api(tmp_path):
         lawsweep.open("ntk_width", seeds=3)
     with pytest.raises(InvalidValueError, match="experiment must be a name, a function or an"):
         Sweep("x", experiment=3)
-
-
-SNIPPET = """
-from dataclasses import dataclass
-from lawsweep import experiment
-
-@dataclass(frozen=True)
-class Params:
-    n: int = 3
-
-@dataclass(frozen=True)
-class Metrics:
-    edge: float
-
-@experiment(version=1)
-def wigner_edge(params: Params, seed: int) -> Metrics:
-    return Metrics(2.0 * params.n)
-
-@experiment
-def plain(n: int, rate: float = 0.5) -> float:
-    return n * rate
-
-edge: float = wigner_edge(Params(), 0).edge
-value: float = plain(3)
-reveal_type(wigner_edge(Params(), 0).edge)
-wrong: str = plain(3, rate=1.0)
-missing = wigner_edge(Params(), 0).egde
-"""
-
-
-@pytest.mark.slow
-def test_types_survive_the_decorator_in_a_user_s_strict_project(tmp_path):
-    (tmp_path / "user.py").write_text(SNIPPET)
-    # What the snippet does not touch is left out: a minute of another's code.
-    rooms = [p.name for p in Path(lawsweep.__file__).parent.iterdir() if p.is_dir()]
-    apart = [f"lawsweep.{room}.*" for room in rooms if room != "core"]
-    apart += [f"{name}.*" for name in ("numpy", "pandas", "pyarrow", "ray", "torch", "scipy")]
-    config = tmp_path / "mypy.ini"
-    config.write_text(f"[mypy]\n[mypy-{','.join(apart)}]\nfollow_imports = skip\n")
-    command = [sys.executable, "-m", "mypy", "--strict", "--config-file", "mypy.ini", "user.py"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    lines = [line.partition(": ")[2] for line in done.stdout.splitlines()]
-    assert "Revealed type" in lines[0]
-    assert "float" in lines[0]
-    assert "Incompatible types in assignment" in lines[1]
-    assert '"Metrics" has no attribute "egde"' in lines[2]
-    assert len([line for line in lines if line.startswith("error")]) == 2
