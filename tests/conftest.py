@@ -20,6 +20,12 @@ hypothesis.settings.load_profile("lawsweep")
 
 SUPPORT = Path(__file__).parent / "support"
 sys.path.insert(0, str(SUPPORT))
+from hangs import (  # noqa: E402
+    pytest_runtest_protocol,  # noqa: F401
+    pytest_runtest_setup,  # noqa: F401
+    pytest_sessionfinish,  # noqa: F401
+    pytest_sessionstart,  # noqa: F401
+)
 
 # Stated rates decide: no test depends on what a clock says of this machine.
 os.environ.setdefault("LAWSWEEP_CALIBRATION", "off")
