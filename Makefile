@@ -1,4 +1,5 @@
 # make run: set everything up and run the main sweep.  make test: set everything up and check it.
+# make docs: the documentation as a site in build/site (part of make test).
 # make test-portable: kernel and experiment tests as on other processors (part of make test).
 # make package: wheel and sdist, and the wheel tried in a fresh environment (part of make test).
 PYTHON ?= python3
@@ -8,12 +9,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: run test lint types layers test-portable tests package slow clean
+.PHONY: run test lint types layers docs test-portable tests package slow clean
 run: $(VENV)/.installed
 	$(BIN)/lawsweep run ntk_width
 
 # Side by side: while tests of Ray wait for its processes, those of the kernels compute.
-test: lint types layers
+test: lint types layers docs
 	+$(MAKE) --no-print-directory -j 2 test-portable tests package
 
 lint: $(VENV)/.installed-dev
@@ -25,6 +26,11 @@ types: $(VENV)/.installed-dev
 
 layers: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
+
+# The site, in build/site: a warning, a link that leads nowhere, a page without a place end it.
+docs: $(VENV)/.installed-dev
+	rm -rf build/site
+	$(BIN)/python -m sphinx -q -W --keep-going -E -d build/doctrees -c docs/site . build/site
 
 test-portable: $(VENV)/.installed-dev
 	$(BIN)/python tests/portable.py
