@@ -36,7 +36,8 @@ test-portable: $(VENV)/.installed-dev
 	$(BIN)/python tests/portable.py
 
 tests: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	LAWSWEEP_TEST_SHARE=rest OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile \
+	  --no-loadscope-reorder --durations=15 --durations-min=10
 
 package: $(VENV)/.installed-dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/installed.py

@@ -40,27 +40,50 @@ LONG = {"test_executors.py", "test_extending.py", "test_odd_files.py", "test_app
         "test_code_in_the_store.py", "test_ntk_directions.py", "test_compression.py"}  # fmt: skip
 
 
-def pytest_collection_modifyitems(config, items):
-    """Files with slow tests first, then long ones: one that came last would run beside nothing.
+# Which tests of kernels and experiments run, set by the Makefile and tests/portable.py: "i/n", the
+# portable ones and those of every n-th file that are not slow; "rest", what no such share runs.
+SHARE = os.environ.get("LAWSWEEP_TEST_SHARE")
+SHARED = tuple(Path(__file__).parent / name for name in ("kernels", "experiments"))
 
-    With LAWSWEEP_TEST_SHARE=i/n (tests/portable.py): the portable ones, and so many of the others
-    that are not slow.
-    """
+
+def shared(path):
+    return any(folder in path.parents for folder in SHARED)
+
+
+def in_share(path, share):
+    """Whether the tests of a file that are not portable run under this setting of several."""
+    i, n = map(int, share.split("/"))
+    return zlib.crc32(path.relative_to(Path(__file__).parent).as_posix().encode()) % n == i
+
+
+def runs(path, marks):
+    """Whether a test of these marks runs in this session."""
+    if not SHARE or not shared(path):
+        return True
+    if SHARE == "rest":
+        return "slow" in marks and "portable" not in marks
+    return "portable" in marks or ("slow" not in marks and in_share(path, SHARE))
+
+
+def pytest_ignore_collect(collection_path):
+    """A file with nothing to run is not imported: to find that out would take a second or two."""
+    if not SHARE or collection_path.suffix != ".py" or not shared(collection_path):
+        return None
+    text = collection_path.read_text(encoding="utf-8")
+    may = [{m for m in ("slow", "portable") if f"mark.{m}" in text}]
+    may += [may[0] - {"portable"}, may[0] - {"slow"}, set()]  # not all of its tests need them
+    return None if any(runs(collection_path, marks) for marks in may) else True
+
+
+def pytest_collection_modifyitems(config, items):
+    """Files with slow tests first, then long ones: one that came last would run beside nothing."""
+    here = [runs(item.path, {mark.name for mark in item.iter_markers()}) for item in items]
+    if not all(here):
+        left_out = [item for item, runs_here in zip(items, here, strict=True) if not runs_here]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item, runs_here in zip(items, here, strict=True) if runs_here]
     slow_files = Counter(i.path for i in items if i.get_closest_marker("slow") is not None)
     items.sort(key=lambda item: (-slow_files[item.path], item.path.name not in LONG))
-    share = os.environ.get("LAWSWEEP_TEST_SHARE")
-    if not share:
-        return
-    i, n = map(int, share.split("/"))
-
-    def stays(item):
-        if item.get_closest_marker("portable") is not None:
-            return True
-        slow = item.get_closest_marker("slow") is not None
-        return not slow and zlib.crc32(item.nodeid.encode()) % n == i
-
-    config.hook.pytest_deselected(items=[item for item in items if not stays(item)])
-    items[:] = filter(stays, items)
 
 
 def pytest_collection_finish():

@@ -1,10 +1,10 @@
 """The kernel and experiment tests as on other processors: other instructions, threads, rounding.
 
 ``make test-portable`` runs this: under each setting the tests marked ``portable`` (those that
-compare what two calls of a BLAS gave).  The first four share the others that are not slow, so that
-each runs under one of them; the rest of ``make test`` runs all as the machine is.  With ``--all``
-every test runs under every setting, and again with four busy processes beside it (an hour on two
-cores).
+compare what two calls of a BLAS gave).  The first four share the files of the others that are not
+slow, so that each runs under one of them, and the rest of ``make test`` need not run it again
+(plain ``pytest`` runs all as the machine is).  With ``--all`` every test runs under every setting,
+and again with four busy processes beside it (an hour on two cores).
 
 The variables are those of MKL, torch and OpenBLAS; where a library does not know one it changes
 nothing.  ``LAWSWEEP_TEST_ROUNDING`` is ours: see ``support/another_blas.py``.
@@ -38,14 +38,8 @@ N_SHARED = 4  # so many settings, the first, share the tests that are not portab
 BUSY = "import itertools\nfor _ in itertools.count(): pass"
 
 
-def portable_files() -> list[str]:
-    """Those with a portable test: the others need not be imported to find none."""
-    files = [p for folder in FOLDERS for p in sorted(Path(folder).rglob("test_*.py"))]
-    return [str(p) for p in files if "mark.portable" in p.read_text(encoding="utf-8")]
-
-
 def tests_under(name: str, setting: dict[str, str], share: str | None) -> int:
-    """pytest's exit code under a setting; ``share``: "i/n" of those not portable, or "portable"."""
+    """pytest's exit code under a setting; ``share``: "i/n" of those not portable."""
     told = " ".join(f"{k}={v}" for k, v in setting.items())
     print(f"\n== {name}: {told}", flush=True)
     known = {k for other in SETTINGS.values() for k in other}
@@ -56,13 +50,10 @@ def tests_under(name: str, setting: dict[str, str], share: str | None) -> int:
     n_workers = 2 // int(setting["OMP_NUM_THREADS"])
     # One worker would be a second process that imports and collects nothing but its own.
     words = ["-m", "pytest", "-q", "-n", str(n_workers if n_workers > 1 else 0), "--no-header"]
-    if share == "portable":
-        words += ["-m", "portable", *portable_files()]
-    else:
-        words += FOLDERS
-    if share is not None and share != "portable":
+    if share is not None:
         environment["LAWSWEEP_TEST_SHARE"] = share
-    return subprocess.run([sys.executable, *words], env=environment, check=False).returncode
+    words = [sys.executable, *words, *FOLDERS]
+    return subprocess.run(words, env=environment, check=False).returncode
 
 
 def main() -> int:
@@ -71,7 +62,7 @@ def main() -> int:
     everything = sys.argv[1:] == ["--all"]
     failed = []
     for i, (name, setting) in enumerate(SETTINGS.items()):
-        share = f"{i}/{N_SHARED}" if i < N_SHARED else "portable"
+        share = f"{i}/{N_SHARED}"  # of the fifth nothing but the portable
         if tests_under(name, setting, None if everything else share):
             failed.append(name)
     if everything:
