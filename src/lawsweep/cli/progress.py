@@ -18,6 +18,7 @@ from lawsweep.core.protocols import Sink
 from lawsweep.grid.plan import Plan
 from lawsweep.launch.report import Snapshot, describe_snapshot
 from lawsweep.study.failures import SHOWN_ID
+from lawsweep.worker.debugging import giving_way
 
 PLAIN_EVERY_S = 5.0
 MAX_FAILURE_LINES = 20
@@ -185,9 +186,25 @@ class Display:
     def __init__(self, console: Any, bar: Any, live: Any):
         self._console, self._bar, self._live = console, bar, live
         self._task = bar.add_task("starting", total=None)
+        self._held: list[tuple[str, str | None]] | None = None  # said while it is paused
+
+    def pause(self) -> None:
+        """Leave the terminal alone: a debugger has it."""
+        self._held = []
+        self._live.stop()
+
+    def resume(self) -> None:
+        """Draw again, and say what was to be said meanwhile."""
+        held, self._held = self._held or (), None
+        self._live.start(refresh=True)
+        for text, style in held:
+            self.say(text, style)
 
     def say(self, text: str, style: str | None = None) -> None:
         """Print above the display."""
+        if self._held is not None:
+            self._held.append((text, style))
+            return
         self._console.print(
             spelled(text), style=style, highlight=False, markup=False, soft_wrap=True
         )
@@ -216,4 +233,6 @@ def display() -> Iterator[Display]:
     console = Console(file=own_stream(sys.stderr))
     bar = Progress(SpinnerColumn(), BarColumn(), TextColumn("{task.description}"), console=console)
     with Live(bar, console=console, transient=True, refresh_per_second=5) as live:
-        yield Display(console, bar, live)
+        shown = Display(console, bar, live)
+        with giving_way(shown):
+            yield shown

@@ -28,6 +28,7 @@ from lawsweep.tools.sameness import (
     relative_difference,
     same_value,
 )
+from lawsweep.worker.debugging import Look
 from lawsweep.worker.execute import execute_run
 
 # Measures of rounding error are rounding error: on another machine they are other numbers.
@@ -82,6 +83,7 @@ def replay(
     tolerance: float | None = None,
     device: str | None = None,
     experiment: str | None = None,
+    look: Look | None = None,
 ) -> Replay:
     """Run one row again in this process and compare metric by metric.
 
@@ -90,11 +92,14 @@ def replay(
     where device, threads, processor and the versions of numpy, torch and scipy are the row's,
     else to ``tolerance`` relative (by default 1e-9, and 1e-4 where a param dtype is float32).  What
     differs by more is run again with draws that are off in the last bit: where that moves a value
-    as much, it is ``amplified`` rounding, and no difference.  Raises a LawsweepError for a row that
-    cannot be run again.
+    as much, it is ``amplified`` rounding, and no difference.  ``look`` is called with the exception
+    of a run that fails, where it was raised.  Raises a LawsweepError for a row that cannot be run
+    again.
     """
     row = show(run_id, results_dir)
-    return replay_row(row, results_dir, tolerance=tolerance, device=device, experiment=experiment)
+    return replay_row(
+        row, results_dir, tolerance=tolerance, device=device, experiment=experiment, look=look
+    )
 
 
 def replay_row(
@@ -104,6 +109,7 @@ def replay_row(
     tolerance: float | None = None,
     device: str | None = None,
     experiment: str | Experiment | None = None,
+    look: Look | None = None,
 ) -> Replay:
     """``replay`` of a row that ``show`` has read."""
     if tolerance is not None and not 0 <= tolerance < 1:
@@ -119,7 +125,7 @@ def replay_row(
 
     def run() -> Outcome:
         with as_recorded(row, used):
-            return execute_run(found, spec, used)
+            return execute_run(found, spec, used, look=look)
 
     outcome = run()
     why = other_circumstances(row, found, outcome, used)

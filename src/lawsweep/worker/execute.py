@@ -21,6 +21,7 @@ from lawsweep.worker import ahead, cards
 from lawsweep.worker.cards import befell, settle
 from lawsweep.worker.computing import begin_choosing, computing, tables_used
 from lawsweep.worker.deadlines import RunTimeoutError, deadline
+from lawsweep.worker.debugging import Debuggable, Look
 from lawsweep.worker.hardware import machine
 from lawsweep.worker.memory import (
     is_out_of_memory,
@@ -154,15 +155,16 @@ def execute_run(
     device: str = "cpu",
     timeout_s: float | None = None,
     state: ProcessState | None = None,
+    look: Look | None = None,
 ) -> Outcome:
     """Execute ``run``; whatever its function does short of killing the process is an Outcome.
 
-    The process is left in ``state``, by default as it is now.
+    The process is left in ``state``, by default as it is now.  ``look`` is shown a failure.
     """
     if state is None:
         experiment.load()
         with borrowed() as state:
-            return execute_run(experiment, run, device, timeout_s, state)
+            return execute_run(experiment, run, device, timeout_s, state, look)
     started_at, start = time.time(), time.perf_counter()
     begin_choosing()
     memory = reset_peak_memory()
@@ -170,12 +172,14 @@ def execute_run(
     limit = deadline(timeout_s, "on_failure.timeout_s", timeout_s)
     tail = Tail()
     try:
-        with limit, heard(tail), unforked():
+        with limit, Debuggable(), heard(tail), unforked():
             params = experiment.build(run.params)
             answer = _measured(experiment, experiment.evaluate(params, run.seed, device), run)
             settle(device)
     except Exception as failure:  # noqa: BLE001  (any failure of user code is a row)
         answer = _failed(failure, device)
+        if look is not None:
+            look(failure)
     except RunTimeoutError as late:
         answer = _Answer("timeout", error=str(late))
     except BaseException:
@@ -223,7 +227,7 @@ def execute_group(
     why: str | None = None
     mishap: Mishap | None = None
     try:
-        with limit, unforked():
+        with limit, Debuggable(), unforked():
             params = [experiment.build(run.params) for run in runs]
             found = experiment.fused(params, [run.seed for run in runs], device)
             answers = _checked(experiment, list(found), runs, device)

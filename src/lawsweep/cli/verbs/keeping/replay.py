@@ -31,6 +31,7 @@ class Replayed(Answer):
     """One row run again."""
 
     found: Replay
+    note: str = ""  # of this command, beside those of the replay
 
     @property
     def exit_code(self) -> int:  # type: ignore[override]
@@ -64,6 +65,8 @@ class Replayed(Answer):
         if done.left_out:
             yield f"left out, as measures of rounding: {', '.join(done.left_out)}"
         yield from map(Note, done.notes)
+        if self.note:
+            yield Note(self.note)
 
     def to_dict(self) -> dict[str, Any]:
         """Every field of the replay, and its verdict."""
@@ -134,6 +137,7 @@ class Audited(Answer):
 )
 @click.option("--device", help="Compute here; default: where the row was.")
 @click.option("--experiment", help="module:function, where it is none of an installed package.")
+@click.option("--pdb", is_flag=True, help="A debugger where the run fails, in its own code.")
 def replay(
     target: str,
     overrides: tuple[str, ...],
@@ -142,15 +146,19 @@ def replay(
     tolerance: float | None,
     device: str | None,
     experiment: str | None,
+    pdb: bool,
     as_json: bool,
 ) -> Answer:
     """Run one row again, from the table alone, and compare every metric and array.
 
     Bit for bit where device, threads, processor and versions are the row's, else to a tolerance;
     what differs by more is tried with draws off in the last bit: rounding may explain it.
-    With --sample 20 SWEEP: an audit of 20 random rows.  Exit codes: 0 reproduced, 5 not
-    reproduced, 11 the row cannot be run again (it is of an older version of the experiment, say).
+    With --sample 20 SWEEP: an audit of 20 random rows.  With --pdb: Python's debugger where the
+    run fails; q leaves it.  Exit codes: 0 reproduced, 5 not reproduced, 11 the row cannot be run
+    again (it is of an older version of the experiment, say).
     """
+    if pdb:
+        _check_debugging(sample, as_json)
     if sample is not None:
         return _audit(load(target, overrides), sample, seed, tolerance, device, as_json)
     from lawsweep.study.reading.rows import show
@@ -159,9 +167,47 @@ def replay(
     place = results_dir(overrides)
     row = show(target, place)
     _restart_with(row["n_threads"])
-    return Replayed(
-        replay_row(row, place, tolerance=tolerance, device=device, experiment=experiment)
+    look = _Looking() if pdb else None
+    found = replay_row(
+        row, place, tolerance=tolerance, device=device, experiment=experiment, look=look
     )
+    return Replayed(found, look.note(found) if look is not None else "")
+
+
+def _check_debugging(sample: int | None, as_json: bool) -> None:
+    from lawsweep.core.errors import InvalidValueError
+
+    if sample is not None or as_json:
+        raise InvalidValueError(
+            f"--pdb looks at one run, with a person; got {'--json' if as_json else '--sample'} "
+            "beside it. Give a run id alone: lawsweep replay RUN_ID --pdb."
+        )
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise InvalidValueError(
+            "--pdb needs a terminal to ask in, and stdin is none. Run it in a terminal; lawsweep "
+            "show RUN_ID prints the traceback."
+        )
+
+
+class _Looking:
+    """Opens a debugger where a run fails, and knows whether it did."""
+
+    def __init__(self) -> None:
+        self._is_asked = self._has_looked = False
+
+    def __call__(self, failure: BaseException) -> None:
+        from lawsweep.worker.debugging import look_at
+
+        self._is_asked = True
+        self._has_looked = look_at(failure)
+
+    def note(self, found: Replay) -> str:
+        """Why no debugger was opened; empty where one was."""
+        if self._has_looked:
+            return ""
+        if self._is_asked:
+            return f"no debugger: no code of {found.experiment} was running when it failed"
+        return "no debugger: the run did not fail this time"
 
 
 def _audit(
