@@ -11,7 +11,7 @@ from toys import toy
 
 from lawsweep.core.errors import ExecutorError
 from lawsweep.executors.make import make_executor
-from lawsweep.executors.ray import lean as ray_lean
+from lawsweep.executors.ray import alone as ray_lean
 from lawsweep.executors.ray.reaper import MARK
 from lawsweep.executors.ray.session import RaySession
 

@@ -133,6 +133,26 @@ def test_an_interrupt_as_a_poll_returns_loses_none_of_its_runs(plan, tmp_path):
     assert len(written(table)) == executor.told  # each once
 
 
+@pytest.mark.parametrize("taken", [False, True])
+def test_an_interrupt_as_an_outcome_is_handed_over_loses_none(plan, tmp_path, taken):
+    class Late(SerialExecutor):
+        told = 0
+
+        def attend(self, hand, called_off):
+            def interrupted(event):
+                self.told += 1
+                if taken:
+                    hand(event)
+                raise KeyboardInterrupt
+
+            super().attend(interrupted, called_off)
+
+    table, executor = ParquetTable(tmp_path, faulty), Late()
+    report = launch(plan, table, executor)
+    assert report.stopped == "interrupted"
+    assert report.statuses["ok"] == executor.told == len(written(table)) == 1
+
+
 def test_an_interrupt_in_the_last_write_is_still_told(tmp_path):
     plan = make_plan(faulty, axes={"i": [5]})
     table = Interrupted(tmp_path, faulty)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 import time
 from collections import deque
+from pathlib import Path
 
 import pytest
 from toys import faulty, toy
@@ -104,6 +106,28 @@ def test_ctrl_c_keeps_what_had_finished(tmp_path):
     again = make_plan(faulty, axes={"i": [0, 1, 3]}, params={"fault": "interrupt"})
     launch(again, table)
     assert len(table.done(again.run_ids)) == 3
+
+
+def test_rows_of_a_serial_launch_do_not_wait_for_the_run_after_them(tmp_path):
+    params = {"fault": "gate", "gate": str(tmp_path / "gate"), "at": 3}
+    plan = make_plan(faulty, axes={"i": "range(5)"}, params=params)
+    table, seen = ParquetTable(tmp_path / "rows", faulty), []
+
+    def open_gate():
+        end = time.monotonic() + 60
+        while not seen and time.monotonic() < end:
+            there = table.done(plan.run_ids)
+            if set(plan.run_ids[:3]) <= set(there):
+                seen.append(set(there))
+            time.sleep(0.02)
+        Path(params["gate"]).touch()
+
+    watcher = threading.Thread(target=open_gate)
+    watcher.start()
+    report = launch(plan, ParquetTable(tmp_path / "rows", faulty), commit_every_s=0.1)
+    watcher.join()
+    assert dict(report.statuses) == {"ok": 5}
+    assert seen == [set(plan.run_ids[:3])]
 
 
 class FlakyTable(ParquetTable):

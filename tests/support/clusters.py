@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 
-from lawsweep.executors.ray.lean import lean
+from lawsweep.executors.ray.alone import lean
 from lawsweep.executors.ray.reaper import reap
 
 

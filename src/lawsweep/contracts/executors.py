@@ -160,6 +160,13 @@ class ExecutorContract:
             expected = spectrum(**plan.params_of(i), seed=plan.seed_of(i)).eigenvalues
             np.testing.assert_array_equal(found[run_id], np.asarray(expected, np.float64))
 
+    def test_an_interrupt_that_a_run_raises_is_its_own_failure(self, tmp_path: Path) -> None:
+        plan = make_plan(faulty, axes={"i": "range(4)"}, params={"fault": "raise_interrupt"})
+        rows, report = self.launch(tmp_path, plan, OnFailure(max_attempts=1, stop_after=0))
+        assert dict(report.statuses) == {"ok": 3, "failed": 1}
+        assert rows[2]["error"] == "KeyboardInterrupt: not a person's"
+        assert report.stopped is None
+
     def test_an_experiment_that_calls_exit_is_a_row(self, tmp_path: Path) -> None:
         plan = make_plan(faulty, axes={"i": "range(4)"}, params={"fault": "sys_exit"})
         _, report = self.launch(tmp_path, plan, OnFailure(max_attempts=2))

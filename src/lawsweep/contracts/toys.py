@@ -44,6 +44,8 @@ class FaultParams:
         "deaf",
         "wrong_type",
         "interrupt",
+        "raise_interrupt",
+        "gate",
         "sys_exit",
         "surrogate",
         "infeasible_html",
@@ -58,6 +60,7 @@ class FaultParams:
     ] = "none"
     at: int = 2
     pause_s: float = 0.0
+    gate: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +116,19 @@ def faulty(params: FaultParams, seed: int) -> FaultMetrics:
         case "card":
             raise RuntimeError("CUDA error: device-side assert triggered")
         case "interrupt":
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
+        case "raise_interrupt":
+            raise KeyboardInterrupt("not a person's")
+        case "gate":
+            _wait_for(Path(params.gate))
     return FaultMetrics(y=params.i + seed / 10)
+
+
+def _wait_for(gate: Path) -> None:
+    """Until a test has made the file, or given up."""
+    end = time.monotonic() + 120
+    while not gate.exists() and time.monotonic() < end:
+        time.sleep(0.02)
 
 
 def _swallow(how: str) -> None:

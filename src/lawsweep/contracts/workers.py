@@ -91,6 +91,21 @@ class WorkerContract(ExecutorContract):
         assert len(arrivals) == 6
         assert arrivals[0] < arrivals[-1] - 1.0, "all outcomes came at the end"
 
+    def test_what_has_finished_is_told_while_the_next_run_of_its_batch_takes_long(
+        self, executor: Executor, tmp_path: Path
+    ) -> None:
+        gate = tmp_path / "gate"
+        runs = [{"i": i, "fault": "gate", "gate": str(gate)} for i in range(4)]
+        executor.start(faulty)
+        executor.submit(Task(0, specs(runs)))
+        early, end = set[int](), time.monotonic() + GIVE_UP_S
+        while early != {0, 1} and time.monotonic() < end:
+            early |= {o.index for event in executor.poll(0.5) for o in event.outcomes}
+        gate.touch()
+        last = until_over(executor, 1)
+        assert early == {0, 1}, "they were kept until the long run ended"
+        assert {2, 3} <= {o.index for event in last for o in event.outcomes}
+
     def test_a_group_past_its_deadline_goes_alone_and_each_run_has_its_own_time(
         self, tmp_path: Path
     ) -> None:

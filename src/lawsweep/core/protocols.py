@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
 
@@ -101,7 +101,18 @@ class Executor(ABC):
 
         ``poll(0)`` starts no work and returns what is there, perhaps with news that was told.
         An Event without outcomes says that a worker has begun.  Outcomes of a task come in the
-        order of its runs; after ``done`` or ``lost`` nothing is heard of it any more.
+        order of its runs, some perhaps again; after ``done`` or ``lost`` nothing is heard of it
+        any more.
+        """
+
+    def attend(  # noqa: B027
+        self, hand: Callable[[Event], None], called_off: Callable[[], bool]
+    ) -> None:
+        """Before the first task, of one that is ``in_process``; others need not heed it.
+
+        Inside ``poll`` it may ``hand`` over each event as it comes, so that what has finished does
+        not wait for the run that follows; and of a KeyboardInterrupt that a run raised ask whether
+        the launch was ``called_off``, or the run raised it itself.
         """
 
     @abstractmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -53,8 +53,15 @@ class SerialExecutor(Executor):
         self._experiment: Experiment | None = None
         self._queue: deque[tuple[Task, Batch]] = deque()
         self._events: list[Event] = []
+        self._n_handed = 0  # of these, to a launch that attends
         self._handed: list[Event] = []
         self._spoiled: Lost | None = None
+        self._hand: Callable[[Event], None] | None = None
+        self._called_off: Callable[[], bool] = lambda: True
+
+    def attend(self, hand: Callable[[Event], None], called_off: Callable[[], bool]) -> None:
+        """Tell a launch of each run as it ends, and ask it whether an interrupt is a person's."""
+        self._hand, self._called_off = hand, called_off
 
     def start(self, experiment: Experiment) -> None:
         """Remember the experiment; there is nothing to start.
@@ -103,6 +110,7 @@ class SerialExecutor(Executor):
             task.groups,
             self.device,
             memory_share=task.memory_share,
+            called_off=self._called_off,
         )
         self._queue.append((task, batch))
 
@@ -124,7 +132,7 @@ class SerialExecutor(Executor):
                 self._work(state, end)
         # Kept on self until here, so that an interrupt in a run leaves those before it to be had.
         self._handed = [*self._handed, *self._events]
-        self._events = []
+        self._events, self._n_handed = [], 0
         return self._handed
 
     def _work(self, state: ProcessState, end: float) -> None:
@@ -135,8 +143,15 @@ class SerialExecutor(Executor):
             if not batch:
                 self._queue.popleft()
                 self._events.append(Event(task.id, done=True))
+            self._hand_over()
             if time.monotonic() >= end:
                 return
+
+    def _hand_over(self) -> None:
+        """They are returned all the same: one that is told twice does no harm."""
+        while self._hand is not None and self._n_handed < len(self._events):
+            self._hand(self._events[self._n_handed])
+            self._n_handed += 1
 
     def _execute(self, task: Task, batch: Batch, state: ProcessState) -> None:
         run = batch.next_run()
@@ -171,4 +186,4 @@ class SerialExecutor(Executor):
     def close(self) -> None:
         """Forget what is queued."""
         self._queue.clear()
-        self._handed = []
+        self._handed, self._hand = [], None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any
@@ -16,6 +18,7 @@ from lawsweep.grid.plan import Plan
 from lawsweep.launch.columns import params_of
 
 _circumstances = attrgetter(*OF_OUTCOME)
+LATER_S = 0.5  # than the launch would have written it: then that is at a long run
 EVERY_BYTES = 64 * 2**20  # large arrays held unwritten at most, about
 
 
@@ -40,6 +43,7 @@ class Committer:
         self.table, self.plan, self.launch_id = table, plan, launch_id
         self.every_s, self.every_n, self.every_bytes = every_s, every_n, every_bytes
         self._clock = clock
+        self._lock = threading.RLock()
         self._outcomes: list[Outcome] = []
         self._n_bytes = 0
         self.machines: dict[str, Mapping[str, Any]] = {}  # of each host that computed
@@ -61,16 +65,40 @@ class Committer:
 
         Returns it as the table has it: of an experiment that learns its metrics, in their types.
         """
-        if self._learner is not None:
-            outcome = self._learner.take(outcome)
-        if not self._outcomes:
-            self._oldest = self._clock()
-        self._outcomes.append(outcome)
-        if outcome.machine is not None:
-            self._meet(outcome.host, outcome.machine)
-        if outcome.arrays:
-            self._n_bytes += sum(a.nbytes for a in outcome.arrays.values())
-        return outcome
+        with self._lock:
+            if self._learner is not None:
+                outcome = self._learner.take(outcome)
+            if not self._outcomes:
+                self._oldest = self._clock()
+            self._outcomes.append(outcome)
+            if outcome.machine is not None:
+                self._meet(outcome.host, outcome.machine)
+            if outcome.arrays:
+                self._n_bytes += sum(a.nbytes for a in outcome.arrays.values())
+            return outcome
+
+    @contextmanager
+    def by_time(self) -> Iterator[None]:
+        """Within, what is due is written by a thread of its own: a run of an hour keeps none.
+
+        For runs that are executed in the thread of the launch.  An error is left to that, whose
+        own ``flush`` meets it, and waits for the store where this does not.
+        """
+        ended = threading.Event()
+
+        def write() -> None:
+            while not ended.wait(self.every_s / 4 or LATER_S):
+                if self._outcomes and self._clock() - self._oldest >= self.every_s + LATER_S:
+                    with suppress(Exception):
+                        self._write(getattr(self.table, "impatient", self.table))
+
+        thread = threading.Thread(target=write, daemon=True, name="lawsweep-committer")
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     def _meet(self, host: str, machine: Mapping[str, Any]) -> None:
         """A host as it was first told, and all tables of sizes that decided there."""
@@ -88,17 +116,22 @@ class Committer:
 
     def flush(self) -> None:
         """Write what is held.  On StoreError the outcomes are kept, for another try."""
-        if self._outcomes:
+        self._write(self.table)
+
+    def _write(self, table: Table) -> None:
+        with self._lock:
+            if not self._outcomes:
+                return
             self.tell_machines(self.machines)
             if self._learner is not None and self._learner.experiment is not self._written:
                 self._written = self._learner.experiment
-                self.table.learn(self._written)
+                table.learn(self._written)
             rows = self._rows()
             arrays: list[Arrays | None] = [o.arrays for o in self._outcomes]
             if any(arrays):
-                self.table.append(rows, arrays)
+                table.append(rows, arrays)
             else:
-                self.table.append(rows)
+                table.append(rows)
             self._outcomes, self._n_bytes = [], 0
 
     def _rows(self) -> list[dict[str, Any]]:

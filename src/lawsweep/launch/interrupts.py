@@ -82,6 +82,10 @@ class Interrupts:
         """What was asked for is being done."""
         self._is_asked = False
 
+    def came(self) -> bool:
+        """Whether somebody has asked, by a signal or ``ask``; else a run raised its own."""
+        return self._is_asked or self._n_seen > 0
+
     def __enter__(self) -> Interrupts:
         self._thread = threading.get_ident()
         if threading.current_thread() is threading.main_thread():
@@ -117,6 +121,16 @@ class Interrupts:
         while self._held:
             number = self._held.pop(0)
             self._before[number](number, None)
+
+    @contextmanager
+    def held_again(self) -> Iterator[None]:
+        """Within ``released`` for a while: what comes is delivered at the end of it."""
+        with self._lock:
+            self._open = False
+        _settle()
+        yield
+        self._open = True
+        self.deliver()
 
     @contextmanager
     def released(self) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from lawsweep.core.errors import ExecutorError, refuse_deadline
@@ -104,6 +105,8 @@ class Loop:
         )
         self._hear, self._interrupts = hear, Interrupts()
         self._started, self._begun = clock(), False
+        if executor.in_process:
+            executor.attend(self._hand, self._interrupts.came)
 
     def begin(self) -> None:
         """Hand out the first tasks ahead of ``run``, on an executor that is started."""
@@ -123,7 +126,8 @@ class Loop:
         else the caller's handlers raise, is passed on when that is written.  A StoreError passes
         on after one more try to write.
         """
-        with self._interrupts as interrupts:
+        keeping = self.committer.by_time() if self.executor.in_process else nullcontext()
+        with self._interrupts as interrupts, keeping:
             try:
                 if not self._begun:
                     self.begin()
@@ -192,6 +196,13 @@ class Loop:
                 f"{events!r}. Mend the package that offers it."
             )
         return events
+
+    def _hand(self, event: Event) -> None:
+        """Take what a poll in this process has before it goes on, with signals held back."""
+        with self._interrupts.held_again():
+            self._take(event)
+            if self.committer.due():
+                self.committer.flush()
 
     def _submit(self) -> None:
         n_slots = self.executor.n_slots

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import platform
-import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -30,7 +29,7 @@ from lawsweep.worker.memory import (
     release_memory,
     reset_peak_memory,
 )
-from lawsweep.worker.printed import MOST, Tail, heard
+from lawsweep.worker.printed import Tail, heard, said
 from lawsweep.worker.process_state import ProcessState, borrowed, unforked
 from lawsweep.worker.process_state import n_threads as n_threads
 
@@ -57,6 +56,9 @@ class Batch:
     A piece of several runs goes through the experiment's fused form.  Where that fails as a
     whole its runs are queued alone, so that a bad one never costs its neighbours.
 
+    ``called_off`` says of a KeyboardInterrupt whether it is a person's, or the run raised it
+    itself: then it is a failure like others.
+
     ``spoiled`` is there once a deadline has cut a piece off (that was at any line, in an import or
     a lock's release), or its GPU has failed one: nothing else is to be executed in this process.
     """
@@ -69,7 +71,9 @@ class Batch:
         device: str = "cpu",
         timeout_s: float | None = None,
         memory_share: float = 1.0,
+        called_off: Callable[[], bool] = lambda: True,
     ):
+        self._called_off = called_off
         self._experiment, self._device, self._timeout_s = experiment, device, timeout_s
         self._memory_share = memory_share
         left = iter(runs)
@@ -107,7 +111,10 @@ class Batch:
     def _step(self, piece: tuple[RunSpec, ...], state: ProcessState | None) -> tuple[Outcome, ...]:
         if len(piece) == 1:
             self._announce()
-            outcome = execute_run(self._experiment, piece[0], self._device, self._timeout_s, state)
+            one, limit_s = piece[0], self._timeout_s
+            outcome = execute_run(
+                self._experiment, one, self._device, limit_s, state, called_off=self._called_off
+            )
             if outcome.status == "timeout":
                 self.spoiled = Lost(Loss.RETIRED, "a run was cut off at its deadline")
             self._heed_card(outcome)
@@ -115,7 +122,9 @@ class Batch:
                 outcome = outcome._replace(fused_error=self._fused_error)
                 self._fused_error = None
             return (outcome,)
-        found = execute_group(self._experiment, piece, self._device, self._timeout_s, state)
+        found = execute_group(
+            self._experiment, piece, self._device, self._timeout_s, state, self._called_off
+        )
         if isinstance(found, Mishap):
             self.spoiled = Lost(Loss.CARD_GROUP, found.detail, found.card)
             found = f"its GPU failed: {found.detail}"
@@ -156,15 +165,17 @@ def execute_run(
     timeout_s: float | None = None,
     state: ProcessState | None = None,
     look: Look | None = None,
+    called_off: Callable[[], bool] = lambda: True,
 ) -> Outcome:
     """Execute ``run``; whatever its function does short of killing the process is an Outcome.
 
-    The process is left in ``state``, by default as it is now.  ``look`` is shown a failure.
+    The process is left in ``state``, by default as it is now.  ``look`` is shown a failure;
+    ``called_off`` as in Batch.
     """
     if state is None:
         experiment.load()
         with borrowed() as state:
-            return execute_run(experiment, run, device, timeout_s, state, look)
+            return execute_run(experiment, run, device, timeout_s, state, look, called_off)
     started_at, start = time.time(), time.perf_counter()
     begin_choosing()
     memory = reset_peak_memory()
@@ -182,8 +193,12 @@ def execute_run(
             look(failure)
     except RunTimeoutError as late:
         answer = _Answer("timeout", error=str(late))
+    except KeyboardInterrupt as raised:
+        if called_off():
+            raise
+        answer = _failed(raised, device)
     except BaseException:
-        if not limit.passed or sys.exc_info()[0] is KeyboardInterrupt:
+        if not limit.passed:
             raise
         answer = _Answer("timeout")
     finally:
@@ -192,7 +207,7 @@ def execute_run(
     if limit.passed:  # whatever the function made of it
         answer = _Answer("timeout", error=limit.message)
     if answer.status in FAILURES:
-        answer = _with_what_it_printed(answer, tail)
+        answer = answer._replace(traceback=tail.below(answer.traceback))
     peak = peak_memory_bytes() if memory else None
     held = cards.peak_bytes(device)
     if answer.status == "oom":
@@ -207,6 +222,7 @@ def execute_group(
     device: str = "cpu",
     timeout_s: float | None = None,
     state: ProcessState | None = None,
+    called_off: Callable[[], bool] = lambda: True,
 ) -> tuple[Outcome, ...] | str | Mishap:
     """Execute runs at once by the fused form: their Outcomes, or why there are none.
 
@@ -219,7 +235,7 @@ def execute_group(
     if state is None:
         experiment.load()
         with borrowed() as state:
-            return execute_group(experiment, runs, device, timeout_s, state)
+            return execute_group(experiment, runs, device, timeout_s, state, called_off)
     started_at, start = time.time(), time.perf_counter()
     begin_choosing()
     seconds = None if timeout_s is None else timeout_s * len(runs)
@@ -232,12 +248,12 @@ def execute_group(
             found = experiment.fused(params, [run.seed for run in runs], device)
             answers = _checked(experiment, list(found), runs, device)
             settle(device)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as failure:  # noqa: BLE001  (which run it is, the runs alone say)
+    except BaseException as failure:  # which run it is, the runs alone say
+        if isinstance(failure, KeyboardInterrupt) and called_off():
+            raise
         mishap = befell(failure, device) if isinstance(failure, Exception) else None
         memory = "oom: " if isinstance(failure, Exception) and is_out_of_memory(failure) else ""
-        why = f"{memory}{type(failure).__name__}: {_text(failure)}"[:MAX_TEXT]
+        why = f"{memory}{type(failure).__name__}: {said(failure)}"[:MAX_TEXT]
     finally:
         share_s = (time.perf_counter() - start) / len(runs)
         state.restore()
@@ -275,26 +291,18 @@ def _measured(experiment: Experiment, metrics: Any, run: RunSpec) -> _Answer:
     return _Answer("ok", row, arrays or None)
 
 
-def _failed(failure: Exception, device: str) -> _Answer:
-    mishap = befell(failure, device)
+def _failed(failure: Exception | KeyboardInterrupt, device: str) -> _Answer:
+    mishap = befell(failure, device) if isinstance(failure, Exception) else None
     if isinstance(failure, Infeasible) and mishap is None:
-        return _Answer("infeasible", error=_text(failure) or "infeasible")
+        return _Answer("infeasible", error=said(failure) or "infeasible")
     crowd = mishap is not None and mishap.kind == "neighbour"
+    is_oom = isinstance(failure, Exception) and is_out_of_memory(failure)
     return _Answer(
-        "oom" if crowd or is_out_of_memory(failure) else "failed",
-        error=f"{type(failure).__name__}: {_text(failure)}"[:MAX_TEXT],
+        "oom" if crowd or is_oom else "failed",
+        error=f"{type(failure).__name__}: {said(failure)}"[:MAX_TEXT],
         traceback=hide(printable("".join(traceback.format_exception(failure))))[-MAX_TEXT:],
         mishap=mishap,
     )
-
-
-def _with_what_it_printed(answer: _Answer, tail: Tail) -> _Answer:
-    said = hide(printable(tail.text())).strip("\n")
-    if not said:
-        return answer
-    title = f"Last printed{f' ({MOST:,} characters)' if tail.cut else ''}:"
-    before = f"{answer.traceback.rstrip()}\n\n" if answer.traceback else ""
-    return answer._replace(traceback=f"{before}{title}\n{said}\n")
 
 
 def _outcome(
@@ -328,11 +336,3 @@ def _outcome(
         mishap=answer.mishap,
         device_name=cards.name_of(device),
     )
-
-
-def _text(failure: BaseException) -> str:
-    """What an exception says, whatever its ``__str__`` does."""
-    try:
-        return hide(printable(str(failure)))
-    except Exception:  # noqa: BLE001
-        return "(its message cannot be read)"

@@ -1,4 +1,4 @@
-"""What a run printed last: kept with the row of one that failed."""
+"""What a run printed last, kept with the row of one that failed, and what its failure says."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any
+
+from lawsweep.core.schema import printable
+from lawsweep.core.secrets import hide
 
 MOST = 8_000  # characters of a run's output that its row keeps
 
@@ -34,6 +37,15 @@ class Tail:
         found = "".join(self._pieces)
         self.cut |= len(found) > self._most
         return found[-self._most :]
+
+    def below(self, traceback: str | None) -> str | None:
+        """What is remembered, below a failure's traceback; that alone where nothing is."""
+        said = hide(printable(self.text())).strip("\n")
+        if not said:
+            return traceback
+        title = f"Last printed{f' ({self._most:,} characters)' if self.cut else ''}:"
+        before = f"{traceback.rstrip()}\n\n" if traceback else ""
+        return f"{before}{title}\n{said}\n"
 
 
 class _Heard:
@@ -72,3 +84,11 @@ def heard(tail: Tail) -> Iterator[None]:
             sys.stdout = before[0]
         if sys.stderr is ours[1]:
             sys.stderr = before[1]
+
+
+def said(failure: BaseException) -> str:
+    """What an exception says, whatever its ``__str__`` does."""
+    try:
+        return hide(printable(str(failure)))
+    except Exception:  # noqa: BLE001
+        return "(its message cannot be read)"

@@ -14,6 +14,8 @@ import threading
 from multiprocessing.connection import Connection
 from typing import Any
 
+_SENDING = threading.Lock()
+
 
 def main() -> None:
     """Serve the executor at the other end until it goes."""
@@ -44,8 +46,12 @@ def _execute(wire: Connection, experiment: Any, task_id: int, asked: Any, state:
 
     _send(wire, (task_id, (), False, None))  # it has begun: its deadlines count from here
     runs, groups, timeout_s, memory_share = asked
-    batch = Batch(experiment, runs, groups, "cpu", timeout_s, memory_share)
-    for outcomes in reports(batch, state):
+    batch = Batch(experiment, runs, groups, "cpu", timeout_s, memory_share, lambda: False)
+
+    def early(outcomes: Any) -> None:
+        _send(wire, (task_id, outcomes, False, None))
+
+    for outcomes in reports(batch, state, early):
         _send(wire, (task_id, outcomes, False, None))
     _send(wire, (task_id, (), batch.spoiled is None, batch.spoiled))
     if batch.spoiled is not None:  # a deadline cut it off at any line: it is to be ended
@@ -53,4 +59,6 @@ def _execute(wire: Connection, experiment: Any, task_id: int, asked: Any, state:
 
 
 def _send(wire: Connection, news: Any) -> None:
-    wire.send_bytes(pickle.dumps(news, protocol=pickle.HIGHEST_PROTOCOL))
+    packed = pickle.dumps(news, protocol=pickle.HIGHEST_PROTOCOL)
+    with _SENDING:  # a message is written in pieces, and two threads have some
+        wire.send_bytes(packed)

@@ -1,17 +1,26 @@
-"""What keeps strangers out of a Ray that we start: it listens on this machine, and asks a token.
+"""A Ray that we start: strangers are kept out, and it has nothing for people to look at.
+
+It listens on this machine, and asks a token.
 
 Whoever reaches a Ray without a token runs code as its owner.  Ray asks for one by itself from 2.59
 on, and keeps it in a file of the home folder; here every Ray that we start has its own, which is
 in no file.  From 2.52 on there are tokens at all.
+
+Beside what schedules, ``ray.init`` starts an autoscaler, a monitor of log files and the head of a
+dashboard (also where it is told to include none), each a Python of its own; together they are a
+third of what a start costs, and it waits for the last of them.  A Ray that a launch starts for
+itself has no nodes to add, nobody to print its logs to, and no page.
 """
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from lawsweep.core.errors import ExecutorError
@@ -19,6 +28,7 @@ from lawsweep.core.secrets import learn
 from lawsweep.executors.ray.manners import inherited
 
 MODE, TOKEN = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
+WITHOUT = {"no_monitor": True, "include_log_monitor": False}
 _ONE_MACHINE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 
@@ -74,3 +84,26 @@ def on_loopback() -> Iterator[None]:
             yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+@contextmanager
+def lean() -> Iterator[None]:
+    """A Ray that is started within has none of these.
+
+    ``ray start`` has switches for two of them, ``ray.init`` none; where a private name has moved,
+    they start.
+    """
+    parameter: Any = importlib.import_module("ray._private.parameter")
+    services: Any = importlib.import_module("ray._private.services")
+    params: Any = getattr(parameter, "RayParams", None)
+    server: Any = getattr(services, "start_api_server", None)
+    known = set(inspect.signature(params).parameters) if params is not None else set()
+    if server is None or not known >= WITHOUT.keys():
+        yield
+        return
+    parameter.RayParams = partial(params, **WITHOUT)
+    services.start_api_server = lambda *_, **__: ("", None)  # its URL, and its process
+    try:
+        yield
+    finally:
+        parameter.RayParams, services.start_api_server = params, server

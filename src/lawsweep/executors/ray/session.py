@@ -11,8 +11,7 @@ from typing import Any
 
 from lawsweep.core.errors import ExecutorError, InvalidValueError
 from lawsweep.core.outcome import Loss, Lost
-from lawsweep.executors.ray.alone import ask_token, on_loopback
-from lawsweep.executors.ray.lean import lean
+from lawsweep.executors.ray.alone import ask_token, lean, on_loopback
 from lawsweep.executors.ray.leftovers import Claim, remove_leftovers
 from lawsweep.executors.ray.manners import inherited, own_sigterm, probe, silence_raylet
 from lawsweep.executors.ray.reaper import MARK, Reaper

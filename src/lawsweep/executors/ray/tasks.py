@@ -24,6 +24,7 @@ from lawsweep.core.protocols import Executor
 from lawsweep.core.secrets import HIDDEN, learn_settings
 from lawsweep.executors.ray.boot import booted
 from lawsweep.executors.ray.cards import Began, Cards
+from lawsweep.executors.ray.early import EarlyNews
 from lawsweep.executors.ray.manners import deaf_to_interrupts, import_path
 from lawsweep.executors.ray.needs import Needs
 from lawsweep.executors.ray.options import ClusterOptions, LocalOptions, RayOptions, read_shards
@@ -54,10 +55,9 @@ class RayExecutor(Executor):
         self.device = "cuda" if self._needs.gpus > 0 else "cpu"
         self._ray: Any = None
         self._flights: dict[Any, Task] = {}
-        self._killed: set[int] = set()
-        self._lost_some = False
+        self._killed, self._lost_some = set[int](), False
         self._apart: set[Any] = set()  # waiting for a node to themselves
-        self._cards = Cards()
+        self._cards, self._early = Cards(), EarlyNews()
         self._card_of: dict[int, str] = {}  # by task: the GPU that it began on
         self._last_news = time.monotonic()
 
@@ -174,6 +174,7 @@ class RayExecutor(Executor):
             self._shards,
             task.memory_share,
             self._cards.avoided(task, self._n_on_gpus, per_card) if task.avoid else (),
+            self._early.place(task),
         )
         generator = remote.remote(self._packed(runs))
         self._flights[generator] = task
@@ -203,8 +204,9 @@ class RayExecutor(Executor):
         end = time.monotonic() + (timeout_s or DRAIN_S)
         self._give_up_whole_nodes()
         self._end_held()
-        ready, _ = self._ray.wait(list(self._flights), num_returns=1, timeout=timeout_s)
-        events: list[Event] = []
+        events: list[Event] = list(self._early.look(self._flights.values()))
+        wait_s = 0 if events else timeout_s
+        ready, _ = self._ray.wait(list(self._flights), num_returns=1, timeout=wait_s)
         while ready:
             events.extend(filter(None, map(self._next_event, ready)))
             if not self._flights or time.monotonic() > end:
@@ -273,7 +275,6 @@ class RayExecutor(Executor):
 
     def _loss(self, task: Task, error: Exception) -> Lost:
         if task.id in self._killed:
-            self._killed.remove(task.id)
             return Lost(Loss.TIMEOUT, "it did not stop at its deadline and was killed")
         return loss_of(self._ray, error)
 
@@ -304,6 +305,7 @@ class RayExecutor(Executor):
         if self._ray is None and not self._session.own:
             return
         with deaf_to_interrupts():
+            self._early.close()
             for generator in [*self._flights, *self._cards.workers] if self._session.whole else ():
                 with contextlib.suppress(Exception):
                     self._ray.cancel(generator, force=True)

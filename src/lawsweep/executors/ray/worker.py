@@ -11,6 +11,7 @@ from lawsweep.core.experiment import Experiment
 from lawsweep.core.outcome import Loss, Lost, Outcome, RunSpec
 from lawsweep.executors.ray import sharded
 from lawsweep.executors.ray.cards import Began
+from lawsweep.executors.ray.early import teller
 from lawsweep.executors.ray.options import ShardOptions
 from lawsweep.worker import cards
 from lawsweep.worker.execute import Batch
@@ -29,8 +30,9 @@ def run_batch(
     shards: ShardOptions | None = None,
     memory_share: float = 1.0,
     avoid: tuple[str, ...] = (),
+    early: str = "",
 ) -> Iterator[tuple[Outcome, ...] | Lost | Began]:
-    """Say that it began, then execute and report.
+    """Say that it began, then execute and report, also at the place ``early`` of the launch.
 
     A loss instead of outcomes says why this process is to be ended, and is the last.
     """
@@ -41,9 +43,10 @@ def run_batch(
     yield Began(card)
     with sharded.installed(shards), cards.placed(card, share):
         # Who shares a card plans with a part of what is free there: the others come to want theirs.
-        batch = Batch(experiment, runs, groups, device, timeout_s, memory_share * share)
+        share *= memory_share
+        batch = Batch(experiment, runs, groups, device, timeout_s, share, lambda: False)
         experiment.load()  # what it sets when it is imported holds for all runs
-        yield from reports(batch, ProcessState())
+        yield from reports(batch, ProcessState(), teller(early))
         cards.bind()
         if batch.spoiled is not None:
             # Ended by the executor once it has read that, and not by returning: the last outcomes

@@ -42,6 +42,11 @@ class PatientTable:
         self._in_vain = ""  # what an earlier wait in vain is told by
         self._is_called = False  # a signal has come
 
+    @property
+    def impatient(self) -> Table:
+        """The table, whose append fails at once."""
+        return self.table
+
     def check_writable(self) -> None:
         """As the table's."""
         self.table.check_writable()

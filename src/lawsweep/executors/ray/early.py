@@ -1,0 +1,77 @@
+"""What a worker has finished is told while its next run takes long.
+
+A task's outcomes stream back by its generator, which stands still while a run computes.  So a
+thread of the worker leaves copies of what waits with Ray's head (its key-value store), under a
+name of the launch's, where the launch looks now and then.  They come by the generator too: whatever
+is lost here is told a little later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import pickle
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from lawsweep.core.outcome import Event, Outcome, Task
+from lawsweep.worker.reporting import EARLY_S, Early
+
+MOST_BYTES = 2**20  # of outcomes that are left there at once; larger ones wait
+LOOK_S = 1.0
+
+
+def _store() -> Any:
+    from ray.experimental import internal_kv
+
+    return internal_kv
+
+
+def teller(place: str) -> Early | None:
+    """Leaves outcomes at a place: ``EarlyNews.place`` of the task.  None for no place."""
+    numbers = itertools.count()
+
+    def tell(outcomes: tuple[Outcome, ...]) -> None:
+        packed = pickle.dumps(outcomes, protocol=pickle.HIGHEST_PROTOCOL)
+        if len(packed) <= MOST_BYTES:
+            _store()._internal_kv_put(f"{place}.{next(numbers)}".encode(), packed)
+
+    return tell if place else None
+
+
+class EarlyNews:
+    """The launch's side: looks at the places of its tasks that have been silent."""
+
+    def __init__(self) -> None:
+        self._name = f"lawsweep.early.{secrets.token_hex(8)}"
+        self._looked, self._used = time.monotonic(), False
+
+    def place(self, task: Task) -> str:
+        """Where a task of several runs leaves what it has finished."""
+        several = len(task.runs) > 1
+        self._used |= several
+        return f"{self._name}.{task.id}" if several else ""
+
+    def look(self, tasks: Iterable[Task]) -> Iterator[Event]:
+        """What was left by then; now and then, and never an error: all of it comes again."""
+        now = time.monotonic()
+        if not self._used or now - self._looked < max(LOOK_S, EARLY_S):
+            return
+        self._looked = now
+        known = {task.id for task in tasks}
+        with contextlib.suppress(Exception):
+            store = _store()
+            for key in store._internal_kv_list(f"{self._name}.".encode()):
+                packed = store._internal_kv_get(key)
+                store._internal_kv_del(key)
+                task_id = int(key.decode().split(".")[3])
+                if packed is not None and task_id in known:
+                    yield Event(task_id, pickle.loads(packed))
+
+    def close(self) -> None:
+        """Leave nothing behind on a Ray that goes on."""
+        if self._used:
+            with contextlib.suppress(Exception):
+                _store()._internal_kv_del(f"{self._name}.".encode(), del_by_prefix=True)
