@@ -106,8 +106,11 @@ def unsaid(expected: list[str], said: str) -> str | None:
 
 
 @contextmanager
-def as_it_was(folder: Path):
-    """Runs in a folder; afterwards the process imports, finds and stands as before."""
+def as_it_was(folder: Path, all_of: Path | None = None):
+    """Runs in a folder; afterwards the process imports, finds and stands as before.
+
+    Modules of the folder (or of ``all_of``) are forgotten.
+    """
     here, path, modules = Path.cwd(), [*sys.path], {*sys.modules}
     argv, environment = sys.argv, {**os.environ}
     os.chdir(folder)
@@ -120,7 +123,7 @@ def as_it_was(folder: Path):
         os.environ.update(environment)
         for name in {*sys.modules} - modules:
             found = getattr(sys.modules[name], "__file__", None) or ""
-            if found.startswith(str(folder)):
+            if found.startswith(str(all_of or folder)):
                 del sys.modules[name]
                 parent, _, leaf = name.rpartition(".")
                 if parent in sys.modules and hasattr(sys.modules[parent], leaf):
