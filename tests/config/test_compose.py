@@ -197,7 +197,7 @@ def test_nested_settings(toy_sweep):
     assert sweep.on_failure.timeout_s == 5
     assert sweep.executor == {
         "kind": "ray_local", "n_cpus": 1, "n_gpus": None, "cpus_per_task": 1, "gpus_per_task": 0,
-        "fuse": True, "max_fused": 64, "shards": None, "gpu_memory_bytes": None,
+        "fuse": True, "max_fused": None, "shards": None, "gpu_memory_bytes": None,
     }  # fmt: skip
     assert load_sweep("toys", "seeds=[3,4]").seeds == [3, 4]
     assert load_sweep("toys", "seeds=3,4").seeds == [3, 4]

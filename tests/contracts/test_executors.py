@@ -58,7 +58,7 @@ class TestRayLocal(WorkerContract):
         ({"kind": "ray_local", "n_cpus": 1.5}, InvalidValueError, "from 1, or null, got 1.5"),
         ({"kind": "ray_local", "n_cpus": True}, InvalidValueError, "from 1, or null, got True"),
         ({"kind": "ray_local", "fuse": 1}, InvalidValueError, "fuse must be true or false, got 1"),
-        ({"kind": "ray_local", "max_fused": 0}, InvalidValueError, "whole number from 1, got 0"),
+        ({"kind": "ray_local", "max_fused": 0}, InvalidValueError, "from 1, or null, got 0"),
         (
             {"kind": "ray_local", "gpus_per_task": 1.5},
             InvalidValueError,

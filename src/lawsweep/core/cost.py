@@ -35,9 +35,11 @@ class Cost:
     or eigenvalues'), of triangular solves with one vector; bytes that are passed over beside them;
     operations that are sent to the device one by one; normal numbers that are drawn on the host.
     It is what ``lawsweep plan --on gpus=8:H100`` prices; without it that takes all flops for
-    products.
+    products.  ``fused_bytes``: what each run of a fused batch holds on a GPU, where that is not
+    ``memory_bytes``.
     """
 
     flops: Any = 0.0
     memory_bytes: Any = 0.0
     work: Mapping[str, Any] = field(default_factory=dict)
+    fused_bytes: Any = None

@@ -27,7 +27,9 @@ class ExecutorOptions:
     """What every executor takes in its ``executor`` block; one with more of them adds fields."""
 
     fuse: Annotated[bool, Field("like runs at once, where the experiment has a form for it")] = True
-    max_fused: Annotated[int, Field("so many at most", ge=1)] = MAX_FUSED
+    max_fused: Annotated[
+        int | None, Field("so many at most; null: 64, on a GPU what its memory holds", ge=1)
+    ] = None
 
     def __post_init__(self) -> None:
         check_options(self, "executor")
@@ -46,10 +48,13 @@ class Executor(ABC):
     Options: type[Any] = ExecutorOptions  # a frozen dataclass (``core.options``), here or beside it
     fuse: bool = False  # whether runs may be computed at once where the experiment has a form
     max_fused: int = 1
+    fuse_by_memory: bool = False  # on a GPU whose memory is known that decides instead
 
     def __init__(self, options: Any = None):
         self.options = self.Options() if options is None else options
-        self.fuse, self.max_fused = self.options.fuse, self.options.max_fused
+        self.fuse, most = self.options.fuse, self.options.max_fused
+        self.max_fused = most or MAX_FUSED
+        self.fuse_by_memory = self.fuse and most is None
 
     @abstractmethod
     def start(self, experiment: Experiment) -> None:
@@ -64,6 +69,13 @@ class Executor(ABC):
     def slot_memory_bytes(self) -> float:
         """Memory that a task may count on; infinite where that is not known."""
         return math.inf
+
+    def card_memory_bytes(self, kind: int = 0) -> float | None:
+        """Memory of a GPU that runs of a task may count on; of a kind of ``needs_of``.
+
+        Infinite where that is not known, None where the task has no GPU.
+        """
+        return None
 
     def cpus_here(self, n_cpus: int) -> int:
         """How many of this machine's CPUs its tasks would share: for ``lawsweep plan``."""
@@ -146,6 +158,7 @@ class Done(NamedTuple):
     device: str = "cpu"
     n_threads: int = 1
     device_name: str | None = None
+    peak_device_bytes: int | None = None
 
 
 class Table(Protocol):

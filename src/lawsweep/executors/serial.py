@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -14,7 +16,7 @@ from lawsweep.core.experiment import Experiment
 from lawsweep.core.outcome import Event, Loss, Lost, Outcome, Task
 from lawsweep.core.protocols import Executor, ExecutorOptions
 from lawsweep.core.schema import Field
-from lawsweep.worker.cards import card_name, usable
+from lawsweep.worker.cards import CARD_MARGIN, card_name, free_bytes, usable
 from lawsweep.worker.execute import Batch, n_threads
 from lawsweep.worker.process_state import ProcessState, borrowed
 from lawsweep.worker.visible import check_visible
@@ -99,6 +101,15 @@ class SerialExecutor(Executor):
 
         return 0.5 * float(psutil.virtual_memory().available)
 
+    def card_memory_bytes(self, kind: int = 0) -> float | None:
+        """Of what the GPU has free, what is left beside blocks that torch keeps."""
+        if not self.device.startswith("cuda") or self._experiment is None:
+            return None
+        with suppress(Exception):  # no torch, or no card: the runs themselves will tell
+            self._experiment.load()
+            return free_bytes(self.device) / CARD_MARGIN
+        return math.inf
+
     def submit(self, task: Task) -> None:
         """Queue a task.  Raises InvalidValueError for one with a deadline."""
         assert self._experiment is not None
@@ -175,11 +186,12 @@ class SerialExecutor(Executor):
 
     def describe(self) -> Mapping[str, Any]:
         """Facts for the provenance record."""
+        on_card = self.device.startswith("cuda")
         return {
             "kind": self.name,
             "device": self.device,
             "fuse": self.fuse,
-            "max_fused": self.max_fused,
+            "max_fused": self.options.max_fused if on_card else self.max_fused,
             "n_threads": n_threads(),
         }
 

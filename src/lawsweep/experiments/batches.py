@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from lawsweep.worker.cards import card_share
+from lawsweep.worker.cards import free_bytes as card_bytes
 from lawsweep.worker.memory import is_out_of_memory, memory_share, release_memory
 
 SHARE = 0.7  # of the free memory that runs may take together
@@ -25,18 +25,11 @@ def most_at_once(bytes_a_run: float, device: Any) -> int | None:
 
 
 def free_bytes(device: Any) -> float:
-    """What a run may take, whatever ran before in this process.
-
-    Not free to others, but free to it: the blocks that torch keeps of what a run has let go.  Of a
-    card that workers share, no more than its part.
-    """
+    """What a run may take, whatever ran before in this process (``worker.cards.free_bytes``)."""
     import torch
 
     if torch.device(device).type == "cuda":
-        own = torch.cuda.memory_allocated(device)
-        kept = torch.cuda.memory_reserved(device) - own
-        free, total = torch.cuda.mem_get_info(device)
-        return float(min(free + kept, card_share() * total - own))
+        return card_bytes(str(device))
     import psutil
 
     from lawsweep.kernels.base import workspace

@@ -33,6 +33,19 @@ def stated_costs(plan: Plan) -> tuple[np.ndarray, np.ndarray]:
     return flops, memory
 
 
+def stated_fused_bytes(plan: Plan) -> tuple[np.ndarray, bool]:
+    """Bytes that each run of a fused batch holds on a GPU, (n_points,); whether that is stated for
+    itself, and not the memory of a run alone.  Raises as ``stated_costs``.
+    """
+    found = _asked(plan)
+    fused = getattr(found, "fused_bytes", None)
+    if fused is not None:
+        return _over_points(plan, "fused_bytes", fused), True
+    if found is None:
+        return np.zeros(plan.n_points), False
+    return _over_points(plan, "memory_bytes", getattr(found, "memory_bytes", None)), False
+
+
 def stated_work(plan: Plan) -> dict[str, np.ndarray]:
     """What a run of each point does, by kind of work (``core.cost.WORK``), (n_points,) each.
 

@@ -14,7 +14,7 @@ from lawsweep.grid.plan import Plan
 from lawsweep.launch.columns import params_of
 from lawsweep.launch.costs.costs import CostModel
 from lawsweep.launch.costs.work_left import Left, WorkLeft
-from lawsweep.launch.fusing import kin_of
+from lawsweep.launch.fusing import Most, kin_of
 from lawsweep.launch.order import LONG_S, all_over, longest_first
 
 TARGET_S = LONG_S  # a batch shorter than this is mostly overhead, a longer one holds back news
@@ -26,7 +26,7 @@ MAX_BATCH = 500
 FIRST_BATCH = 4  # while nothing is known of the cost
 # While nothing was measured, so many batches are of the shortest runs: rows within seconds, also
 # where the guess of seconds is ten times too low, and a scale for the groups of long ones.  A few:
-# short runs are what evens out the ends of all slots.
+# short runs even out the ends of all slots.
 FIRST_LOOKS = 3
 SHORT = 0.25  # of the longest run's seconds: where the shortest take more there is no point
 NEWS_S = 0.25  # a worker tells of short runs about so often
@@ -53,7 +53,7 @@ class Cut:
 class Backlog:
     """Runs to do, by expected seconds; ``take`` cuts the next batch.
 
-    With ``max_fused`` above 1 like runs stay together, so many at most.  ``kinds`` has a number for
+    Where ``most`` says that runs are fused like ones stay together.  ``kinds`` has a number for
     each point, (n_points,): a batch has runs of one kind (they need the same CPUs and GPUs).
     """
 
@@ -63,14 +63,14 @@ class Backlog:
         costs: CostModel,
         todo: Iterable[int],
         attempts: Mapping[int, int],
-        max_fused: int = 1,
+        most: Most | int = 1,
         kinds: np.ndarray | None = None,
     ):
         self.plan, self.costs, self.attempts = plan, costs, dict(attempts)
-        self.max_fused = max_fused
+        self.most = most if isinstance(most, Most) else Most(costs, given=most)
         self.target_s = TARGET_S
         runs = np.fromiter(todo, dtype=np.int64)
-        self._fuses = max_fused > 1
+        self._fuses = self.most.fuses
         self._kin = kin_of(plan) if self._fuses else np.arange(plan.n_points)
         self._kinds = kinds
         # An array and a place in it: of a million runs, 8 bytes each.
@@ -80,8 +80,7 @@ class Backlog:
         self._again: deque[Cut] = deque()
         self._alone: deque[RunSpec] = deque()
         self._were_apart: set[int] = set()
-        self._emptying = self._some_fit = False
-        self._looks = 0
+        self._emptying, self._some_fit, self._looks = False, False, 0
         self.left = Left(plan, costs, runs)
 
     def _longest_first(self, runs: np.ndarray) -> np.ndarray:
@@ -163,11 +162,10 @@ class Backlog:
         gone = np.isin(left, np.fromiter(runs, dtype=np.int64, count=len(runs)))
         dropped = left[gone].tolist()
         self._order, self._at = left[~gone], 0
-        again, alone = self._again, self._alone
-        dropped += [r.index for cut in again for r in cut.runs if r.index in runs]
-        dropped += [r.index for r in alone if r.index in runs]
-        self._again = deque(cut for cut in (_without(cut, runs) for cut in again) if cut.runs)
-        self._alone = deque(r for r in alone if r.index not in runs)
+        waiting = [*(r for cut in self._again for r in cut.runs), *self._alone]
+        dropped += [r.index for r in waiting if r.index in runs]
+        self._again = deque(c for c in (_without(cut, runs) for cut in self._again) if c.runs)
+        self._alone = deque(r for r in self._alone if r.index not in runs)
         for run in dropped:
             self.finished(run)
         return len(dropped)
@@ -212,7 +210,7 @@ class Backlog:
         slots = max(1, n_slots)
         if not full and self._looks_first():
             return self._first_look(slot_memory_bytes)
-        if self.max_fused > 1:
+        if self.most.fuses:
             return self._cut_groups(slots, slot_memory_bytes)
         most = MAX_BATCH if self.costs.n_measured else FIRST_BATCH
         most = most if not self._is_looking or self.costs.n_measured >= FIRST_BATCH else 1
@@ -223,7 +221,7 @@ class Backlog:
         price = self.costs.seconds_at_most if self._is_looking else self.costs.seconds
         target_s = NEWS_S if self._is_looking else self.target_s
         n, seconds = 0, 0.0
-        while n < self._n_fresh and n < most:
+        while n < min(self._n_fresh, most):
             seconds += price(self._ahead(n))
             if n and (seconds > target_s or self._kind(n) != self._kind(0)):
                 break
@@ -256,12 +254,12 @@ class Backlog:
         """A few runs from the end, which are alike."""
         self._looks += 1
         last, n_seeds, n = int(self._order[-1]), len(self.plan.seeds), 1
-        fuses = self.max_fused > 1
-        most = min(self.max_fused, self.costs.most_fused(last, slot_memory_bytes)) if fuses else 1
+        kind = self._kind_of(last)
+        most = self.most.of(last, kind, slot_memory_bytes) if self.most.fuses else 1
         while n + 1 <= min(FIRST_BATCH, most):
-            other = int(self._order[-1 - n]) // n_seeds
-            kinds = 0 if self._kinds is None else self._kinds[other] - self._kinds[last // n_seeds]
-            if kinds or self._kin[other] != self._kin[last // n_seeds]:
+            other = int(self._order[-1 - n])
+            kin = self._kin[other // n_seeds] == self._kin[last // n_seeds]
+            if self._kind_of(other) != kind or not kin:
                 break
             n += 1
         runs, self._order = self._order[-n:].tolist(), self._order[:-n]
@@ -275,9 +273,10 @@ class Backlog:
 
     def _kind(self, n: int) -> int:
         """What the run that stands ``n`` places behind the next one is to share a batch with."""
-        return (
-            0 if self._kinds is None else int(self._kinds[self._ahead(n) // len(self.plan.seeds)])
-        )
+        return self._kind_of(self._ahead(n))
+
+    def _kind_of(self, run: int) -> int:
+        return 0 if self._kinds is None else int(self._kinds[run // len(self.plan.seeds)])
 
     def _ahead(self, n: int) -> int:
         """The run that stands ``n`` places behind the next one."""
@@ -285,11 +284,16 @@ class Backlog:
 
     def _cut_groups(self, slots: int, slot_memory_bytes: float) -> Cut:
         """A batch of whole groups, or one group, or a piece of one that is too long."""
-        share_s = max(FINEST_S, self.work_left().expected_s / (2 * slots))
-        most = MAX_BATCH if self.costs.n_measured else FIRST_BATCH
+        kind = self._kind(0) if self._n_fresh else 0
+        # A GPU takes about as long for half a group: there each slot has its whole share at once.
+        on_card = self._n_fresh > 0 and self.most.on_card(kind)
+        pieces = slots if on_card else 2 * slots
+        share_s = max(FINEST_S, self.work_left().expected_s / pieces)
+        known = self.costs.n_measured or (on_card and self.costs.has_prior)
+        most = MAX_BATCH if known else FIRST_BATCH
         runs: list[RunSpec] = []
         groups: list[int] = []
-        seconds, kind = 0.0, self._kind(0) if self._n_fresh else 0
+        seconds = 0.0
         while self._n_fresh and self._kind(0) == kind:
             n, cost = self._kindred(slot_memory_bytes), self.costs.seconds(self._ahead(0))
             # What is not known well yet may take longer, and gives no row before all of it is done.
@@ -298,24 +302,23 @@ class Backlog:
             if groups and (len(runs) + n > most or seconds + n * cost > enough_s):
                 break
             in_time = min(GROUP_S / max(late, 1e-9), share_s / max(cost, 1e-9))
-            fits = min(n, most, max(1, int(in_time)))
+            fits = min(n, n if on_card and known else most, max(1, int(in_time)))
             if fits < n:
                 fits = -(-n // -(-n // fits))  # in pieces of about one length: 10 as 4, 3, 3
             runs += self._next(fits)
             groups.append(fits)
             seconds += fits * cost
+        self.most.largest = max(self.most.largest, *groups, 1)
         return Cut(tuple(runs), tuple(groups))
 
     def _kindred(self, slot_memory_bytes: float) -> int:
         """How many runs at the head may be computed at once."""
-        first, n_seeds = self._ahead(0), len(self.plan.seeds)
-        most = min(self.max_fused, self.costs.most_fused(first, slot_memory_bytes))
-        kin, n = self._kin[first // n_seeds], 1
-        while n + 1 <= most and n < self._n_fresh and self._kin[self._ahead(n) // n_seeds] == kin:
-            if self._kind(n) != self._kind(0):
-                break
-            n += 1
-        return n
+        most = min(self._n_fresh, self.most.of(self._ahead(0), self._kind(0), slot_memory_bytes))
+        points = self._order[self._at : self._at + int(most)] // len(self.plan.seeds)
+        alike = self._kin[points] == self._kin[points[0]]
+        if self._kinds is not None:
+            alike &= self._kinds[points] == self._kinds[points[0]]
+        return len(alike) if alike.all() else int(alike.argmin())
 
     def _next(self, n: int) -> tuple[RunSpec, ...]:
         """The next ``n`` runs, taken out of the backlog."""
@@ -332,6 +335,6 @@ class Backlog:
 
 
 def _without(cut: Cut, runs: Collection[int]) -> Cut:
-    """A batch without some runs; what is left of its groups goes alone."""
+    """What is left of its groups goes alone."""
     kept = tuple(r for r in cut.runs if r.index not in runs)
     return cut if len(kept) == len(cut.runs) else Cut(kept)

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from lawsweep.grid.plan import Plan
+
+if TYPE_CHECKING:
+    from lawsweep.core.protocols import Executor
+    from lawsweep.launch.costs.costs import CostModel
 
 FAILURES_IN_A_ROW = 3  # of groups: then the fused form is at fault, and not a run in it
 ONE_ACCIDENT_S = 5.0  # a node that goes takes many groups with it: that counts once
@@ -34,6 +41,49 @@ def _codes(column: np.ndarray) -> np.ndarray:
         return np.unique(column, return_inverse=True)[1]
     seen: dict[object, int] = {}
     return np.array([seen.setdefault(value, len(seen)) for value in column], dtype=np.int64)
+
+
+class Most:
+    """How many like runs go into one group.
+
+    On a CPU ``executor.max_fused``, fewer where a slot's memory holds no more.  On a GPU as many
+    as its memory holds; where that is not known, or a number was given, at most so many again.
+    ``ceiling`` is lowered where groups fail; ``largest`` was cut so far.
+    """
+
+    def __init__(self, costs: CostModel, executor: Executor | None = None, given: int = 1):
+        self._costs, self._executor = costs, executor
+        self.given = given if executor is None else executor.max_fused
+        self.by_memory = executor is not None and executor.fuse_by_memory
+        self.ceiling = math.inf if self.by_memory else float(self.given)
+        self.largest = 1
+
+    @property
+    def fuses(self) -> bool:
+        """Whether groups are made at all."""
+        return min(self.ceiling, self.given) > 1
+
+    def on_card(self, kind: int) -> bool:
+        """Whether runs of a kind (``Executor.needs_of``) are on a GPU."""
+        return self._card_bytes(kind) is not None
+
+    def of(self, run: int, kind: int, slot_memory_bytes: float) -> float:
+        """How many runs like ``run`` may be a group, at least 1."""
+        card = self._card_bytes(kind)
+        if card is None:
+            found = min(self.given, self._costs.most_fused(run, slot_memory_bytes))
+        else:
+            found = self._costs.most_fused_on_card(run, card)
+            if not (self.by_memory and math.isfinite(found)):
+                found = min(self.given, found)
+        return max(1, min(found, self.ceiling))
+
+    def halve(self) -> None:
+        """A group ran out of memory."""
+        self.ceiling = max(1, min(self.ceiling, self.largest) // 2)
+
+    def _card_bytes(self, kind: int) -> float | None:
+        return None if self._executor is None else self._executor.card_memory_bytes(kind)
 
 
 class FusingPolicy:

@@ -18,6 +18,7 @@ from lawsweep.launch.committer import Committer
 from lawsweep.launch.costs.calibrate import core_flops_per_s
 from lawsweep.launch.costs.costs import CostModel
 from lawsweep.launch.flights import Flight, Flights
+from lawsweep.launch.fusing import Most
 from lawsweep.launch.interrupts import Interrupts
 from lawsweep.launch.ladder import SHARE_AFTER_OOM
 from lawsweep.launch.lanes import Lanes
@@ -80,13 +81,10 @@ class Loop:
         told = kind.get("device", "cpu")  # None: some runs on one, some on another
         device = None if told is None else str(told).partition(":")[0]
         on_cpu = device == "cpu"
-        # What a process held beside its GPU is no measure of what a run holds there.
-        if not on_cpu:
-            known = {i: row._replace(peak_memory_bytes=None) for i, row in known.items()}
         self.costs.learn_table(plan, known, device, kind.get("n_threads"))
         fuses = plan.experiment.fused is not None and executor.fuse
-        self.costs.fusing = fuses and executor.max_fused > 1
-        most = executor.max_fused if fuses else 1
+        most = Most(self.costs, executor if fuses else None)
+        self.costs.fusing = most.fuses
         self.backlog = Backlog(plan, self.costs, self.sampler.ask(), attempts, most, kinds)
         self.committer = Committer(table, plan, launch_id, every_s=commit_every_s, clock=clock)
         self.report = RunReport(self.sampler.n_planned, self.sampler.n_done)
@@ -266,9 +264,12 @@ class Loop:
         self.backlog.add(self.sampler.ask())
         self.report.statuses[outcome.status] += 1
         if outcome.status == "ok":
-            on_cpu = outcome.device == "cpu"
-            peak = outcome.peak_memory_bytes if on_cpu else outcome.peak_device_bytes
+            on_cpu, held = outcome.device == "cpu", outcome.peak_device_bytes
+            peak = outcome.peak_memory_bytes if on_cpu else None
             self.costs.learn(outcome.index, outcome.wall_s, peak, outcome.n_fused)
+            if not on_cpu and held is not None:
+                point = outcome.index // len(self.plan.seeds)
+                self.costs.on_cards.learn(point, held, outcome.device_name)
         stop = self._too_many.after(outcome)
         if stop is not None:
             self.report.stopped, self.report.message = stop.why, stop.message

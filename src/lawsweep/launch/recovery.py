@@ -127,8 +127,9 @@ class Recovery:
     def _fused_failed(self, reason: str, *, lost: bool = False) -> None:
         """A group gave no answers: its runs go alone.  Fuse fewer, or none, if that is the rule."""
         stop = self._fusing.failed(reason, self._clock() if lost else None)
+        most = self._backlog.most
         if reason.startswith("oom"):
-            self._backlog.max_fused = max(1, self._backlog.max_fused // 2)
+            most.halve()
         if stop:
-            self._backlog.max_fused = 1
-        self._costs.fusing = self._backlog.max_fused > 1
+            most.ceiling = 1
+        self._costs.fusing = most.fuses

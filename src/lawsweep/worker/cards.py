@@ -43,6 +43,7 @@ _CUDA = re.compile(r"CUDA|NVML|MPS ")
 HANDLE_BYTES = 2.0**26  # a library's handle and its workspace: with less free, that was what lacked
 # Of what a card says it has, what no run can have beside others: contexts, and rounding of shares.
 SLACK = 0.02
+CARD_MARGIN = 1.25  # what torch's allocator keeps, over what runs hold.  Unverified on a card.
 MAX_CHAIN = 8  # exceptions of one chain that are looked at
 
 
@@ -123,6 +124,19 @@ def usable(device: str) -> bool:
     except Exception as failure:  # noqa: BLE001  (no room says nothing of the card)
         return is_out_of_memory(failure)
     return True
+
+
+def free_bytes(device: str) -> float:
+    """What runs of this process may take of a card, whatever ran before in it.
+
+    Not free to others, but free to it: the blocks that torch keeps of what a run has let go.  Of a
+    card that workers share, no more than its part.  torch is loaded by who asks.
+    """
+    cuda = sys.modules["torch"].cuda
+    own = cuda.memory_allocated(device)
+    kept = cuda.memory_reserved(device) - own
+    free, total = cuda.mem_get_info(device)
+    return float(min(free + kept, card_share() * total - own))
 
 
 def name_of(device: str) -> str | None:

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lawsweep.core.errors import ExecutorError
+from lawsweep.worker.cards import CARD_MARGIN
 
 AUTO = "auto"
-# What a worker holds on its card before it computes (CUDA's context, libraries' workspaces), and
-# what torch's allocator keeps beyond what a run uses.  Unverified on a card.
-CONTEXT_BYTES, CARD_MARGIN = 0.75 * 2.0**30, 1.25
+# What a worker holds on its card before it computes (CUDA's context, libraries' workspaces).
+# Unverified on a card.
+CONTEXT_BYTES = 0.75 * 2.0**30
 # Kernels of several processes take turns on a card: with a few workers one draws its inputs while
 # another computes, and more would only have more contexts.
 MOST_WORKERS = 4

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lawsweep.core.errors import ExecutorError
 from lawsweep.core.outcome import Task
 from lawsweep.executors.ray.needs import Kind, Needs
-from lawsweep.executors.ray.nodes import least_memory, room_in, room_of, share_of
+from lawsweep.executors.ray.nodes import cards_of, least_memory, room_in, room_of, share_of
 from lawsweep.executors.ray.session import RaySession
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Placement:
     ):
         self._needs, self._n_shards, self._session = needs, n_shards, session
         self._card_bytes = card_bytes
+        self._asked_bytes = float("inf")
         self._ray: Any = None
         self._kinds: list[Kind] = []
         self._last: dict[int, Kind] = {}  # by lane: what its latest task needs
@@ -41,8 +42,11 @@ class Placement:
         self._slots, self._slots_at = 0, float("-inf")
         self._room = room_of((), needs.cpus, needs.gpus)
 
-    def bind(self, ray: Any) -> None:
-        """Place on this Ray from now on.  Raises ExecutorError for what no node can hold."""
+    def bind(self, ray: Any, *, ask_cards: bool = False) -> None:
+        """Place on this Ray from now on; ``ask_cards``: know what a GPU holds, if a node tells.
+
+        Raises ExecutorError for what no node can hold.
+        """
         self._ray = ray
         if self._needs.by_memory:
             self._needs.card_bytes = least_memory(ray, ray.nodes(), self._card_bytes)
@@ -50,6 +54,9 @@ class Placement:
                 kind._replace(gpus=share_of(kind.card_bytes, self._needs.card_bytes))
                 for kind in self._kinds
             ]
+        elif ask_cards and self._card_bytes is None and self._needs.gpus > 0:
+            cards = cards_of(ray, ray.nodes())
+            self._asked_bytes = min((c.memory_bytes for c in cards), default=float("inf"))
         if self._needs.by_point:
             self._check_room(self._kinds)
         else:
@@ -141,6 +148,12 @@ class Placement:
         found = self._room.slot_memory if self.n_slots else float("inf")
         card = self._card_bytes or self._needs.card_bytes
         return min(found, room_in(self._needs.gpus, card)) if self._needs.gpus else found
+
+    def card_room(self, kind: int) -> float | None:
+        """What runs of a kind may hold on their GPU, by the smallest there is; None without one."""
+        gpus = self._kinds[kind].gpus if self._kinds else self._needs.gpus
+        known = self._needs.card_bytes if self._needs.by_memory else self._asked_bytes
+        return room_in(min(1.0, gpus), self._card_bytes or known) if gpus else None
 
     def options(self, task: Task) -> dict[str, Any]:
         """Ray's options for a task, where they differ from those of all tasks."""

@@ -1,8 +1,7 @@
 """Execute on Ray: tasks that carry a batch of runs and stream their outcomes back.
 
-Ray places and isolates; the backlog, the order, batching and retries stay with the runner.  So
-every task has ``max_retries=0``: a lost worker is news for the runner, and Ray's own endless
-retry after running out of memory never happens.
+Ray places and isolates; backlog, order, batches and retries stay with the runner: every task has
+``max_retries=0``, a lost worker is news, and Ray's endless retry out of memory never happens.
 """
 
 from __future__ import annotations
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 
     from lawsweep.grid.plan import Plan
 
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 DRAIN_S = 1.0  # how long outcomes that are there are taken in when no time is given to wait
 APART_PATIENCE_S = 60.0  # that others hold a node which a run is to have to itself
 
@@ -55,11 +55,11 @@ class RayExecutor(Executor):
         self.device = "cuda" if self._needs.gpus > 0 else "cpu"
         self._ray: Any = None
         self._flights: dict[Any, Task] = {}
-        self._killed, self._lost_some = set[int](), False
+        self._killed = set[int]()
         self._apart: set[Any] = set()  # waiting for a node to themselves
         self._cards, self._early = Cards(), EarlyNews()
         self._card_of: dict[int, str] = {}  # by task: the GPU that it began on
-        self._last_news = time.monotonic()
+        self._lost_some, self._last_news = False, time.monotonic()
 
     def start(self, experiment: Experiment) -> None:
         """Start or join Ray and ship the experiment once."""
@@ -78,7 +78,8 @@ class RayExecutor(Executor):
             # Only workers of this launch are sure to have loaded nothing yet.
             by_ray = not self._session.own
             self._ship(by_ray=by_ray, variables={} if by_ray else self._variables())
-        self._placement.bind(self._ray)
+        asks = self.fuse_by_memory and experiment.fused is not None
+        self._placement.bind(self._ray, ask_cards=asks)
 
     def _refuse_hidden(self) -> None:
         given = self.runtime_env.get("env_vars") or {}
@@ -112,8 +113,7 @@ class RayExecutor(Executor):
     def _variables(self) -> dict[str, str]:
         """What a worker's environment has to say."""
         threads = str(max(1, int(self._needs.cpus)))
-        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-        env = dict.fromkeys(names, threads)
+        env = dict.fromkeys(THREADS, threads)
         if "working_dir" not in self.runtime_env:
             # Ray passes on the working folder alone; a user's experiment may come from elsewhere.
             env["PYTHONPATH"] = os.pathsep.join(import_path())
@@ -159,13 +159,17 @@ class RayExecutor(Executor):
         """A slot's share of the memory that its node gives to tasks, on the poorest node."""
         return self._placement.slot_memory_bytes
 
+    def card_memory_bytes(self, kind: int = 0) -> float | None:
+        """A task's part of a GPU, beside its context."""
+        return self._placement.card_room(kind)
+
     def submit(self, task: Task) -> None:
         """Hand a task to Ray."""
         options = self._placement.options(task)
         if self._needs.threads_by_point:
             options["runtime_env"] = self._task_env()  # its threads follow its CPUs
         remote = self._remote.options(**options) if options else self._remote
-        per_card = max(1, int(1 / self._needs.gpus)) if self._needs.gpus else 1
+        per_card = max(1, int(1 / (self._needs.gpus or 1)))
         runs = (
             task.runs,
             task.groups,
@@ -269,8 +273,7 @@ class RayExecutor(Executor):
             self.submit(task)
             return None
         self._cards.begun(task, found.card)
-        if found.card:
-            self._card_of[task.id] = found.card
+        self._card_of[task.id] = found.card
         return Event(task.id, ())
 
     def _loss(self, task: Task, error: Exception) -> Lost:
@@ -292,7 +295,7 @@ class RayExecutor(Executor):
             **self._needs.given,
             "device": None if self._placement.is_mixed else self.device,
             "fuse": self.fuse,
-            "max_fused": self.max_fused,
+            "max_fused": self.max_fused if self.device == "cpu" else self.options.max_fused,
             "n_threads": None if self._needs.threads_by_point else max(1, int(self._needs.cpus)),
         }
 
@@ -325,7 +328,7 @@ class RayLocalExecutor(RayExecutor):
         super().__init__(options, RaySession(self.name, None, options.n_cpus, options.n_gpus))
 
     def cpus_here(self, n_cpus: int) -> int:
-        """Those that its Ray is given."""
+        """Those of its Ray."""
         return self.options.n_cpus or n_cpus
 
 

@@ -88,14 +88,16 @@ def _cost(p: Any) -> Cost:
     work = {**kinds, "bandwidth": passed, "launch": sent,
             "draws": n * p.input_dim + restarts * unknowns}  # fmt: skip
     return Cost(
-        flops=20 * restarts * step + norm, memory_bytes=itemsize * (held + ALONE), work=work
+        flops=20 * restarts * step + norm,
+        memory_bytes=itemsize * (held + ALONE),
+        work=work,
+        fused_bytes=itemsize * held + 2e4,
     )
 
 
 def run_bytes(p: Any) -> Any:
     """What each run of a batch holds on a device."""
-    item = 8.0 if p.dtype == "float64" else 4.0
-    return _cost(p).memory_bytes - item * ALONE + 2e4
+    return _cost(p).fused_bytes
 
 
 # The laws of a target, and what is made of a row once the rows are found: no shape hangs on them.

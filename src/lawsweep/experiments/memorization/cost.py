@@ -36,6 +36,7 @@ def cost(p: Any) -> Cost:
     return Cost(
         flops=flops + measured * 2.0 * once,
         memory_bytes=np.maximum(held, measured * 8.0 * (3.2 * n**2 + n * columns)),
+        fused_bytes=held,  # kernels are measured one by one
         work=_work(p, second_order, measured, columns, item),
     )
 

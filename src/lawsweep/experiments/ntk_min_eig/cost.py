@@ -8,6 +8,7 @@ import numpy as np
 
 from lawsweep import Cost
 from lawsweep.experiments.columns import BETWEEN, by_dtype, over_structures
+from lawsweep.experiments.ntk_min_eig.held import FUSE_UP_TO, stacked
 from lawsweep.experiments.ntk_min_eig.network import SHAPES, described
 from lawsweep.kernels.base.rates import stated
 from lawsweep.kernels.eigmin import solvers
@@ -57,7 +58,10 @@ def cost(p: Any) -> Cost:
     passes = np.where(free, item * n * np.asarray(p.input_dim) + by_blocks, passes)
     memory = np.where(skipped, passes, solving)
     memory = memory + (limit > 0) * 8.0 * 6.0 * n**2 + 2e7
-    return Cost(flops=flops, memory_bytes=memory, work=work)
+    # What is done one by one in a batch too holds what it holds alone.
+    batched = (n <= FUSE_UP_TO) & (item == 8.0)
+    fused = np.where(batched, stacked(n, n_params, units, item), memory)
+    return Cost(flops=flops, memory_bytes=memory, work=work, fused_bytes=fused)
 
 
 def _work(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lawsweep import stream
 from lawsweep.experiments.batches import caught, in_batches, most_at_once
-from lawsweep.experiments.ntk_min_eig.held import stacked_bytes
+from lawsweep.experiments.ntk_min_eig.held import FUSE_UP_TO, stacked_bytes
 from lawsweep.experiments.ntk_min_eig.inputs import Inputs, inputs
 from lawsweep.experiments.ntk_min_eig.metrics import Metrics
 from lawsweep.experiments.ntk_min_eig.params import Params
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from lawsweep.kernels.eigmin.result import MinEigenvalue
 
-FUSE_UP_TO = 500  # samples; beyond, products of matrices outweigh the calls around them
 # A stack rounds otherwise than one matrix, and lambda_min carries that times the condition number:
 # 0.08 eps lambda_max/lambda_min at most, over 160 kernels.  So up to here the two agree to 1e-9.
 WELL_CONDITIONED = 5e7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,6 +13,7 @@ from lawsweep.core.cost import PRIOR_FLOPS_PER_S, PRIOR_OVERHEAD_S
 from lawsweep.core.protocols import Done
 from lawsweep.grid.plan import Plan
 from lawsweep.grid.stated_costs import stated_costs
+from lawsweep.launch.costs.card_memory import CardMemory
 from lawsweep.launch.costs.features import Features
 from lawsweep.launch.costs.memory_model import BASE_MEMORY_BYTES as BASE_MEMORY_BYTES
 from lawsweep.launch.costs.memory_model import MEMORY_MARGIN as MEMORY_MARGIN
@@ -57,9 +59,9 @@ class CostModel:
         stated = flops / flops_per_s if seconds is None else seconds
         self.has_prior = bool((stated > 0).any())
         self.prior_s = PRIOR_OVERHEAD_S + stated
-        sizes = np.floor(np.log2(self.prior_s)).astype(int)
+        self._sizes = np.floor(np.log2(self.prior_s)).astype(int)
         self.memory = MemoryModel(
-            self._stated_bytes, sizes, stated=plan.experiment.cost is not None
+            self._stated_bytes, self._sizes, stated=plan.experiment.cost is not None
         )
         self._fusing = False
         self.revision = 0
@@ -75,6 +77,11 @@ class CostModel:
         self._late: list[tuple[int, float, bool]] = []
         self._late_s = 0.0
         self._means = self.prior_s if self.has_prior else np.full(plan.n_points, PRIOR_OVERHEAD_S)
+
+    @functools.cached_property
+    def on_cards(self) -> CardMemory:
+        """What runs hold on GPUs."""
+        return CardMemory(self._plan, self._stated_bytes, self._sizes)
 
     @property
     def n_measured(self) -> int:
@@ -98,7 +105,7 @@ class CostModel:
         peak_memory_bytes: int | None = None,
         n_fused: int = 1,
     ) -> None:
-        """Take in what a finished run took, where it is known."""
+        """Take in what a finished run took, where it is known; not what it held on a GPU."""
         point = run // self._n_seeds
         if wall_s is not None:
             kept = self._first if len(self._first) < KEPT_FIRST else self._latest
@@ -167,8 +174,12 @@ class CostModel:
         ]
         alike = [(run, row) for run, row in rows if n_threads in (None, row.n_threads)] or rows
         for run, row in alike:
-            if row.peak_memory_bytes is not None:
-                self.memory.learn(run // self._n_seeds, row.peak_memory_bytes)
+            point = run // self._n_seeds
+            # What a process held beside its GPU is no measure of what a run holds there.
+            if row.device != "cpu" and row.peak_device_bytes is not None:
+                self.on_cards.learn(point, row.peak_device_bytes, row.device_name)
+            elif row.device == "cpu" and row.peak_memory_bytes is not None:
+                self.memory.learn(point, row.peak_memory_bytes)
         timed = [(run, row) for run, row in alike if row.wall_s is not None]
         self._n_table += len(timed)
         for run, row in timed[:: max(1, -(-len(timed) // LEARN_FROM))]:
@@ -281,6 +292,10 @@ class CostModel:
                 most = max(most, self.fused_memory_bytes(runs[first], n))
             first += n
         return most
+
+    def most_fused_on_card(self, run: int, room_bytes: float) -> float:
+        """The same of a GPU on which runs may hold so much."""
+        return self.on_cards.most_fused(run // self._n_seeds, room_bytes)
 
     def most_fused(self, run: int, memory_bytes: float) -> float:
         """How many runs like ``run`` fit into so much memory at once; infinite where unknown."""

@@ -20,18 +20,22 @@ class MemoryModel:
     groups points of like size.  The largest ratio of measured to stated speaks for its bin, since
     too little is worse than too much.  Only what was measured does: that a run ran out says that
     more is needed and not how much, and taken for a ratio it would have its whole bin wait for
-    memory that nobody uses.  So it is a floor for the seeds of its own point.
+    memory that nobody uses.  So it is a floor for the seeds of its own point.  ``base``: what a
+    worker holds before it computes.
     """
 
-    def __init__(self, run_bytes: np.ndarray, bins: np.ndarray, *, stated: bool):
-        self._run_bytes, self._bins, self.stated = run_bytes, bins, stated
+    def __init__(
+        self, run_bytes: np.ndarray, bins: np.ndarray, *, stated: bool,
+        base: float = BASE_MEMORY_BYTES,
+    ):  # fmt: skip
+        self._run_bytes, self._bins, self.stated, self._base = run_bytes, bins, stated, base
         self._ratios: dict[int, float] = {}
         self._points: dict[int, float] = {}  # bytes of points that ran out
 
     def learn(self, point: int, peak_bytes: float) -> None:
         """A run of this point reached so much."""
         b = int(self._bins[point])
-        ratio = peak_bytes / (BASE_MEMORY_BYTES + float(self._run_bytes[point]))
+        ratio = peak_bytes / max(1.0, self._base + float(self._run_bytes[point]))
         if ratio > self._ratios.get(b, 0.0):
             self._ratios[b] = ratio
         if point in self._points:  # it is known now, and not only that it is much
@@ -51,8 +55,8 @@ class MemoryModel:
 
     def bytes_of(self, points: np.ndarray, n_fused: int = 1) -> np.ndarray:
         """Expected bytes for each point, ``n_fused`` runs of it at once."""
-        prior = BASE_MEMORY_BYTES + n_fused * self._run_bytes[points]
-        found = np.asarray(self._factor(points) * prior)
+        prior = self._base + n_fused * self._run_bytes[points]
+        found = np.asarray(self.factor(points) * prior)
         if self._points:
             ran_out = np.array([self._points.get(int(p), 0.0) for p in points])
             found = np.maximum(found, ran_out)
@@ -64,7 +68,7 @@ class MemoryModel:
             return float(self.bytes_of(points).max(initial=0.0))
         return max((self._points.get(int(p), 0.0) for p in points), default=0.0)
 
-    def _factor(self, points: np.ndarray) -> np.ndarray:
+    def factor(self, points: np.ndarray) -> np.ndarray:
         """Expected over prior: the margin, times the largest ratio met at like sizes."""
         if not self._ratios or not len(points):
             return np.full(len(points), MEMORY_MARGIN)
