@@ -134,6 +134,11 @@ class Placement:
             self._slots_at = now
         return self._slots
 
+    @property
+    def n_on_gpus(self) -> int:
+        """Tasks on GPUs that run at once."""
+        return self.slots_in(1) if self.is_mixed else self.n_slots
+
     def _slots_of_others(self) -> int:
         """Where the node is gone that the last task needs: it waits there, others need not."""
         nodes = self._ray.nodes() if self._kinds else ()

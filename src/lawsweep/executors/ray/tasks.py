@@ -150,11 +150,6 @@ class RayExecutor(Executor):
         return max(1, n - self._cards.n_held) if lane else n
 
     @property
-    def _n_on_gpus(self) -> int:
-        mixed = self._placement.is_mixed
-        return self._placement.slots_in(1) if mixed else self._placement.n_slots
-
-    @property
     def slot_memory_bytes(self) -> float:
         """A slot's share of the memory that its node gives to tasks, on the poorest node."""
         return self._placement.slot_memory_bytes
@@ -177,7 +172,7 @@ class RayExecutor(Executor):
             "cuda" if self._needs.gpus else "cpu",
             self._shards,
             task.memory_share,
-            self._cards.avoided(task, self._n_on_gpus, per_card) if task.avoid else (),
+            self._cards.avoided(task, self._placement.n_on_gpus, per_card) if task.avoid else (),
             self._early.place(task),
         )
         generator = remote.remote(self._packed(runs))
@@ -222,7 +217,7 @@ class RayExecutor(Executor):
     def _end_held(self) -> None:
         """End workers that held a GPU long enough after it failed them."""
         if self._cards.n_held:
-            for generator in self._cards.due(self._n_on_gpus):
+            for generator in self._cards.due(self._placement.n_on_gpus):
                 self._ray.cancel(generator, force=True)
 
     def _next_event(self, generator: Any) -> Event | None:
