@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from lawsweep.remote.submitting import submit as submit
     from lawsweep.study.reading.rows import show as show
     from lawsweep.study.study import Study as Study
+    from lawsweep.study.told import report as report
     from lawsweep.study.verbs import export as export
     from lawsweep.study.verbs import figure as figure
     from lawsweep.study.verbs import fit as fit
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from lawsweep.study.verbs import open as open
     from lawsweep.study.verbs import plan as plan
     from lawsweep.study.verbs import plot as plot
-    from lawsweep.study.verbs import report as report
     from lawsweep.study.verbs import run as run
     from lawsweep.study.verbs import status as status
     from lawsweep.study.verbs import thresholds as thresholds
@@ -57,7 +57,6 @@ _VERBS = (
     "load_arrays",
     "plan",
     "plot",
-    "report",
     "run",
     "status",
     "thresholds",
@@ -83,6 +82,7 @@ _HOME = dict.fromkeys(_VERBS, "lawsweep.study.verbs") | {
     "jobs": "lawsweep.remote.states",
     "load_sweep": "lawsweep.config.compose",
     "replay": "lawsweep.tools.replay",
+    "report": "lawsweep.study.told",
     "show": "lawsweep.study.reading.rows",
     "sql": "lawsweep.tools.sql",
     "stream": "lawsweep.core.randomness.streams",

@@ -12,6 +12,7 @@ from toys import slowly_importing, toy
 
 from lawsweep.contracts.executors import collect, specs
 from lawsweep.core.outcome import Task
+from lawsweep.core.registry import find_experiment
 from lawsweep.executors.make import make_executor
 from lawsweep.grid.plan import make_plan
 from lawsweep.grid.sweep import OnFailure
@@ -27,6 +28,20 @@ except FileExistsError:
 else:
     time.sleep(3600)
 value = 1.0
+"""
+
+TELLING = """
+import time
+from pathlib import Path
+import lawsweep
+
+def tell(place: str):
+    for step in range(3000):
+        lawsweep.report(step, loss=step)
+        time.sleep(0.02)
+        if Path(place).exists():
+            break
+    return {"steps": step}
 """
 
 
@@ -66,6 +81,32 @@ def test_a_task_that_no_node_has_memory_for_gets_a_node_to_itself(ray_two_cpus):
         for i, memory in enumerate((1e18, 3e9, 1e6)):
             made.submit(Task(i, specs([{"n": 1}]), memory_bytes=memory))
         assert [o.status for o in collect(made, 3)] == ["ok"] * 3
+
+
+def test_a_run_tells_of_its_curve_while_it_is_under_way(ray_two_cpus, tmp_path, monkeypatch):
+    """It ends when it has been heard of, at the latest after a minute."""
+    home = tmp_path / "code"
+    home.mkdir()
+    (home / "telling.py").write_text(TELLING, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(home))
+    telling = find_experiment("telling:tell", home)
+    plan = make_plan(telling, params={"place": str(tmp_path / "heard")})
+    table = ParquetTable(tmp_path / "tables", telling)
+    with contextlib.closing(make_executor("ray_local")) as made:
+        made.start(telling)
+        loop = Loop(plan, table, made, launch_id="L", on_failure=OnFailure())
+        curves = loop.committer.curves
+
+        def heard(snapshot):
+            if curves.n_held and curves.latest(1):
+                (tmp_path / "heard").write_text("")
+
+        loop._teller._watcher = heard
+        assert dict(loop.run().statuses) == {"ok": 1}
+    (row,) = table.rows().to_pylist()
+    found = table.curve_table.read()
+    assert row["steps"] < 2999
+    assert found["step"].to_pylist() == list(range(row["steps"] + 1))
 
 
 def test_threads_follow_the_cpus_of_a_task(ray_two_cpus):

@@ -6,6 +6,7 @@ import enum
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -72,6 +73,34 @@ class Mishap(NamedTuple):
     detail: str
 
 
+class Told(NamedTuple):
+    """What a run reported of its curve and has not told before (``core.during.curve``).
+
+    ``points`` are (step, metrics), in order; ``latest`` is the last it reported, which
+    is none of the points yet: it is one if nothing follows.
+    ``started_at``, with run and attempt, names the row that the curve belongs to.
+    """
+
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nothing asks for
+    attempt: int
+    started_at: float
+    points: tuple[Point, ...] = ()
+    latest: Point | None = None
+
+
+Point = tuple[int, Mapping[str, float]]
+
+
+class CurvePoint(NamedTuple):
+    """One row of the table of curves; the first three columns are those of the run's row."""
+
+    run_id: str
+    attempt: int
+    started_at: datetime
+    step: int
+    metrics: Mapping[str, float]
+
+
 class Outcome(NamedTuple):
     """A run with its metrics, or with its failure.
 
@@ -85,6 +114,7 @@ class Outcome(NamedTuple):
     ``mishap`` is there where it failed by what need not be its own doing.
     ``device_name`` is the model of the GPU it was computed on, and ``peak_device_bytes`` what the
     run held there at most; None on a CPU.
+    ``curve`` is what it reported on its way and did not tell before.
     """
 
     index: int  # type: ignore[assignment]  # hides tuple.index, which nothing asks for
@@ -109,6 +139,7 @@ class Outcome(NamedTuple):
     device_name: str | None = None
     peak_device_bytes: int | None = None
     calibration: str | None = None
+    curve: Told | None = None
 
 
 class Loss(enum.Enum):
@@ -143,9 +174,14 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """News of a task: outcomes that arrived, that it ended, or that its worker was lost."""
+    """News of a task: outcomes that arrived, that it ended, or that its worker was lost.
+
+    ``told`` is what a run that is under way reported: no executor has to pass it on before its
+    outcome, which brings what was not told.
+    """
 
     task_id: int
     outcomes: tuple[Outcome, ...] = ()
     done: bool = False
     lost: Lost | None = None
+    told: Told | None = None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
 
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.options import check_options
-from lawsweep.core.outcome import Event, Outcome, Task
+from lawsweep.core.outcome import CurvePoint, Event, Outcome, Task
 from lawsweep.core.schema import Field
 
 if TYPE_CHECKING:
@@ -123,8 +123,9 @@ class Executor(ABC):
         """Before the first task, of one that is ``in_process``; others need not heed it.
 
         Inside ``poll`` it may ``hand`` over each event as it comes, so that what has finished does
-        not wait for the run that follows; and of a KeyboardInterrupt that a run raised ask whether
-        the launch was ``called_off``, or the run raised it itself.
+        not wait for the run that follows (and, from any thread, what the run under way tells); and
+        of a KeyboardInterrupt that a run raised ask whether the launch was ``called_off``, or the
+        run raised it itself.
         """
 
     @abstractmethod
@@ -187,6 +188,9 @@ class Table(Protocol):
         ``arrays`` has the large arrays of each row, by name (float64); they are durable before
         the rows that acknowledge them.
         """
+
+    def append_curves(self, points: Sequence[CurvePoint]) -> None:
+        """Make points of curves durable.  Raises StoreError."""
 
 
 class Sampler(Protocol):

@@ -9,11 +9,13 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
+from lawsweep.core.during.under_way import listened
 from lawsweep.core.errors import ExecutorError, InvalidValueError, refuse_deadline
 from lawsweep.core.experiment import Experiment
-from lawsweep.core.outcome import Event, Loss, Lost, Outcome, Task
+from lawsweep.core.outcome import Event, Loss, Lost, Outcome, Task, Told
 from lawsweep.core.protocols import Executor, ExecutorOptions
 from lawsweep.core.schema import Field
 from lawsweep.worker.cards import CARD_MARGIN, card_name, free_bytes, usable
@@ -164,10 +166,16 @@ class SerialExecutor(Executor):
             self._hand(self._events[self._n_handed])
             self._n_handed += 1
 
+    def _tell(self, task_id: int, told: Told) -> None:
+        """What the run under way reports, perhaps from a thread of its own."""
+        if self._hand is not None:
+            self._hand(Event(task_id, told=told))
+
     def _execute(self, task: Task, batch: Batch, state: ProcessState) -> None:
         run = batch.next_run()
         try:
-            outcomes = batch.step(state)
+            with listened(partial(self._tell, task.id)):
+                outcomes = batch.step(state)
         except KeyboardInterrupt:
             raise
         except BaseException as end:  # noqa: BLE001  (exit: on Ray it ends a worker, here not us)

@@ -16,6 +16,7 @@ from lawsweep.core.plain.learning import Learner
 from lawsweep.core.protocols import Arrays, Table
 from lawsweep.grid.plan import Plan
 from lawsweep.launch.columns import params_of
+from lawsweep.launch.record.curves import Curves
 
 _circumstances = attrgetter(*OF_OUTCOME)
 LATER_S = 0.5  # than the launch would have written it: then that is at a long run
@@ -59,6 +60,7 @@ class Committer:
         self._oldest = 0.0
         self._learner = Learner(experiment) if experiment.learns else None
         self._written = experiment  # with the metrics that the table knows
+        self.curves = Curves(plan, lambda points: table.append_curves(points))  # noqa: PLW0108  (later)
 
     def add(self, outcome: Outcome) -> Outcome:
         """Take an outcome; it is durable after the next flush.
@@ -68,6 +70,7 @@ class Committer:
         with self._lock:
             if self._learner is not None:
                 outcome = self._learner.take(outcome)
+            outcome = self.curves.ended(outcome)
             if not self._outcomes:
                 self._oldest = self._clock()
             self._outcomes.append(outcome)
@@ -110,15 +113,20 @@ class Committer:
     def due(self) -> bool:
         """Whether the rows held are old or many enough to be written."""
         if not self._outcomes:
-            return False
+            return self.curves.n_held >= self.every_n
         full = len(self._outcomes) >= self.every_n or self._n_bytes >= self.every_bytes
         return full or self._clock() - self._oldest >= self.every_s
 
     def flush(self) -> None:
-        """Write what is held.  On StoreError the outcomes are kept, for another try."""
+        """Write what is held.  On StoreError the outcomes are kept, for another try.
+
+        Curves first; where they cannot be written the rows, which have more patience, decide.
+        """
         self._write(self.table)
+        self.curves.flush()
 
     def _write(self, table: Table) -> None:
+        self.curves.try_flush()
         with self._lock:
             if not self._outcomes:
                 return

@@ -197,6 +197,9 @@ class Loop:
 
     def _hand(self, event: Event) -> None:
         """Take what a poll in this process has before it goes on, with signals held back."""
+        if event.told is not None:
+            self._told(event)
+            return
         with self._interrupts.held_again():
             self._take(event)
             if self.committer.due():
@@ -234,7 +237,16 @@ class Loop:
             avoid=self._recovery.avoided(cut.runs),
         )
 
+    def _told(self, event: Event) -> None:
+        """A run reports: no sign that it will end, so deadlines and forecasts do not heed it."""
+        flight = self._flights.get(event.task_id)
+        if event.told is not None and flight is not None and event.told.index in flight.waiting:
+            self.committer.curves.take(event.told)
+
     def _take(self, event: Event) -> None:
+        if event.told is not None:
+            self._told(event)
+            return
         flight = self._flights.get(event.task_id)
         if flight is None:
             return  # news of a task that was given up
@@ -253,6 +265,7 @@ class Loop:
             self._lanes.ended(event.task_id)
             for outcome in self._recovery.ended(event.lost, flight):
                 self._record(outcome)
+            self.committer.curves.lost(list(flight.waiting))
 
     def _record(self, outcome: Outcome) -> None:
         outcome = self.committer.add(outcome)

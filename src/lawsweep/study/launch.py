@@ -98,6 +98,7 @@ class Launch(Shown):
             commit_every_s=store.commit_every_s,
             look_every_s=LOOK_S if is_local else 10 * LOOK_S,
         )
+        self._heart.curves = self._loop.committer.curves
         # Only now: a part may be whole at its end, which the first look reads, and torn before it.
         tell_skipped(study.table.folder, study.table.skipped)
         tell_other_rows(study)

@@ -163,6 +163,17 @@ class Study(Opened, Shown):
 
         return arrays(self, name)
 
+    def curves(self) -> pd.DataFrame:
+        """What the runs reported on their way (``lawsweep.report``), one row a point.
+
+        Columns run_id, attempt, step and the metrics (``<NA>`` where a point lacks one, NaN stays
+        NaN), in the order of the plan and of the steps.  Of each run the attempt whose row stands;
+        of one without a row yet, the latest.  A long curve is thinned: see docs/long_runs.md.
+        """
+        from lawsweep.study.reading.rows import curves
+
+        return curves(self)
+
     def fit(self, frame: pd.DataFrame | None = None) -> list[FitResult]:
         """The sweep's fits, one result a group.  Rows that did not converge are left out, counted.
 

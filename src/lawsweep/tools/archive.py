@@ -5,7 +5,7 @@
     environment.txt      installed packages and their versions
     sweeps/<sweep>.yaml  the sweep, resolved: a working folder of its own
     <module>.py          the experiment, where it is in no installed package
-    results/             tables, arrays, plan, launches, figures, report; a results_dir
+    results/             tables, arrays, curves, plan, launches, figures, report; a results_dir
 
 The same results give the same bytes: entries come in one order and carry no time.
 """
@@ -182,6 +182,7 @@ def _entries(study: Study, said: str, notes: list[str]) -> Iterator[Entry]:
     yield from parts
     for name in array_names(results, experiment.name):
         yield from _array_parts(results, experiment.name, name, study.plan.run_ids)
+    yield from _curve_parts(results, experiment.name, study.plan.run_ids)
     yield f"{own}/plan.parquet", encode(plan_table(study.plan))
     yield f"{own}/sweep.yaml", config
     plain = dataclasses.replace(sweep, variant="", file=None)
@@ -220,6 +221,15 @@ def _array_parts(
     for i, table in enumerate(array_parts(results, experiment, name, run_ids)):
         data = parquet_bytes(table)
         yield f"results/arrays/{experiment}/{name}/{_part_name(i, data)}", data
+
+
+def _curve_parts(results: Folder, experiment: str, run_ids: list[str]) -> Iterator[Entry]:
+    """What these runs reported, in every attempt."""
+    from lawsweep.store.curves.curves import FOLDER, CurveTable, parquet_bytes
+
+    for i, table in enumerate(CurveTable(results / FOLDER, experiment).pieces(run_ids)):
+        data = parquet_bytes(table)
+        yield f"results/{FOLDER}/{experiment}/{_part_name(i, data)}", data
 
 
 def _part_name(i: int, data: bytes) -> str:

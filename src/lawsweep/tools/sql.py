@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
 
+    from lawsweep.store.places.folder import Folder
+
 # No file, no network, no variable of this process is within reach of a query.
 _LOCKED: dict[str, str | bool | int | float | list[str]] = {
     "enable_external_access": "false",
@@ -26,6 +28,7 @@ _LOCKED: dict[str, str | bool | int | float | list[str]] = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
 }
+CURVES = "curves"  # a table of this name is an experiment's, where there is one
 _QUOTED = re.compile(r"\"([^\"\n]+)\"|with name (\S+) does not exist")
 
 
@@ -34,8 +37,9 @@ def sql(query: str, results_dir: str | Path = "results") -> pa.Table:
 
     Every experiment's table is a view of its name, one row a run (the latest successful attempt,
     else the latest); each of its arrays is ``<experiment>__<array>`` with columns ``run_id``,
-    ``shape`` and ``values`` (row-major).  Raises InvalidValueError for a query that DuckDB
-    refuses, with the nearest names.
+    ``shape`` and ``values`` (row-major).  ``curves`` has what runs reported on their way: columns
+    ``experiment``, ``run_id``, ``attempt``, ``step`` and every metric.  Raises InvalidValueError
+    for a query that DuckDB refuses, with the nearest names.
     """
     import duckdb
 
@@ -104,8 +108,34 @@ def _views(results_dir: str | Path, query: str) -> dict[str, pa.Table]:
             views[view] = values.select(["run_id", "shape", "values"])
         if named:
             _refuse_alike("", rows.column_names, f"columns of {name}")
+    if CURVES not in {n.lower() for n in views} and _names(query, CURVES):
+        views[CURVES] = _curves(results)
+        _refuse_alike("", views[CURVES].column_names, f"columns of {CURVES}")
     _refuse_alike(query, views, "tables and arrays")
     return views
+
+
+def _curves(results: Folder) -> pa.Table:
+    """The points of all experiments, each with the name of its own."""
+    import pyarrow as pa
+
+    from lawsweep.store.curves.curves import FOLDER, CurveTable, curve_names, standing, tidy
+    from lawsweep.store.sweeps.skipping import tell_skipped
+    from lawsweep.store.table.tables import read_rows
+
+    names = curve_names(results)
+    found = [tidy([], "").drop_columns(["started_at"])]
+    for name in names:
+        table = CurveTable(results / FOLDER, name)
+        points = standing(table.read(), read_rows(results, name))
+        tell_skipped(table.folder, table.skipped)
+        found.append(points.drop_columns(["started_at"]))
+    whole = [
+        t.append_column("experiment", pa.repeat(n, t.num_rows))
+        for n, t in zip(["", *names], found, strict=True)
+    ]
+    table = pa.concat_tables(whole, promote_options="default")
+    return table.select(["experiment", *(n for n in table.column_names if n != "experiment")])
 
 
 def _refuse_alike(query: str, names: Iterable[str], what: str) -> None:

@@ -11,6 +11,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lawsweep.core.during.under_way import under_way
 from lawsweep.core.errors import Infeasible, InvalidValueError
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.outcome import FAILURES, Loss, Lost, Mishap, Outcome, RunSpec, Status
@@ -181,9 +182,9 @@ def execute_run(
     memory = reset_peak_memory()
     cards.reset_peak(device)
     limit = deadline(timeout_s, "on_failure.timeout_s", timeout_s)
-    tail = Tail()
+    tail, curve = Tail(), None
     try:
-        with limit, Debuggable(), heard(tail), unforked():
+        with limit, Debuggable(), heard(tail), unforked(), under_way(run, started_at) as curve:
             params = experiment.build(run.params)
             answer = _measured(experiment, experiment.evaluate(params, run.seed, device), run)
             settle(device)
@@ -213,7 +214,8 @@ def execute_run(
     if answer.status == "oom":
         release_memory()
     outcome = _outcome(run, answer, device, started_at, wall_s, peak)
-    return outcome._replace(peak_device_bytes=held)
+    told = None if curve is None else curve.rest()
+    return outcome._replace(peak_device_bytes=held, curve=told)
 
 
 def execute_group(
@@ -243,7 +245,7 @@ def execute_group(
     why: str | None = None
     mishap: Mishap | None = None
     try:
-        with limit, Debuggable(), unforked():
+        with limit, Debuggable(), unforked(), under_way(None):
             params = [experiment.build(run.params) for run in runs]
             found = experiment.fused(params, [run.seed for run in runs], device)
             answers = _checked(experiment, list(found), runs, device)

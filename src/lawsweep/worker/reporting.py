@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 
-from lawsweep.core.outcome import Outcome
+from lawsweep.core.during.under_way import listened
+from lawsweep.core.outcome import Outcome, Told
 from lawsweep.worker.execute import Batch
 from lawsweep.worker.process_state import ProcessState
 
@@ -15,7 +16,7 @@ REPORT_S = 0.25  # a worker sends what it finished at least this often (after ea
 REPORT_BYTES = 16 * 2**20  # of large arrays, likewise
 EARLY_S = 1.0  # what waits for so long behind a run is told beside it
 
-Early = Callable[[tuple[Outcome, ...]], None]
+Early = Callable[[tuple[Outcome, ...] | Told], None]
 
 
 def reports(
@@ -24,14 +25,16 @@ def reports(
     """Execute a batch, and give its outcomes in portions, until it is done or ``spoiled``.
 
     ``early`` is told, from another thread, of those that wait while a run takes long; in their
-    turn they are given again, so that nothing depends on it.
+    turn they are given again, so that nothing depends on it.  And by a run that is under way, about
+    once a second, of what that reports, which is not given again.
     """
     ready: list[Outcome] = []
     last, n_bytes = time.monotonic(), 0
     with closing(_Waiting(early)) as waiting:
         while batch and batch.spoiled is None:
             waiting.watch(ready)
-            found = batch.step(state)
+            with listened(early):
+                found = batch.step(state)
             waiting.leave()
             ready += found
             n_bytes += sum(a.nbytes for o in found for a in (o.arrays or {}).values())

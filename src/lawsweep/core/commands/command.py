@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from lawsweep.core.commands.process import Ended, run_process
+from lawsweep.core.commands.reported import Reported
 from lawsweep.core.commands.template import GIVEN, Template, fill, read_template
 from lawsweep.core.definition import check_names
+from lawsweep.core.during.under_way import current
 from lawsweep.core.errors import InvalidValueError, nearest
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.identity import run_id
@@ -94,7 +96,11 @@ class Command:
             texts |= {"root": self.root, "params": json.dumps(params)}
             words = self._whole(self.template.words(texts))
             env = self._environment(texts)
-            ended = run_process(words, folder, env, self.template.log_bytes)
+            curve = current()
+            reported = None if curve is None else Reported(curve)
+            ended = run_process(words, folder, env, self.template.log_bytes, reported)
+            if reported is not None:
+                reported.end()
             _check(ended, words)
             return _of_output(ended) if out is None else _of_file(out)
 

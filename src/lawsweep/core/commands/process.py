@@ -12,7 +12,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,17 +38,22 @@ class Ended:
 
 
 def run_process(
-    words: Sequence[str], folder: Path, env: Mapping[str, str], log_bytes: int
+    words: Sequence[str],
+    folder: Path,
+    env: Mapping[str, str],
+    log_bytes: int,
+    hear: Callable[[bytes], None] | None = None,
 ) -> Ended:
     """Run a program to its end in ``folder``; what it writes is in stdout.txt and stderr.txt.
 
-    Of each the first and the last of ``log_bytes`` are kept.  Raises InvalidValueError for one that
+    Of each the first and the last of ``log_bytes`` are kept.  ``hear`` is told, by another thread,
+    what it writes to stdout, as it comes.  Raises InvalidValueError for one that
     cannot be started, and whatever interrupts it.
     """
     program: _Program | None = None
     try:
         with _signals_held():
-            program = _Program(words, folder, env, log_bytes)
+            program = _Program(words, folder, env, log_bytes, hear)
         code = program.process.wait()
     finally:
         if program is not None:
@@ -80,12 +85,19 @@ def _signals_held() -> Iterator[None]:
 class _Program:
     """A program under way, its watcher and its logs."""
 
-    def __init__(self, words: Sequence[str], folder: Path, env: Mapping[str, str], log_bytes: int):
+    def __init__(
+        self,
+        words: Sequence[str],
+        folder: Path,
+        env: Mapping[str, str],
+        log_bytes: int,
+        hear: Callable[[bytes], None] | None,
+    ):
         self.process = _popen(words, folder, env)
         self._watcher = _watch(self.process.pid)
         assert self.process.stdout is not None
         assert self.process.stderr is not None
-        self.out = _Log(self.process.stdout, folder / "stdout.txt", log_bytes)
+        self.out = _Log(self.process.stdout, folder / "stdout.txt", log_bytes, hear)
         self.err = _Log(self.process.stderr, folder / "stderr.txt", log_bytes)
 
     def end(self) -> None:
@@ -163,7 +175,14 @@ class _Log:
     that the last half begins in: metrics are found wherever they stand, and however long they are.
     """
 
-    def __init__(self, stream: IO[bytes], path: Path, limit: int):
+    def __init__(
+        self,
+        stream: IO[bytes],
+        path: Path,
+        limit: int,
+        hear: Callable[[bytes], None] | None = None,
+    ):
+        self._hear = hear
         self._stream, self._half = stream, max(1, limit // 2)
         self._head, self._tail = bytearray(), bytearray()
         self._n_gone = 0
@@ -175,6 +194,8 @@ class _Log:
     def _read(self) -> None:
         with suppress(OSError, ValueError):  # closed under it
             while data := os.read(self._stream.fileno(), _CHUNK):
+                if self._hear is not None:
+                    self._hear(data)
                 room = self._half - len(self._head)
                 first, rest = data[: max(0, room)], data[max(0, room) :]
                 if first:

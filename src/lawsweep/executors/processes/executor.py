@@ -180,9 +180,12 @@ class ProcessesExecutor(Executor):
     def _hear(self, worker: _Worker) -> list[Event]:
         """The next message of a worker, or its end."""
         try:
-            task_id, outcomes, done, lost = pickle.loads(worker.wire.recv_bytes())
+            task_id, outcomes, *ended = pickle.loads(worker.wire.recv_bytes())
         except (EOFError, OSError):
             return self._gone(worker)
+        if not ended:  # a run that is under way tells of itself
+            return [Event(task_id, told=outcomes)]
+        done, lost = ended
         worker.has_begun, self._failed_starts = True, 0
         if lost is None:
             if done:

@@ -3,7 +3,8 @@
 A task's outcomes stream back by its generator, which stands still while a run computes.  So a
 thread of the worker leaves copies of what waits with Ray's head (its key-value store), under a
 name of the launch's, where the launch looks now and then.  They come by the generator too: whatever
-is lost here is told a little later.
+is lost here is told a little later.  What a run reports of its curve is left there by the run
+itself, and does not come again: it is looked for before outcomes are handed on.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from lawsweep.core.outcome import Event, Outcome, Task
+from lawsweep.core.outcome import Event, Outcome, Task, Told
 from lawsweep.worker.reporting import EARLY_S, Early
 
 MOST_BYTES = 2**20  # of outcomes that are left there at once; larger ones wait
@@ -30,12 +31,15 @@ def _store() -> Any:
 
 
 def teller(place: str) -> Early | None:
-    """Leaves outcomes at a place: ``EarlyNews.place`` of the task.  None for no place."""
+    """Leaves outcomes, and what a run tells, at a place: ``EarlyNews.place`` of the task.
+
+    None for no place.
+    """
     numbers = itertools.count()
 
-    def tell(outcomes: tuple[Outcome, ...]) -> None:
-        packed = pickle.dumps(outcomes, protocol=pickle.HIGHEST_PROTOCOL)
-        if len(packed) <= MOST_BYTES:
+    def tell(news: tuple[Outcome, ...] | Told) -> None:
+        packed = pickle.dumps(news, protocol=pickle.HIGHEST_PROTOCOL)
+        if len(packed) <= MOST_BYTES or isinstance(news, Told):
             _store()._internal_kv_put(f"{place}.{next(numbers)}".encode(), packed)
 
     return tell if place else None
@@ -49,26 +53,35 @@ class EarlyNews:
         self._looked, self._used = time.monotonic(), False
 
     def place(self, task: Task) -> str:
-        """Where a task of several runs leaves what it has finished."""
-        several = len(task.runs) > 1
-        self._used |= several
-        return f"{self._name}.{task.id}" if several else ""
+        """Where a task leaves what it has finished, and what its runs tell."""
+        self._used = True
+        return f"{self._name}.{task.id}"
 
-    def look(self, tasks: Iterable[Task]) -> Iterator[Event]:
-        """What was left by then; now and then, and never an error: all of it comes again."""
+    def before(self, events: list[Event]) -> list[Event]:
+        """These events, after what runs that have ended told before they did."""
+        if any(e.lost or any(o.curve for o in e.outcomes) for e in events):
+            return [*self.look((), at_once=True), *events]
+        return events
+
+    def look(self, tasks: Iterable[Task], *, at_once: bool = False) -> Iterator[Event]:
+        """What was left by then; now and then, and never an error: outcomes come again."""
         now = time.monotonic()
-        if not self._used or now - self._looked < max(LOOK_S, EARLY_S):
+        if not self._used or (now - self._looked < max(LOOK_S, EARLY_S) and not at_once):
             return
         self._looked = now
         known = {task.id for task in tasks}
         with contextlib.suppress(Exception):
             store = _store()
-            for key in store._internal_kv_list(f"{self._name}.".encode()):
+            keys = store._internal_kv_list(f"{self._name}.".encode())
+            for key in sorted(keys, key=lambda key: int(key.rpartition(b".")[2])):  # as they came
                 packed = store._internal_kv_get(key)
                 store._internal_kv_del(key)
                 task_id = int(key.decode().split(".")[3])
-                if packed is not None and task_id in known:
-                    yield Event(task_id, pickle.loads(packed))
+                news = () if packed is None else pickle.loads(packed)
+                if isinstance(news, Told):
+                    yield Event(task_id, told=news)
+                elif news and task_id in known:
+                    yield Event(task_id, news)
 
     def close(self) -> None:
         """Leave nothing behind on a Ray that goes on."""

@@ -11,6 +11,7 @@ from lawsweep.core.expressions.expression import Expression
 from lawsweep.core.options import check_options, read_options
 from lawsweep.core.protocols import ExecutorOptions
 from lawsweep.core.schema import Field
+from lawsweep.core.secrets import HIDDEN
 from lawsweep.executors.ray.nodes import AUTO
 
 
@@ -91,3 +92,15 @@ class ShardOptions:
 def read_shards(given: Any) -> ShardOptions:
     """``executor.shards``, checked.  Raises UnknownNameError, InvalidValueError."""
     return read_options(ShardOptions, given, "executor.shards")
+
+
+def refuse_hidden(runtime_env: Mapping[str, Any]) -> None:
+    """Raise InvalidValueError for a value that a record has left out as a secret."""
+    given = runtime_env.get("env_vars") or {}
+    hidden = [name for name, value in given.items() if value == HIDDEN]
+    if hidden:
+        raise InvalidValueError(
+            f"The value of executor.runtime_env.env_vars.{hidden[0]} was left out of the "
+            "record that this sweep was read from. Give it: "
+            f"executor.runtime_env.env_vars.{hidden[0]}=..."
+        )

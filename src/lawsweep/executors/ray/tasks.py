@@ -16,17 +16,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lawsweep.core.code.clashes import refuse_clashes
-from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.outcome import Event, Loss, Lost, Task
 from lawsweep.core.protocols import Executor
-from lawsweep.core.secrets import HIDDEN, learn_settings
+from lawsweep.core.secrets import learn_settings
 from lawsweep.executors.ray.boot import booted
 from lawsweep.executors.ray.cards import Began, Cards
 from lawsweep.executors.ray.early import EarlyNews
 from lawsweep.executors.ray.manners import deaf_to_interrupts, import_path
 from lawsweep.executors.ray.needs import Needs
-from lawsweep.executors.ray.options import ClusterOptions, LocalOptions, RayOptions, read_shards
+from lawsweep.executors.ray.options import (
+    ClusterOptions,
+    LocalOptions,
+    RayOptions,
+    read_shards,
+    refuse_hidden,
+)
 from lawsweep.executors.ray.placement import Placement
 from lawsweep.executors.ray.session import RaySession, loss_of
 
@@ -63,7 +68,7 @@ class RayExecutor(Executor):
 
     def start(self, experiment: Experiment) -> None:
         """Start or join Ray and ship the experiment once."""
-        self._refuse_hidden()
+        refuse_hidden(self.runtime_env)
         refuse_clashes(Path.cwd())  # Ray has its workers import from there
         self._needs.bind(experiment)
         self._experiment = experiment
@@ -80,16 +85,6 @@ class RayExecutor(Executor):
             self._ship(by_ray=by_ray, variables={} if by_ray else self._variables())
         asks = self.fuse_by_memory and experiment.fused is not None
         self._placement.bind(self._ray, ask_cards=asks)
-
-    def _refuse_hidden(self) -> None:
-        given = self.runtime_env.get("env_vars") or {}
-        hidden = [name for name, value in given.items() if value == HIDDEN]
-        if hidden:
-            raise InvalidValueError(
-                f"The value of executor.runtime_env.env_vars.{hidden[0]} was left out of the "
-                "record that this sweep was read from. Give it: "
-                f"executor.runtime_env.env_vars.{hidden[0]}=..."
-            )
 
     def _ship(self, *, by_ray: bool, variables: Mapping[str, str] | None = None) -> None:
         """Make the remote function: Ray gives its workers their environment, or it does itself."""
@@ -212,7 +207,7 @@ class RayExecutor(Executor):
                 break  # a steady stream must not keep the runner from its other duties
             flying = list(self._flights)
             ready, _ = self._ray.wait(flying, num_returns=len(flying), timeout=0)
-        return events
+        return self._early.before(events)
 
     def _end_held(self) -> None:
         """End workers that held a GPU long enough after it failed them."""

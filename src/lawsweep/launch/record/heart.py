@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from lawsweep.core.errors import LawsweepError
+from lawsweep.launch.record.curves import Curves
 from lawsweep.launch.report import Snapshot, Watcher, describe_snapshot
 from lawsweep.worker.presence import RUNNING, presence
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from lawsweep.store.sweeps.sweep_folder import SweepFolder
 
 LIVE_S = 2.0  # how often a launch writes what it is at
+N_REPORTED = 20  # runs whose latest report a sign has
 END_S = 5.0  # how long a store that hangs is waited for at the end
 
 
@@ -33,8 +35,10 @@ class Heart:
         launch_id: str,
         facts: Mapping[str, Any],
         watcher: Watcher | None = None,
+        curves: Curves | None = None,
     ):
         self._folder, self._launch_id, self._watcher = folder, launch_id, watcher
+        self.curves = curves
         # In an object store each sign is a request that is paid for.
         self._every_s = LIVE_S if folder.folder.is_local else 4 * LIVE_S
         self._state: dict[str, Any] = {"running": 0, "rate": 0.0, "eta_s": None}
@@ -80,4 +84,8 @@ class Heart:
                 wait_s = self._every_s
 
     def _beat(self) -> None:
-        self._folder.beat(self._launch_id, {**self._facts, "at": time.time(), **self._state})
+        state = {**self._facts, "at": time.time(), **self._state}
+        if self.curves is not None:
+            self.curves.try_flush()  # a serial run of an hour comes to no other flush
+            state["reported"] = self.curves.latest(N_REPORTED)
+        self._folder.beat(self._launch_id, state)

@@ -53,8 +53,10 @@ from lawsweep.store.table.stored import learned
 from lawsweep.store.table.words import in_words_of_today
 
 if TYPE_CHECKING:
+    from lawsweep.core.outcome import CurvePoint
     from lawsweep.core.protocols import Arrays
     from lawsweep.store.arrays.arrays import ArrayStore
+    from lawsweep.store.curves.curves import CurveTable
 
 # A process that was suspended for so long between its arrays and their rows may have been taken
 # for dead, and the arrays for nobody's.
@@ -84,6 +86,7 @@ class ParquetTable:
         self._writer = PartWriter(self.folder, self._whole, encode, MERGE_BYTES)
         self._lock = Lock()  # two threads of one program may append to it
         self._arrays: ArrayStore | None = None
+        self._curves: CurveTable | None = None
         # Parts that the last look saw; those whose rows ``done`` and ``news`` have told.
         self._listed, self._looked = set[str](), set[str]()
         self._seen: dict[str, pa.Schema] = {}  # of parts that were read: they never change
@@ -202,6 +205,19 @@ class ParquetTable:
             self._arrays = ArrayStore(self._arrays_root, self.experiment)
         return self._arrays
 
+    @property
+    def curve_table(self) -> CurveTable:
+        """What runs of this experiment reported on their way: ``curves`` beside ``tables``."""
+        from lawsweep.store.curves.curves import FOLDER, CurveTable
+
+        if self._curves is None:
+            self._curves = CurveTable(self.folder.parent.parent / FOLDER, self.experiment.name)
+        return self._curves
+
+    def append_curves(self, points: Sequence[CurvePoint]) -> None:
+        """Write points of curves: durable when this returns.  Raises StoreError."""
+        self.curve_table.append(points)
+
     def done(self, run_ids: Collection[str] | None = None) -> dict[str, Done]:
         """What is known of each run (of all, or of those asked for) that has a row."""
         table = self.rows(run_ids, Done._fields)
@@ -245,7 +261,8 @@ class ParquetTable:
         """Another hand on this table, for a launch: parts that are not among ``parts`` are news."""
         other = copy.copy(self)  # on the same ground: a share that went is an error, also here
         other._writer = PartWriter(other.folder, other._whole, encode, MERGE_BYTES)
-        other._lock, other._arrays, other.skipped = Lock(), None, {}
+        other._lock, other.skipped = Lock(), {}
+        other._arrays = other._curves = None
         other._listed, other._looked = set[str](), set(parts)
         return other
 

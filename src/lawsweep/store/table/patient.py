@@ -83,6 +83,10 @@ class PatientTable:
                 self._wait(error, lambda: self.table.append(rows, *more), len(rows))
         self._in_vain = ""
 
+    def append_curves(self, points: Sequence[Any]) -> None:
+        """As the table's, without patience: rows come with them, and have some."""
+        self.table.append_curves(points)
+
     def _wait(self, error: StoreError, append: Callable[[], None], n_rows: int) -> None:
         start, wait_s = self._clock(), FIRST_WAIT_S
         self._say(

@@ -32,6 +32,7 @@ import pyarrow.parquet as pq
 
 from lawsweep.core.errors import StoreError
 from lawsweep.store.arrays import arrays
+from lawsweep.store.curves import curves
 from lawsweep.store.places.folder import Folder
 from lawsweep.store.table.one_schema import JOINED, joined, one_schema
 from lawsweep.store.table.parquet import ParquetTable
@@ -76,7 +77,7 @@ class Compacted:
 def compact(
     table: ParquetTable, *, target_bytes: int = TARGET_BYTES, target_rows: int = TARGET_ROWS
 ) -> list[Compacted]:
-    """Compact the rows of a table, and each of its arrays; one report a folder.
+    """Compact the rows of a table, each of its arrays, and its curves; one report a folder.
 
     Parts that have half a target's bytes or rows are settled, and stay, if they have the columns
     and types of all others.  May be killed at any
@@ -87,6 +88,9 @@ def compact(
     beside = table.folder.parent.parent / "arrays" / table.experiment.name
     for name in beside.folders():
         done.append(_compact_folder(beside / name, arrays.parquet_bytes, target_bytes, target_rows))
+    points = table.curve_table.folder
+    if part_names(points):
+        done.append(_compact_folder(points, curves.parquet_bytes, target_bytes, 4 * target_rows))
     return done
 
 

@@ -21,6 +21,8 @@ import pyarrow.parquet as pq
 from lawsweep.core.errors import StoreError
 from lawsweep.store.arrays.arrays import parquet_bytes
 from lawsweep.store.arrays.values import KEYS
+from lawsweep.store.curves.curves import FOLDER
+from lawsweep.store.curves.curves import parquet_bytes as points
 from lawsweep.store.places.files import TEMPORARY
 from lawsweep.store.places.find import open_folder
 from lawsweep.store.places.folder import Folder
@@ -83,6 +85,12 @@ def gc(
             found += _values_without_rows(
                 arrays / name / array, tables / name, before, dry, waiting
             )
+    curves = root / FOLDER
+    for name in curves.folders():
+        found += _covered(curves / name, before, dry)
+        found += _values_without_rows(
+            curves / name, tables / name, before, dry, may_still_write(root, name, time), points
+        )
     if orphans:
         found += _rows_of_no_sweep(root)
     return found
@@ -189,11 +197,16 @@ def _is_elsewhere(folder: Folder, name: str, others: list[str]) -> bool:
 
 
 def _values_without_rows(
-    folder: Folder, rows: Folder, before: float, dry: bool, waiting: Sequence[Sign]
+    folder: Folder,
+    rows: Folder,
+    before: float,
+    dry: bool,
+    waiting: Sequence[Sign],
+    write: Callable[[pa.Table], bytes] = parquet_bytes,
 ) -> Iterator[Rubbish]:
     """Values whose writer died before it wrote their row.  What has a row stays, of course.
 
-    ``waiting``: launches that may be about to write some.
+    ``waiting``: launches that may be about to write some.  ``write`` makes a part of the rest.
     """
     parts = [(n, _keys(rows, n)) for n in part_names(rows)]
     known = [k for _, k in parts if k is not None]
@@ -218,12 +231,14 @@ def _values_without_rows(
             "values without rows", f"{folder}/{name}", text, bare.num_rows, size, kept
         )
         if not dry and not kept:
-            _keep_rest(folder, name, bare)
+            _keep_rest(folder, name, bare, write)
             rubbish = replace(rubbish, removed=True)
         yield rubbish
 
 
-def _keep_rest(folder: Folder, name: str, bare: pa.Table) -> None:
+def _keep_rest(
+    folder: Folder, name: str, bare: pa.Table, write: Callable[[pa.Table], bytes]
+) -> None:
     """Write a part again without some values; it is durable before the old one goes."""
     part = load_part(folder, name, {})
     if part is None:
@@ -232,7 +247,7 @@ def _keep_rest(folder: Folder, name: str, bare: pa.Table) -> None:
     at = at.cast(_KINDS.append(pa.field("row", pa.int64())))
     rest = at.join(bare, KEYS, join_type="left anti")["row"].sort()
     if len(rest):
-        data = parquet_bytes(part.take(rest))
+        data = write(part.take(rest))
         folder.write(part_name(data), data)
     folder.delete(name)
 

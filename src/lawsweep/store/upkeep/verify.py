@@ -57,6 +57,7 @@ def verify(
         lambda: check_ids(rows, table.experiment),
         lambda: _check_status(rows),
         lambda: _check_arrays(beside, rows, table),
+        lambda: _check_curves(rows, table),
         lambda: _check_launches(results, rows),
     ]
     if plan is not None:
@@ -154,6 +155,22 @@ def _check_arrays(beside: Folder, rows: pa.Table, table: ParquetTable) -> Iterat
                 yield Finding("problem", check, text, len(bare), some_ids(bare))
         n = found.num_rows - n
         yield Finding("ok", check, f"{n} values of {name} belong to rows", n)
+
+
+def _check_curves(rows: pa.Table, table: ParquetTable) -> Iterator[Finding]:
+    """Parts of curves, and points whose attempt has no row."""
+    if not part_names(table.curve_table.folder):
+        return
+    check, curves = "curves", table.curve_table
+    found = curves.read().select(KEYS)
+    yield from _check_files(curves.folder, curves.skipped)
+    bare = found.join(rows.select(KEYS), KEYS, join_type="left anti")
+    if n := bare.num_rows:
+        text = f"{n} points of curves are of attempts without a row: they are under way, or their "
+        yield Finding("note", check, f"{text}launch ended before they did; gc", n)
+    n_runs = pc.count_distinct(found["run_id"]).as_py()
+    n = found.num_rows - n
+    yield Finding("ok", check, f"{n} points of curves belong to rows ({n_runs} runs)", n)
 
 
 def _check_launches(results: Folder, rows: pa.Table) -> Iterator[Finding]:

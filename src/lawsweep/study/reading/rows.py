@@ -63,6 +63,28 @@ def arrays(opened: Opened, name: str) -> Mapping[str, np.ndarray]:
     return values
 
 
+def curves(opened: Opened) -> pd.DataFrame:
+    """See ``Study.curves``."""
+    import pandas as pd
+    import pyarrow as pa
+
+    from lawsweep.store.curves.curves import standing
+    from lawsweep.store.sweeps.skipping import tell_skipped
+
+    table, plan = opened.table.curve_table, opened.plan
+    found = standing(table.read(plan.run_ids), opened.known.keys)
+    tell_skipped(table.folder, table.skipped)
+    place = {run_id: i for i, run_id in enumerate(plan.run_ids)}
+    order = pa.array([place[r] for r in found["run_id"].to_pylist()], type=pa.int64())
+    found = found.append_column("place", order).sort_by(
+        [("place", "ascending"), ("step", "ascending")]
+    )
+    made: pd.DataFrame = found.drop_columns(["place", "started_at"]).to_pandas(
+        types_mapper=pd.ArrowDtype
+    )
+    return made
+
+
 def show(run_id: str, results_dir: str | Path = "results") -> dict[str, Any]:
     """One row, whole, with its launch; ``run_id`` may be shortened to a unique beginning."""
     from lawsweep.store.sweeps.sweep_folder import find_launch

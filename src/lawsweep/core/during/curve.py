@@ -1,0 +1,168 @@
+"""The curve of one run, where it runs: checked, thinned, and told now and then.
+
+Of the reports of a run the first 2 FULL are kept, of the next 2 FULL each second, of the next
+4 FULL each fourth and so on, and the last: as many of each doubling, whatever their number, so a
+million reports leave some six thousand points.  Which are kept depends on their number alone, and
+no point that was kept is taken back: it can be written as it comes.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import lru_cache
+from threading import Lock
+from typing import Any
+
+from lawsweep.core.definition import RESERVED
+from lawsweep.core.errors import InvalidValueError
+from lawsweep.core.expressions.functions import CONSTANTS
+from lawsweep.core.names import folded
+from lawsweep.core.outcome import Point, Told
+
+FULL = 512
+MOST_METRICS = 64  # names in a run's curve: more are numbers that stand in names
+MOST_STEP = 2**63 - 1
+TELL_S = 1.0  # between two messages of a run that is under way
+COLUMNS = ("step",)  # those of a curve that a row has not
+_TAKEN = {folded(n): n for n in (*RESERVED, *COLUMNS)}
+
+
+def is_kept(i: int) -> bool:
+    """Whether the report number ``i``, from 0, is a point of the curve where others follow it."""
+    return i % (1 << max(0, (i // FULL).bit_length() - 1)) == 0
+
+
+class Curve:
+    """What one attempt of a run has reported; any thread of it may."""
+
+    def __init__(
+        self,
+        index: int,
+        attempt: int,
+        started_at: float,
+        tell: Callable[[Told], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self._key, self._tell, self._clock = (index, attempt, started_at), tell, clock
+        self._points: list[Point] = []  # kept and not told
+        self._last: tuple[int, dict[str, float]] | None = None
+        self._n, self._names, self._lock = 0, dict[str, str](), Lock()
+        self._told_at = clock()
+        self._is_over = False
+
+    def report(self, step: Any, metrics: Mapping[str, Any]) -> None:
+        """Take a report.  Raises InvalidValueError for what is none.
+
+        The same step again adds to what was reported at it, or replaces it.
+        """
+        step, values = checked(step, metrics)
+        with self._lock:
+            if self._is_over:
+                return  # a thread that outlived its run
+            self._check_names(values)
+            if self._last is None or step > self._last[0]:
+                self._next(step, values)
+            elif step == self._last[0]:
+                self._last[1].update(values)
+            else:
+                raise InvalidValueError(
+                    f"report was given step {step} after step {self._last[0]}; steps of a run do "
+                    "not go back. Count on, or report what belongs to one step together."
+                )
+            told = self._due()
+        if told is not None and self._tell is not None:
+            self._tell(told)
+
+    def _check_names(self, values: Mapping[str, float]) -> None:
+        for name in values:
+            known = self._names.setdefault(folded(name), name)
+            if known != name:
+                raise InvalidValueError(
+                    f"report was given {name!r} and {known!r}, which are one name to SQL; rename "
+                    "one of them."
+                )
+        if len(self._names) > MOST_METRICS:
+            raise InvalidValueError(
+                f"report takes at most {MOST_METRICS} different metrics a run, got "
+                f"{len(self._names)}. A number in a metric's name belongs into the step."
+            )
+
+    def _next(self, step: int, values: dict[str, float]) -> None:
+        if self._last is not None:
+            if is_kept(self._n):
+                self._points.append(self._last)
+            self._n += 1
+        self._last = (step, values)
+
+    def _due(self) -> Told | None:
+        if self._tell is None or self._clock() - self._told_at < TELL_S:
+            return None
+        self._told_at = self._clock()
+        last = None if self._last is None else (self._last[0], dict(self._last[1]))
+        return self._taken(last)
+
+    def _taken(self, last: Point | None) -> Told:
+        points, self._points = self._points, []
+        return Told(*self._key, tuple(points), last)
+
+    def rest(self) -> Told | None:
+        """What was not told, at the end of the run; None where it reported nothing at all."""
+        with self._lock:
+            self._is_over = True
+            if self._last is None:
+                return None
+            self._points.append(self._last)
+            return self._taken(None)
+
+
+def checked(step: Any, metrics: Mapping[str, Any]) -> tuple[int, dict[str, float]]:
+    """A report in plain numbers.  Raises InvalidValueError, with what was expected."""
+    whole = not isinstance(step, bool) and hasattr(step, "__index__")
+    at = step.__index__() if whole else -1
+    if not 0 <= at <= MOST_STEP:
+        raise InvalidValueError(
+            f"report takes a step that is a whole number from 0, and metrics by name, got step "
+            f"{step!r}. Count steps: report(10, loss=0.5)."
+        )
+    if not metrics:
+        raise InvalidValueError(
+            f"report was given no metric at step {at}; give some by name: report({at}, loss=0.5)."
+        )
+    return at, {name: _value(name, value) for name, value in metrics.items()}
+
+
+@lru_cache(maxsize=1024)
+def check_name(name: str) -> None:
+    """Raise InvalidValueError for a name that no metric of a curve can have."""
+    if not name.isidentifier():
+        raise InvalidValueError(
+            f"A metric is named as a variable is (letters, digits, _), got {name!r} in report."
+        )
+    if name in CONSTANTS:
+        raise InvalidValueError(f"{name!r} is a constant in expressions; rename it in report.")
+    if folded(name) in _TAKEN:
+        raise InvalidValueError(
+            f"{name!r} is a column that a row or a curve has already; rename it in report."
+        )
+
+
+def _value(name: str, value: Any) -> float:
+    check_name(name)
+    if not isinstance(value, numbers.Real) and not isinstance(value, str | bytes):
+        item = getattr(value, "item", None)  # an array or a tensor of one number
+        with suppress(ValueError, RuntimeError):
+            value = item() if callable(item) else value
+    if isinstance(value, numbers.Real):
+        number: Any = value
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf if number > 0 else -math.inf
+    raise InvalidValueError(
+        f"report takes numbers (NaN and infinity are kept), got {name}={str(value)[:80]!r} of type "
+        f"{type(value).__name__}. Leave out what a step has not."
+    )

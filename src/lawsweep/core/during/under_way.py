@@ -1,0 +1,80 @@
+"""Which run is under way here, for what it calls without naming itself."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from lawsweep.core.during.curve import Curve, checked
+from lawsweep.core.errors import InvalidValueError
+from lawsweep.core.outcome import RunSpec, Told
+
+# Who is told of a run while it is under way: set by an executor in the thread that executes.
+_listener: ContextVar[Callable[[Told], None] | None] = ContextVar("listener", default=None)
+# By the thread that executes it.  Two launches of one program may be serial, each in its thread.
+_runs: dict[int, Curve | None] = {}
+
+
+@contextmanager
+def listened(tell: Callable[[Told], None] | None) -> Iterator[None]:
+    """Within, ``tell`` is called about once a second with what the run under way reported.
+
+    From the thread that reports, in the middle of the run: it raises nothing and returns at once.
+    """
+    before = _listener.set(tell)
+    try:
+        yield
+    finally:
+        _listener.reset(before)
+
+
+@contextmanager
+def under_way(run: RunSpec | None, started_at: float = 0.0) -> Iterator[Curve | None]:
+    """Within, ``run`` is what reports are of; None: many runs at once, which cannot report."""
+    here = threading.get_ident()
+    curve = None if run is None else Curve(run.index, run.attempt, started_at, _listener.get())
+    _runs[here] = curve
+    try:
+        yield curve
+    finally:
+        _runs.pop(here, None)
+
+
+def current() -> Curve | None:
+    """The curve of the run that this thread belongs to; None outside a launch.
+
+    A thread that a run has started is taken for the run's where there is but one.  Raises
+    InvalidValueError where many runs are computed at once.
+    """
+    known = dict(_runs)
+    here = threading.get_ident()
+    if here not in known:
+        if len(known) != 1:
+            return None
+        (here,) = known
+    if known[here] is None:
+        raise InvalidValueError(
+            "report tells of one run, and many are computed at once here. Leave it out of the "
+            "fused form; executor.fuse=false computes one run after the other."
+        )
+    return known[here]
+
+
+def is_under_way() -> bool:
+    """Whether a launch is executing a run in this process."""
+    return bool(_runs)
+
+
+def report(step: Any, metrics: Mapping[str, Any]) -> None:
+    """Metrics of the run under way at a step of it; outside a launch they are checked and no more.
+
+    Raises InvalidValueError.
+    """
+    curve = current()
+    if curve is None:
+        checked(step, metrics)
+    else:
+        curve.report(step, metrics)

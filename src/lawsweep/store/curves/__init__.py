@@ -1,0 +1,1 @@
+"""Curves that runs reported, beside their rows."""
