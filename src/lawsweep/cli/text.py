@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +13,7 @@ import click
 from lawsweep.cli.plain_output import one_line
 from lawsweep.core.secrets import hide_overrides
 
+_CELL = 8  # a cell is cut to no less
 TEXTS = ("csv", "tsv", "json", "jsonl", "md")  # what a table may be printed as
 
 
@@ -42,12 +45,38 @@ def at(where: Mapping[str, Any]) -> str:
     return " ".join(f"{k}={one_line(v)}" for k, v in where.items())
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of cells as lines, each column as wide as its widest cell, to the right."""
+def room() -> int | None:
+    """Columns of the terminal that stdout is; None where it is none, and nothing has to fit."""
+    return shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else None
+
+
+def aligned(rows: Sequence[Sequence[str]], within: int | None = None) -> list[str]:
+    """Rows of cells as lines, each column as wide as its widest cell, to the right.
+
+    ``within`` so many columns of a terminal: the widest cells are cut, and where that is not
+    enough the middle columns are left out, which a last line says.
+    """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows
-    ]
+    kept = list(range(len(widths)))
+    while within is not None and len(kept) > 2 and _least(widths, kept) > within:
+        del kept[len(kept) // 2]
+    while within is not None and sum(widths[k] + 2 for k in kept) - 2 > within:
+        widest = max(kept, key=lambda k: widths[k])
+        if widths[widest] <= _CELL:
+            break
+        widths[widest] -= 1
+    lines = ["  ".join(_cut(row[k], widths[k]).rjust(widths[k]) for k in kept) for row in rows]
+    if gone := [str(rows[0][k]) for k in range(len(widths)) if k not in kept]:
+        lines.append(f"left out, for want of room: {', '.join(gone)} (| cat has them)")
+    return [line.rstrip() for line in lines]
+
+
+def _least(widths: Sequence[int], kept: Sequence[int]) -> int:
+    return sum(min(widths[k], _CELL) + 2 for k in kept) - 2
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def print_table(table: Any, kind: str) -> None:

@@ -11,7 +11,7 @@ import click
 from lawsweep.cli.answers import Answer, verb
 from lawsweep.cli.options import results_dir
 from lawsweep.cli.plain_output import one_line
-from lawsweep.cli.text import TEXTS, aligned, print_table
+from lawsweep.cli.text import TEXTS, aligned, print_table, room
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,7 +33,7 @@ class Asked(Answer):
             return
         shown = table.slice(0, self.limit or table.num_rows)
         columns = [list(map(_cell, column.to_pylist())) for column in shown.columns]
-        yield from aligned([table.column_names, *zip(*columns, strict=True)])
+        yield from aligned([table.column_names, *zip(*columns, strict=True)], room())
         if self.limit and table.num_rows > self.limit:
             yield f"... and {table.num_rows - self.limit:,} more rows (--limit 0 prints all)"
 

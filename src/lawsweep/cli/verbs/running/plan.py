@@ -11,14 +11,17 @@ import click
 from lawsweep.cli.answers import Answer, Note, verb
 from lawsweep.cli.options import load, sweep_arguments
 from lawsweep.cli.plain_output import one_line
-from lawsweep.cli.text import aligned, duration
+from lawsweep.cli.text import aligned, at, duration, room
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from lawsweep.grid.sweep import Sweep
     from lawsweep.study.forecast import Expected
     from lawsweep.study.planning import PlanView
 
 
+FEW = 4  # values of a param that are listed
 SOON_S = 600.0  # what takes longer is not worth a word about the start
 
 
@@ -119,12 +122,18 @@ class Planned(Answer):
     def _points(self) -> Iterator[str]:
         plan = self.view.plan
         columns = {**plan.extra, **plan.params}
-        rows = [[*columns, "runs"]]
+        varying = {name: values for name, column in columns.items() if (values := _values(column))}
+        if varying:
+            over = "; ".join(f"{name} {values}" for name, values in varying.items())
+            yield f"varies: {over}"
+        if fixed := {n: c[0] for n, c in columns.items() if n not in varying and plan.n_points}:
+            yield f"everywhere: {at(fixed)}"
+        rows = [[*varying, "runs"]]
         for i in range(self._n_listed):
             states = self._states(i)
             told = " ".join(f"{states.count(s)} {s}" for s in dict.fromkeys(states))
-            rows.append([*(one_line(columns[name][i]) for name in columns), told])
-        yield from aligned(rows)
+            rows.append([*(one_line(columns[name][i]) for name in varying), told])
+        yield from aligned(rows, room())
         if self._n_listed < plan.n_points:
             more = plan.n_points - self._n_listed
             yield f"... and {more:,} more points (--limit 0 lists all)"
@@ -175,6 +184,19 @@ class Planned(Answer):
                 for p in view.pools
             ],
         }  # fmt: skip
+
+
+def _values(column: np.ndarray) -> str:
+    """``10, 20`` or ``2000 to 32000 (5 values)``; empty where all are the same."""
+    is_number = column.dtype.kind in "iuf"
+    given = sorted(set(column.tolist())) if is_number else dict.fromkeys(map(one_line, column))
+    found = [f"{v:.6g}" if isinstance(v, float) else str(v) for v in given]
+    if len(found) < 2:
+        return ""
+    if len(found) <= FEW:
+        return ", ".join(found)
+    n = f"({len(found):,} values)"
+    return f"{found[0]} to {found[-1]} {n}" if is_number else f"{', '.join(found[:FEW])}, ... {n}"
 
 
 def _between(time: Expected) -> str:

@@ -11,16 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lawsweep.cli.answers import Answer, Note, give_line, show, verb
+from lawsweep.cli.answers import Answer, Note, verb
 from lawsweep.cli.options import load, sweep_arguments
 from lawsweep.cli.plain_output import one_line
 from lawsweep.cli.text import typed
+from lawsweep.cli.watching import telling
 
 if TYPE_CHECKING:
     from lawsweep.grid.sweep import Sweep
     from lawsweep.remote.states import Job
     from lawsweep.study.progress import Status
     from lawsweep.study.questions import Variant
+    from lawsweep.study.study import Study
+
+EVERY_S = 2.0  # between two looks of a watch
 
 
 @dataclass
@@ -55,6 +59,20 @@ class HowFar(Answer):
         if not found.launches:
             for gap in found.gaps(typed(self.words[0], self.words[1:])):
                 yield f"  {gap}"
+
+    def headline(self) -> str:
+        """Counts, and how far each launch is."""
+        from lawsweep.cli.progress import line
+        from lawsweep.study.progress import certificate
+
+        counts = certificate(self.status.statuses, self.status.planned)
+        running = (f"running on {x.get('host') or '?'}: {line(x)}" for x in self.status.launches)
+        return one_line("; ".join((counts, *running)))
+
+    def state(self) -> object:
+        """Counts, and which launches live."""
+        found = self.status
+        return dict(found.statuses), found.planned, [x.get("launch_id") for x in found.launches]
 
     def to_dict(self) -> dict[str, Any]:
         """Counts, jobs, launches that live, and where it all is."""
@@ -98,27 +116,40 @@ def _jobs(found: list[Job]) -> Iterator[str]:
 @verb(30, only_prints=True)
 @sweep_arguments
 @click.option(
-    "--watch", is_flag=True, help="Again every 2 s until all is done; with --json a line each."
+    "--watch",
+    is_flag=True,
+    help="Again every 2 s, until all is done or the launch has ended; with --json a line each.",
 )
 def status(sweep: str, overrides: tuple[str, ...], watch: bool, as_json: bool) -> HowFar | int:
     """Done, running, failed, missing, and jobs: from the store."""
-    from lawsweep.remote.states import jobs
-    from lawsweep.study.reading.findings import decided, found_lines
     from lawsweep.study.study import Study
 
     loaded = load(sweep, overrides)
-    study = Study(loaded)
-    while True:
-        # A watch reads the store alone; a single look asks the heads of unfinished jobs too.
-        known = jobs(loaded.results_dir, loaded.folder_name, ask=not watch)
-        words, lines, book = (sweep, *overrides), found_lines(study), decided(study)
-        answer = HowFar(
-            loaded, words, study.status(), known, study.variants(), lines[1:] if book else [], book
-        )
-        if not watch:
-            return answer
-        (give_line if as_json else show)(answer)
-        if not answer.status.missing:
-            return 0
-        time.sleep(2.0)
-        study.refresh()
+    study, words = Study(loaded), (sweep, *overrides)
+    if not watch:
+        return _look(study, words, ask=True)
+    seen_launch = False
+    with telling(EVERY_S, as_json) as tell:
+        while True:
+            # A watch reads the store alone; a single look asks the heads of unfinished jobs too.
+            answer = _look(study, words, ask=False)
+            running = bool(answer.status.launches)
+            last = not answer.status.missing or (seen_launch and not running)
+            seen_launch |= running
+            tell(answer, last)
+            if last:
+                break
+            time.sleep(EVERY_S)
+            study.refresh()
+    return 0
+
+
+def _look(study: Study, words: tuple[str, ...], *, ask: bool) -> HowFar:
+    from lawsweep.remote.states import jobs
+    from lawsweep.study.reading.findings import decided, found_lines
+
+    sweep = study.sweep
+    known = jobs(sweep.results_dir, sweep.folder_name, ask=ask)
+    lines, book = found_lines(study), decided(study)
+    found = lines[1:] if book else []
+    return HowFar(sweep, words, study.status(), known, study.variants(), found, book)
