@@ -28,6 +28,20 @@ def test_results_dir_from_the_environment(toy_sweep, monkeypatch):
     assert load_sweep("toys", "results_dir=here").results_dir == "here"
 
 
+def test_what_was_composed_before_is_no_ones_to_change_and_no_other_files(toy_sweep, folder):
+    first, second = load_sweep("toys"), load_sweep("toys")
+    first.config["axes"]["n"].append(7)
+    assert load_sweep("toys").config == second.config != first.config
+    toy_sweep.write_text(toy_sweep.read_text().replace("seeds: 2", "seeds: 5"))
+    assert load_sweep("toys").seeds == 5
+    # In a folder with a conf of its own, whatever it says now.
+    own = folder / "conf" / "executor" / "mine.yaml"
+    own.parent.mkdir(parents=True)
+    for kind in ("serial", "processes"):
+        own.write_text(f"kind: {kind}\n")
+        assert load_sweep("toys", "executor=mine").executor["kind"] == kind
+
+
 def test_a_hydra_of_the_callers_own_stays(toy_sweep, folder):
     from hydra import compose, initialize_config_dir
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import os
+import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 from outside import write_package
 
 from lawsweep.core import plugins
+from lawsweep.core.code import installed as installed_module
 from lawsweep.core.errors import InvalidValueError, LawsweepError, UnknownNameError
 from lawsweep.core.registry import BUILTIN, experiment_names, find_experiment
 
@@ -55,6 +59,28 @@ def test_a_package_adds_a_name(installed):
         plugins.load(GROUP, "pol", OURS)
     with pytest.raises(UnknownNameError, match="Unknown figure kind 'pol'"):
         plugins.load(GROUP, "pol", OURS, kind="figure kind")
+
+
+def test_a_folder_is_read_once_and_again_when_packages_come_and_go(installed):
+    folder = installed("outside-one", {}, {"one": "outside_one:x"})
+    hour_ago = time.time() - 3600
+    os.utime(folder, (hour_ago, hour_ago))
+    assert plugins.names(GROUP, {}) == ["one"]
+    kept = installed_module._read[str(folder)]
+    assert plugins.names(GROUP, {}) == ["one"]
+    assert installed_module._read[str(folder)] is kept
+    write_package(folder, "outside-two", {}, {GROUP: {"two": "outside_two:x"}})
+    assert plugins.names(GROUP, {}) == ["one", "two"]
+    (metadata,) = folder.glob("outside_one-*")
+    shutil.rmtree(metadata)
+    assert plugins.names(GROUP, {}) == ["two"]
+    # As importlib has it: of two packages of one name, the first on the path is the one.
+    write_package(folder / "front", "outside_Two", {}, {GROUP: {"three": "outside_two:x"}})
+    sys.path.insert(0, str(folder / "front"))
+    try:
+        assert plugins.names(GROUP, {}) == ["three"]
+    finally:
+        sys.path.remove(str(folder / "front"))
 
 
 def test_an_error_in_a_package_is_told_from_a_bug_of_ours(installed, tmp_path, monkeypatch):

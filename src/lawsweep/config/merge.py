@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.plugins import unknown
 from lawsweep.core.registry import find_experiment
 from lawsweep.executors.make import executor_names
+
+Nodes = dict[tuple[str, str], tuple[Any, str | None]]  # group and name to node and package
 
 
 @set_aside()
@@ -31,26 +34,25 @@ def merge_files(
     ``parts`` are the project's defaults, the sweep file and its preset, ``groups`` the overrides
     that choose members of groups.  Raises a LawsweepError.
     """
-    from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException
-    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     own, shipped = Path.cwd() / "conf", data_folder("conf").resolve()
-    nodes: dict[tuple[str, str], tuple[Any, str | None]] = {}
+    nodes: Nodes = {}
     choices, settings = _group_choices(parts, groups, resolve)
     for group, member in choices.items():
         _check_member(own / group / f"{member}.yaml", shipped / group / f"{member}.yaml")
         if not any((f / group / f"{member}.yaml").is_file() for f in own_and_shipped("conf")):
             nodes[group, member] = {"kind": member}, None  # another package's
     chosen = [f"{key}={value}" for key, value in choices.items()] + _without_an_application()
-    if own.is_dir() and own.resolve() != shipped:
+    has_own = own.is_dir() and own.resolve() != shipped
+    if has_own:
         chosen.append(f"hydra.searchpath=['file://{own.resolve()}']")
     rest = [{k: v for k, v in part.items() if k not in GROUPS} for part in parts]
     project, file, preset = rest
 
     def add(group: str, node: Mapping[str, Any]) -> None:
-        nodes[f"lawsweep_{group}", "this"] = OmegaConf.create(dict(node)), "_global_"
+        nodes[f"lawsweep_{group}", "this"] = dict(node), "_global_"
         chosen.append(f"+lawsweep_{group}=this")
 
     add("project", project)
@@ -59,14 +61,43 @@ def merge_files(
     add("file", file)
     add("preset", {**preset, **settings})
     try:
-        with stored(nodes), initialize_config_dir(config_dir=str(shipped), version_base="1.3"):
-            composed = compose(config_name="config", overrides=chosen)
-        found = OmegaConf.to_container(composed)
+        # A list of defaults may name what a module of the user's has put into Hydra's store.
+        if has_own or any("defaults" in part for part in parts):
+            found = _composed(shipped, nodes, chosen)
+        else:
+            question = pickle.dumps((nodes, chosen))
+            found = pickle.loads(_composed_before(shipped, _state_of(shipped), question))
     except (HydraException, OmegaConfBaseException) as error:
         reason = " ".join(str(error).split())[:300]
         raise InvalidValueError(f"Cannot compose sweep {name}: {reason}") from None
-    assert isinstance(found, dict)
     return _first_said({str(k): v for k, v in found.items()}, (file, preset))
+
+
+def _composed(folder: Path, nodes: Nodes, chosen: Sequence[str]) -> dict[Any, Any]:
+    """Hydra's answer, with what ``nodes`` has beside the files of the folder."""
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    made = {key: (OmegaConf.create(node), package) for key, (node, package) in nodes.items()}
+    with stored(made), initialize_config_dir(config_dir=str(folder), version_base="1.3"):
+        found = OmegaConf.to_container(compose(config_name="config", overrides=list(chosen)))
+    assert isinstance(found, dict)
+    return found
+
+
+@lru_cache(maxsize=64)
+def _composed_before(folder: Path, state: Any, question: bytes) -> bytes:
+    """Hydra's answer where nothing but the folder and the question decides it: 50 ms once.
+
+    A notebook opens the same sweep again and again.  Pickled, so that no one changes another's.
+    """
+    return pickle.dumps(_composed(folder, *pickle.loads(question)))
+
+
+def _state_of(folder: Path) -> tuple[Any, ...]:
+    """What changes when a file in the folder does."""
+    stats = ((str(path), path.stat()) for path in sorted(folder.rglob("*.yaml")))
+    return tuple((path, stat.st_mtime_ns, stat.st_size) for path, stat in stats)
 
 
 @cache

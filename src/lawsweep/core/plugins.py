@@ -139,22 +139,22 @@ def _entry(group: str, name: str, builtin: Mapping[str, str], kind: str) -> Entr
 
 def _outside(group: str) -> dict[str, list[EntryPoint]]:
     """Entry points of other packages by name; those that say the same count once."""
-    import importlib.metadata  # a tenth of a second, and our own names need it not
+    from lawsweep.core.code.installed import entry_points  # our own names need it not
 
     here = Path.cwd().resolve()
     found: dict[str, dict[str, EntryPoint]] = {}
-    for entry in importlib.metadata.entry_points(group=group):
+    for package, entry in entry_points(group):
         dist = entry.dist
-        if dist is None or (dist.name != "lawsweep" and not _lies_in(here, dist)):
+        if dist is None or (package != "lawsweep" and not _lies_in(here, dist)):
             found.setdefault(entry.name, {})[entry.value] = entry
     return {name: list(entries.values()) for name, entries in found.items()}
 
 
 def _passed_over(group: str) -> list[EntryPoint]:
-    import importlib.metadata
+    from lawsweep.core.code.installed import entry_points
 
     here = Path.cwd().resolve()
-    found = importlib.metadata.entry_points(group=group)
+    found = [entry for _, entry in entry_points(group)]
     return [entry for entry in found if entry.dist is not None and _lies_in(here, entry.dist)]
 
 

@@ -101,9 +101,9 @@ def plain_config(sweep: Sweep) -> dict[str, Any]:
 
 def environment() -> bytes:
     """``name==version`` of every installed package, as pip reads it."""
-    found = {
-        d.metadata["Name"]: d.version for d in importlib.metadata.distributions() if d.metadata
-    }
+    # ``metadata`` parses a file each time.
+    read = (d.metadata for d in importlib.metadata.distributions())
+    found = {m["Name"]: m["Version"] for m in read if m}
     lines = [f"{name}=={version}" for name, version in found.items() if name]
     head = f"# Python {platform.python_version()} on {platform.system()} {platform.machine()}"
     return "\n".join([head, *sorted(lines, key=str.lower), ""]).encode()

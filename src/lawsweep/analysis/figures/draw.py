@@ -15,6 +15,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import LayoutEngine, PlaceHolderLayoutEngine
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from lawsweep.analysis.figures.chart import Chart
@@ -106,7 +107,7 @@ def make_figure(
     Raises InvalidValueError where no row can be drawn or the kind of figure does not fit.
     """
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(5.6, 4.1), layout="constrained")
+        figure = _Page(figsize=(5.6, 4.1), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         kind, columns = find_kind(spec.kind), Columns(frame)
@@ -166,6 +167,17 @@ def _lay_out(figure: Figure) -> None:
     if engine is not None:
         engine.execute(figure)
         figure.set_layout_engine("none")
+
+
+class _Page(Figure):
+    """A figure that has no layout engine any more once it has been told to have none.
+
+    Where there is one, if it does nothing, matplotlib draws all twice for each file.
+    """
+
+    def get_layout_engine(self) -> LayoutEngine | None:
+        engine = super().get_layout_engine()
+        return None if isinstance(engine, PlaceHolderLayoutEngine) else engine
 
 
 def _save(figure: Figure, stem: Path, kind: str) -> Path:
