@@ -313,3 +313,50 @@ def test_rows_of_an_older_version_are_carried_over(lawsweep, toy_sweep, folder, 
     assert "8 planned: 8 ok" in out
     for words in (["toys", "--map", "a=b"], ["toys", "--seed", "3"], []):
         assert lawsweep("import", *words, "--from-version", "1")[0] == 2
+
+
+def test_rows_are_made_again_by_a_condition_and_what_that_is_is_said_first(
+    lawsweep, run_toys, monkeypatch
+):
+    code, out, _ = lawsweep("rerun", "toys", "--where", "n > 20 and status == 'ok'", "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["again"]["n_runs"] == 4
+    assert (found["again"]["statuses"], found["again"]["n_made_before"]) == ({"ok": 4}, 0)
+    assert toy_table().attempts().num_rows == 12
+    asked = []
+    monkeypatch.setattr("lawsweep.cli.launching.confirmed", lambda text, **_: asked.append(text))
+    code, out, err = lawsweep("rerun", "toys", "--where", "n > 20", "--status", "ok")
+    assert (code, asked, err) == (1, ["Run them again?"], "nothing was run\n")
+    assert "again: 4 rows (4 ok), which took " in out
+    assert "; their older attempts stay in the table" in out
+    code, out, _ = lawsweep("rerun", "toys", "--where", "n > 80", "--no-analysis")
+    assert code == 0
+    assert "no row where n > 80\nnothing to run again" in out
+    code, _, err = lawsweep("rerun", "toys")
+    assert code == 11
+    assert "Say which rows: --where 'width > 64', --status failed" in err
+    code, _, err = lawsweep("rerun", "toys", "--where", "m > 1")
+    assert code == 10
+    assert "Unknown column 'm'" in err
+
+
+def test_rows_are_discarded_when_that_is_wanted(lawsweep, run_toys):
+    words = ("discard", "toys", "--where", "n > 20")
+    code, out, _ = lawsweep(*words, "--dry-run")
+    assert code == 0
+    assert out.startswith("lost: 4 rows (4 ok), ")
+    assert out.endswith(" of work\nnothing was discarded\n")
+    code, out, err = lawsweep(*words)
+    assert code == 11
+    assert "Discard 4 rows? Nobody can be asked here: add --yes to do it" in err
+    assert toy_table().attempts().num_rows == 8
+    code, out, _ = lawsweep(*words, "--yes", "--json")
+    assert code == 0
+    assert json.loads(out)["removed"] is True
+    assert toy_table().attempts().num_rows == 4
+    code, out, _ = lawsweep(*words, "--yes")
+    assert (code, out) == (0, "nothing to discard: no row where n > 20\n")
+    assert lawsweep("verify")[0] == 0
+    code, out, _ = lawsweep("run", "toys", "--no-analysis")
+    assert (code, "ran 4 in" in out) == (0, True)

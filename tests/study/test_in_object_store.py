@@ -87,3 +87,14 @@ def test_rows_are_imported_compacted_checked_and_archived(sweep, folder):
         assert all(m.n_same == 4 for m in both.metrics)
         for path in (folder / "out").rglob("*.json"):
             assert "127.0.0.1" not in path.read_text()
+
+
+@pytest.mark.slow
+def test_rows_are_taken_out_and_made_again(sweep):
+    study = lawsweep.open(sweep)
+    assert study.discard("n > 3").held.n_runs == 2
+    assert study.status().missing == 2
+    assert len(study.arrays("eigenvalues")) == 2
+    assert study.run(executor="serial").statuses["ok"] == 2
+    assert study.rerun("n > 3", executor="serial").statuses["ok"] == 2
+    assert study.table.attempts().num_rows == 6

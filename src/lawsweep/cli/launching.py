@@ -17,11 +17,13 @@ from lawsweep.cli.answers import (
     Answer,
     Note,
 )
-from lawsweep.cli.options import load, warn
+from lawsweep.cli.options import confirmed, load, warn
 from lawsweep.core.outcome import FAILURES
 
 if TYPE_CHECKING:
     from lawsweep.launch.report import RunReport
+    from lawsweep.study.amending.chosen import Asked
+    from lawsweep.study.amending.forcing import Again
     from lawsweep.study.progress import Status
     from lawsweep.study.study import Study
 
@@ -41,6 +43,7 @@ class Launched(Answer):
     typed: str
     retry: bool
     analysis: bool
+    again: Again | None = None
 
     @property
     def exit_code(self) -> int:  # type: ignore[override]
@@ -76,6 +79,8 @@ class Launched(Answer):
         ran = sum(self.report.statuses.values())
         if self.report.stopped is not None:
             return f"stopped: {self.report.message}"
+        if ran == 0 and self.again is not None:
+            return "nothing to run again"
         if ran == 0 and self.retry:
             return "nothing to run again: no row has failed"
         if ran == 0:
@@ -93,6 +98,7 @@ class Launched(Answer):
             "table": str(self.study.table.folder),
             "statuses": dict(self.status.statuses),
             "missing": self.status.missing,
+            **({} if self.again is None else {"again": self.again.to_dict()}),
         }
         if self.study.cells:
             from lawsweep.study.reading.findings import findings_table
@@ -134,24 +140,63 @@ def counts(study: Study, report: RunReport, found: Status) -> dict[str, int]:
 
 
 def launch(
-    name: str, overrides: tuple[str, ...], *, analysis: bool, as_json: bool, retry: bool = False
+    name: str,
+    overrides: tuple[str, ...],
+    *,
+    analysis: bool,
+    as_json: bool,
+    retry: bool = False,
+    again: Asked | None = None,
+    yes: bool = False,
 ) -> Launched:
-    """Run what the table of a sweep lacks, telling how far it is."""
+    """Run what the table of a sweep lacks, telling how far it is.
+
+    ``again``: rows that are made again in place of that, once a person agrees (``yes``: has); it
+    ends with the code 1 where not.
+    """
     from lawsweep.cli.progress import progress
+    from lawsweep.study.amending.forcing import look as look_again
     from lawsweep.study.study import Study
 
     sweep, typed = load(name, overrides), text.typed(name, overrides)
     # The command to print again, in years: as typed, without this machine's paths.
-    command = f"lawsweep {'rerun' if retry else 'run'} {typed}{' --failed' if retry else ''}"
-    study = Study(sweep)
+    verb = "run" if again is None and not retry else "rerun"
+    command = f"lawsweep {verb} {typed}{' --failed' if retry else ''}"
+    study, found = Study(sweep), None
     if not as_json:
         click.echo(_beginning(study))
         warn(study.notes())
+    run = functools.partial(study.run, retry=retry)
+    if again is not None:
+        command += f" {again.typed}"
+        found = look_again(study, again)
+        for line in _told_again(found):
+            click.echo(line, err=as_json)
+        if found.rows.places and not confirmed("Run them again?", yes=yes, needed=False):
+            click.echo("nothing was run", err=True)
+            raise click.exceptions.Exit(1)
+        run = functools.partial(
+            study.rerun, again.where, run_ids=again.run_ids, status=again.statuses
+        )
     with progress(study.plan, quiet=as_json) as sinks:
-        report = study.run(sinks=sinks, command=command, retry=retry)
+        report = run(sinks=sinks, command=command)
     if analysis and report.stopped is None and (sweep.fits or sweep.figures):
         _tried(study.rows)  # first: what the rest asks for then comes of these, in one look
-    return Launched(study, report, study.status(), typed, retry, analysis)
+    return Launched(study, report, study.status(), typed, retry, analysis, found)
+
+
+def _told_again(found: Again) -> Iterator[str]:
+    """What is made again and what it took, before it is."""
+    if found.n_made is not None:
+        yield f"going on: {found.n_made:,} of them were made again before"
+    if not found.rows.places:
+        if found.n_made is None:
+            yield f"no row {found.rows.asked}"
+        return
+    yield (
+        f"again: {found.rows.counts}, which took {text.duration(found.rows.wall_s)}; their older "
+        "attempts stay in the table"
+    )
 
 
 def _beginning(study: Study) -> str:

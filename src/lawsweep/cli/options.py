@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from lawsweep.cli.shell.completion import overrides_like, sweeps_like
+from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.secrets import hide
 from lawsweep.store.sweeps.skipping import OtherCodeWarning, SkippedFileWarning
 
@@ -24,6 +26,37 @@ def sweep_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
     """``SWEEP [OVERRIDES]...``."""
     function = click.argument("overrides", nargs=-1, shell_complete=overrides_like)(function)
     return click.argument("sweep", shell_complete=sweeps_like)(function)
+
+
+def chosen_rows(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--where``, ``--status`` and ``--run-id``: which rows of a sweep are meant."""
+    for option in (
+        click.option(
+            "--run-id", "run_ids", multiple=True, help="This run; a unique beginning will do."
+        ),
+        click.option("--status", multiple=True, help="Rows that ended so: ok, failed, oom, ..."),
+        click.option(
+            "--where", multiple=True, help="Rows for which this holds, 'width > 64'; all of them."
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def confirmed(question: str, *, yes: bool, needed: bool) -> bool:
+    """Whether to go on: asked at a terminal, unless it was said with ``--yes``.
+
+    Where nobody can be asked it goes on, or (``needed``) InvalidValueError is raised.
+    """
+    if yes:
+        return True
+    if sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty():
+        return click.confirm(question, err=True)
+    if needed:
+        raise InvalidValueError(
+            f"{question} Nobody can be asked here: add --yes to do it, or --dry-run to look only."
+        )
+    return True
 
 
 def load(name: str, overrides: Iterable[str]) -> Sweep:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from lawsweep.core.outcome import FAILURES
@@ -61,24 +61,29 @@ class Known:
         """The sampler at where its rows have brought it, to be looked at."""
         return self.open_sampler()
 
-    def open_sampler(self, *, retry: bool = False) -> BaseSampler:
+    def open_sampler(
+        self, *, retry: bool = False, again: Collection[int] | None = None
+    ) -> BaseSampler:
         """The sampler of a sweep at where its rows have brought it.
 
-        ``retry``: rows that failed count as not there, and are wanted, asked for or not.
+        ``retry``: rows that failed count as not there, and are wanted, asked for or not.  So do
+        the runs ``again``, whatever row they have; of the whole grid, where it is given, these
+        alone are wanted.
         """
         place = {run_id: i for i, run_id in enumerate(self.plan.run_ids)}
-        rows, again = self.keys, []
+        rows, forced = self.keys, set(again or ())
         metrics = [n for n in self.metrics if n in rows.column_names]
         there, columns = {}, [rows[n].to_pylist() for n in metrics]
         for k, (run_id, status) in enumerate(
             zip(rows["run_id"].to_pylist(), rows["status"].to_pylist(), strict=True)
         ):
             if retry and status in FAILURES:
-                again.append(place[run_id])
-            else:
+                forced.add(place[run_id])
+            elif place[run_id] not in forced:
                 told = {n: c[k] for n, c in zip(metrics, columns, strict=True)} if metrics else None
                 there[place[run_id]] = (status, told)
-        return self.chosen.open(self.plan, there, again if retry else None)
+        only = retry or again is not None
+        return self.chosen.open(self.plan, there, sorted(forced) if only else None)
 
     def seen(self) -> list[int] | None:
         """Runs that were asked for or that have a row; None where those are all runs of the plan.

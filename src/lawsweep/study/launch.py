@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -52,9 +52,13 @@ class Launch(Shown):
         watcher: Watcher | None = None,
         command: str = "",
         retry: bool = False,
+        again: Collection[int] | None = None,
         keep: bool = True,
     ):
-        """Check and build all that a launch needs; nothing is started or written yet."""
+        """Check and build all that a launch needs; nothing is started or written yet.
+
+        ``again``: places in the plan whose row is made again, whatever it is.
+        """
         from lawsweep.executors.make import make_executor
         from lawsweep.launch.record.driver_job import driver_job
         from lawsweep.store.options import read_store
@@ -76,7 +80,7 @@ class Launch(Shown):
         self._table.check_writable()
         self._folder = open_own_folder(sweep, study.plan)
         self._job = driver_job(self._folder, sweep.name)
-        self._sampler = study.known.open_sampler(retry=retry)
+        self._sampler = study.known.open_sampler(retry=retry, again=again)
         self._watcher = watcher
         facts = {"job": self._job, "experiment": study.plan.experiment.name,
                  "patience_s": self._table.patience_s}  # fmt: skip

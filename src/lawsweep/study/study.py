@@ -12,7 +12,7 @@ from lawsweep.core.errors import InvalidValueError, unknown_name
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.shown import Shown
 from lawsweep.grid.sweep import KEYS, Sweep, Url
-from lawsweep.study.opening import Opened
+from lawsweep.study.amending.methods import Amending
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lawsweep.study.questions import Variant
 
 
-class Study(Opened, Shown):
+class Study(Amending, Shown):
     """A sweep with its plan and its table.
 
     The plan is made and checked once, and what the table knows of its runs is read once, when a

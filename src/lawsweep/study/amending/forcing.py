@@ -1,0 +1,76 @@
+"""Rows made again because somebody says so: which, what they took, and going on after a kill."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lawsweep.study.amending.chosen import Asked, Rows, choose
+
+if TYPE_CHECKING:
+    from lawsweep.launch.report import RunReport
+    from lawsweep.study.opening import Opened
+
+
+@dataclass(frozen=True)
+class Again:
+    """Rows that are to be made again.
+
+    ``n_made``: of those that an earlier such launch was asked for, and ended before all were made;
+    None where there was none.
+    """
+
+    rows: Rows
+    n_made: int | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        return {**self.rows.to_dict(), "n_made_before": self.n_made or 0}
+
+
+def look(opened: Opened, wanted: Asked) -> Again:
+    """What would be made again; nothing is changed.  Errors as ``choose``.
+
+    Where the same was asked for before, and that launch ended early, it is what is left of it: the
+    rows that were meant then, whatever the conditions would choose by now.
+    """
+    from lawsweep.store.sweeps.forced import attempts_of, read_forced
+    from lawsweep.study.questions import open_own_folder
+
+    kept = read_forced(open_own_folder(opened.sweep, opened.plan).folder)
+    if kept is None or kept.asked != str(wanted):
+        return Again(choose(opened, wanted))
+    now = attempts_of(opened.table, list(kept.n_attempts))
+    place = {run_id: i for i, run_id in enumerate(opened.plan.run_ids)}
+    # Of a plan that has changed meanwhile, what is still in it.
+    left = [r for r, n in kept.n_attempts.items() if now[r] <= n and r in place]
+    done = {r: opened.done[r] for r in left if r in opened.done}
+    rows = Rows(
+        wanted,
+        tuple(sorted(place[r] for r in left)),
+        tuple(left),
+        dict(Counter(d.status for d in done.values()).most_common()),
+        sum(d.wall_s or 0.0 for d in done.values()),
+    )
+    return Again(rows, len(kept.n_attempts) - len(left))
+
+
+def make_again(opened: Opened, found: Again, run: Callable[..., RunReport]) -> RunReport:
+    """Make the rows again: ``run`` is told their places as ``again``.
+
+    What was asked for is kept in the sweep's folder until all of it is made.
+    """
+    from lawsweep.store.sweeps.forced import Forced, attempts_of, end_forced
+    from lawsweep.study.questions import claim, open_own_folder
+
+    folder = open_own_folder(opened.sweep, opened.plan)
+    if found.n_made is None and found.rows.places:
+        claim(folder, opened.sweep, opened.plan)
+        n_attempts = attempts_of(opened.table, found.rows.run_ids)
+        Forced(str(found.rows.asked), n_attempts).write(folder.folder)
+    report = run(again=found.rows.places)
+    if report.stopped is None:
+        end_forced(folder.folder)
+    return report
