@@ -2,7 +2,8 @@
 
 A page is its fenced blocks, from top to bottom, in an empty folder and in this process:
 
-- a block whose first line is a comment with a file's name (``# train.py``) is that file;
+- a block whose first line is a comment with a file's name (``# train.py``) is that file; those
+  of the index of the page's folder are there as well;
 - of ``console`` the lines after ``$`` are commands, and those below are what is said, in that
   order; of ``sh`` every line is a command;
 - another ``python`` block is executed, in one namespace for the page;
@@ -142,18 +143,27 @@ def call(line: str) -> tuple[int, str]:
     elif words[0] == "lawsweep":
         with redirect_stdout(said), redirect_stderr(complaint):
             code = run_command(words[1:])
+    elif words[0] == "bash" or (
+        words[0] == "python" and "import hydra" in Path(words[1]).read_text()
+    ):
+        # Hydra sets up logging for a process of its own.
+        bin_folder = Path(sys.executable).parent
+        done = subprocess.run(
+            words, capture_output=True, text=True, timeout=120, check=False,
+            env={**os.environ, "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}"},
+        )  # fmt: skip
+        return done.returncode, done.stdout + done.stderr
     elif words[0] == "python" and words[1].endswith(".py"):
         with redirect_stdout(said), redirect_stderr(complaint):
             code = script(words[1], words[2:])
-    elif words[0] == "bash":
-        done = subprocess.run(
-            words, capture_output=True, text=True, timeout=120, check=False,
-            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
-        )  # fmt: skip
-        return done.returncode, done.stdout + done.stderr
     else:
         raise AssertionError(f"no test can run {words[0]!r}: mark its block 'not run: why'")
     return code, said.getvalue() + complaint.getvalue()
+
+
+def is_hydras(words: list[str]) -> bool:
+    """An application of Hydra's: it sets up logging, for a process of its own."""
+    return words[0] == "python" and "import hydra\n" in Path(words[1]).read_text(encoding="utf-8")
 
 
 def script(file: str, arguments: list[str]) -> int:
@@ -173,8 +183,11 @@ def run_page(page: Path, folder: Path) -> dict[str, object]:
     """Run a page in an empty folder: the namespace of its Python.  AssertionError has the line."""
     shown = page.relative_to(ROOT)
     space: dict[str, object] = {"__name__": "page"}
+    index = page.with_name("index.md")
+    shared = [b for b in blocks(index) if b.file] if index != page and index.exists() else []
     with as_it_was(folder):
-        for block in blocks(page):
+        sys.path.insert(0, "")  # as a notebook has it
+        for block in [*shared, *blocks(page)]:
             where = f"{shown}:{block.line}"
             try:
                 if block.why is None:
