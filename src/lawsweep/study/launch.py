@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ from lawsweep.launch.sinks.delivery import Delivery
 from lawsweep.launch.sinks.make import make_sinks
 from lawsweep.store.table.collection import set_aside
 from lawsweep.study.code import tell_other_rows
-from lawsweep.study.notebook import choose_executor, say
+from lawsweep.study.notebook import awaited, choose_executor, say
 from lawsweep.study.opening import Opened
 from lawsweep.study.questions import claim, open_own_folder
 from lawsweep.study.reading.findings import write_findings
@@ -160,6 +160,10 @@ class Launch(Shown):
         if self._error is not None:
             raise self._error
         return self._loop.report
+
+    def __await__(self) -> Generator[Any, None, RunReport]:
+        """``wait`` in a coroutine, whose loop goes on; cancelled, it cancels the launch."""
+        return awaited(self).__await__()
 
     def __iter__(self) -> Iterator[Outcome]:
         if self._outcomes is None:

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from lawsweep.executors.make import DEFAULT, make_executor
 from lawsweep.grid.sweep import Sweep
+
+
+class Waited(Protocol):
+    """What is under way, and can be waited for and cancelled."""
+
+    def wait(self) -> object:
+        """Return, or raise, when it has ended."""
+
+    def cancel(self) -> None:
+        """End it soon."""
 
 
 def say(text: str) -> None:
@@ -37,3 +47,14 @@ def choose_executor(sweep: Sweep, given: str | Mapping[str, Any] | None) -> str 
         f"in this one, {DEFAULT!r} and 'ray_cluster' ask for Ray"
     )
     return "processes"
+
+
+async def awaited(launch: Waited) -> Any:
+    """What ``wait`` returns, waited for in a thread; where the waiting is cancelled it is too."""
+    import asyncio
+
+    try:
+        return await asyncio.to_thread(launch.wait)
+    except asyncio.CancelledError:
+        launch.cancel()
+        raise

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     import pyarrow as pa
+    import xarray as xr
     from matplotlib.figure import Figure
 
     from lawsweep.analysis.laws.results import FitResult
@@ -173,6 +174,17 @@ class Study(Amending, Shown):
         from lawsweep.study.reading.rows import curves
 
         return curves(self)
+
+    def to_xarray(self) -> xr.Dataset:
+        """The tidy table as an xarray Dataset (``pip install 'lawsweep[xarray]'``).
+
+        Dims are the axes of the grid, then ``seed``; axes that advance together are one.  Metrics
+        and ``status`` are variables, NaN where a run has none; an array has dims of its own too,
+        padded with NaN.  Raises InvalidValueError for points that form no grid.
+        """
+        from lawsweep.study.reading.dataset import to_xarray
+
+        return to_xarray(self)
 
     def fit(self, frame: pd.DataFrame | None = None) -> list[FitResult]:
         """The sweep's fits, one result a group.  Rows that did not converge are left out, counted.
