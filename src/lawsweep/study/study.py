@@ -88,7 +88,7 @@ class Study(Amending, Shown):
 
         ``executor`` overrides the sweep's (a name such as ``"serial"``, ``"ray_local"`` or
         ``"ray_cluster"``, or a mapping with ``kind``); where a person types (a notebook, a prompt)
-        and nobody chose one, it is serial.  ``sinks`` hear of it besides the sweep's own: names,
+        and nobody chose one, ``processes``.  ``sinks`` hear of it besides the sweep's own: names,
         mappings with ``kind``, callables that are told every Outcome, or objects with any of
         ``started(launch)``, ``outcome(outcome)``, ``progress(snapshot)``, ``ended(report)``.
         ``watcher`` is called in this thread with a Snapshot a few times a second.  Where the sweep

@@ -140,7 +140,7 @@ class _Box:
             )
         flat = np.full((math.prod(self.shape), *inside), np.nan)
         for cell, array in there:
-            flat[(cell, *map(slice, array.shape))] = array
+            flat[cell][tuple(map(slice, array.shape))] = array
         dims = (name,) if len(inside) == 1 else tuple(f"{name}_{k}" for k in range(len(inside)))
         return tuple(f"{d}_index" for d in dims), flat.reshape((*self.shape, *inside))
 
@@ -215,7 +215,7 @@ class _Box:
         if not self._sides:
             return self._plan.n_points <= 1
         places = np.stack([place for place, _ in self._sides.values()])
-        return np.unique(places, axis=1).shape[1] == self._plan.n_points
+        return bool(np.unique(places, axis=1).shape[1] == self._plan.n_points)
 
     def _check(self) -> None:
         n, cells = self._plan.n_points, math.prod(len(first) for _, first in self._sides.values())
