@@ -14,6 +14,11 @@ from toys import fusable
 from lawsweep import stream
 from lawsweep.core.outcome import RunSpec
 from lawsweep.core.registry import find_experiment
+from lawsweep.experiments import batches
+from lawsweep.experiments.batches import in_batches
+from lawsweep.experiments.memorization import run as memorization_run
+from lawsweep.experiments.ntk_min_eig import fused as ntk_fused
+from lawsweep.kernels.base.rates import stated
 from lawsweep.worker import ahead
 from lawsweep.worker.ahead import drawn
 from lawsweep.worker.execute import Batch
@@ -138,3 +143,100 @@ def test_rows_on_a_card_are_those_without(monkeypatch):
         assert there.error is None
         assert there.metrics["lambda_min"] == pytest.approx(here.metrics["lambda_min"], rel=1e-9)
         assert there.metrics["trace"] == pytest.approx(here.metrics["trace"], rel=1e-12)
+
+
+def fused_toy(toy, most):
+    """Batches of ``most``; each waits for the draws of the next one before it answers."""
+
+    def draws(runs):
+        toy.by.append(([s for _, s in runs], threading.current_thread().name))
+        for _, seed in runs:
+            toy.begun[seed].set()
+        if toy.fails and any(seed in toy.fails for _, seed in runs):
+            raise ValueError("no draws for these")
+        return [float(stream(s, "data").standard_normal(p.n).sum()) for p, s in runs]
+
+    def compute(runs):
+        sums = ahead.drawn_together(draws, runs, toy.device)
+        after = runs[-1][1] + 1
+        if after in toy.waits_for:
+            toy.overlapped.append(toy.begun[after].wait(PATIENCE_S))
+        return [fusable.metrics_type(y=y) for y in sums]
+
+    def fused(params, seeds, device):
+        runs = list(zip(params, seeds, strict=True))
+        return in_batches(runs, compute, most, ahead.later())
+
+    return dataclasses.replace(fusable, fused=fused)
+
+
+def test_the_next_batch_is_drawn_while_this_one_computes():
+    """Of the same group, of the next group, and not of a run that goes alone."""
+    toy = Toy("cuda", waits_for=[2, 4])
+    batch = Batch(fused_toy(toy, 2), specs(7), groups=(4, 2), device="cuda")
+    found = [*batch.step(), *batch.step()]
+    assert [o.metrics["y"] for o in found] == sums(6)
+    assert toy.overlapped == [True, True]
+    assert toy.by == [([0, 1], "MainThread"), ([2, 3], "draws"), ([4, 5], "draws")]
+    ahead.forget()
+
+
+def test_on_a_cpu_a_batch_draws_its_own():
+    toy = Toy("cpu")
+    batch = Batch(fused_toy(toy, 2), specs(4), groups=(4,), device="cpu")
+    assert [o.metrics["y"] for o in batch.step()] == sums(4)
+    assert {name for _, name in toy.by} == {"MainThread"}
+
+
+def test_draws_of_a_batch_that_fail_are_its_own_failure():
+    toy = Toy("cuda", waits_for=[2], fails=[3])
+    batch = Batch(fused_toy(toy, 2), specs(4), groups=(4,), device="cuda")
+    assert batch.step() == ()  # as a group; its runs go alone
+    assert toy.by[1:] == [([2, 3], "draws"), ([2, 3], "MainThread")]
+
+
+@pytest.mark.parametrize("name", ["memorization", "ntk_min_eig"])
+def test_fused_rows_on_a_card_are_those_without(name, monkeypatch):
+    experiment = find_experiment(name)
+    params: dict[str, Any] = {"n_samples": 12, "input_dim": 5, "width": 6, "depth": 2,
+                              "activation": "tanh"}  # fmt: skip
+    params |= {"max_steps": 20} if name == "memorization" else {}
+    begun, begin = [], ahead._Ahead
+
+    def counted(draws, runs):
+        begun.append([seed for _, seed in runs])
+        return begin(draws, runs)
+
+    monkeypatch.setattr(ahead, "_Ahead", counted)
+    for module in (memorization_run, ntk_fused):
+        monkeypatch.setattr(module, "most_at_once", lambda *_: 2)
+    rows = []
+    for device in ("cuda", "cpu"):
+        batch = Batch(experiment, specs(6, **params), groups=(4, 2), device=device)
+        with Card():
+            rows.append([*batch.step(), *batch.step()])
+    assert begun == [[2, 3], [4, 5]]
+    metric = "final_loss" if name == "memorization" else "lambda_min"
+    for there, here in zip(*rows, strict=True):
+        assert there.error is None
+        assert there.metrics[metric] == pytest.approx(here.metrics[metric], rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("draws", "flops", "launches", "size"),
+    [
+        (1e6, 5e11, 100, 13),  # 1 s of draws beside as much of work, .5 ms to send: 8 pieces
+        (1e6, 5e11, 2e4, 34),  # .1 s to send: three
+        (1e6, 5e11, 2e6, 100),  # sending is all
+        (0.0, 5e11, 100, 100),  # nothing to hide
+        (1e6, 0.0, 100, 100),  # nothing to hide behind
+    ],
+)
+def test_a_batch_goes_in_pieces_where_that_hides_its_draws(
+    draws, flops, launches, size, monkeypatch
+):
+    rates = dataclasses.replace(stated("cuda").rates, draws=1e8, launch=5e-6, matmul_float64=5e13)
+    monkeypatch.setattr(batches.devices, "rates", lambda device: rates)
+    work = {"draws": draws, "matmul_float64": flops, "launch": launches}
+    assert batches.overlapping(work, 100, 1000, "cuda") == size
+    assert batches.overlapping(work, 100, 7, "cuda") == 7  # never more than fit

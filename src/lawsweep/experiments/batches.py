@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
+
+from lawsweep.kernels.base import devices
+from lawsweep.worker import ahead
 from lawsweep.worker.cards import free_bytes as card_bytes
 from lawsweep.worker.memory import is_out_of_memory, memory_share, release_memory
 
+MOST_PIECES = 8  # of a batch whose draws overlap
 SHARE = 0.7  # of the free memory that runs may take together
 Item = TypeVar("Item")
 
@@ -39,17 +45,24 @@ def free_bytes(device: Any) -> float:
 
 
 def in_batches(
-    runs: Sequence[Item], compute: Callable[[Sequence[Item]], Sequence[Any]], most: int | None
+    runs: Sequence[Item],
+    compute: Callable[[Sequence[Item]], Sequence[Any]],
+    most: int | None,
+    then: Sequence[Any] = (),
 ) -> list[Any]:
     """``compute`` of so many runs at a time, its answers in order.
 
     Where it runs out of memory the batch is halved, and so are those after it; a run that does so
-    alone has the exception as its answer.  Other exceptions pass.
+    alone has the exception as its answer.  Other exceptions pass.  On a device the draws of a batch
+    may be made while the one before computes (``worker.ahead.drawn_together``); ``then``: the runs
+    that come after these.
     """
     answers: list[Any] = []
     size = len(runs) if most is None else most
     while len(answers) < len(runs):
-        some = runs[len(answers) : len(answers) + size]
+        end = len(answers) + size
+        some = runs[len(answers) : end]
+        ahead.coming_batch(runs[end : end + size] or then[:size])
         found = _tried(compute, some)
         if found is None:
             # Now that the exception and what its frames held are gone.
@@ -58,6 +71,22 @@ def in_batches(
         else:
             answers += found
     return answers
+
+
+def overlapping(work: Mapping[str, Any], n: int, most: int, device: Any) -> int:
+    """A batch of ``n`` runs in such pieces that draws of one are made while another computes.
+
+    ``work``: of a run, by kind (``Cost.work``).  Of n runs the draws take D, the device C, and each
+    piece L to send its operations: k pieces take max(D, C) + min(D, C) / k + k L, least at
+    k = sqrt(min(D, C) / L).  Rates are the device's (``kernels.base.rates``).
+    """
+    rates = devices.rates(device)
+    seconds = {k: float(np.max(v)) for k, v in work.items()}
+    draws = n * seconds.pop("draws", 0.0) / rates.draws
+    sending = max(seconds.pop("launch", 0.0) * rates.launch, 1e-6)
+    busy = n * sum(amount / getattr(rates, kind) for kind, amount in seconds.items())
+    pieces = max(1, min(MOST_PIECES, int(math.sqrt(min(draws, busy) / sending))))
+    return min(most, -(-n // pieces))
 
 
 def _tried(

@@ -7,7 +7,6 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -110,8 +109,8 @@ class Batch:
         return found
 
     def _step(self, piece: tuple[RunSpec, ...], state: ProcessState | None) -> tuple[Outcome, ...]:
+        ahead.announce(self._experiment, self._pieces[0] if self._pieces else (), self._device)
         if len(piece) == 1:
-            self._announce()
             one, limit_s = piece[0], self._timeout_s
             outcome = execute_run(
                 self._experiment, one, self._device, limit_s, state, called_off=self._called_off
@@ -143,16 +142,6 @@ class Batch:
         mishap = outcome.mishap
         if mishap is not None and mishap.kind == "card":
             self.spoiled = Lost(Loss.CARD, mishap.detail, mishap.card)
-
-    def _announce(self) -> None:
-        """What comes after the run that is about to begin may be drawn while that computes."""
-        alone = self._pieces and len(self._pieces[0]) == 1
-        if not alone or self._device.startswith("cpu"):
-            ahead.coming()
-            return
-        run, experiment = self._pieces[0][0], self._experiment
-        with suppress(Exception):  # of params that are refused the run itself will tell
-            ahead.coming(experiment.build(run.params), run.seed)
 
     def next_run(self) -> RunSpec:
         """The first run of the piece that ``step`` takes next."""

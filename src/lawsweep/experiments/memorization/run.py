@@ -9,10 +9,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lawsweep import stream
-from lawsweep.experiments.batches import caught, in_batches, most_at_once
+from lawsweep.experiments.batches import caught, in_batches, most_at_once, overlapping
+from lawsweep.experiments.memorization.cost import cost
 from lawsweep.experiments.memorization.held import run_bytes
 from lawsweep.experiments.memorization.metrics import Metrics
 from lawsweep.experiments.memorization.params import LM, Params
+from lawsweep.worker.ahead import drawn_together, later
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,11 +76,16 @@ def rows(params: Sequence[Params], seeds: Sequence[int], device: str) -> list[Me
     if params[0].optimizer == LM:
         return [caught(partial(_one_by_factors, p, s, device)) for p, s in runs]
     answers: dict[int, Metrics | Exception] = {}
-    for classes in (False, True):
-        some = [k for k, p in enumerate(params) if (p.targets == "classes") == classes]
+    kinds = [[k for k, p in enumerate(params) if (p.targets == "classes") == classes]
+             for classes in (False, True)]  # fmt: skip
+    for some, others in zip(kinds, (kinds[1], []), strict=True):
         if some:
-            most = most_at_once(float(run_bytes(params[some[0]])), device)
-            found = in_batches([runs[k] for k in some], partial(group, device=device), most)
+            one = params[some[0]]
+            most = most_at_once(float(run_bytes(one)), device)
+            if most is not None:
+                most = overlapping(cost(one).work, len(some), most, device)
+            then = [runs[k] for k in others] or later()
+            found = in_batches([runs[k] for k in some], partial(group, device=device), most, then)
             answers.update(zip(some, found, strict=True))
     return [answers[k] for k in range(len(runs))]
 
@@ -90,7 +97,7 @@ def _one_by_factors(p: Params, seed: int, device: str) -> Metrics:
 
 def group(runs: Sequence[tuple[Params, int]], device: str) -> list[Metrics | Exception]:
     """Runs that are trained together.  What cannot be drawn or trained costs the others nothing."""
-    answers: list[Any] = [caught(partial(draw, p, seed, "cpu")) for p, seed in runs]
+    answers: list[Any] = drawn_together(_draws, runs, device)
     drawn = [k for k, one in enumerate(answers) if isinstance(one, Drawn)]
     finite = [k for k in drawn if _is_finite(answers[k])]
     # What training refuses it refuses alone, in its own words.
@@ -104,6 +111,10 @@ def group(runs: Sequence[tuple[Params, int]], device: str) -> list[Metrics | Exc
         for k, one in zip(some, [found] if isinstance(found, Exception) else found, strict=True):
             answers[k] = one
     return answers
+
+
+def _draws(runs: Sequence[tuple[Params, int]]) -> list[Any]:
+    return [caught(partial(draw, p, seed, "cpu")) for p, seed in runs]
 
 
 def _trained_rows(

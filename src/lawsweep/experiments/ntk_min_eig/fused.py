@@ -11,7 +11,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lawsweep import stream
-from lawsweep.experiments.batches import caught, in_batches, most_at_once
+from lawsweep.experiments.batches import caught, in_batches, most_at_once, overlapping
+from lawsweep.experiments.ntk_min_eig.cost import cost
 from lawsweep.experiments.ntk_min_eig.held import FUSE_UP_TO, stacked_bytes
 from lawsweep.experiments.ntk_min_eig.inputs import Inputs, inputs
 from lawsweep.experiments.ntk_min_eig.metrics import Metrics
@@ -24,6 +25,7 @@ from lawsweep.experiments.ntk_min_eig.run import (
 from lawsweep.experiments.ntk_min_eig.solve import any_start, exact_zero, finished, row
 from lawsweep.kernels.base import devices
 from lawsweep.kernels.eigmin import solvers
+from lawsweep.worker.ahead import drawn_together, later
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,7 +54,9 @@ def fused(params: Sequence[Params], seeds: Sequence[int], device: str) -> Sequen
     most: int | None = 1
     if fits and not more and _is_batched(one, device):
         most = most_at_once(stacked_bytes(one), device) or cached
-    return in_batches(runs, partial(_stack, device=device), most)
+        if not device.startswith("cpu"):
+            most = overlapping(cost(one).work, len(runs), most, device)
+    return in_batches(runs, partial(_stack, device=device), most, later())
 
 
 def _is_batched(params: Params, device: str) -> bool:
@@ -71,10 +75,12 @@ def _stack(runs: Sequence[Run], device: str) -> list[Answer]:
 
     if len(runs) == 1:
         return [_alone(runs[0], device)]
-    drawn = [caught(partial(_samples, run)) for run in runs]
+    drawn, weights = drawn_together(_draws, runs, device)
     good = [k for k, one in enumerate(drawn) if not isinstance(one, Exception)]
     try:
-        rows = _together([runs[k] for k in good], [drawn[k] for k in good], device)
+        given = [drawn[k] for k in good]
+        # What was drawn for them all is let go as it is moved.
+        rows = _together([runs[k] for k in good], given, weights, device)
     except OutOfRangeError:  # of some member: alone, each says for itself
         return [_alone(run, device) for run in runs]
     answers = {
@@ -89,6 +95,13 @@ def _samples(run: Run) -> Inputs:
 
     params, seed = run
     return inputs(params, seed, DTYPES[params.dtype], "cpu")
+
+
+def _draws(runs: Sequence[Run]) -> tuple[list[Inputs | Exception], list[Tensor]]:
+    """Samples of each run, and W_1 .. W_L, stacked, of those that could be drawn; on the host."""
+    given = [caught(partial(_samples, run)) for run in runs]
+    good = [s for (_, s), one in zip(runs, given, strict=True) if not isinstance(one, Exception)]
+    return given, _weights(runs[0][0], good, "cpu") if good else []
 
 
 def _weights(params: Params, seeds: Sequence[int], device: str) -> list[Tensor]:
@@ -113,7 +126,9 @@ def _alone(run: Run, device: str) -> Answer:
     return answer
 
 
-def _together(runs: Sequence[Run], given: Sequence[Inputs], device: str) -> list[Answer]:
+def _together(
+    runs: Sequence[Run], given: Sequence[Inputs], weights: list[Tensor], device: str
+) -> list[Answer]:
     """The answers of the members; OutOfRangeError if the values of one of them leave the range."""
     import torch
 
@@ -126,8 +141,8 @@ def _together(runs: Sequence[Run], given: Sequence[Inputs], device: str) -> list
     params, seeds = runs[0][0], [seed for _, seed in runs]
     # Stacked first and moved once: a copy to a device costs more than these few numbers.
     x = torch.stack([one.x for one in given]).to(device)
-    weights = _weights(params, seeds, device)
-    lin = linearise(params.network, weights, x)
+    lin = linearise(params.network, [w.to(device) for w in weights], x)
+    weights.clear()
     diagonals = ntk.diagonal(lin)
     # Read on the CPU: many small questions, each of which would wait for a device.
     reports = rank_reports(lin.map(lambda t: t.cpu()))

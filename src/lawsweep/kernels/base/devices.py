@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from lawsweep.kernels.base.rates import Sizes, Table, stated
+from lawsweep.kernels.base.rates import Rates, Sizes, Table, stated
 
 # Operations from which a CPU's rates are measured: some half a second of a core.
 WORTH = 2e10
@@ -37,6 +37,15 @@ def on(device: Any, work: float = 0.0) -> Sizes:
     if table.source != "stated":
         _used[table.id] = table
     return dataclasses.replace(table.sizes, **OVERRIDES) if OVERRIDES else table.sizes
+
+
+def rates(device: Any) -> Rates:
+    """The rates that the sizes of a device are made of: measured, or stated."""
+    kind = getattr(device, "type", None) or str(device).partition(":")[0]
+    table = _forced.get(kind)
+    if table is None and not _only_forced and kind != "cpu":
+        table = measured(device)
+    return (stated(kind) if table is None else table).rates
 
 
 def measured(device: Any) -> Table | None:
