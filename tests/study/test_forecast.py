@@ -17,7 +17,7 @@ from lawsweep.core.errors import InvalidValueError, UnknownNameError
 from lawsweep.core.protocols import Done
 from lawsweep.grid.plan import make_plan
 from lawsweep.launch.costs.rates import Device, card, named, read_rates
-from lawsweep.launch.costs.simulate import Machine
+from lawsweep.launch.costs.simulate import Machine, simulate_shared
 from lawsweep.study.forecast import expected, make_pool
 
 RATES = dict.fromkeys(WORK, 1000000000.0) | {"launch": 1e-3, "draws": 1e6}
@@ -252,3 +252,83 @@ def test_the_experiments_state_their_work():
         assert all((w >= 0).all() for w in work.values())
         assert (np.diff(total) > 0).all(), (name, total)
         assert work["draws"].min() > 0
+
+
+# -- what a launch would hold of a card
+
+
+def test_shares_of_a_card_are_laid_out_as_a_launch_would():
+    one = simulate_shared([1.0] * 4 + [3.0], np.array([0.25] * 4 + [1.0]), 1)
+    assert (one.makespan_s, one.work_s, one.longest_s) == (4.0, 4.0, 3.0)
+    two = simulate_shared([1.0] * 4 + [3.0], np.array([0.25] * 4 + [1.0]), 2)
+    assert two.makespan_s == 3.0  # the quarters are beside each other on the other card
+    both = simulate_shared([2.0, 1.0, 1.0], np.array([1.0, 2.0, 1.0]), 2)
+    assert both.makespan_s == 4.0  # who wants two cards waits for both, and the next for it
+    many = simulate_shared([1.0] * 30_000, np.full(30_000, 0.5), 10)
+    assert many.makespan_s == pytest.approx(1500.0)
+
+
+def previewed(folder, on, cost=None, axes=None, **executor):
+    priced = dataclasses.replace(toy, cost=cost or (lambda p: Cost(flops=1e13 * p.n)))
+    given = {"kind": "ray_local", **executor}
+    opened = study(folder, priced, axes=axes or {"n": [1, 2, 3]}, seeds=4, executor=given)
+    return opened.preview(on=on)
+
+
+def test_auto_is_what_a_launch_would_resolve(tmp_path):
+    def holds(gib):
+        return lambda p: Cost(flops=1e13 * p.n, memory_bytes=gib * 2.0**30 + 0 * p.n)
+
+    for gib, n_slots in ((1, 8), (25, 4), (70, 2)):
+        view = previewed(tmp_path, "gpus=2:H100", holds(gib), gpus_per_task="auto")
+        assert view.n_slots == n_slots
+    # What is said of the cards' memory counts, as it does there.
+    view = previewed(tmp_path, "gpus=2:H100", holds(1), gpus_per_task="auto", gpu_memory_bytes=3e9)
+    assert view.n_slots == 2
+    mixed = previewed(
+        tmp_path, "gpus=2:H100", lambda p: Cost(flops=1e13, memory_bytes=2.0**30 * 25 ** (p.n - 1)),
+        axes={"n": [1, 2]}, gpus_per_task="auto",
+    )  # fmt: skip
+    np.testing.assert_allclose(mixed.pools[0].gpus, [0.25, 0.5])
+
+
+def test_an_expression_is_asked_for_each_point(tmp_path):
+    whole = previewed(tmp_path, "gpus=1:H100", gpus_per_task=1)
+    view = previewed(tmp_path, "gpus=1:H100", gpus_per_task="0.25 if n < 3 else 1")
+    np.testing.assert_allclose(view.pools[0].gpus, [0.25, 0.25, 1.0])
+    # Work that the card does takes it as long however it is shared out.
+    assert view.schedule.makespan_s == pytest.approx(whole.schedule.makespan_s, rel=0.02)
+    assert view.n_slots == 1
+    two = previewed(tmp_path, "gpus=4:H100", gpus_per_task="2 if n > 2 else 1")
+    alone = two.pools[0].costs.seconds_of([8])[0]
+    assert two.schedule.makespan_s >= 2 * alone
+
+
+def test_runs_that_have_no_gpu_are_not_timed_on_one(tmp_path):
+    view = previewed(tmp_path, "gpus=1:H100", gpus_per_task="1 if n > 1 else 0")
+    assert len(view.todo) == 8
+    assert any("4 runs have no GPU by executor.gpus_per_task" in n for n in view.plan.notes)
+    beside = previewed(tmp_path, "gpus=1:H100,cpus=4", gpus_per_task="1 if n > 1 else 0")
+    assert len(beside.todo) == 12
+    on_cpu = beside.pools[1].costs.seconds_of(range(4))
+    assert on_cpu[0] <= beside.schedule.makespan_s < 1e6
+
+
+def test_what_runs_hold_is_learnt_for_each_kind_of_card():
+    plan = plan_of(n=(1, 2), seeds=6)
+
+    def held(name, n_bytes, n):
+        return {r: Done("ok", 1, 1.0, None, "cuda:0", 1, name, n_bytes) for r in plan.run_ids[:n]}
+
+    stated = 1e9 + 2.0**20
+    assert pool_of(plan).needs_bytes(np.arange(2)) == pytest.approx(6e8 + 1.15 * stated)
+    mine, theirs = (
+        {**held("theirs", int(3 * stated), 12), **held("mine", int(2 * stated), n)} for n in (2, 5)
+    )
+    # Of two rows of its own: what any card held; of five its own.
+    for known, times in ((mine, 3.0), (theirs, 2.0)):
+        pool = pool_of(plan, known=known)
+        assert pool.needs_bytes(np.array([0])) == pytest.approx(6e8 + 1.15 * times * stated)
+    assert pool_of(plan, "theirs", known=theirs).needs_bytes(np.array([0])) == pytest.approx(
+        6e8 + 1.15 * 3.0 * stated
+    )

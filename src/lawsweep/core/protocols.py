@@ -77,6 +77,15 @@ class Executor(ABC):
         """
         return None
 
+    def gpus_at(self, plan: Plan, runs: Iterable[int], card_bytes: float) -> np.ndarray:
+        """GPUs that a task of each point's runs would hold, (n_points,), for ``lawsweep plan``.
+
+        On cards of so much memory; points of none of the ``runs`` are not asked about.
+        """
+        import numpy as np
+
+        return np.ones(plan.n_points)
+
     def cpus_here(self, n_cpus: int) -> int:
         """How many of this machine's CPUs its tasks would share: for ``lawsweep plan``."""
         return 1 if self.in_process else n_cpus

@@ -62,7 +62,8 @@ def in_batches(
     while len(answers) < len(runs):
         end = len(answers) + size
         some = runs[len(answers) : end]
-        ahead.coming_batch(runs[end : end + size] or then[:size])
+        after: Sequence[Any] = runs[end : end + size] or then[:size]
+        ahead.coming_batch(after)
         found = _tried(compute, some)
         if found is None:
             # Now that the exception and what its frames held are gone.

@@ -11,18 +11,20 @@ import numpy as np
 
 from lawsweep.core.cost import PRIOR_OVERHEAD_S
 from lawsweep.core.errors import UnknownNameError
-from lawsweep.core.protocols import Done
+from lawsweep.core.protocols import Done, Executor
 from lawsweep.grid.plan import Plan
-from lawsweep.grid.stated_costs import stated_costs, stated_work
+from lawsweep.grid.stated_costs import stated_costs, stated_fused_bytes, stated_work
 from lawsweep.launch.costs.calibrate import core_flops_per_s
 from lawsweep.launch.costs.costs import MEMORY_MARGIN, CostModel
 from lawsweep.launch.costs.rates import COUNTS_SD, PLAIN_SD, Device, card, core, named
 from lawsweep.launch.costs.simulate import Machine
 from lawsweep.launch.costs.work_left import Z_90
+from lawsweep.worker.cards import CARD_MARGIN
 
 HOST = ("draws",)  # work that no card does: workers of one card do it side by side
 CONTEXT_BYTES = 6e8  # of a process on a card, before it holds anything
 OVERHEAD = "overhead"
+NEVER_S = 1e12  # on these slots a run is never done
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Pool:
 
     ``device``: whose rates price them; None on a CPU whose flops do.  ``parts``: expected seconds
     of a run of each point by kind of work, (n_points,) each; empty where no work is stated.
+    ``gpus``: what a task of each point holds of a card, (n_points,), where that is not the same for
+    all; ``n_slots`` are cards then.
     """
 
     machine: Machine
@@ -39,6 +43,8 @@ class Pool:
     n_slots: int
     parts: Mapping[str, np.ndarray]
     plain: bool
+    gpus: np.ndarray | None = None
+    n_seeds: int = 1
 
     @property
     def name(self) -> str:
@@ -49,6 +55,17 @@ class Pool:
     def is_known(self) -> bool:
         """Whether anything tells what runs take: rows, or a stated cost."""
         return self.costs.has_prior or self.costs.n_measured > 0
+
+    def held_s(self, runs: Sequence[int]) -> np.ndarray:
+        """Seconds for which each of some runs holds a slot, (n_runs,).
+
+        Where runs hold shares of cards, seconds of a whole one; NEVER_S where it needs no GPU.
+        """
+        seconds = self.costs.seconds_of(runs)
+        if self.gpus is None:
+            return seconds
+        shares = self.gpus[np.asarray(runs, dtype=np.int64) // self.n_seeds]
+        return np.where(shares > 0, shares * seconds, NEVER_S)
 
     def sd(self, points: np.ndarray) -> float:
         """Standard deviation of the logarithm of the seconds of runs of these points in all."""
@@ -70,7 +87,9 @@ class Pool:
 
     def each_needs(self, points: np.ndarray) -> np.ndarray:
         """Memory that runs of these points hold on a card, their process included."""
-        return CONTEXT_BYTES + MEMORY_MARGIN * self.costs.stated_bytes(points)
+        cards, name = self.costs.on_cards, None if self.device is None else self.device.name
+        own = (k for k in cards.kinds if name is not None and named(k) == named(name))
+        return CONTEXT_BYTES + cards.bytes_of(points, next(own, None))
 
     def needs_bytes(self, points: np.ndarray) -> float:
         """Of the largest of them."""
@@ -121,15 +140,18 @@ def make_pool(
     plan: Plan,
     machine: Machine,
     known: Mapping[str, Done],
-    per_task: float,
+    per_task: float | np.ndarray,
     n_threads: int | None,
     n_fused: int,
     given: Mapping[str, Device],
 ) -> Pool:
     """Slots of a machine, ``per_task`` of its CPUs or GPUs each; ``given``: measured rates.
 
-    ``n_fused`` runs are sent to a device together: their operations are sent once.
+    GPUs may be given by point, (n_points,); 0 where a run needs none.  ``n_fused`` runs are sent to
+    a device together: their operations are sent once.
     """
+    each = np.broadcast_to(np.asarray(per_task, dtype=np.float64), (plan.n_points,))
+    is_mixed = bool(plan.n_points) and bool((each != each[0]).any())
     gpu = machine.kind == "gpus"
     own = next((d for d in given.values() if named(d.name) == "cpu"), None)
     device = card(machine.model or "", given) if gpu else own
@@ -143,7 +165,7 @@ def make_pool(
         costs, parts = CostModel(plan, rate), {}
     else:
         parts = _parts(plan, device, work or {"matmul_float64": flops}, n_fused)
-        share = max(1.0, round(1.0 / per_task)) if gpu else 1.0
+        share = np.maximum(1.0, np.round(1.0 / np.where(each > 0, each, 1.0))) if gpu else 1.0
         # Workers of one card wait for each other there, and not where they draw.
         seconds = sum((s if k in HOST else share * s for k, s in parts.items()),
                       start=np.zeros(plan.n_points))  # fmt: skip
@@ -153,7 +175,31 @@ def make_pool(
     if gpu:
         known = _as_on(plan, device, work, known, n_fused, given)
     costs.learn_table(plan, known, machine.device, n_threads)
-    return Pool(machine, device, costs, max(1, int(machine.n / per_task)), parts, plain)
+    if is_mixed:
+        return Pool(machine, device, costs, machine.n, parts, plain, each, len(plan.seeds))
+    one = float(each[0]) if len(each) else 1.0
+    return Pool(machine, device, costs, max(1, int(machine.n / (one or 1.0))), parts, plain)
+
+
+def card_bytes_of(machine: Machine, given: Mapping[str, Device]) -> float:
+    """What a card of a machine holds; infinite where that is not known, or it has none."""
+    if machine.kind != "gpus":
+        return math.inf
+    return card(machine.model or "", given).memory_bytes or math.inf
+
+
+def fused_at_once(
+    plan: Plan, executor: Executor, machine: Machine, gpus: np.ndarray, card_bytes: float
+) -> int:
+    """How many runs a launch would send together there: of the point of which fewest fit."""
+    if plan.experiment.fused is None or not executor.fuse:
+        return 1
+    most, (each, _) = executor.max_fused, stated_fused_bytes(plan)
+    known = machine.kind == "gpus" and math.isfinite(card_bytes) and bool((each > 0).all())
+    if known and executor.fuse_by_memory and plan.n_points:
+        room = np.minimum(gpus, 1.0) * card_bytes - CONTEXT_BYTES
+        most = max(1, int((room / (CARD_MARGIN * MEMORY_MARGIN * each)).min()))
+    return min(most, len(plan.seeds))
 
 
 def _parts(

@@ -23,16 +23,27 @@ from lawsweep.launch.costs.simulate import (
     read_machines,
     simulate_kinds,
     simulate_rounds,
+    simulate_shared,
 )
 from lawsweep.sampling.sampler import BaseSampler
 from lawsweep.study.code import other_rows
-from lawsweep.study.forecast import Expected, Pool, describe, expected, make_pool
+from lawsweep.study.forecast import (
+    Expected,
+    Pool,
+    card_bytes_of,
+    describe,
+    expected,
+    fused_at_once,
+    make_pool,
+)
 from lawsweep.study.opening import Opened
 from lawsweep.study.questions import open_own_folder
 from lawsweep.worker.hardware import hardware
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from lawsweep.core.protocols import Executor
 
 
 @dataclass(frozen=True)
@@ -119,10 +130,14 @@ class PlanView:
         rounds = self.sampler.rounds()
         slots = [p.n_slots for p in self.pools]
         if rounds is None:
-            return simulate_kinds([p.costs.seconds_of(self.todo) for p in self.pools], slots)
+            only = self.pools[0]
+            if len(self.pools) == 1 and only.gpus is not None:
+                each = only.costs.seconds_of(self.todo)
+                return simulate_shared(each, only.gpus[self.points], only.n_slots)
+            return simulate_kinds([p.held_s(self.todo) for p in self.pools], slots)
         runs = [run for cell in rounds for round_ in cell for run in round_]
         # Slots of several kinds, as so many of a mean one.
-        rates = [n / p.costs.seconds_of(runs) for n, p in zip(slots, self.pools, strict=True)]
+        rates = [n / p.held_s(runs) for n, p in zip(slots, self.pools, strict=True)]
         seconds = iter([self.n_slots / float(sum(each)) for each in zip(*rates, strict=True)])
         return simulate_rounds([[[next(seconds) for _ in r] for r in c] for c in rounds],
                                self.n_slots)  # fmt: skip
@@ -152,18 +167,15 @@ def preview(opened: Opened, on: str | None = None, rates: str | None = None) -> 
     given = read_rates(rates) if rates else {}
     by_point = _by_point(sweep)
     threads = None if "cpus_per_task" in by_point else max(1, int(_per_task(sweep, "cpus")))
-    fuses = made.experiment.fused is not None and executor.fuse
-    n_fused = min(executor.max_fused, len(made.seeds)) if fuses else 1
-    pools = tuple(
-        make_pool(made, m, known, _per_task(sweep, m.kind), threads, n_fused, given)
-        for m in machines
-    )
     todo = tuple(sampler.outlook())
+    pools = tuple(_pool(opened, executor, m, todo, threads, given) for m in machines)
+    todo, without = _on_these(made, pools, todo)
     older = opened.older(todo)
     notes = tuple(opened.table.differences()) + tuple(told_of_older(sweep, made, older))
     notes += (str(other),) if (other := other_rows(opened)) is not None else ()
-    notes += tuple(_one_slot_each(option) for option in by_point
-                   if any(option.startswith(m.kind) for m in machines))  # fmt: skip
+    notes += without
+    if "cpus_per_task" in by_point and any(m.kind == "cpus" for m in machines):
+        notes += (_ONE_CPU_EACH,)
     notes += _in_rounds(sampler, sum(p.n_slots for p in pools))
     return PlanView(
         plan=dataclasses.replace(made, notes=(*made.notes, *notes)) if notes else made,
@@ -215,11 +227,47 @@ def _by_point(sweep: Sweep) -> list[str]:
     return [o for o in options if isinstance(g := sweep.executor.get(o), str) and g != "auto"]
 
 
-def _one_slot_each(option: str) -> str:
-    kind = option.removesuffix("s_per_task").upper()
-    return (
-        f"executor.{option} is an expression; the times here take 1 {kind} for every run, so a "
-        "launch whose runs need more takes longer than they say"
+_ONE_CPU_EACH = (
+    "executor.cpus_per_task is an expression; the times here take 1 CPU for every run, so a "
+    "launch whose runs need more takes longer than they say"
+)
+
+
+def _pool(
+    opened: Opened,
+    executor: Executor,
+    machine: Machine,
+    todo: Sequence[int],
+    threads: int | None,
+    given: Mapping[str, Device],
+) -> Pool:
+    """The slots of a machine as a launch would have them there."""
+    import numpy as np
+
+    plan, per_task = opened.plan, np.array(_per_task(opened.sweep, machine.kind))
+    room = card_bytes_of(machine, given)
+    if machine.kind == "gpus":
+        per_task = executor.gpus_at(plan, todo, room)
+    n_fused = fused_at_once(plan, executor, machine, per_task, room)
+    return make_pool(plan, machine, opened.done, per_task, threads, n_fused, given)
+
+
+def _on_these(
+    plan: Plan, pools: Sequence[Pool], todo: tuple[int, ...]
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The runs that the slots are for; and a note where GPUs alone are asked about, and some runs
+    of the launch would have none.
+    """
+    gpus = next((p.gpus for p in pools if p.gpus is not None), None)
+    if gpus is None or any(p.machine.kind == "cpus" for p in pools):
+        return todo, ()
+    found = tuple(run for run in todo if gpus[run // len(plan.seeds)] > 0)
+    n = len(todo) - len(found)
+    if not n:
+        return todo, ()
+    return found, (
+        f"{n:,} runs have no GPU by executor.gpus_per_task and are not in these times; give "
+        "--on cpus=... too",
     )
 
 

@@ -84,6 +84,24 @@ class Needs:
         self.cpus, self.gpus = float(found["cpus_per_task"]), float(found["gpus_per_task"])
         return self.cpus, self.gpus
 
+    def gpus_at(self, plan: Plan, runs: Iterable[int], card_bytes: float) -> np.ndarray:
+        """GPUs of a task of each point, (n_points,), on cards of so much memory; raises like over.
+
+        1 of points without runs, and of all where none are asked for.
+        """
+        found = np.ones(plan.n_points)
+        points = np.unique(np.fromiter(runs, dtype=np.int64) // len(plan.seeds))
+        if self.by_memory:
+            held = classes(stated_costs(plan)[1])
+            for n_bytes in np.unique(held[points]).tolist():
+                found[held == n_bytes] = share_of(n_bytes, card_bytes)
+        elif "gpus_per_task" in self._rules:
+            kinds, each = Needs(1, self.given["gpus_per_task"]).over(plan, runs)
+            found[points] = np.array([kind.gpus for kind in each])[kinds[points]]
+        elif self.given["gpus_per_task"]:
+            found[:] = self.given["gpus_per_task"]
+        return found
+
     def over(self, plan: Plan, runs: Iterable[int]) -> tuple[np.ndarray, list[Kind]]:
         """The kind of each point, (n_points,), and what each kind needs, the greediest first.
 

@@ -153,6 +153,10 @@ class RayExecutor(Executor):
         """A task's part of a GPU, beside its context."""
         return self._placement.card_room(kind)
 
+    def gpus_at(self, plan: Plan, runs: Iterable[int], card_bytes: float) -> np.ndarray:
+        """As ``needs_of`` would have it there; 1 where it is 0 for all."""
+        return self._needs.gpus_at(plan, runs, self.options.gpu_memory_bytes or card_bytes)
+
     def submit(self, task: Task) -> None:
         """Hand a task to Ray."""
         options = self._placement.options(task)

@@ -33,6 +33,11 @@ class CardMemory:
     def _model(self) -> MemoryModel:
         return MemoryModel(*self._made, stated=True, base=SMALL_BYTES)
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of card that were met."""
+        return tuple(self._kinds)
+
     def learn(self, point: int, peak_bytes: float, kind: str | None = None) -> None:
         """A run of this point, alone, reached so much on a card of this kind."""
         self._any.learn(point, peak_bytes)

@@ -6,6 +6,7 @@ import heapq
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from lawsweep.core.errors import InvalidValueError
 
 _ON = re.compile(r"(cpus|gpus)=(\d{1,7})(?::([A-Za-z0-9][A-Za-z0-9 _-]*))?\Z")
 CARD = "H100"  # where none is named
+PARTS = 60  # of a card: shares of 1 to 1/6, 1/10 and so on are whole numbers of them
+MOST_SHARED = 20_000  # runs that are laid out one by one on shared cards
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,26 @@ def simulate(seconds: np.ndarray, n_slots: int) -> Schedule:
     for one in order.tolist():
         heapq.heapreplace(free, free[0] + one)
     return Schedule(max(free), work, longest, n_slots)
+
+
+def simulate_shared(seconds: Any, shares: np.ndarray, n_cards: int) -> Schedule:
+    """``simulate`` on cards of which each run holds a share, (n_runs,): a part of one, or several.
+
+    Each goes where its share is free first.  Of very many runs the work alone is summed.
+    """
+    seconds, shares = np.asarray(seconds, dtype=np.float64), np.minimum(shares, n_cards)
+    work, longest = float(seconds @ shares), float(seconds.max(initial=0.0))
+    if len(seconds) > MOST_SHARED:
+        return Schedule(max(work / n_cards, longest), work, longest, n_cards)
+    free = np.zeros((n_cards, PARTS))  # when each part of a card is free, sorted
+    for i in np.argsort(-seconds, kind="stable").tolist():
+        n_whole = max(1, int(shares[i]))
+        width = PARTS if shares[i] >= 1.0 else PARTS // max(1, int(1.0 / shares[i] + 1e-9))
+        cards = np.argsort(free[:, width - 1], kind="stable")[:n_whole]
+        end = float(free[cards, width - 1].max()) + float(seconds[i])
+        free[cards, :width] = end
+        free[cards] = np.sort(free[cards], axis=1)
+    return Schedule(float(free.max(initial=0.0)), work, longest, n_cards)
 
 
 def simulate_kinds(seconds: Sequence[np.ndarray], slots: Sequence[int]) -> Schedule:
