@@ -5,6 +5,7 @@ A comment on a page of its own line stands for it, invisible where the page is r
     <!-- names: Study, open, kernels.train -->     signatures and docstrings, as the sources say
     <!-- fields: ntk_min_eig -->                   params and metrics of an experiment, a table each
     <!-- verbs -->                                 the help of every verb
+    <!-- notebook: edge.ipynb -->                  its cells, without outputs
 
 Sources are parsed, not imported: neither torch nor Ray is loaded.
 """
@@ -15,6 +16,7 @@ import ast
 import copy
 import importlib
 import inspect
+import json
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -23,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("lawsweep", "lawsweep.kernels")
-COMMENT = re.compile(r"^<!-- (names|fields|verbs)(?:: (.*?))? -->$", re.M | re.S)
+COMMENT = re.compile(r"^<!-- (names|fields|verbs|notebook)(?:: (.*?))? -->$", re.M | re.S)
 _CODE = re.compile(r"(``.+?``|`.+?`)", re.S)
 _MARKUP = re.compile(r"([\\*_<>\[\]|$#~])")
 Found = ast.FunctionDef | ast.ClassDef
@@ -209,9 +211,19 @@ def verbs() -> str:
     return "\n".join(parts)
 
 
+def notebook(file: str) -> str:
+    """The cells of a notebook beside the pages."""
+    place = Path(__file__).parent.parent / file
+    parts = []
+    for cell in json.loads(place.read_text(encoding="utf-8"))["cells"]:
+        text = "".join(cell["source"])
+        parts.append(f"```python\n{text}\n```" if cell["cell_type"] == "code" else text)
+    return "\n\n".join(parts)
+
+
 def filled(text: str) -> str:
     """The page with what its comments stand for."""
-    made = {"names": names, "fields": fields, "verbs": lambda _: verbs()}
+    made = {"names": names, "fields": fields, "verbs": lambda _: verbs(), "notebook": notebook}
     return COMMENT.sub(lambda m: made[m[1]](m[2] or ""), text)
 
 
