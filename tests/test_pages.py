@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+import yaml
 from pages import ROOT, as_it_was, blocks, commands, run_page, unsaid
 
 DOCS = ROOT / "docs"
@@ -83,3 +84,15 @@ def test_a_page_that_lies_is_told(tmp_path):
         _run(found[0], {}, str(page))
         with pytest.raises(AssertionError, match="did not say\n  2\nbut\n1"):
             _run(found[1], {}, str(page))
+
+
+@pytest.mark.parametrize("form", sorted((ROOT / ".github").rglob("*.yml")), ids=lambda f: f.stem)
+def test_a_form_of_a_report_asks_what_it_shows(form):
+    told = yaml.safe_load(form.read_text("utf-8"))
+    if form.stem == "config":
+        assert told == {"blank_issues_enabled": True}
+        return
+    assert set(told) == {"name", "description", "labels", "body"}
+    ids = [field["id"] for field in told["body"]]
+    assert len(set(ids)) == len(ids)
+    assert all(field["attributes"]["label"] for field in told["body"])
