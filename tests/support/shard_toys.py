@@ -40,6 +40,7 @@ class Pieces:
             os._exit(7)
         if self.fault == "deaf" and self.index == 0:
             signal.signal(signal.SIGALRM, signal.SIG_IGN)
+            Path(self.marker).touch()
             time.sleep(3600)
         return numbers * (self.index + 1)
 

@@ -9,7 +9,9 @@ in no file.  From 2.52 on there are tokens at all.
 Beside what schedules, ``ray.init`` starts an autoscaler, a monitor of log files and the head of a
 dashboard (also where it is told to include none), each a Python of its own; together they are a
 third of what a start costs, and it waits for the last of them.  A Ray that a launch starts for
-itself has no nodes to add, nobody to print its logs to, and no page.
+itself has no nodes to add, nobody to print its logs to, and no page.  The agent of a page stays,
+which Ray ends without; it does what it does where the libraries of the page are not installed, and
+this process need not load them to find out whether they are.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from lawsweep.executors.ray.manners import inherited
 
 MODE, TOKEN = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
 WITHOUT = {"no_monitor": True, "include_log_monitor": False}
+LIBRARIES = "get_dashboard_dependency_error"  # what it finds missing of them
 _ONE_MACHINE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 
@@ -96,14 +99,18 @@ def lean() -> Iterator[None]:
     parameter: Any = importlib.import_module("ray._private.parameter")
     services: Any = importlib.import_module("ray._private.services")
     params: Any = getattr(parameter, "RayParams", None)
+    utils: Any = importlib.import_module("ray._private.utils")
     server: Any = getattr(services, "start_api_server", None)
+    libraries: Any = getattr(utils, LIBRARIES, None)
     known = set(inspect.signature(params).parameters) if params is not None else set()
-    if server is None or not known >= WITHOUT.keys():
+    if server is None or libraries is None or not known >= WITHOUT.keys():
         yield
         return
     parameter.RayParams = partial(params, **WITHOUT)
     services.start_api_server = lambda *_, **__: ("", None)  # its URL, and its process
+    setattr(utils, LIBRARIES, lambda: ImportError("not wanted"))
     try:
         yield
     finally:
+        setattr(utils, LIBRARIES, libraries)
         parameter.RayParams, services.start_api_server = params, server
