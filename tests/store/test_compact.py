@@ -214,6 +214,11 @@ class Killer:
         return call
 
 
+def left(root):
+    """What is there, by name and size."""
+    return frozenset((p.relative_to(root), p.stat().st_size) for p in root.rglob("*"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("after", [False, True])
 def test_it_may_die_at_any_call(tmp_path, monkeypatch, after):
@@ -222,7 +227,7 @@ def test_it_may_die_at_any_call(tmp_path, monkeypatch, after):
         seen(fill(tmp_path / "first")),
         attempts(ParquetTable(tmp_path / "first" / "tables", spectral)),
     )
-    deaths = 0
+    deaths, met = 0, set()
     for at in range(1000):
         root = tmp_path / str(at)
         shutil.copytree(tmp_path / "first", root)
@@ -238,10 +243,12 @@ def test_it_may_die_at_any_call(tmp_path, monkeypatch, after):
         assert attempts(fresh) == kept, at
         if not killer.dead:
             break
-        reports = compact(fresh)
-        assert [r.n_parts_after for r in reports] == [1, 1], at
-        assert seen(fresh) == before, at
-        assert attempts(fresh) == kept, at
+        if left(root) not in met:  # where it died at a reading call, it left what it found
+            met.add(left(root))
+            reports = compact(fresh)
+            assert [r.n_parts_after for r in reports] == [1, 1], at
+            assert seen(fresh) == before, at
+            assert attempts(fresh) == kept, at
         shutil.rmtree(root)
     assert deaths == at > (15 if after else 50)
 
@@ -305,7 +312,7 @@ def test_a_real_kill_loses_nothing(tmp_path):
     before = seen(fill(tmp_path / "first"))
     here = Path(__file__)
     source = LOOP.format(paths=[str(here.parent), str(here.parents[1] / "support")])
-    for at in (0, 1, 2, 5, 11):
+    for at in (1, 5):  # every moment has its test above
         root = tmp_path / str(at)
         shutil.copytree(tmp_path / "first", root)
         done = subprocess.run(
@@ -416,7 +423,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.lists(ROWS, max_size=5))
 def test_any_history_reads_the_same_after_merging(tmp_path_factory, history):
     """Also where attempt and time agree and the values do not: the later part wins, as before."""

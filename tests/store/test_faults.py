@@ -22,7 +22,7 @@ from lawsweep.store.table import part_writer
 from lawsweep.store.table.parquet import ParquetTable
 from lawsweep.store.upkeep.compact import compact
 
-N_APPENDS = 9
+N_APPENDS = 4  # by twos: two merges, and one of what they made
 STEPS = ("write", "fsync", "close", "replace", "unlink", "mkdir")
 
 
@@ -109,7 +109,7 @@ def check(root, acknowledged, attempted, where):
 
 @pytest.fixture
 def small_merges(monkeypatch):
-    monkeypatch.setattr(part_writer, "MERGE", 3)
+    monkeypatch.setattr(part_writer, "MERGE", 2)
 
 
 def steps_of(tmp_path):
@@ -135,7 +135,7 @@ def distinct_faults(mode, steps):
 @pytest.mark.parametrize("mode", ["raise", "raise_after", "die", "die_half", "die_after"])
 def test_a_fault_at_every_step(tmp_path, small_merges, mode):
     steps = steps_of(tmp_path)
-    assert len(steps) > 70
+    assert len(steps) > 35
     for k, at in enumerate(distinct_faults(mode, steps)):
         root, where = tmp_path / f"{at}", f"{mode} at step {at}"
         with pytest.MonkeyPatch.context() as patch:
@@ -151,10 +151,10 @@ def test_a_fault_at_every_step(tmp_path, small_merges, mode):
         if k % 3 == 0:  # what is left behind is no hindrance later on
             later = ParquetTable(root, toy)
             later.check_writable()
-            for k in (20, 21, 22):  # with a merge of its own
+            for k in (20, 21):  # with a merge of its own
                 later.append(batch(k))
             compact(ParquetTable(root, toy))
-            check(root, [*acknowledged, 20, 21, 22], [*attempted, 20, 21, 22], where)
+            check(root, [*acknowledged, 20, 21], [*attempted, 20, 21], where)
 
 
 def test_a_step_that_was_done_and_reported_as_failed_doubles_nothing(tmp_path):
@@ -167,7 +167,7 @@ def test_a_step_that_was_done_and_reported_as_failed_doubles_nothing(tmp_path):
         assert len(ParquetTable(tmp_path / f"{at}", toy).parts()) == len(acknowledged) == N_APPENDS
 
 
-N_KILLS = 30
+N_KILLS = 15
 
 
 @pytest.mark.slow
@@ -195,4 +195,4 @@ def test_processes_killed_at_random_moments(tmp_path):
     before = set(ParquetTable(root, toy).done())
     compact(ParquetTable(root, toy))
     assert set(ParquetTable(root, toy).done()) == before >= known
-    assert len(known) > 100
+    assert len(known) > 40
