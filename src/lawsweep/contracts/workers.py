@@ -42,9 +42,10 @@ class WorkerContract(ExecutorContract):
     @pytest.mark.parametrize("fault", ["exit", "kill", "abort", "segfault"])
     def test_a_worker_that_dies_becomes_a_row(self, tmp_path: Path, fault: str) -> None:
         plan = make_plan(faulty, axes={"i": "range(6)"}, params={"fault": fault})
-        rows, report = self.launch(tmp_path, plan, OnFailure(max_attempts=2))
+        attempts = 2 if fault == "exit" else 1  # however it died, the next attempt is the same
+        rows, report = self.launch(tmp_path, plan, OnFailure(max_attempts=attempts))
         assert dict(report.statuses) == {"ok": 5, "failed": 1}
-        assert (rows[2]["status"], rows[2]["attempt"]) == ("failed", 2)
+        assert (rows[2]["status"], rows[2]["attempt"]) == ("failed", attempts)
         assert rows[2]["error"].startswith("worker lost: crashed: ")
 
     @pytest.mark.parametrize("fault", ["deaf", "swallow_for_ever"])
@@ -58,10 +59,10 @@ class WorkerContract(ExecutorContract):
 
     def test_a_killer_in_a_batch_costs_its_neighbours_nothing(self, tmp_path: Path) -> None:
         """Many short runs in a batch: none but the killer is blamed, with one attempt each."""
-        plan = make_plan(faulty, axes={"i": "range(300)"}, params={"fault": "exit", "at": 150})
+        plan = make_plan(faulty, axes={"i": "range(100)"}, params={"fault": "exit", "at": 50})
         rows, report = self.launch(tmp_path, plan, OnFailure(max_attempts=1))
-        assert dict(report.statuses) == {"ok": 299, "failed": 1}
-        assert rows[150]["status"] == "failed"
+        assert dict(report.statuses) == {"ok": 99, "failed": 1}
+        assert rows[50]["status"] == "failed"
 
     def test_a_gpu_that_fails_a_run_ends_its_worker_and_costs_the_others_nothing(
         self, executor: Executor, tmp_path: Path
@@ -109,21 +110,20 @@ class WorkerContract(ExecutorContract):
     def test_a_group_past_its_deadline_goes_alone_and_each_run_has_its_own_time(
         self, tmp_path: Path
     ) -> None:
-        policy = OnFailure(timeout_s=0.3, stop_after=0)
-        plan = fused_plan(rates=(0.1,), fault="group_slow", at=3)
+        policy = OnFailure(timeout_s=0.5, stop_after=0)
+        plan = fused_plan(n=(1,), rates=(0.1,), fault="group_slow", at=3)
         _, report = self.launch(tmp_path, plan, policy)
-        assert dict(report.statuses) == {"ok": 12}
+        assert dict(report.statuses) == {"ok": 6}
         if self.make().fuse:
             assert "timeout: longer than" in report.notes[0]
-        slow = fused_plan(rates=(0.1,), fault="slow", at=3)
+        slow = fused_plan(n=(1,), rates=(0.1,), fault="slow", at=3)
         rows, _ = self.launch(tmp_path, slow, policy)
-        assert [r["status"] for r in rows] == ["ok", "ok", "ok", "timeout", "ok", "ok"] * 2
+        assert [r["status"] for r in rows] == ["ok", "ok", "ok", "timeout", "ok", "ok"]
 
-    @pytest.mark.parametrize("fault", ["group_kill", "group_os_exit"])
-    def test_a_group_that_loses_its_worker_goes_alone(self, tmp_path: Path, fault: str) -> None:
-        plan = fused_plan(fault=fault, at=3)
+    def test_a_group_that_loses_its_worker_goes_alone(self, tmp_path: Path) -> None:
+        plan = fused_plan(n=(1,), fault="group_kill", at=3)
         rows, report = self.launch(tmp_path, plan, OnFailure(max_attempts=1))
-        assert dict(report.statuses) == {"ok": 24}
+        assert dict(report.statuses) == {"ok": 12}
         assert {r["attempt"] for r in rows} == {1}
         if self.make().fuse:
             assert "crashed: " in report.notes[0]
@@ -131,11 +131,11 @@ class WorkerContract(ExecutorContract):
     def test_a_member_that_kills_its_worker_is_found_and_its_neighbours_live(
         self, tmp_path: Path
     ) -> None:
-        plan = fused_plan(n_seeds=12, rates=(0.1,), fault="kill", at=7)
+        plan = fused_plan(n=(1,), n_seeds=12, rates=(0.1,), fault="kill", at=7)
         rows, report = self.launch(tmp_path, plan, OnFailure(max_attempts=1, stop_after=0))
-        assert [i for i, r in enumerate(rows) if r["status"] == "failed"] == [7, 19]
+        assert [i for i, r in enumerate(rows) if r["status"] == "failed"] == [7]
         assert rows[7]["error"].startswith("worker lost: crashed: ")
-        assert report.statuses["ok"] == 22
+        assert report.statuses["ok"] == 11
 
     def test_a_group_that_cannot_be_interrupted_is_killed(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
