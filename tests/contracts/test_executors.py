@@ -23,7 +23,7 @@ class TestSerial(ExecutorContract):
 
 
 class TestProcesses(WorkerContract):
-    config: ClassVar = {"kind": "processes", "n_workers": 2}
+    config: ClassVar = {"kind": "processes", "n_workers": 1}  # several: in test_processes
 
 
 @pytest.fixture(scope="module")
