@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lawsweep.config.compose import load_sweep as load_sweep
     from lawsweep.core.cost import Cost as Cost
     from lawsweep.core.definition import Carry as Carry
+    from lawsweep.core.during.checkpoints import checkpoint as checkpoint
     from lawsweep.core.errors import Infeasible as Infeasible
     from lawsweep.core.errors import LawsweepError as LawsweepError
     from lawsweep.core.experiment import Experiment as Experiment
@@ -74,6 +75,7 @@ _HOME = dict.fromkeys(_VERBS, "lawsweep.study.verbs") | {
     "archive": "lawsweep.tools.archive",
     "audit": "lawsweep.tools.audit",
     "cancel": "lawsweep.remote.end",
+    "checkpoint": "lawsweep.core.during.checkpoints",
     "compact": "lawsweep.tools.keeping",
     "compare": "lawsweep.tools.comparing",
     "experiment": "lawsweep.core.plain.decorator",

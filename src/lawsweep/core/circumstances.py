@@ -47,6 +47,12 @@ CIRCUMSTANCES = (
         "tables of sizes by measured rates that decided how: in the launch's record, by host",
         repeats=True,
     ),
+    Circumstance(
+        "resumed",
+        "str",
+        "attempt whose checkpoint it went on from, or why from none; null: there was none",
+        repeats=True,
+    ),
     Circumstance("started_at", "time", "when the run started"),
     Circumstance(
         "launch_id", "str", "launch that made this row: sweeps/*/launches/<launch_id>.json"

@@ -28,6 +28,17 @@ def alike(error: str) -> str:
 
 # RunSpec and Outcome are named tuples, since every run is sent one and sends one back: a frozen
 # dataclass with slots is pickled by Python code, field by field, and takes four times as long.
+class Place(NamedTuple):
+    """Where the runs of a launch keep their checkpoints: the URL of a folder.
+
+    ``code`` is the digest of the code that they run.  ``keep``: those of runs that went well stay.
+    """
+
+    url: str
+    code: str
+    keep: bool = False
+
+
 class RunSpec(NamedTuple):
     """One run to execute; ``index`` is its place in the plan, ``params`` are checked values."""
 
@@ -36,6 +47,7 @@ class RunSpec(NamedTuple):
     params: Mapping[str, Any]
     seed: int
     attempt: int = 1
+    place: Place | None = None  # where it may keep checkpoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +126,9 @@ class Outcome(NamedTuple):
     ``mishap`` is there where it failed by what need not be its own doing.
     ``device_name`` is the model of the GPU it was computed on, and ``peak_device_bytes`` what the
     run held there at most; None on a CPU.
-    ``curve`` is what it reported on its way and did not tell before.
+    ``curve`` is what it reported on its way and did not tell before.  ``resumed`` says whether it
+    went on from a checkpoint, and ``saved`` that there is one which a run that went well needs no
+    more.
     """
 
     index: int  # type: ignore[assignment]  # hides tuple.index, which nothing asks for
@@ -140,6 +154,8 @@ class Outcome(NamedTuple):
     peak_device_bytes: int | None = None
     calibration: str | None = None
     curve: Told | None = None
+    resumed: str | None = None
+    saved: bool = False
 
 
 class Loss(enum.Enum):

@@ -57,6 +57,7 @@ class Committer:
             "version": experiment.version,
             "launch_id": launch_id,
         }
+        self.drop_checkpoints: Callable[[list[str]], None] = lambda run_ids: None
         self._oldest = 0.0
         self._learner = Learner(experiment) if experiment.learns else None
         self._written = experiment  # with the metrics that the table knows
@@ -140,7 +141,10 @@ class Committer:
                 table.append(rows, arrays)
             else:
                 table.append(rows)
+            over = [o for o in self._outcomes if o.saved and o.status in ("ok", "infeasible")]
             self._outcomes, self._n_bytes = [], 0
+            if over:  # only now: its row is durable
+                self.drop_checkpoints([self.plan.run_ids[o.index] for o in over])
 
     def _rows(self) -> list[dict[str, Any]]:
         params = params_of(self.plan, [o.index for o in self._outcomes])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
+from lawsweep.core.during.keeper import FROM_START
 from lawsweep.core.errors import ExecutorError, refuse_deadline
-from lawsweep.core.outcome import Event, Outcome, Task
+from lawsweep.core.outcome import Event, Outcome, Place, Task
 from lawsweep.core.protocols import Done, Executor, Sampler, Table
 from lawsweep.core.secrets import hide
 from lawsweep.grid.plan import Plan
@@ -101,6 +103,8 @@ class Loop:
         self._teller = Teller(
             watcher, self.report, self.backlog, self._flights, executor, self.sampler, clock
         )
+        self.place: Place | None = None  # where runs may keep checkpoints
+        self._from_start: Counter[str] = Counter()  # though they had one, and why
         self._hear, self._interrupts = hear, Interrupts()
         self._started, self._begun = clock(), False
         if executor.in_process:
@@ -142,7 +146,10 @@ class Loop:
                 self._count()
                 self.committer.flush()
             self.report.wall_s = self._clock() - self._started
-            self.report.notes = (*self._recovery.notes(), *self.executor.notes())
+            again = (
+                f"{n:,} run{'s' * (n > 1)} {FROM_START[why]}" for why, n in self._from_start.items()
+            )
+            self.report.notes = (*self._recovery.notes(), *again, *self.executor.notes())
             self._teller.tell(at_once=True)
         return self.report
 
@@ -226,9 +233,12 @@ class Loop:
             self.executor.submit(task)
 
     def _task(self, cut: Cut) -> Task:
+        runs = cut.runs
+        if self.place is not None:
+            runs = tuple(r._replace(place=self.place) for r in runs)
         return Task(
             self._next_task,
-            cut.runs,
+            runs,
             self.policy.timeout_s,
             self.costs.to_reserve([r.index for r in cut.runs], cut.groups),
             cut.groups,
@@ -276,6 +286,8 @@ class Loop:
         self.sampler.tell(outcome)
         self.backlog.add(self.sampler.ask())
         self.report.statuses[outcome.status] += 1
+        if outcome.resumed in FROM_START:
+            self._from_start[outcome.resumed] += 1
         if outcome.status == "ok":
             on_cpu, held = outcome.device == "cpu", outcome.peak_device_bytes
             peak = outcome.peak_memory_bytes if on_cpu else None

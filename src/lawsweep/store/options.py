@@ -23,6 +23,7 @@ class StoreOptions:
         float,
         Field("how long a store that cannot be written is waited for", unit="s", ge=0, le=86_400),
     ] = 60.0
+    keep_checkpoints: Annotated[bool, Field("also those of runs that went well")] = False
 
     def __post_init__(self) -> None:
         check_options(self, "store")

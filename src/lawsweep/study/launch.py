@@ -17,6 +17,7 @@ from lawsweep.core.shown import Shown
 from lawsweep.launch.interrupts import wait_at_exit
 from lawsweep.launch.loop import Loop, RunReport, Watcher, describe_report
 from lawsweep.launch.record.heart import Heart
+from lawsweep.launch.record.hosts import Hosts
 from lawsweep.launch.record.provenance import launch_record, new_launch_id
 from lawsweep.launch.report import Snapshot
 from lawsweep.launch.sharing import LOOK_S, own_order
@@ -71,7 +72,7 @@ class Launch(Shown):
         self.study, self.id, self._command = study, new_launch_id(), command
         self._executor = make_executor(choose_executor(sweep, executor))
         self._delivery = Delivery([*make_sinks(sweep.sinks), *make_sinks(sinks)])
-        store = read_store(sweep.store, sweep.results_dir)
+        self._store = store = read_store(sweep.store, sweep.results_dir)
         if not study.known.is_current():
             study.refresh()
         # A hand of its own: whoever looks at the table meanwhile takes no news from the launch.
@@ -214,6 +215,8 @@ class Launch(Shown):
 
     def _run(self) -> None:
         loop, folder, study = self._loop, self._folder, self.study
+        from lawsweep.store.curves.checkpoints import Checkpoints
+
         folder.drop_dead()
         with contextlib.ExitStack() as stack:
             stack.enter_context(contextlib.closing(self._executor))
@@ -224,16 +227,19 @@ class Launch(Shown):
                 say(beside(others))
                 loop.backlog.shuffle(own_order(self.id))
             stack.enter_context(set_aside())
+            source = source_of(study.plan.experiment, study.plan.own_modules())
+            kept = Checkpoints(study.table.folder.parent.parent, study.plan.experiment.name)
+            loop.place = kept.place(source.digest, keep=self._store.keep_checkpoints)
+            loop.committer.drop_checkpoints = kept.drop
             loop.begin()  # workers take half a second to start: the records are written meanwhile
             self._claim(self.id)
-            source = source_of(study.plan.experiment, study.plan.own_modules())
             folder.write_source(source)
             record = launch_record(
                 self.id, study.sweep, study.plan, self._command, self._executor.describe(), source
             )
             record |= {"job": self._job} if self._job else {}
             folder.write_launch(self.id, record)
-            loop.committer.tell_machines = _Hosts(folder, record)
+            loop.committer.tell_machines = Hosts(folder, record)
             try:
                 loop.run()
             except BaseException as end:
@@ -323,18 +329,3 @@ def _close(folder: SweepFolder, record: dict[str, Any], report: RunReport) -> No
     """Say in the launch's record that it ended, and how."""
     record |= {"ended_at": datetime.now(UTC).isoformat(), "result": describe_report(report)}
     folder.write_launch(record["launch_id"], record)
-
-
-class _Hosts:
-    """Adds a host, or its table of sizes, to the launch's record before the first row of it."""
-
-    def __init__(self, folder: SweepFolder, record: dict[str, Any]):
-        self._folder, self._record, self._n = folder, record, 0
-
-    def __call__(self, machines: Mapping[str, Any]) -> None:
-        self._record["hosts"] = machines
-        n = sum(1 + len(m.get("calibrations", ())) for m in machines.values())
-        if n > self._n:
-            with contextlib.suppress(LawsweepError):  # tried again with the rows that follow
-                self._folder.write_launch(self._record["launch_id"], self._record)
-                self._n = n

@@ -171,9 +171,9 @@ def execute_run(
     memory = reset_peak_memory()
     cards.reset_peak(device)
     limit = deadline(timeout_s, "on_failure.timeout_s", timeout_s)
-    tail, curve = Tail(), None
+    tail, here = Tail(), None
     try:
-        with limit, Debuggable(), heard(tail), unforked(), under_way(run, started_at) as curve:
+        with limit, Debuggable(), heard(tail), unforked(), under_way(run, started_at) as here:
             params = experiment.build(run.params)
             answer = _measured(experiment, experiment.evaluate(params, run.seed, device), run)
             settle(device)
@@ -203,8 +203,8 @@ def execute_run(
     if answer.status == "oom":
         release_memory()
     outcome = _outcome(run, answer, device, started_at, wall_s, peak)
-    told = None if curve is None else curve.rest()
-    return outcome._replace(peak_device_bytes=held, curve=told)
+    outcome = outcome._replace(peak_device_bytes=held)
+    return outcome if here is None else here.ended(outcome)
 
 
 def execute_group(

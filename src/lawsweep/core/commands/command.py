@@ -96,8 +96,8 @@ class Command:
             texts |= {"root": self.root, "params": json.dumps(params)}
             words = self._whole(self.template.words(texts))
             env = self._environment(texts)
-            curve = current()
-            reported = None if curve is None else Reported(curve)
+            here = current()
+            reported = None if here is None else Reported(here.curve)
             ended = run_process(words, folder, env, self.template.log_bytes, reported)
             if reported is not None:
                 reported.end()

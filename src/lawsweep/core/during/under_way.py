@@ -9,13 +9,30 @@ from contextvars import ContextVar
 from typing import Any
 
 from lawsweep.core.during.curve import Curve, checked
+from lawsweep.core.during.keeper import Keeper
 from lawsweep.core.errors import InvalidValueError
-from lawsweep.core.outcome import RunSpec, Told
+from lawsweep.core.outcome import Outcome, RunSpec, Told
+
+
+class UnderWay:
+    """A run that is executed here: its curve and its checkpoint."""
+
+    def __init__(self, run: RunSpec, started_at: float):
+        self.curve = Curve(run.index, run.attempt, started_at, _listener.get())
+        self.keeper = Keeper(run)
+
+    def ended(self, outcome: Outcome) -> Outcome:
+        """The outcome with what it left on its way."""
+        keeper = self.keeper
+        return outcome._replace(
+            curve=self.curve.rest(), resumed=keeper.resumed, saved=keeper.is_there
+        )
+
 
 # Who is told of a run while it is under way: set by an executor in the thread that executes.
 _listener: ContextVar[Callable[[Told], None] | None] = ContextVar("listener", default=None)
 # By the thread that executes it.  Two launches of one program may be serial, each in its thread.
-_runs: dict[int, Curve | None] = {}
+_runs: dict[int, UnderWay | None] = {}
 
 
 @contextmanager
@@ -32,19 +49,21 @@ def listened(tell: Callable[[Told], None] | None) -> Iterator[None]:
 
 
 @contextmanager
-def under_way(run: RunSpec | None, started_at: float = 0.0) -> Iterator[Curve | None]:
-    """Within, ``run`` is what reports are of; None: many runs at once, which cannot report."""
+def under_way(run: RunSpec | None, started_at: float = 0.0) -> Iterator[UnderWay | None]:
+    """Within, ``run`` is what is reported and kept; None: many runs at once, which cannot."""
     here = threading.get_ident()
-    curve = None if run is None else Curve(run.index, run.attempt, started_at, _listener.get())
-    _runs[here] = curve
+    one = None if run is None else UnderWay(run, started_at)
+    _runs[here] = one
     try:
-        yield curve
+        yield one
     finally:
         _runs.pop(here, None)
+        if one is not None:
+            one.keeper.close()
 
 
-def current() -> Curve | None:
-    """The curve of the run that this thread belongs to; None outside a launch.
+def current(what: str = "report") -> UnderWay | None:
+    """The run that this thread belongs to; None outside a launch.
 
     A thread that a run has started is taken for the run's where there is but one.  Raises
     InvalidValueError where many runs are computed at once.
@@ -57,7 +76,7 @@ def current() -> Curve | None:
         (here,) = known
     if known[here] is None:
         raise InvalidValueError(
-            "report tells of one run, and many are computed at once here. Leave it out of the "
+            f"{what} is of one run, and many are computed at once here. Leave it out of the "
             "fused form; executor.fuse=false computes one run after the other."
         )
     return known[here]
@@ -73,8 +92,8 @@ def report(step: Any, metrics: Mapping[str, Any]) -> None:
 
     Raises InvalidValueError.
     """
-    curve = current()
-    if curve is None:
+    here = current()
+    if here is None:
         checked(step, metrics)
     else:
-        curve.report(step, metrics)
+        here.curve.report(step, metrics)

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from lawsweep.core.during.curve import MOST_STEP
 from lawsweep.store.places.find import open_folder
 from lawsweep.store.places.folder import Folder
 from lawsweep.store.table.attempts import ATTEMPT
@@ -185,30 +186,40 @@ def tidy(parts: Sequence[pa.Table], experiment: str) -> pa.Table:
 def standing(points: pa.Table, rows: pa.Table) -> pa.Table:
     """Of each run the points of the attempt whose row stands; of a run without a row, the latest's.
 
-    ``rows`` has run_id, attempt and started_at, one row a run.
+    Of a run that went on from a checkpoint also those of earlier attempts at steps before its own.
+    ``rows`` has run_id, attempt and started_at, one row a run, and perhaps ``resumed``.
     """
-    kept = rows.select(ATTEMPT)
     kinds = pa.schema([(n, _KINDS[n][0]) for n in ATTEMPT])
-    row_of = {r["run_id"]: (r["attempt"], r["started_at"]) for r in kept.cast(kinds).to_pylist()}
-    there = points.select(ATTEMPT).group_by(list(ATTEMPT)).aggregate([]).to_pylist()
-    chosen: dict[str, tuple[Any, Any]] = {}
-    for one in sorted(there, key=lambda r: (r["attempt"], r["started_at"])):
-        key = (one["attempt"], one["started_at"])
-        if row_of.get(one["run_id"], key) == key:
-            chosen[one["run_id"]] = key
-    keys = pa.table(
-        {
-            "run_id": pa.array(list(chosen), type=pa.string()),
-            "attempt": pa.array([k[0] for k in chosen.values()], type=pa.int64()),
-            "started_at": pa.array([k[1] for k in chosen.values()], type=kinds.field(2).type),
-        }
-    )
-    if len(chosen) == len(there):
+    kept = rows.select(ATTEMPT).cast(kinds).to_pylist()
+    row_of = {r["run_id"]: (r["attempt"], r["started_at"]) for r in kept}
+    went_on = set[str]()
+    if "resumed" in rows.column_names:
+        said = zip(row_of, rows["resumed"].to_pylist(), strict=True)
+        went_on = {r for r, why in said if str(why).startswith("attempt")}
+    there = points.group_by(list(ATTEMPT)).aggregate([("step", "min")]).to_pylist()
+    ends: dict[tuple[Any, ...], int] = {}  # by run, attempt and start: the step that it is cut at
+    known: dict[str, int] = {}  # the first step that is chosen, of runs that have some
+    for one in sorted(there, key=lambda r: (r["started_at"], r["attempt"]), reverse=True):
+        run_id, key = one["run_id"], (one["attempt"], one["started_at"])
+        if run_id in known:
+            if run_id not in went_on:
+                continue
+        elif row_of.get(run_id, key) != key:
+            continue
+        ends[(run_id, *key)] = known.get(run_id, MOST_STEP)
+        known[run_id] = min(one["step_min"], ends[(run_id, *key)])
+    if len(ends) == len(there) and len(known) == len(there):
         return points
+    columns = zip(*ends, strict=True) if ends else ((), (), ())
+    keys = pa.table(
+        {n: pa.array(c, type=_KINDS[n][0]) for n, c in zip(ATTEMPT, columns, strict=True)}
+    ).append_column("end", pa.array(ends.values(), type=pa.int64()))
     # The join carries places only, and keeps no order.
-    places = points.select(ATTEMPT).append_column("place", pa.array(range(points.num_rows)))
-    found = places.join(keys, list(ATTEMPT), join_type="inner")["place"]
-    return points.take(found.take(pc.sort_indices(found)))
+    at = points.select(POINT).append_column("place", pa.array(range(points.num_rows), pa.int64()))
+    found = at.join(keys, list(ATTEMPT), join_type="inner")
+    whole = pc.equal(found["end"], MOST_STEP)
+    places = found.filter(pc.or_(whole, pc.less(found["step"], found["end"])))["place"]
+    return points.take(places.take(pc.sort_indices(places)))
 
 
 def curve_names(results: Folder) -> list[str]:

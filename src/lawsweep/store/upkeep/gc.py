@@ -10,6 +10,7 @@ sign of life: values that it may still write the rows of stay.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -18,9 +19,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from lawsweep.core.during.keeper import FOLDER as CHECKPOINTS
+from lawsweep.core.during.keeper import file_name
 from lawsweep.core.errors import StoreError
 from lawsweep.store.arrays.arrays import parquet_bytes
 from lawsweep.store.arrays.values import KEYS
+from lawsweep.store.curves.checkpoints import Checkpoints
 from lawsweep.store.curves.curves import FOLDER
 from lawsweep.store.curves.curves import parquet_bytes as points
 from lawsweep.store.places.files import TEMPORARY
@@ -29,7 +33,7 @@ from lawsweep.store.places.folder import Folder
 from lawsweep.store.sweeps.signs import SUFFIX, Sign, may_still_write, signs
 from lawsweep.store.sweeps.sweep_folder import read_plan
 from lawsweep.store.table.parts import SkippedPart, part_name, part_names, use_part
-from lawsweep.store.table.reader import read_columns
+from lawsweep.store.table.reader import Wanted, read_columns
 from lawsweep.store.upkeep.compact import load_part, merge, remove_covered
 
 OLDER_S = 3600.0
@@ -39,7 +43,9 @@ _KINDS = pa.schema(
     [("run_id", pa.string()), ("attempt", pa.int64()), ("started_at", pa.timestamp("us", "UTC"))]
 )
 
-Kind = Literal["temporary", "dead launch", "covered", "values without rows", "rows of no sweep"]
+Kind = Literal[
+    "temporary", "dead launch", "covered", "values without rows", "checkpoint", "rows of no sweep"
+]
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,8 @@ def gc(
         found += _values_without_rows(
             curves / name, tables / name, before, dry, may_still_write(root, name, time), points
         )
+    for name in (root / CHECKPOINTS).folders():
+        found += _checkpoints(Checkpoints(root, name), tables / name, before, dry)
     if orphans:
         found += _rows_of_no_sweep(root)
     return found
@@ -234,6 +242,30 @@ def _values_without_rows(
             _keep_rest(folder, name, bare, write)
             rubbish = replace(rubbish, removed=True)
         yield rubbish
+
+
+def _checkpoints(kept: Checkpoints, rows: Folder, before: float, dry: bool) -> Iterator[Rubbish]:
+    """Those of runs that went well: kept where that was asked, or left by a launch that died."""
+    runs = list(kept.runs())
+    well = _went_well(rows, runs) if runs else set[str]()
+    for run_id in runs:
+        size = _size_if_older(kept.folder, file_name(run_id), before)
+        if run_id in well and size is not None:
+            place = f"{kept.folder}/{file_name(run_id)}"
+            rubbish = Rubbish("checkpoint", place, "its run went well", 1, size)
+            yield _done(rubbish, kept.folder, file_name(run_id), dry)
+
+
+def _went_well(rows: Folder, run_ids: Sequence[str]) -> set[str]:
+    def read(file: pq.ParquetFile) -> pa.Table:
+        return read_columns(file, ["run_id", "status"], Wanted(run_ids))
+
+    found = set[str]()
+    for name in part_names(rows):
+        with suppress(SkippedPart, FileNotFoundError):
+            part = use_part(rows, name, read)
+            found |= set(part.filter(pc.equal(part["status"], "ok"))["run_id"].to_pylist())
+    return found
 
 
 def _keep_rest(

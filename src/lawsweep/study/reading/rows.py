@@ -72,7 +72,8 @@ def curves(opened: Opened) -> pd.DataFrame:
     from lawsweep.store.sweeps.skipping import tell_skipped
 
     table, plan = opened.table.curve_table, opened.plan
-    found = standing(table.read(plan.run_ids), opened.known.keys)
+    rows = opened.table.rows(plan.run_ids, ["resumed"])
+    found = standing(table.read(plan.run_ids), rows)
     tell_skipped(table.folder, table.skipped)
     place = {run_id: i for i, run_id in enumerate(plan.run_ids)}
     order = pa.array([place[r] for r in found["run_id"].to_pylist()], type=pa.int64())
