@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 import torch
 from shard_toys import eigenvalue_problem
 
-from lawsweep.kernels.base.collective import Group, Meeting
+from lawsweep.executors.ray.sharded import RayShards
+from lawsweep.kernels.base.collective import Group, Meeting, PeerLostError
 from lawsweep.kernels.eigmin.block import smallest_eigenvalue_block
+from lawsweep.worker.shards import ShardLostError
 
 HOST, CPU = "127.0.0.1", torch.device("cpu")
 
 
-def members(n):
+def members(n, patience_s=60.0):
     """Groups of one, each made in a thread of its own: making waits for the others."""
     meeting = Meeting(HOST)
     with ThreadPoolExecutor(n) as pool:
         places = [meeting, *[meeting.address] * (n - 1)]
-        calls = [pool.submit(Group, p, rank, n, CPU) for rank, p in enumerate(places)]
+        calls = [pool.submit(Group, p, k, n, CPU, patience_s) for k, p in enumerate(places)]
         return [call.result(60) for call in calls]
 
 
@@ -35,6 +38,33 @@ def test_the_sum_is_the_same_for_all_and_in_place():
         assert one is part
         assert torch.equal(one, found[0])
         torch.testing.assert_close(one, expected, rtol=0.0, atol=1e-13)
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_member_that_is_gone_or_hangs_holds_nobody_for_long(gone):
+    groups = members(2, patience_s=1.0)
+    if gone:
+        del groups[1]
+    with pytest.raises(PeerLostError, match=r"could not add up within 1 s: one of them is gone"):
+        groups[0].add_up(torch.ones(3))
+
+
+def test_a_member_that_never_comes_is_said():
+    with pytest.raises(PeerLostError, match=r"could not meet within 0\.5 s.*shards\.timeout_s"):
+        Group(Meeting(HOST, 0.5), 0, 2, CPU, 0.5)
+
+
+class Lost:
+    """A shard whose sum with the others failed."""
+
+    def expand(self):
+        raise PeerLostError("one of them is gone")
+
+
+def test_a_lost_peer_is_a_lost_shard_and_no_failure_of_the_run():
+    ray = SimpleNamespace(put=lambda a: a, get=lambda call, timeout=None: call)
+    with pytest.raises(ShardLostError, match="one of them is gone"):
+        RayShards(ray, Lost(), []).each("expand")
 
 
 def test_the_meeting_listens_on_one_address_alone():

@@ -70,7 +70,8 @@ class ShardOptions:
 
     ``patience_s``: how long to wait for room that other runs hold.  ``exchange``: how they add up
     what is large, by way of the first one (``host``) or among themselves (``collective``: gloo, or
-    NCCL on GPUs).
+    NCCL on GPUs).  ``timeout_s``: where they do so, how long they wait there for one another; then
+    the attempt is lost, and the run is tried again.
     """
 
     n: Annotated[int, Field("how many", ge=1)]
@@ -79,6 +80,7 @@ class ShardOptions:
     memory_bytes: Annotated[float, Field("memory", ge=0)] = 0
     patience_s: Annotated[float, Field("wait for room", unit="s", ge=0)] = 3600.0
     exchange: Annotated[Literal["host", "collective"], Field("how sums are made")] = "host"
+    timeout_s: Annotated[float, Field("of a sum among the shards", unit="s", gt=0)] = 120.0
 
     def __post_init__(self) -> None:
         check_options(self, "executor.shards")

@@ -61,9 +61,11 @@ class RayShards:
 
     in_process = False
 
-    def __init__(self, ray: Any, own: Any, actors: Sequence[Any], meet_at: str = ""):
+    def __init__(
+        self, ray: Any, own: Any, actors: Sequence[Any], meet_at: str = "", timeout_s: float = 120.0
+    ):
         self._ray, self._own, self._actors = ray, own, list(actors)
-        self.meet_at = meet_at
+        self.meet_at, self.timeout_s = meet_at, timeout_s
 
     def each(self, method: str, *args: Any) -> list[Any]:
         """Call ``method(*args)`` on every shard, at the same time; answers in their order.
@@ -74,9 +76,11 @@ class RayShards:
         calls = [actor.call.remote(method, *shared) for actor in self._actors]
         try:
             own = getattr(self._own, method)(*args)
-        except Exception:
+        except Exception as error:
             # Among themselves they wait for each other: where one is gone, that is the reason.
             self._find_lost(calls)
+            if getattr(error, "is_lost_peer", False):  # alive, and of no use
+                raise ShardLostError(str(error)) from None
             raise
         return [own, *self.answers(calls)]
 
@@ -102,6 +106,8 @@ class RayShards:
             try:
                 found.append(self._ray.get(call))
             except exceptions.RayTaskError as error:
+                if getattr(error.cause, "is_lost_peer", False):
+                    raise ShardLostError(str(error.cause)) from None
                 raise error.cause from error  # the kernel's own error, as if it were here
             except exceptions.RayError as error:
                 raise self._lost(place, len(calls), error) from None
@@ -116,6 +122,7 @@ class RayPool:
 
     def __init__(self, options: ShardOptions):
         self.n_shards, self._patience_s = options.n, options.patience_s
+        self._timeout_s = options.timeout_s
         self._together = options.exchange == "collective"
         needs = {"CPU": options.cpus, "GPU": options.gpus, "memory": options.memory_bytes}
         self._needs = {name: float(need) for name, need in needs.items() if need}
@@ -142,7 +149,8 @@ class RayPool:
                 for index, actor in enumerate(actors, 1)
             ]
             meet_at = str(ray.util.get_node_ip_address()) if self._together else ""
-            opened = RayShards(ray, make(0, self.n_shards), actors, meet_at)
+            own = make(0, self.n_shards)
+            opened = RayShards(ray, own, actors, meet_at, self._timeout_s)
             opened.answers(calls)
             yield opened
 

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lawsweep.kernels.base.collective import PATIENCE_S
 from lawsweep.kernels.linalg.woodbury import Woodbury
 from lawsweep.kernels.ntk.precondition import principal_pairs, woodbury
 from lawsweep.kernels.ntk.row_shard import Shards
@@ -62,7 +63,8 @@ class Davidson:
         meet_at = getattr(shards, "meet_at", "")  # a pool of somebody else's may have none
         self._together = bool(meet_at) and not shards.in_process
         if self._together:
-            shards.each("join", next(filter(None, shards.each("meet", meet_at))))
+            wait_s = getattr(shards, "timeout_s", PATIENCE_S)
+            shards.each("join", next(filter(None, shards.each("meet", meet_at, wait_s))), wait_s)
         facts = shards.each("facts")
         self.n = sum(f["n_rows"] for f in facts)
         self.trace = float(sum(f["trace"] for f in facts))

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.base import devices
-from lawsweep.kernels.base.collective import Group, Meeting
+from lawsweep.kernels.base.collective import PATIENCE_S, Group, Meeting
 from lawsweep.kernels.base.names import named
 from lawsweep.kernels.base.precision import in_full_precision
 from lawsweep.kernels.data import sampling
@@ -85,14 +85,14 @@ class RowShard:
         """Answer with tensors on this shard's device from now on: who asks is in this process."""
         self._travels = False
 
-    def meet(self, host: str) -> tuple[str, int] | None:
+    def meet(self, host: str, patience_s: float = PATIENCE_S) -> tuple[str, int] | None:
         """Of the first shard the address at which all are to ``join``, on its machine ``host``."""
-        self._meeting = None if self._place[0] else Meeting(host)
+        self._meeting = None if self._place[0] else Meeting(host, patience_s)
         return None if self._meeting is None else self._meeting.address
 
-    def join(self, address: tuple[str, int]) -> None:
+    def join(self, address: tuple[str, int], patience_s: float = PATIENCE_S) -> None:
         """Meet the other shards there, for ``expand``; all do at the same time."""
-        self._group = Group(self._meeting or address, *self._place, self._like.device)
+        self._group = Group(self._meeting or address, *self._place, self._like.device, patience_s)
 
     def facts(self) -> dict[str, float]:
         """This shard's part of N, tr K and min K_ii; p and the unit roundoff."""
