@@ -3,17 +3,59 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 import yaml
-from pages import ROOT, as_it_was, blocks, commands, run_page, unsaid
+from pages import ROOT, as_it_was, blocks, commands, run_block, run_page, unsaid
+
+import lawsweep
+import lawsweep.kernels
+from lawsweep.core.errors import LawsweepError
 
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 # Run by tests of their own, which also look at what came out.
 ELSEWHERE = ["extending.md", "experiments.md", "hydra.md", "kernels.md"]
-# Of fragments, and of what only a card or a cluster can show.
+# Parts of sweep files, readers of a table that another page makes, what only a card can show.
 FRAGMENTS = ["architecture.md", "gpu.md", "report.md", "results.md", "sweeps.md"]
+# An experiment that has whatever the fragments of sweep files are about.
+STUDY = """
+from dataclasses import dataclass
+
+from lawsweep import experiment
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    n_samples: int = 10
+    input_dim: int = 3
+    width: int = 4
+    depth: int = 3
+    n: int = 1
+    d: int = 1
+    n_target: int = 9
+    n_compressed: int = 2
+    slope: float = 0.0
+    learning_rate: float = 0.1
+    activation: str = "relu"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics:
+    lambda_min: float
+    gap: float
+    final_loss: float
+    accuracy: float
+    steps: int
+    memorized: bool
+    stop_reason: str
+
+
+@experiment(version=1)
+def study(params: Params, seed: int) -> Metrics:
+    raise RuntimeError("planned only")
+"""
 
 
 def name(page):
@@ -44,13 +86,51 @@ def test_every_page_has_its_place_in_the_site():
 
 
 def test_every_public_name_stands_in_the_reference_once():
-    import lawsweep
-    import lawsweep.kernels
-
     comments = re.findall(r"<!-- names: (.*?) -->", (DOCS / "api.md").read_text(), re.S)
     told = [n.strip() for c in comments for n in c.replace("\n", " ").split(",")]
     public = [*lawsweep._HOME, *(f"kernels.{n}" for n in lawsweep.kernels._HOME)]
     assert sorted(n for n in told if not n.startswith("lawsweep.")) == sorted(public)
+
+
+def test_parts_of_sweep_files_are_opened_as_they_stand(tmp_path):
+    found = [b for b in blocks(DOCS / "sweeps.md") if b.language == "yaml"]
+    parts = [(b.line, part) for b in found for part in re.split(r"^# or\n", b.text, flags=re.M)]
+    assert len(parts) > 12
+    with as_it_was(tmp_path):
+        Path("sweeps").mkdir()
+        Path("study.py").write_text(STUDY)
+        Path("grid.csv").write_text("n_samples,input_dim\n10,3\n")
+        for line, part in parts:
+            more = "" if "experiment:" in part else "experiment: study:study\n"
+            if "fit:" in part:
+                more += "fits: [{name: power_lambda_min, law: power, x: width, y: lambda_min}]\n"
+                more += "axes: {width: [2, 3, 4]}\nseeds: 9\n"
+            Path("sweeps/part.yaml").write_text(more + part)
+            try:
+                assert len(lawsweep.open("part").plan) > 0
+            except LawsweepError as error:
+                pytest.fail(f"docs/sweeps.md:{line}: {error}")
+
+
+def test_the_readers_of_results_read_a_table(tmp_path):
+    page = blocks(DOCS / "results.md")
+    with as_it_was(tmp_path):
+        small = ["params.n_samples=8", "params.input_dim=4,5", "seeds=1", "executor=serial"]
+        study = lawsweep.open("smoke", *small)
+        study.run()
+        run_id = study.frame().run_id[0]
+        for block in page:
+            if block.language == "python" and "study.arrays" not in block.text:
+                space = {"study": study, "run_id": run_id}
+                exec(compile(block.text, f"results.md:{block.line}", "exec"), space)
+                assert len(space["frame"]) == len(study.plan)
+            elif block.language == "sql":
+                import duckdb
+
+                (found,) = duckdb.sql(f"SELECT count(*) FROM ({block.text})").fetchall()
+                assert found == (len(study.plan),)
+            elif block.language == "console" and "lawsweep sql" in block.text:
+                run_block(block, {}, f"results.md:{block.line}")
 
 
 @pytest.mark.parametrize(
@@ -78,12 +158,10 @@ def test_a_page_that_lies_is_told(tmp_path):
     found = blocks(text)
     assert [(b.file, b.line) for b in found] == [("here.py", 1), (None, 6)]
     assert commands(found[1].text) == [("python here.py", ["2"])]
-    from pages import _run
-
     with as_it_was(tmp_path):
-        _run(found[0], {}, str(page))
+        run_block(found[0], {}, str(page))
         with pytest.raises(AssertionError, match="did not say\n  2\nbut\n1"):
-            _run(found[1], {}, str(page))
+            run_block(found[1], {}, str(page))
 
 
 @pytest.mark.parametrize("form", sorted((ROOT / ".github").rglob("*.yml")), ids=lambda f: f.stem)

@@ -191,7 +191,7 @@ def run_page(page: Path, folder: Path) -> dict[str, object]:
             where = f"{shown}:{block.line}"
             try:
                 if block.why is None:
-                    _run(block, space, where)
+                    run_block(block, space, where)
                 elif block.language == "console":
                     _understood(block, where)
             except AssertionError:
@@ -201,7 +201,8 @@ def run_page(page: Path, folder: Path) -> dict[str, object]:
     return space
 
 
-def _run(block: Block, space: dict[str, object], where: str) -> None:
+def run_block(block: Block, space: dict[str, object], where: str) -> None:
+    """What a block of a page is for; ``where`` is told where it fails."""
     if block.file is not None and block.language != "console":
         place = Path(block.file)
         place.parent.mkdir(parents=True, exist_ok=True)
