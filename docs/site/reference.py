@@ -73,8 +73,13 @@ def definition(module: str, name: str) -> tuple[str, Found]:
             value = statement.value
             if isinstance(value, ast.Name):
                 found = definition(module, value.id)
-            elif isinstance(value, ast.Call) and isinstance(value.args[0], ast.Attribute):
-                found = module, _of_a_method(module, name, value.args[0])
+            elif isinstance(value, ast.Call) and isinstance(value.func, ast.Name):
+                first = value.args[0] if value.args else None
+                if isinstance(first, ast.Attribute):  # a method of Study, as a function
+                    found = module, _of_a_method(module, name, first)
+                elif first is None:  # one object of a class, with its methods
+                    found = module, copy.copy(definition(module, value.func.id)[1])
+                    found[1].name = name
     if found is None:
         raise ValueError(f"Expected a function or a class {name} in {module}. Name its home.")
     return found
@@ -130,6 +135,7 @@ def _signature(found: Found) -> str:
 def _described(name: str, found: Found, depth: int) -> Iterator[str]:
     fence = "`" * depth
     kind = "class" if isinstance(found, ast.ClassDef) else "function"
+    kind = "data" if kind == "class" and found.name.islower() else kind
     said = ast.get_docstring(found)
     if not said:
         raise ValueError(f"Expected a docstring of {name}. Write one.")
