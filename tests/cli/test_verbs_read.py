@@ -6,8 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from click.shell_completion import ShellComplete
 
-from lawsweep.cli.main import run_command
+from lawsweep.cli.main import cli, run_command
 from lawsweep.config.compose import load_sweep
 from lawsweep.core.registry import find_experiment
 from lawsweep.store.table.parquet import ParquetTable
@@ -179,6 +180,47 @@ def test_compare_gives_the_differences_of_exponents(lawsweep, run_toys):
     assert difference["low"] <= difference["estimate"] <= difference["high"]
     lost = lawsweep(*alone[:3], "fits=[{law: power, x: n, y: y, by: scale, where: 'n > 40'}]")[1]
     assert "no difference: fewer than two groups with a law" in lost
+
+
+def test_compare_takes_two_variants_as_they_are_asked_for(lawsweep, run_toys):
+    for words in (("preset=big",), ("preset=big", "seeds=2", "params.scale=2")):
+        assert lawsweep("run", "toys", *words, "executor=serial", "--no-analysis")[0] == 0
+    both = ("toys", "preset=big", "seeds=2", "toys", "preset=big", "seeds=2", "params.scale=2")
+    code, out, _ = lawsweep("compare", *both)
+    assert code == 0
+    assert out.startswith("A: toys preset=big seeds=2\nB: toys preset=big seeds=2 params.scale=2\n")
+    assert "apart: scale is 1.0 in A, 2.0 in B" in out
+    assert "4 runs in both" in out
+    against = (
+        "toys",
+        "preset=big",
+        "seeds=3",
+        "--against",
+        "seeds=2",
+        "--against",
+        "params.scale=2",
+    )
+    found = json.loads(lawsweep("compare", *against, "--json")[1])
+    assert found["asked"] == [
+        ["toys", "preset=big", "seeds=3"],
+        ["toys", "preset=big", "seeds=2", "params.scale=2"],
+    ]
+    assert (found["n_both"], len(found["only_a"])) == (4, 2)
+    alone = json.loads(lawsweep("compare", "toys", "preset=big", "toys", "--json")[1])
+    assert alone["asked"] == [["toys", "preset=big"], ["toys"]]
+    listed = lawsweep("list")[1]
+    assert "- toys preset=big: 6 of 6 runs" in listed
+    assert "- toys preset=big seeds=2 params.scale=2: 4 of 4 runs" in listed
+    assert {"preset=big", "params.scale=2"} <= set(offered("plan", "toys", ""))
+    assert {"toys", "params.scale=2"} <= set(offered("compare", "toys", "preset=big", ""))
+    assert offered("compare", "toys", "preset=big", "toys", "params.sc") == [
+        "params.scale=2", "params.scale=",
+    ]  # fmt: skip
+
+
+def offered(*words):
+    complete = ShellComplete(cli, {}, "lawsweep", "_LAWSWEEP_COMPLETE")
+    return [item.value for item in complete.get_completions(list(words[:-1]), words[-1])]
 
 
 def test_compare_needs_something_to_compare_with(lawsweep, run_toys):

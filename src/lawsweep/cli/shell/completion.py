@@ -66,6 +66,23 @@ def overrides_like(ctx: click.Context, incomplete: str) -> Iterable[str]:
     bash hands ``preset=pa`` over in three words, zsh and fish in one.
     """
     before = [str(word) for word in ctx.params.get("overrides") or ()]
+    return _overrides(str(ctx.params["sweep"]), before, incomplete)
+
+
+@_offer
+def sweeps_or_overrides_like(ctx: click.Context, incomplete: str) -> Iterable[str]:
+    """Names of sweeps, and overrides of the last one that was named: for ``compare``."""
+    from lawsweep.config.files import sweep_names
+
+    words = [str(ctx.params["sweep"]), *map(str, ctx.params.get("others") or ())]
+    at = max(i for i, word in enumerate(words) if i == 0 or word in sweep_names())
+    found = list(_overrides(words[at], words[at + 1 :], incomplete))
+    if "=" in incomplete or (words[at + 1 :] and words[-1] == "="):
+        return found
+    return [*(name for name in sweep_names() if name.startswith(incomplete)), *found]
+
+
+def _overrides(sweep: str, before: list[str], incomplete: str) -> Iterable[str]:
     key, sign, value = incomplete.partition("=")
     if before and "=" not in before[-1] and not key:  # click takes a lone = for nothing
         key, prefix = before[-1], ""
@@ -74,11 +91,23 @@ def overrides_like(ctx: click.Context, incomplete: str) -> Iterable[str]:
     elif sign:
         prefix = f"{key}="
     else:
-        return [k for k in _keys(str(ctx.params["sweep"])) if k.startswith(incomplete)]
+        found = [*_asked(sweep), *_keys(sweep)]
+        return [k for k in dict.fromkeys(found) if k.startswith(incomplete) and k not in before]
     *earlier, last = value.split(",")
     stays = "".join(f"{v}," for v in earlier)
-    found = _values(str(ctx.params["sweep"]), key)
-    return [f"{prefix}{stays}{v}" for v in found if v.startswith(last) and v not in earlier]
+    values = _values(sweep, key)
+    return [f"{prefix}{stays}{v}" for v in values if v.startswith(last) and v not in earlier]
+
+
+def _asked(sweep: str) -> Iterator[str]:
+    """Overrides under which the sweep has results: its variants, as ``list`` shows them."""
+    from lawsweep.config.compose import load_sweep
+    from lawsweep.core.errors import LawsweepError
+    from lawsweep.study.questions import variants
+
+    with contextlib.suppress(LawsweepError):
+        for variant in variants(load_sweep(sweep)):
+            yield from variant.overrides
 
 
 def _keys(sweep: str) -> Iterator[str]:

@@ -11,9 +11,14 @@ import click
 
 from lawsweep.cli.answers import Answer, Note, verb
 from lawsweep.cli.options import load
-from lawsweep.cli.shell.completion import sweeps_like
-from lawsweep.cli.text import at
+from lawsweep.cli.shell.completion import (
+    overrides_like,
+    sweeps_like,
+    sweeps_or_overrides_like,
+)
+from lawsweep.cli.text import at, typed
 from lawsweep.core.errors import InvalidValueError
+from lawsweep.core.secrets import hide_overrides
 
 if TYPE_CHECKING:
     from lawsweep.study.reading.differing import GroupComparison
@@ -22,15 +27,20 @@ if TYPE_CHECKING:
 
 @dataclass
 class Compared(Answer):
-    """Two sweeps side by side, and what they are called."""
+    """Two sweeps side by side, what they are called, and the words they were asked for with."""
 
     found: Comparison
     names: tuple[str, str]
+    words: tuple[tuple[str, ...], tuple[str, ...]]
 
     def lines(self) -> Iterator[str]:
         """Metrics that differ, what only one sweep has, fits side by side."""
         found = self.found
-        a, b = self.names if self.names[0] != self.names[1] else ("A", "B")
+        a, b = self.names
+        if a == b:
+            a, b = "A", "B"
+            for label, words in zip((a, b), self.words, strict=True):
+                yield f"{label}: {typed(words[0], words[1:])}"
         yield f"joined on {', '.join(found.keys)}: {found.n_both:,} runs in both"
         for name, (x, y) in found.apart.items():
             yield f"  apart: {name} is {x} in {a}, {y} in {b}"
@@ -69,6 +79,7 @@ class Compared(Answer):
             for p in self.found.fits
         ]
         plain["thresholds"] = [d.to_dict() for d in self.found.thresholds]
+        plain["asked"] = [list(hide_overrides(words)) for words in self.words]
         return plain
 
 
@@ -116,8 +127,14 @@ def _difference(m: MetricDifference) -> str:
 
 @verb(60, short_help="Two sweeps run by run, and their exponents side by side.", only_prints=True)
 @click.argument("sweep", shell_complete=sweeps_like)
-@click.argument("others", metavar="[SWEEP_B] [OVERRIDES]...", nargs=-1)
-@click.option("--against", multiple=True, metavar="OVERRIDE", help="An override of B alone.")
+@click.argument(
+    "others", metavar="[OVERRIDES] [SWEEP_B] [OVERRIDES]...", nargs=-1,
+    shell_complete=sweeps_or_overrides_like,
+)  # fmt: skip
+@click.option(
+    "--against", multiple=True, metavar="OVERRIDE", help="An override of B alone.",
+    shell_complete=overrides_like,
+)  # fmt: skip
 @click.option("--ignore", multiple=True, metavar="PARAM", help="Do not join on this param.")
 def compare(
     sweep: str, others: tuple[str, ...], against: tuple[str, ...], ignore: tuple[str, ...]
@@ -126,21 +143,44 @@ def compare(
 
     Of SWEEP alone: the differences between the groups of each of its fits, with intervals.
 
-    Compares SWEEP with SWEEP_B, or with itself under --against (params.activation=tanh, say, or
-    results_dir=elsewhere).  Runs are paired by the params both have and the seed; a param that is
-    one value in A and another in B is what is compared.  A difference of exponents is paired by the
-    seeds that both have.  Exit code 0 whatever is found.
+    Compares SWEEP with SWEEP_B (overrides at the end are of both), or with itself under --against
+    (params.activation=tanh, say, preset=paper, or results_dir=elsewhere).  Two variants are named
+    as they are asked for: compare SWEEP preset=a SWEEP preset=b.  Runs are paired by the params
+    both have and the seed; a param that is one value in A and another in B is what is compared.  A
+    difference of exponents is paired by the seeds that both have.  Exit code 0 whatever is found.
     """
     from lawsweep.study.reading.differing import compare_groups
     from lawsweep.study.study import Study
     from lawsweep.tools.comparing import compare as compare_sweeps
 
-    named = others[:1] if others and "=" not in others[0] else ()
-    shared = others[len(named) :]
-    a = load(sweep, shared)
-    if not named and not against:
+    of_a, named, of_b = _sides(others, against)
+    a = load(sweep, of_a)
+    if named is None and not against:
         if ignore:
             raise InvalidValueError("--ignore is about the runs of two sweeps; name the second.")
         return Groups(compare_groups(Study(a)))
-    b = load(named[0] if named else sweep, (*shared, *against))
-    return Compared(compare_sweeps(a, b, ignore), (a.name, b.name))
+    other = sweep if named is None else named
+    b = load(other, of_b)
+    words = ((sweep, *of_a), (other, *of_b))
+    return Compared(compare_sweeps(a, b, ignore), (a.name, b.name), words)
+
+
+def _sides(
+    others: tuple[str, ...], against: tuple[str, ...]
+) -> tuple[tuple[str, ...], str | None, tuple[str, ...]]:
+    """The overrides of A, the second sweep if one is named, and the overrides of B.
+
+    Before the second sweep they are A's own, and B has those after it; else they are of both, but
+    for what ``against`` says otherwise.
+    """
+    at = next((i for i, word in enumerate(others) if "=" not in word and word[:1] != "~"), None)
+    if at:
+        return others[:at], others[at], (*others[at + 1 :], *against)
+    shared = others if at is None else others[1:]
+    own = {_key(text) for text in against}
+    kept = tuple(text for text in shared if _key(text) not in own)
+    return shared, None if at is None else others[0], (*kept, *against)
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0].lstrip("+~")
