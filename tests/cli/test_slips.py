@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import sys
@@ -86,3 +87,47 @@ def test_what_hydra_cannot_read_without_assertions_is_said():
     )
     assert (found.returncode, found.stdout) == (11, "")
     assert "under python -O or PYTHONOPTIMIZE" in found.stderr
+
+
+def test_a_file_of_functions_without_one_names_them(lawsweep, folder):
+    (folder / "f.py").write_text("def good(n):\n    return n\n\ndef _own():\n    pass\n\nx = 1\n")
+    code, _, err = lawsweep("run", "f.py")
+    assert code == 10
+    assert (
+        "f.py is a file of functions: say which one is to be run, after a colon: f.py:good." in err
+    )
+    (folder / "g.py").write_text("x = 1\n")
+    assert "g.py is no sweep, and has no function" in lawsweep("plan", "g.py")[2]
+    (folder / "h.py").write_text("def (\n")
+    assert "h.py is no sweep, and cannot be read as Python" in lawsweep("plan", "h.py")[2]
+    assert "There is no file nofile.py" in lawsweep("plan", "nofile.py")[2]
+
+
+ODD = """
+experiment: odd.py:odd
+axes: {n: [1, 2]}
+executor: serial
+"""
+
+
+def test_a_pipe_gets_what_a_file_does_and_json_is_json(lawsweep, folder, write):
+    (folder / "odd.py").write_text(
+        "def odd(n: int):\n"
+        "    loss = float('nan') if n == 1 else float('inf')\n"
+        "    return {'loss': loss, 'text': 'a\\x01b\\n\\u00b5'}\n"
+    )
+    write("odd", ODD)
+    assert lawsweep("run", "odd")[0] == 0
+    query = "SELECT loss, text FROM odd_odd ORDER BY n"
+    for kind in ("csv", "tsv", "jsonl", "md"):
+        printed = lawsweep("sql", query, "--format", kind)[1]
+        assert lawsweep("sql", query, "-o", f"odd.{kind}")[0] == 0
+        assert printed == (folder / f"odd.{kind}").read_text(), kind
+        assert lawsweep("export", "odd", "-o", "-", "--format", kind)[0] == 0
+    for words in (("sql", query), ("export", "odd", "-o", "-")):
+        lines = lawsweep(*words, "--format", "json")[1].splitlines()
+        assert [json.loads(line, parse_constant=pytest.fail)["loss"] for line in lines] == [
+            None
+        ] * 2
+    exact = (folder / "odd.jsonl").read_text()
+    assert ("NaN" in exact, "Infinity" in exact) == (True, True)

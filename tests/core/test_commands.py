@@ -15,7 +15,7 @@ import pytest
 
 import lawsweep
 from lawsweep import Study, Sweep
-from lawsweep.core.commands.command import _of_output
+from lawsweep.core.commands.command import _of_output, spelled
 from lawsweep.core.commands.process import run_process
 from lawsweep.core.commands.template import read_template
 from lawsweep.core.errors import InvalidValueError, LawsweepError, UnknownNameError
@@ -256,6 +256,16 @@ def test_a_whole_number_that_a_float_cannot_hold_is_refused(project):
     with pytest.raises(InvalidValueError, match="lr=9007199254740993 would be rounded"):
         sweep("true {lr}", axes={"lr": [1, 2**53 + 1]})
     assert len(sweep("true {lr}", axes={"lr": [10**17, 2.5]}).plan.run_ids) == 2
+
+
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [(8.0, "8"), (1e17, "100000000000000000"), (float(2**53 + 2), "9007199254740994"),
+     (-1e21, "-1000000000000000000000"), (1.5e22, "1.5e+22"), (0.1, "0.1"), (True, "true"),
+     ("1e3", "1e3"), (float("inf"), "inf")],
+)  # fmt: skip
+def test_a_whole_number_is_spelled_in_digits(value, word):
+    assert spelled(value) == word
 
 
 def test_of_a_long_output_the_first_and_the_last_is_kept(tmp_path):

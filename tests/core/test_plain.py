@@ -308,3 +308,31 @@ def test_functions_of_no_file_run_through_the_python_api(tmp_path):
         lawsweep.open("ntk_width", seeds=3)
     with pytest.raises(InvalidValueError, match="experiment must be a name, a function or an"):
         Sweep("x", experiment=3)
+
+
+def error_of(n: int) -> dict:
+    return {"loss": 1.0, "error": 2.0}
+
+
+def alike_of(n: int) -> dict:
+    if n > 1:
+        return {"y": 1.0}
+    return {"y": 1.0, "Y": 2.0}
+
+
+def fine_of(n: int, seed: int) -> dict:
+    """A param and the seed given back are none, nor is what an inner function returns."""
+
+    def inner():
+        return {"status": 1}
+
+    found = {"status": inner()}
+    return {"n": n, "seed": seed, "loss": len(found)}
+
+
+def test_a_metric_that_no_row_could_have_is_told_before_anything_runs():
+    with pytest.raises(TypeError, match="returns a metric 'error', which is a column every row"):
+        plain_experiment(error_of)
+    with pytest.raises(TypeError, match="returns 'Y', which is one name with 'y' to SQL"):
+        plain_experiment(alike_of)
+    assert plain_experiment(fine_of).learns

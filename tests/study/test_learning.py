@@ -176,3 +176,14 @@ def test_what_a_function_returned_becomes_a_row(returned, row, arrays):
 def test_what_is_no_metric_is_one_sentence(returned, sentence):
     with pytest.raises(InvalidValueError, match=sentence):
         observed("f", returned, {"lr": 0.1}, 4)
+
+
+def test_two_spellings_of_a_metric_in_two_runs_are_told_by_the_second_run():
+    """SQL answers with either of ``y`` and ``Y``: a table with both could not be read."""
+    learner = Learner(measured)
+    assert learner.take(Outcome(0, "ok", {"y": 1.0})).status == "ok"
+    odd = learner.take(Outcome(1, "ok", {"Y": 1.0, "z": 2.0}))
+    assert (odd.status, odd.metrics) == ("failed", None)
+    assert "'Y' is one name with 'y', as the rows before call it, to SQL" in odd.error
+    assert [s.name for s in learner.experiment.metrics] == ["y"]
+    assert learner.take(Outcome(2, "ok", {"y": 2.0})).status == "ok"

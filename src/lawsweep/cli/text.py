@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from lawsweep.cli.plain_output import one_line
+from lawsweep.cli.plain_output import one_line, own_stream
 from lawsweep.core.secrets import hide_overrides
 
 _CELL = 8  # a cell is cut to no less
@@ -80,7 +80,18 @@ def _cut(text: str, width: int) -> str:
 
 
 def print_table(table: Any, kind: str) -> None:
-    """A table as text to stdout: csv, tsv, json, jsonl or md."""
+    """A table as text to stdout: csv, tsv, json, jsonl or md.
+
+    To a terminal in what that shows as it is; to a file or a pipe as ``-o`` writes it, but for
+    json: that is read by other programs, and has no NaN.
+    """
     from lawsweep.store.exchange.export import encode
 
-    click.echo(encode(table, kind).decode(), nl=False)
+    data = encode(table, kind, strict=True)
+    stream = own_stream(sys.stdout)
+    if sys.stdout.isatty() or not hasattr(stream, "buffer"):
+        click.echo(data.decode(), nl=False)
+    else:
+        stream.flush()
+        stream.buffer.write(data)
+        stream.flush()

@@ -34,6 +34,8 @@ def sweep_names() -> list[str]:
 
 def find_sweep_file(name: str) -> Path:
     """The file of a sweep given by name or by path.  Raises UnknownNameError."""
+    if name.endswith(".py"):
+        raise UnknownNameError(_which_function(name))
     if name.endswith(_SUFFIXES) or "/" in name:
         path = Path(name)
         if _is_file(path):
@@ -47,6 +49,26 @@ def find_sweep_file(name: str) -> Path:
     places = " or ".join(map(str, folders))
     error = unknown_name("sweep", name, sweep_names())
     raise UnknownNameError(f"{error} Looked in {places}; a path to a YAML file works too.")
+
+
+def _which_function(name: str) -> str:
+    """A sentence for a file of Python without a function: which ones it has, and how to say it."""
+    import ast
+
+    from lawsweep.core.code.files import find_file
+
+    path = find_file(name, Path.cwd())
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError) as error:
+        return f"{name} is no sweep, and cannot be read as Python: {error}."
+    found = [n.name for n in tree.body if isinstance(n, ast.FunctionDef) and n.name[:1] != "_"]
+    if not found:
+        return (
+            f"{name} is no sweep, and has no function. A sweep is a YAML file, or {name}:function."
+        )
+    some = ", ".join(f"{name}:{f}" for f in found[:20]) + (", ..." if len(found) > 20 else "")
+    return f"{name} is a file of functions: say which one is to be run, after a colon: {some}."
 
 
 def _is_file(path: Path) -> bool:

@@ -27,7 +27,7 @@ class Shown:
 
 def to_json(value: Any, indent: int | None = 1) -> str:
     """JSON of plain values: NaN and infinities become null, as JSON has none."""
-    return json.dumps(_finite(value), indent=indent, default=plain)
+    return json.dumps(finite(value), indent=indent, default=plain)
 
 
 def plain(value: Any) -> Any:
@@ -39,11 +39,12 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """The value with None for what JSON has no number for."""
     if isinstance(value, float):
         return value if value - value == 0 else None
     if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
+        return {str(k): finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
+        return [finite(v) for v in value]
     return value

@@ -28,6 +28,7 @@ from lawsweep.core.plain.forms import NumberForm
 from lawsweep.core.schema import MISSING, Field, FieldSpec, Kind, printable
 
 LARGEST_SOURCE = 2**20  # a program beyond that is no text that somebody wrote
+EXACT = 1e22  # powers of ten up to it are floats: their digits are what was written
 LARGEST_FILE = 64 * 2**20  # of metrics
 SHOWN = 4000  # characters of what it said last that a failed row keeps
 
@@ -93,7 +94,8 @@ class Command:
                 out.unlink(missing_ok=True)  # of an earlier attempt
             texts = {n: spelled(v) for n, v in params.items()}
             texts |= {"seed": str(seed), "device": device, "run_id": named, "folder": str(folder)}
-            texts |= {"root": self.root, "params": json.dumps(params)}
+            given = {n: _whole_number(v) for n, v in params.items()}
+            texts |= {"root": self.root, "params": json.dumps(given)}
             words = self._whole(self.template.words(texts))
             env = self._environment(texts)
             here = current()
@@ -158,7 +160,13 @@ def spelled(value: Any) -> str:
     """A param as a word: ``true``, ``8``, ``0.1``, text as it is."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value)
+    return str(_whole_number(value))
+
+
+def _whole_number(value: Any) -> Any:
+    """A whole number as one: an option that takes an int reads no ``1e+17``."""
+    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < EXACT
+    return int(value) if is_whole else value
 
 
 def _check(ended: Ended, words: list[str]) -> None:

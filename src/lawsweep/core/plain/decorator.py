@@ -23,6 +23,7 @@ from lawsweep.core.plain.annotations import (
     is_data,
     returned,
 )
+from lawsweep.core.plain.returns import check_returns
 from lawsweep.core.schema import FieldSpec
 
 M = TypeVar("M")
@@ -160,6 +161,8 @@ def make_experiment(
     if isinstance(imports, str) or not all(isinstance(m, str) for m in imports):
         raise TypeError(f"{chosen}: imports is a list of modules' names, got {imports!r}.")
     check_names(chosen, params, metrics)
+    if shape.learns:
+        check_returns(chosen, function, tuple(s.name for s in params))
     over = check_fused(chosen, options.fused, options.fuse_over, params)
     large = [s.name for s in params if s.kind == "array"]
     if large:

@@ -16,6 +16,7 @@ from typing import Any
 from lawsweep.core.errors import InvalidValueError, LawsweepError
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.expressions.expression import Expression
+from lawsweep.core.names import alike
 from lawsweep.core.outcome import Outcome
 from lawsweep.core.schema import MISSING, Field, FieldSpec, Kind
 
@@ -40,6 +41,8 @@ class Learner:
             return outcome
         given = {**(outcome.metrics or {}), **(outcome.arrays or {})}
         before, odd = dict(self._known), []
+        if given.keys() - self._known.keys() and (pair := alike((*self._known, *given))):
+            return _refused(outcome, *pair)
         for name, value in given.items():
             spec = _spec(name, value)
             merged = merge(self._known.get(name), spec)
@@ -61,6 +64,17 @@ class Learner:
         if value is None or spec is None or spec.kind != "float":
             return value
         return tuple(map(float, value)) if spec.is_tuple else float(value)
+
+
+def _refused(outcome: Outcome, known: str, name: str) -> Outcome:
+    """The outcome as a failure: two runs spell a metric in two ways, which are one to SQL."""
+    return outcome._replace(
+        status="failed",
+        metrics=None,
+        arrays=None,
+        error=f"{InvalidValueError.__name__}: {name!r} is one name with {known!r}, as the rows "
+        "before call it, to SQL. Call it the same in every run, or otherwise.",
+    )
 
 
 def _told(outcome: Outcome, odd: Iterable[tuple[FieldSpec, FieldSpec, Any]]) -> Outcome:

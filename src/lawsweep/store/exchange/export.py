@@ -12,7 +12,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from lawsweep.core.errors import unknown_name
-from lawsweep.core.shown import plain
+from lawsweep.core.shown import finite, plain
 from lawsweep.store.exchange.plain_text import guarded
 from lawsweep.store.places.find import write_file
 
@@ -30,12 +30,14 @@ def write_table(table: pa.Table, path: Path | str) -> None:
     write_file(path, encode(table, kind))
 
 
-def encode(table: pa.Table, kind: str) -> bytes:
+def encode(table: pa.Table, kind: str, *, strict: bool = False) -> bytes:
     """A table as the bytes of a file of one of FORMATS.
 
     CSV and TSV write a missing value as an empty field, NaN as ``nan``, and a text that a
     spreadsheet would compute behind an apostrophe, which ``import`` takes away; JSON is one object
-    a line, with ``null`` for missing and ``NaN`` for NaN; Markdown is a table of its own grammar.
+    a line, with ``null`` for missing, and ``NaN`` and ``Infinity`` for what JSON has no numbers
+    for, as Python and ``import`` read them; ``strict``: these are ``null`` too in ``json`` (not in
+    ``jsonl``).  Markdown is a table of its own grammar.
     """
     sink = io.BytesIO()
     if kind == "parquet":
@@ -53,7 +55,8 @@ def encode(table: pa.Table, kind: str) -> bytes:
             sink.write(f"| {' | '.join(row)} |\n".encode())
     else:
         for row in table.to_pylist():
-            sink.write(json.dumps(row, default=_in_json).encode() + b"\n")
+            given = finite(row) if strict and kind == "json" else row
+            sink.write(json.dumps(given, default=_in_json).encode() + b"\n")
     return sink.getvalue()
 
 
