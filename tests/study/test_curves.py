@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import threading
 
 import pandas as pd
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import lawsweep
+from lawsweep.cli.main import run_command
 from lawsweep.core.outcome import Event, Loss, Lost, Outcome, Told
 from lawsweep.executors.serial import SerialExecutor
 from lawsweep.grid.plan import make_plan
@@ -19,9 +21,12 @@ from lawsweep.grid.sweep import OnFailure
 from lawsweep.launch.loop import Loop
 from lawsweep.launch.record.curves import Curves
 from lawsweep.store.places.find import open_folder
+from lawsweep.store.sweeps.sweep_folder import SweepFolder
 from lawsweep.store.table.parquet import ParquetTable
+from lawsweep.study.reading.curving import curve_drawings
 from lawsweep.tools.archive import _curve_parts
 from lawsweep.tools.sql import sql
+from lawsweep.worker.presence import presence
 
 TRAIN = """
     import lawsweep
@@ -73,6 +78,46 @@ def test_a_serial_launch_leaves_curves_that_pandas_and_sql_read(study):
     assert sorted(set(again["attempt"])) == [1, 2]
     assert len(again) == 12
     pd.testing.assert_series_equal(again["loss"], found["loss"])
+
+
+def test_status_and_the_page_show_what_runs_report(study, folder, capsys, monkeypatch):
+    (folder / "sweeps").mkdir(exist_ok=True)
+    (folder / "sweeps" / "training.yaml").write_text(
+        "experiment: training.py:train\naxes: {width: [2, 3]}\nseeds: 2\nexecutor: serial\n"
+    )
+    study = lawsweep.open("training")
+    study.run()
+    records = folder / "results" / "sweeps" / "training" / "launches"
+    (launch,) = (p.stem for p in records.glob("*.json"))
+    runs = study.plan.run_ids
+    said = [
+        {"run_id": r, "attempt": 1, "step": 1200 + i, "metrics": {"loss": 0.5, "acc": math.nan}}
+        for i, r in enumerate([*runs, *runs])
+    ]
+    said += [{"run_id": "of another plan", "step": 3, "metrics": {}}, "odd", {"run_id": runs[0]}]
+    own = SweepFolder(folder / "results" / "sweeps" / "training")
+    sign = {**presence(), "running": 1, "rate": 0.0, "eta_s": None, "reported": said}
+    monkeypatch.setattr("lawsweep.worker.presence.RUNNING", {launch})
+    own.beat(launch, {**sign, "launch_id": launch})
+    found = study.status().reported
+    assert [(one.run_id, one.step) for one in found[:2]] == [(runs[0], 1200), (runs[1], 1201)]
+    assert len(found) == 8
+    assert (found[2].params, found[2].seed) == ({"width": 3}, 0)
+    assert run_command(["status", "training"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "  width=2 seed=1: step 1,201, loss 0.5, acc nan" in lines
+    assert "  and 3 more that report (--json has them)" in lines
+    study.report()
+    page = (folder / "results" / "sweeps" / "training" / "report.html").read_text()
+    assert "What runs reported of loss on their way, 12 points" in page
+    loss, only = curve_drawings(study, study.frame())
+    assert loss.chart["by"] == "width"
+    assert [(line["run"], line["x"]) for line in loss.chart["lines"]] == [
+        (r[: len(line["run"])], [0, 1, 2])
+        for r, line in zip(runs, loss.chart["lines"], strict=True)
+    ]
+    assert [line["y"] for line in only.chart["lines"]] == [[7]] * 4
+    assert any("4 runs reported values that are not finite" in n for n in only.chart["notes"])
 
 
 def test_processes_tell_of_a_run_that_is_under_way(module, folder):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,18 @@ from lawsweep.study.opening import Opened
 from lawsweep.study.questions import open_own_folder
 
 MOST_GROUPS = 8  # kinds of failure that are listed
+
+
+@dataclass(frozen=True)
+class Reported:
+    """Where a run under way is: its params that vary and its seed, and its latest report."""
+
+    run_id: str
+    attempt: int
+    params: Mapping[str, Any]
+    seed: int
+    step: int
+    metrics: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -31,6 +43,7 @@ class Status:
     infeasible: Mapping[str, int] = dataclasses.field(default_factory=dict)
     failures: tuple[FailureGroup, ...] = ()
     search: str | None = None
+    reported: tuple[Reported, ...] = ()
 
     @property
     def missing(self) -> int:
@@ -75,8 +88,32 @@ def status(opened: Opened) -> Status:
         skipped=dict(opened.table.skipped),
         infeasible=opened.table.reasons(known, "infeasible"),
         failures=failure_groups(opened.table.errors(known, FAILURES)),
+        reported=tuple(_reported(opened, [sign.state for sign in live])),
         search=None if opened.chosen.whole else opened.sampler.summary(),
     )
+
+
+def _reported(opened: Opened, signs: Iterable[Mapping[str, Any]]) -> Iterator[Reported]:
+    """What runs under way reported last, as the signs of their launches have it."""
+    said = [r for sign in signs for r in sign.get("reported") or () if isinstance(r, Mapping)]
+    if not said:
+        return
+    plan = opened.plan
+    place = {run_id: i for i, run_id in enumerate(plan.run_ids)}
+    over = plan.over_points()
+    varying = [n for n, c in over.items() if c.ndim and len({*c.tolist()}) > 1]
+    for one in said:
+        i, step, metrics = place.get(str(one.get("run_id"))), one.get("step"), one.get("metrics")
+        if i is None or not isinstance(step, int) or not isinstance(metrics, Mapping):
+            continue  # of another plan, or written by hand
+        params = plan.params_of(i)
+        numbers = {str(n): float(v) for n, v in metrics.items() if isinstance(v, int | float)}
+        shown = {n: params[n] for n in varying if n in params}
+        attempt = one.get("attempt")
+        yield Reported(
+            plan.run_ids[i], attempt if isinstance(attempt, int) else 1, shown, plan.seed_of(i),
+            step, numbers,
+        )  # fmt: skip
 
 
 def certificate(statuses: Mapping[str, int], planned: int) -> str:

@@ -13,6 +13,7 @@ from lawsweep.study.code import other_rows
 from lawsweep.study.opening import Opened
 from lawsweep.study.progress import certificate, status
 from lawsweep.study.reading import gathering
+from lawsweep.study.reading.curving import curve_drawings
 from lawsweep.study.reading.drawing import Shelf, Shown, drawn, shown, told
 from lawsweep.study.reading.drawing import figure as draw_one
 from lawsweep.study.reading.findings import decided, found_lines
@@ -62,7 +63,7 @@ def gather(
     fits, no_fits = _fits(opened, made)
     if figures is None:
         figures = shown(opened, made) if _has_rows(opened) else []
-    drawings = _drawings(opened, made, figures, paths)
+    drawings = [*_drawings(opened, made, figures, paths), *curve_drawings(opened, made)]
     other = other_rows(opened)
     experiment = opened.plan.experiment
     return Facts(

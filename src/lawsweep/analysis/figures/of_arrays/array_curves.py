@@ -49,14 +49,12 @@ class ArrayCurves(ChartKind):
         run_ids, n_lost, n_empty = columns["run_id"], 0, 0
         layers: list[Layer] = []
         for k, (_, members) in enumerate(grouping.groups):
-            panel, alpha = grouping.panel_of[k], _alpha(len(members))
+            panel, pale = grouping.panel_of[k], alpha(len(members))
             for row in members.tolist():
                 x, y, ends_well = _drawable(spec, np.asarray(found[run_ids[row]]), logx, logy)
                 n_lost += not ends_well
                 n_empty += not len(x)
-                layers.append(
-                    Line(group=k, panel=panel, x=x, y=y, role="run", row=row, alpha=alpha)
-                )
+                layers.append(Line(group=k, panel=panel, x=x, y=y, role="run", row=row, alpha=pale))
         return Chart(
             x=Axis(label=spec.xlabel or "x", log=logx),
             y=Axis(label=spec.ylabel or labels.name(spec.array or ""), log=logy),
@@ -83,7 +81,7 @@ def _drawable(spec: FigureSpec, values: Array, logx: bool, logy: bool) -> tuple[
     return x[keep], y[keep], bool(len(keep)) and bool(keep[-1])
 
 
-def _alpha(n: int) -> float:
+def alpha(n: int) -> float:
     """Paler the more lines there are."""
     return float(np.clip(6 / np.sqrt(n), 0.25, 0.9))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +14,17 @@ import click
 from lawsweep.cli.answers import Answer, Note, verb
 from lawsweep.cli.options import load, sweep_arguments
 from lawsweep.cli.plain_output import one_line
-from lawsweep.cli.text import typed
+from lawsweep.cli.text import at, room, typed
 from lawsweep.cli.watching import telling
 
 if TYPE_CHECKING:
     from lawsweep.grid.sweep import Sweep
     from lawsweep.remote.states import Job
-    from lawsweep.study.progress import Status
+    from lawsweep.study.progress import Reported, Status
     from lawsweep.study.questions import Variant
     from lawsweep.study.study import Study
 
+MOST_REPORTS = 5  # runs under way whose latest report is shown
 EVERY_S = 2.0  # between two looks of a watch
 
 
@@ -51,6 +52,7 @@ class HowFar(Answer):
         yield from (f"  {line}" for line in self.found)
         for launch in found.launches:
             yield from _sign_of_life(launch)
+        yield from _reports(found.reported)
         yield from _jobs(self.jobs)
         for other in self.others:
             again = shlex.join([self.words[0], *other.overrides])
@@ -85,6 +87,7 @@ class HowFar(Answer):
             "running": found.running,
             "launches": list(found.launches),
             "failures": [dataclasses.asdict(group) for group in found.failures],
+            "reported": [dataclasses.asdict(one) for one in found.reported],
             "skipped_files": dict(found.skipped),
             "search": found.search,
             **({} if self.decisions is None else {"decisions": self.decisions}),
@@ -102,6 +105,18 @@ def _sign_of_life(launch: Mapping[str, Any]) -> Iterator[str]:
     yield one_line(f"running on {where}: {line(launch)} ({name})")
     if (slow := slow_line(launch)) is not None:
         yield f"  {slow}"
+
+
+def _reports(found: Sequence[Reported]) -> Iterator[str]:
+    """Where runs under way are: a line each, as wide as the terminal."""
+    width = room()
+    for one in found[:MOST_REPORTS]:
+        named = at({**one.params, "seed": one.seed})
+        values = ", ".join(f"{n} {v:.4g}" for n, v in one.metrics.items())
+        line = one_line(f"  {named}: step {one.step:,}, {values}")
+        yield line if width is None or len(line) <= width else f"{line[: width - 3]}..."
+    if (more := len(found) - MOST_REPORTS) > 0:
+        yield f"  and {more:,} more that report (--json has them)"
 
 
 def _jobs(found: list[Job]) -> Iterator[str]:
