@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: run test lint types layers docs test-portable tests package slow clean
+.PHONY: run test lint types layers errors docs test-portable tests package slow clean
 run: $(VENV)/.installed
 	$(BIN)/lawsweep run ntk_width
 
@@ -28,6 +28,9 @@ layers: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 # The site, in build/site: a warning, a link that leads nowhere, a page without a place end it.
+errors: $(VENV)/.installed-dev
+	$(BIN)/python tests/support/error_page.py
+
 docs: $(VENV)/.installed-dev
 	rm -rf build/site
 	$(BIN)/python -m sphinx -q -W --keep-going -E -d build/doctrees -c docs/site . build/site

@@ -112,11 +112,17 @@ def read_sweep_file(path: Path) -> dict[str, Any]:
         raise InvalidValueError(f"{path} {error}") from None
     except yaml.MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise InvalidValueError(f"{path}{line} is not YAML: {error.problem}.") from None
+        raise InvalidValueError(
+            f"{path}{line} is not YAML: {error.problem}. Correct it there."
+        ) from None
     except (yaml.YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
-        raise InvalidValueError(f"{path} is not YAML: {str(error).splitlines()[0]}.") from None
+        raise InvalidValueError(
+            f"{path} is not YAML: {str(error).splitlines()[0]}. Correct it there."
+        ) from None
     except OSError as error:
-        raise StoreError(f"Cannot read {path}: {error.strerror}.") from None
+        raise StoreError(
+            f"Cannot read {path}: {error.strerror}. Correct the path, or who may read it."
+        ) from None
     if not isinstance(found, dict):
         raise InvalidValueError(f"{path} must be a mapping with the key experiment, got {found!r}.")
     return found  # type: ignore[return-value]

@@ -70,7 +70,9 @@ def resolve(config: Mapping[str, Any], specs: Specs) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         raise _told(error, config) from None
     except RecursionError:
-        raise InvalidValueError("interpolations refer to each other without end") from None
+        raise InvalidValueError(
+            "interpolations refer to each other without end; give one of them a value."
+        ) from None
     assert isinstance(found, dict)
     if lent:
         found["params"] = {k: v for k, v in found["params"].items() if k not in lent}
@@ -274,7 +276,9 @@ def _check_size(config: Mapping[str, Any]) -> None:
     try:
         grown = size(config, frozenset())
     except RecursionError:
-        raise InvalidValueError("interpolations refer to each other without end") from None
+        raise InvalidValueError(
+            "interpolations refer to each other without end; give one of them a value."
+        ) from None
     if grown > _plain_size(config) + MAX_ALIASED:
         raise InvalidValueError(
             f"interpolations make it grow by more than {MAX_ALIASED:,} values; write them out"

@@ -69,7 +69,9 @@ def merge_files(
             found = pickle.loads(_composed_before(shipped, _state_of(shipped), question))
     except (HydraException, OmegaConfBaseException) as error:
         reason = " ".join(str(error).split())[:300]
-        raise InvalidValueError(f"Cannot compose sweep {name}: {reason}") from None
+        raise InvalidValueError(
+            f"Cannot compose sweep {name}: {reason.rstrip('.')}. Correct the file or the override."
+        ) from None
     return _first_said({str(k): v for k, v in found.items()}, (file, preset))
 
 

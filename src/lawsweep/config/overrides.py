@@ -81,7 +81,9 @@ def parse_override(text: str) -> Override:
             f"The override {text!r} has no list of values; use a,b,c or range(a,b,step)."
         ) from None
     if len(values) > MAX_POINTS:  # counted as they come: there may be too many to hold
-        raise InvalidValueError(f"The override {text!r} gives more than {MAX_POINTS:,} values.")
+        raise InvalidValueError(
+            f"The override {text!r} gives more than {MAX_POINTS:,} values. Narrow it."
+        )
     return Override(text, path, values, is_sweep=True)
 
 
@@ -233,6 +235,7 @@ def _set(config: dict[str, Any], path: tuple[str, ...], override: Override) -> d
         inner = {}
     if not isinstance(inner, Mapping):
         raise InvalidValueError(
-            f"The override {override.text!r} goes into {head!r}, which is {inner!r} and no mapping."
+            f"The override {override.text!r} goes into {head!r}, which is {inner!r} and no "
+            f"mapping. Give {head!r} as a whole."
         )
     return {**config, head: _set(dict(inner), rest, override)}

@@ -134,7 +134,7 @@ def _imported(what: str, name: str, module_name: str, folder: Path) -> ModuleTyp
         asked = "of" if its_own else f"that is imported{_line(error, place)} for"
         raise UnknownNameError(
             f"Cannot find the module {error.name!r} {asked} {what} {name!r}; "
-            f"looked in {place} and the installed packages."
+            f"looked in {place} and the installed packages. Correct the name, or go to its folder."
         ) from None
     except (KeyboardInterrupt, LawsweepError):
         raise

@@ -211,9 +211,12 @@ class JobServer:
         if job and "status code 404" in text:
             return NoSuchJob(
                 f"The head at {self.address} does not know the job {job}: it was started afresh "
-                "since, or the job was deleted there."
+                "since, or the job was deleted there. Submit it again."
             )
-        return ExecutorError(f"The job server at {self.address} refused: {text[:300]}")
+        return ExecutorError(
+            f"The job server at {self.address} refused: {text[:300]}. Check what was sent; the log "
+            "of the head may say more."
+        )
 
     def is_this_machine(self) -> bool:
         """Whether the head is on this machine; a forwarded port of 127.0.0.1 is elsewhere."""

@@ -279,8 +279,8 @@ def open_study(
         return Study(_sweep_of(sweep, overrides, settings))
     if settings:
         raise InvalidValueError(
-            f"{', '.join(settings)} are for a function; a sweep's file is changed by overrides, "
-            "such as 'seeds=3'."
+            f"{', '.join(settings)} are for a function; a sweep's file takes overrides instead: "
+            "write 'seeds=3', for example."
         )
     if isinstance(sweep, str | Path):
         from lawsweep.config.compose import load_sweep

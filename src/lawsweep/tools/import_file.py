@@ -71,8 +71,8 @@ def read_files(
         )
     if not rows:
         raise InvalidValueError(
-            f"{', '.join(map(str, paths))} has no row of a run that was done; there is nothing to "
-            "import."
+            f"{', '.join(map(str, paths))} has no row of a run that was done; name files that "
+            "have some."
         )
     return FileRows(rows=rows, files=tuple(files), n_missing=n_missing)
 

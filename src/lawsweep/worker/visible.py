@@ -69,5 +69,5 @@ def check_visible(device: str) -> None:
         last = f", cuda:0{f' to cuda:{len(found) - 1}' if len(found) > 1 else ''}" if found else ""
         raise InvalidValueError(
             f"executor.device={device} is not there: {VARIABLE}={os.environ[VARIABLE]!r} shows "
-            f"this process {seen}{last}."
+            f"this process {seen}{last}. Use one of these, or unset the variable."
         )

@@ -44,8 +44,7 @@ def with_fit(entry: Entry, spec: FitSpec, taken: Sequence[str], names: Sequence[
         if name not in names:
             raise InvalidValueError(
                 f"{place}: the fit {spec.name} reads {name}, which this kind of figure has no "
-                "column of. A fit of thresholds is drawn by kind: threshold, one of rows by the "
-                "others."
+                "column of. Draw a fit of thresholds by kind: threshold, one of rows by the others."
             )
     for key in ("x", "y"):
         said, own = entry.values.get(key), getattr(spec, key)

@@ -72,7 +72,9 @@ class FitResult(Fitted):
         found = difference(self, other, parameter)
         if not found:
             why = self.reason or other.reason
-            raise InvalidValueError(f"There is no difference of {parameter}: {why}.")
+            raise InvalidValueError(
+                f"There is no difference of {parameter}: {why}. Compare fits that both have it."
+            )
         return found[0]
 
     def summary(self) -> str:

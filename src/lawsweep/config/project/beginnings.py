@@ -68,7 +68,9 @@ def begin_project(folder: Path) -> list[Path]:
     """
     name = folder.resolve().name
     if not _NAME.match(name):
-        raise InvalidValueError(f"{str(folder)!r} is no name for a project: letters, digits, _, -.")
+        raise InvalidValueError(
+            f"{str(folder)!r} is no name for a project. Use letters, digits, _, -."
+        )
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InvalidValueError(
@@ -79,7 +81,9 @@ def begin_project(folder: Path) -> list[Path]:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text.replace("{name}", name), encoding="utf-8")
     except OSError as error:
-        raise StoreError(f"Cannot write the project {folder}: {error.strerror}.") from None
+        raise StoreError(
+            f"Cannot write the project {folder}: {error.strerror}. Begin it where you may write."
+        ) from None
     return files
 
 
@@ -92,7 +96,7 @@ def begin_sweep(name: str, text: str) -> Path:
     name = name.removesuffix(".yaml")
     if not _NAME.match(name):
         raise InvalidValueError(
-            f"{name!r} is no name for a sweep: letters, digits, _, - and . alone. It becomes "
+            f"{name!r} is no name for a sweep. Use letters, digits, _, - and . alone: it becomes "
             "sweeps/NAME.yaml of the working folder."
         )
     path = Path("sweeps") / f"{name}.yaml"
@@ -103,7 +107,9 @@ def begin_sweep(name: str, text: str) -> Path:
     except FileExistsError:
         raise InvalidValueError(f"{path} is there already. Give another name.") from None
     except OSError as error:
-        raise StoreError(f"Cannot write {path}: {error.strerror}.") from None
+        raise StoreError(
+            f"Cannot write {path}: {error.strerror}. Go to a folder that you may write to."
+        ) from None
     return path
 
 

@@ -82,7 +82,7 @@ def place_name(function: Callable[..., Any]) -> str:
 def import_file(path: Path) -> ModuleType:
     """Import a file.  Raises what its code raises, and InvalidValueError for what is no Python."""
     if path.suffix != ".py":
-        raise InvalidValueError(f"{path} is no Python file; its name ends in .py.")
+        raise InvalidValueError(f"{path} is no Python file. Give one with a name that ends in .py.")
     refuse_clashes(path.parent)
     folder = str(path.parent)
     if folder not in sys.path:

@@ -228,7 +228,9 @@ def _of_file(path: Path) -> Any:
     except UnicodeDecodeError:
         raise InvalidValueError(f"{path.name} is not UTF-8. Write it as UTF-8.") from None
     except OSError as error:
-        raise InvalidValueError(f"{path.name} cannot be read: {error.strerror}.") from None
+        raise InvalidValueError(
+            f"{path.name} cannot be read: {error.strerror}. Write it where this user may read it."
+        ) from None
     except ValueError as error:
         raise InvalidValueError(
             f"{path.name} is no JSON ({error}). Write one mapping of metrics."

@@ -134,7 +134,9 @@ def _popen(words: Sequence[str], folder: Path, env: Mapping[str, str]) -> subpro
             "that runs it."
         ) from None
     except (OSError, ValueError) as error:
-        raise InvalidValueError(f"{words[0]!r} cannot be run: {error}.") from None
+        raise InvalidValueError(
+            f"{words[0]!r} cannot be run: {error}. Name another program, or mend this one."
+        ) from None
 
 
 def _watch(group: int) -> subprocess.Popen[bytes] | None:

@@ -191,7 +191,7 @@ class Expression:
                 else "it does with these values what is not defined for them"
             )
         return InvalidValueError(
-            f"The expression {self.shown} cannot be computed: {reason}{at or '.'}"
+            f"The expression {self.shown} cannot be computed: {reason}{at or '.'} Change it."
         )
 
     def holds(

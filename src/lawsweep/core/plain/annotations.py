@@ -156,7 +156,9 @@ def _resolved(
         return
     found = _read(hint, where)
     if info.aliases and (found.kind != "str" or found.is_tuple):
-        raise TypeError(f"{where}: aliases are of one text, so of a metric of type str.")
+        raise TypeError(
+            f"{where}: aliases are of one text, so of a metric of type str. Leave them out here."
+        )
     full = "_".join([*(n for n, _ in within), name])
     spec = FieldSpec(
         full,
@@ -182,7 +184,7 @@ def _inner(
 ) -> Iterator[FieldSpec]:
     """The fields of a dataclass inside the Params; where it has a default, each that one's."""
     if any(kind is cls for _, kind in within):
-        raise TypeError(f"{where}: {cls.__qualname__} lies within itself.")
+        raise TypeError(f"{where}: {cls.__qualname__} lies within itself. Write its fields out.")
     for spec in _fields_of(cls, (*within, (name, cls))):
         if default is MISSING:
             yield spec

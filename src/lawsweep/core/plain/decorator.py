@@ -166,7 +166,10 @@ def make_experiment(
     over = check_fused(chosen, options.fused, options.fuse_over, params)
     large = [s.name for s in params if s.kind == "array"]
     if large:
-        raise TypeError(f"{chosen}: {large[0]!r} is a param, and a param is no Array.")
+        raise TypeError(
+            f"{chosen}: {large[0]!r} is a param, and a param is no Array. Make it a list[float], "
+            "or a metric."
+        )
     carried = check_carries(chosen, version, options.carries or {}, params, metrics)
     known = {s.name for s in params}
     for constraint in constraints:

@@ -65,7 +65,10 @@ class _Worker:
             )
         except OSError as error:
             self.wire.close()
-            raise ExecutorError(f"Cannot start a process: {error}.") from None
+            raise ExecutorError(
+                f"Cannot start a process: {error}. Lower executor.n_workers, or free memory and "
+                "processes of this machine."
+            ) from None
         finally:
             theirs.close()
         self.task: Task | None = None

@@ -43,7 +43,7 @@ class RayOptions(ExecutorOptions):
             )
         if self.cpus_per_task == 0 and not gpus:
             raise InvalidValueError(
-                "executor.cpus_per_task must be above 0 where no GPU is asked for."
+                "executor.cpus_per_task must be above 0 where no GPU is asked for, got 0."
             )
         if self.shards is not None:
             read_shards(self.shards)

@@ -122,7 +122,8 @@ def _curves(plan: Plan, options: FitOptions, seconds: np.ndarray) -> tuple[FitRe
             raise InvalidValueError(f"{label}: {error}" if label else str(error)) from None
     if not found:
         raise InvalidValueError(
-            f"until.fit has no point: its where {reader.spec.where!r} leaves none of the plan."
+            f"until.fit has no point: its where {reader.spec.where!r} leaves none of the plan. "
+            "Loosen it."
         )
     return reader, found
 

@@ -89,7 +89,9 @@ class Event:
                     f"{value.tolist()!r}; write a comparison."
                 )
         if len(failures) == n_tried and len(settings) <= _MOST_TRIED:
-            raise InvalidValueError(f"search.event can be answered by no row. {failures[0]}")
+            raise InvalidValueError(
+                f"search.event can be answered by no row; change it. {failures[0]}"
+            )
 
     def _settings(self) -> list[int]:
         """A point for each setting of the params that the event reads."""

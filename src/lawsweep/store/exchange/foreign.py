@@ -75,7 +75,7 @@ def open_source(
     except (pa.ArrowException, OSError, ValueError) as error:
         raise _unreadable(path, error) from None
     if not source.n_rows:
-        raise InvalidValueError(f"The {what} {path} holds no {rows}.")
+        raise InvalidValueError(f"The {what} {path} holds no {rows}. Give one that has some.")
     if source.n_rows > max_rows:
         raise InvalidValueError(
             f"{path} has {source.n_rows:,} {rows}, and {taker} takes {max_rows:,} at a time. "
@@ -250,12 +250,12 @@ def _json_lines(path: Path, data: bytes) -> Source:
         except (ValueError, RecursionError) as error:
             reason = str(error).partition(":")[0]
             raise StoreError(
-                f"Cannot read {path}: line {number} is no JSON object ({reason}). It has one "
+                f"Cannot read {path}: line {number} is no JSON object ({reason}). Write one "
                 "object a line."
             ) from None
         if not isinstance(row, dict):
             raise StoreError(
-                f"Cannot read {path}: line {number} is no JSON object. It has one object a line."
+                f"Cannot read {path}: line {number} is no JSON object. Write one object a line."
             )
         rows.append(row)
     names = tuple(dict.fromkeys(n for row in rows for n in row))

@@ -32,8 +32,9 @@ class Asked:
     def __post_init__(self) -> None:
         if not (self.where or self.run_ids or self.statuses):
             raise InvalidValueError(
-                "Say which rows: --where 'width > 64', --status failed or --run-id d3c2baa0 (in "
-                "Python where=, status=, run_ids=); rerun also takes --failed."
+                "No rows are named. Say which rows: --where 'width > 64', --status failed or "
+                "--run-id d3c2baa0 (in Python where=, status=, run_ids=); rerun also takes "
+                "--failed."
             )
         for status in self.statuses:
             if status not in STATUSES:
