@@ -18,7 +18,8 @@ from lawsweep.core.code.source import OtherCode, Source, meaning, source_of
 from lawsweep.core.registry import find_experiment
 from lawsweep.store.sweeps.skipping import OtherCodeWarning
 from lawsweep.store.sweeps.sweep_folder import SweepFolder, find_launch
-from lawsweep.study.code import other_rows
+from lawsweep.study.code.rows import other_rows
+from lawsweep.tools.archive_check import verify_archive
 from lawsweep.tools.keeping import verify
 
 OWN = '''
@@ -87,7 +88,7 @@ def test_an_edit_is_told_by_plan_run_load_and_verify(edit, texts, changed):
     with pytest.warns(OtherCodeWarning, match="4 of 6 rows"):
         lawsweep.fit(sweep(3))
     told = [f for f in verify(sweep(3))[0]["own"] if f.check == "code"]
-    assert [f.severity for f in told] == ["note", "note"]
+    assert [f.severity for f in told] == ["note", "note", "ok"]
     assert any("4 of 6 rows" in f.message for f in told)
     with pytest.warns(OtherCodeWarning):
         page = lawsweep.report(sweep(3))
@@ -141,6 +142,26 @@ def test_the_source_of_each_launch_is_kept_once_and_archived(edit, folder):
         assert factors == {"2", "4"}
         assert len(kept) == 2
     assert "FACTOR = 4" in (folder / "out/own.py").read_text()
+    assert verify_archive("out") == []
+
+
+def test_an_archive_has_what_was_accepted_and_says_which_code_is_not_kept(edit, folder):
+    lawsweep.run(sweep())
+    edit(own=OWN.replace("FACTOR = 2", "FACTOR = 2 + 0"))
+    study = lawsweep.open(sweep())
+    study.accept()
+    assert lawsweep.archive(study, "whole").notes == ()
+    assert len(list((folder / "whole").glob("results/sweeps/own/launches/code-*.zip"))) == 2
+    assert len(list((folder / "whole").glob("results/sweeps/own/accepted/*.json"))) == 1
+    assert verify_archive("whole") == []
+    digest = study.diff().codes[0].digest
+    SweepFolder(sweep().folder).launches.delete(f"code-{digest}.zip")
+    for place in ("bare", "bare.zip"):
+        (note,) = lawsweep.archive(study, place).notes
+        assert f"the archive lacks the code {digest[:8]} of launches of own" in note
+        ((name, reason),) = verify_archive(place)
+        assert name == f"results/sweeps/own/launches/code-{digest}.zip"
+        assert reason.startswith("missing: the code of ")
 
 
 def notebook(text, **given):

@@ -15,6 +15,7 @@ from lawsweep import Sweep
 from lawsweep.core.errors import InvalidValueError, StoreError
 from lawsweep.executors.serial import SerialExecutor
 from lawsweep.store.table.parquet import ParquetTable
+from lawsweep.study import kept_outcomes
 from lawsweep.study import launch as launches
 
 
@@ -155,15 +156,15 @@ def test_a_wait_for_the_store_is_cut_short_by_cancel(sweep, monkeypatch):
 
 
 def test_an_iterator_that_comes_very_late_says_what_it_missed(monkeypatch):
-    monkeypatch.setattr(launches, "KEPT", 10)
-    kept = launches._Kept()
+    monkeypatch.setattr(kept_outcomes, "KEPT", 10)
+    kept = kept_outcomes.Kept()
     kept.add([*range(25)])
     kept.end()
     with pytest.warns(UserWarning, match="the first 15 outcomes are not kept"):
         assert list(kept) == [*range(15, 25)]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        early = launches._Kept()
+        early = kept_outcomes.Kept()
         early.add([1, 2])
         early.end()
         assert list(early) == [1, 2]

@@ -69,7 +69,7 @@ def test_a_plan_says_what_run_refuses_and_which_metrics_old_rows_lack(tmp_path, 
     more = grown(tmp_path, lambda text: text).preview()
     assert more.refusal is None
     (note,) = [n for n in more.plan.notes if "metric" in n]
-    assert "the metric z is not in 1 older parts: their rows count as done and have none" in note
+    assert "3 of 3 rows lack the metric z, which came since: they count as done" in note
     other = grown(tmp_path, lambda text: text.replace("scale: float = 1.0", "scale: float = 2.0"))
     view = other.preview()
     assert "has rows under other defaults" in view.refusal

@@ -17,7 +17,7 @@ from lawsweep.cli.answers import (
     Answer,
     Note,
 )
-from lawsweep.cli.options import confirmed, load, warn
+from lawsweep.cli.options import confirmed, is_told, load, warn
 from lawsweep.core.outcome import FAILURES
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Launched(Answer):
         yield certificate(self.status.statuses, self.status.planned)
         for gap in self.status.gaps(self.typed):
             yield f"  {gap}"
-        yield from map(Note, report.notes)
+        yield from (Note(note) for note in report.notes if not is_told(note))
         for line in found_lines(self.study):
             yield f"search: {line}"
         yield f"table:  {self.study.table.folder}/part-*.parquet"
@@ -148,11 +148,14 @@ def launch(
     retry: bool = False,
     again: Asked | None = None,
     yes: bool = False,
+    accept: bool = False,
+    recompute: bool = False,
 ) -> Launched:
     """Run what the table of a sweep lacks, telling how far it is.
 
     ``again``: rows that are made again in place of that, once a person agrees (``yes``: has); it
-    ends with the code 1 where not.
+    ends with the code 1 where not.  ``accept`` and ``recompute``: what to do about rows of other
+    code first.
     """
     from lawsweep.cli.progress import progress
     from lawsweep.study.amending.forcing import look as look_again
@@ -162,11 +165,17 @@ def launch(
     # The command to print again, in years: as typed, without this machine's paths.
     verb = "run" if again is None and not retry else "rerun"
     command = f"lawsweep {verb} {typed}{' --failed' if retry else ''}"
+    command += " --accept" * accept + " --recompute" * recompute
     study, found = Study(sweep), None
     if not as_json:
         click.echo(_beginning(study))
         warn(study.notes())
-    run = functools.partial(study.run, retry=retry)
+    if accept:
+        click.echo(f"{study.accept()}", err=as_json)
+    if recompute:
+        for line in _of_other_code(study):
+            click.echo(line, err=as_json)
+    run = functools.partial(study.run, retry=retry, recompute=recompute)
     if again is not None:
         command += f" {again.typed}"
         found = look_again(study, again)
@@ -209,6 +218,23 @@ def _beginning(study: Study) -> str:
     if headline is not None:
         what = f"{headline} among {what}"
     return f"{study.sweep.name}: {what}"
+
+
+def _of_other_code(study: Study) -> Iterator[str]:
+    """What is run again since the code has changed, and the time it is expected to take."""
+    from lawsweep.study.code.recomputing import again
+
+    found = again(study)
+    yield from found.lines()
+    if not found.places:
+        return
+    view = study.preview(recompute=True)
+    if not view.is_known:
+        yield f"expected: {view.basis}"
+        return
+    work, time = text.duration(view.schedule.work_s), text.duration(view.schedule.makespan_s)
+    slots = f"{view.n_slots:,} slot{'' if view.n_slots == 1 else 's'}"
+    yield f"expected: {work} of work, {time} on {slots}; {view.basis}"
 
 
 def _figures(study: Study, frame: Any) -> list[Any]:

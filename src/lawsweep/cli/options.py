@@ -13,13 +13,14 @@ import click
 from lawsweep.cli.shell.completion import overrides_like, sweeps_like
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.secrets import hide
+from lawsweep.launch.report import UnseededDrawsWarning
 from lawsweep.store.sweeps.skipping import OtherCodeWarning, SkippedFileWarning
 
 if TYPE_CHECKING:
     from lawsweep.grid.sweep import Sweep
 
 _TOLD: set[str] = set()
-_NOTES = (SkippedFileWarning, OtherCodeWarning)
+_NOTES = (SkippedFileWarning, OtherCodeWarning, UnseededDrawsWarning)
 
 
 def sweep_arguments(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -73,6 +74,11 @@ def warn(lines: Iterable[Any]) -> None:
     for line in (hide(str(line)) for line in lines):
         _TOLD.add(line)
         click.echo(f"note: {line}", err=True)
+
+
+def is_told(line: str) -> bool:
+    """Whether it was a note of this command already."""
+    return hide(line) in _TOLD
 
 
 @contextlib.contextmanager

@@ -53,6 +53,12 @@ CIRCUMSTANCES = (
         "attempt whose checkpoint it went on from, or why from none; null: there was none",
         repeats=True,
     ),
+    Circumstance(
+        "unseeded_draws",
+        "str",
+        "global random generators that the run drew from unseeded: the same numbers in every run",
+        repeats=True,
+    ),
     Circumstance("started_at", "time", "when the run started"),
     Circumstance(
         "launch_id", "str", "launch that made this row: sweeps/*/launches/<launch_id>.json"

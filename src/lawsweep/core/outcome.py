@@ -125,7 +125,8 @@ class Outcome(NamedTuple):
     were measured, which decided how it was computed.
     ``mishap`` is there where it failed by what need not be its own doing.
     ``device_name`` is the model of the GPU it was computed on, and ``peak_device_bytes`` what the
-    run held there at most; None on a CPU.
+    run held there at most; None on a CPU.  ``unseeded_draws`` names the global random generators
+    that it drew from without seeding them.
     ``curve`` is what it reported on its way and did not tell before.  ``resumed`` says whether it
     went on from a checkpoint, and ``saved`` that there is one which a run that went well needs no
     more.
@@ -153,6 +154,7 @@ class Outcome(NamedTuple):
     device_name: str | None = None
     peak_device_bytes: int | None = None
     calibration: str | None = None
+    unseeded_draws: str | None = None
     curve: Told | None = None
     resumed: str | None = None
     saved: bool = False

@@ -29,6 +29,7 @@ from lawsweep.launch.report import RunReport as RunReport
 from lawsweep.launch.report import Snapshot as Snapshot
 from lawsweep.launch.report import Watcher as Watcher
 from lawsweep.launch.report import describe_report as describe_report
+from lawsweep.launch.report import told_unseeded
 from lawsweep.launch.sharing import LOOK_S, Sharing
 from lawsweep.launch.telling import Teller
 from lawsweep.launch.too_many import TooManyFailures
@@ -149,7 +150,8 @@ class Loop:
             again = (
                 f"{n:,} run{'s' * (n > 1)} {FROM_START[why]}" for why, n in self._from_start.items()
             )
-            self.report.notes = (*self._recovery.notes(), *again, *self.executor.notes())
+            drew = told_unseeded(self.report, self.plan.experiment.name)
+            self.report.notes = (*self._recovery.notes(), *again, *self.executor.notes(), *drew)
             self._teller.tell(at_once=True)
         return self.report
 
@@ -288,6 +290,8 @@ class Loop:
         self.report.statuses[outcome.status] += 1
         if outcome.resumed in FROM_START:
             self._from_start[outcome.resumed] += 1
+        if outcome.unseeded_draws:
+            self.report.unseeded[outcome.unseeded_draws] += 1
         if outcome.status == "ok":
             on_cpu, held = outcome.device == "cpu", outcome.peak_device_bytes
             peak = outcome.peak_memory_bytes if on_cpu else None

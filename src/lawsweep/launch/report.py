@@ -73,7 +73,8 @@ class RunReport(Shown):
     ``failures`` (as many as may) or ``error``.
 
     ``by_others``: runs that it was to do and other launches did meanwhile.
-    ``notes`` are what a person should be told besides (a fused form that fails).
+    ``notes`` are what a person should be told besides (a fused form that fails).  ``unseeded``
+    counts runs by the global random generators that they drew from without seeding them.
     """
 
     planned: int
@@ -84,6 +85,7 @@ class RunReport(Shown):
     wall_s: float = 0.0
     notes: tuple[str, ...] = ()
     by_others: int = 0
+    unseeded: Counter[str] = field(default_factory=Counter)
 
     def _shown(self) -> tuple[str, Mapping[str, Any]]:
         return f"{sum(self.statuses.values()):,} runs in {self.wall_s:.3g} s", {
@@ -127,6 +129,24 @@ def slot_name(executor: Mapping[str, Any]) -> str:
         gpus = 1
     n, kind = (gpus, "GPU") if gpus else (cpus, "CPU")
     return kind if n == 1 else f"{n:g} {kind}{'s' if n > 1 else ''}"
+
+
+class UnseededDrawsWarning(UserWarning):
+    """Runs drew from a global random generator that they had not seeded."""
+
+
+def told_unseeded(report: RunReport, experiment: str) -> tuple[str, ...]:
+    """A sentence on runs that drew from global random generators; none where there are none."""
+    if not report.unseeded:
+        return ()
+    which = ", ".join(sorted({n for names in report.unseeded for n in names.split(", ")}))
+    n, n_all = report.unseeded.total(), report.statuses.total()
+    return (
+        f"{experiment} drew from the global generator of {which} without seeding it, in {n:,} of "
+        f"{n_all:,} runs: these numbers are the same in every run, whatever its seed. Draw from "
+        "numpy.random.default_rng(seed) or lawsweep.stream(seed, name), or seed it by the run's "
+        "seed first",
+    )
 
 
 def describe_report(report: RunReport) -> dict[str, Any]:

@@ -19,12 +19,15 @@ from lawsweep.launch.loop import Loop, RunReport, Watcher, describe_report
 from lawsweep.launch.record.heart import Heart
 from lawsweep.launch.record.hosts import Hosts
 from lawsweep.launch.record.provenance import launch_record, new_launch_id
-from lawsweep.launch.report import Snapshot
+from lawsweep.launch.report import Snapshot, UnseededDrawsWarning, told_unseeded
 from lawsweep.launch.sharing import LOOK_S, own_order
 from lawsweep.launch.sinks.delivery import Delivery
 from lawsweep.launch.sinks.make import make_sinks
 from lawsweep.store.table.collection import set_aside
-from lawsweep.study.code import tell_other_rows
+from lawsweep.study.code.lacking import tell_lacking
+from lawsweep.study.code.recomputing import again_and_missing, failed_again
+from lawsweep.study.code.rows import tell_other_rows
+from lawsweep.study.kept_outcomes import Kept
 from lawsweep.study.notebook import awaited, choose_executor, say
 from lawsweep.study.opening import Opened
 from lawsweep.study.questions import claim, open_own_folder
@@ -33,8 +36,6 @@ from lawsweep.study.reading.findings import write_findings
 if TYPE_CHECKING:
     from lawsweep.store.sweeps.signs import Sign
     from lawsweep.store.sweeps.sweep_folder import SweepFolder
-
-KEPT = 100_000  # outcomes that a launch keeps for who iterates over it later
 
 
 class Launch(Shown):
@@ -54,11 +55,13 @@ class Launch(Shown):
         command: str = "",
         retry: bool = False,
         again: Collection[int] | None = None,
+        recompute: bool = False,
         keep: bool = True,
     ):
         """Check and build all that a launch needs; nothing is started or written yet.
 
-        ``again``: places in the plan whose row is made again, whatever it is.
+        ``again``: places in the plan whose row is made again, whatever it is; ``recompute``: those
+        of other code, and what is missing.
         """
         from lawsweep.executors.make import make_executor
         from lawsweep.launch.record.driver_job import driver_job
@@ -81,6 +84,7 @@ class Launch(Shown):
         self._table.check_writable()
         self._folder = open_own_folder(sweep, study.plan)
         self._job = driver_job(self._folder, sweep.name)
+        self._recomputes = recompute and (again := again_and_missing(study)) is not None
         self._sampler = study.known.open_sampler(retry=retry, again=again)
         self._watcher = watcher
         facts = {"job": self._job, "experiment": study.plan.experiment.name,
@@ -106,12 +110,14 @@ class Launch(Shown):
         self._heart.curves = self._loop.committer.curves
         # Only now: a part may be whole at its end, which the first look reads, and torn before it.
         tell_skipped(study.table.folder, study.table.skipped)
-        tell_other_rows(study)
+        if not recompute:
+            tell_other_rows(study)
+            tell_lacking(study)
         report = self._loop.report
         self._state = Snapshot(report.planned, report.done_before, {}, 0, 0.0, 0.0, None)
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
-        self._ended, self._outcomes = threading.Event(), _Kept() if keep else None
+        self._ended, self._outcomes = threading.Event(), Kept() if keep else None
 
     def __repr__(self) -> str:
         where = "ended" if self._ended.is_set() else "under way"
@@ -204,13 +210,16 @@ class Launch(Shown):
         finally:
             try:
                 self._pass_on(None)
-                report.notes = (*report.notes, *self._delivery.ended(report))
+                again = failed_again(report) if self._recomputes else ()
+                report.notes = (*report.notes, *again, *self._delivery.ended(report))
                 self.study.refresh()
             finally:  # whoever waits is never left waiting
                 self._state = self._state.at_end(report)
                 if self._outcomes is not None:
                     self._outcomes.end()
                 self._ended.set()
+        for text in told_unseeded(report, self.study.plan.experiment.name):
+            warnings.warn(text, UnseededDrawsWarning, stacklevel=2)
         return report
 
     def _run(self) -> None:
@@ -273,47 +282,6 @@ class Launch(Shown):
         self._delivery.tell(fresh, snapshot)
         if self._outcomes is not None:
             self._outcomes.add(fresh)
-
-
-class _Kept:
-    """Outcomes in the order they came, for any number of iterators in other threads."""
-
-    def __init__(self) -> None:
-        self._list: list[Outcome] = []
-        self._n_gone, self._ended = 0, False
-        self._news = threading.Condition()
-
-    def add(self, outcomes: Sequence[Outcome]) -> None:
-        with self._news:
-            self._list += outcomes
-            if len(self._list) > 2 * KEPT:
-                self._n_gone += len(self._list) - KEPT
-                del self._list[:-KEPT]
-            self._news.notify_all()
-
-    def end(self) -> None:
-        with self._news:
-            self._ended = True
-            self._news.notify_all()
-
-    def __iter__(self) -> Iterator[Outcome]:
-        at = 0
-        while True:
-            with self._news:
-                while at >= self._n_gone + len(self._list) and not self._ended:
-                    self._news.wait()
-                if (missed := self._n_gone - at) > 0:
-                    warnings.warn(
-                        f"the first {missed:,} outcomes are not kept any more; they are in the "
-                        "table",
-                        stacklevel=2,
-                    )
-                    at = self._n_gone
-                some = self._list[at - self._n_gone :]
-            if not some:
-                return
-            at += len(some)
-            yield from some
 
 
 def beside(others: Sequence[Sign]) -> str:

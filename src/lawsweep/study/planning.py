@@ -26,7 +26,8 @@ from lawsweep.launch.costs.simulate import (
     simulate_shared,
 )
 from lawsweep.sampling.sampler import BaseSampler
-from lawsweep.study.code import other_rows
+from lawsweep.study.code.lacking import code_notes
+from lawsweep.study.code.recomputing import again_and_missing
 from lawsweep.study.forecast import (
     Expected,
     Pool,
@@ -153,12 +154,17 @@ class PlanView:
         return [run for run, is_large in zip(self.todo, large.tolist(), strict=True) if is_large]
 
 
-def preview(opened: Opened, on: str | None = None, rates: str | None = None) -> PlanView:
+def preview(
+    opened: Opened, on: str | None = None, rates: str | None = None, *, recompute: bool = False
+) -> PlanView:
     """See ``Study.preview``."""
     from lawsweep.executors.make import make_executor
     from lawsweep.store.sweeps.skipping import tell_skipped
 
     sweep, made, known, sampler = opened.sweep, opened.plan, opened.done, opened.sampler
+    again = again_and_missing(opened) if recompute else None
+    if again is not None:
+        sampler = opened.known.open_sampler(again=again)
     tell_skipped(opened.table.folder, opened.table.skipped)
     facts = hardware()
     executor = make_executor(sweep.executor)
@@ -172,7 +178,7 @@ def preview(opened: Opened, on: str | None = None, rates: str | None = None) -> 
     todo, without = _on_these(made, pools, todo)
     older = opened.older(todo)
     notes = tuple(opened.table.differences()) + tuple(told_of_older(sweep, made, older))
-    notes += (str(other),) if (other := other_rows(opened)) is not None else ()
+    notes += tuple(code_notes(opened))
     notes += without
     if "cpus_per_task" in by_point and any(m.kind == "cpus" for m in machines):
         notes += (_ONE_CPU_EACH,)

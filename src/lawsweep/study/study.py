@@ -7,12 +7,12 @@ from pathlib import Path
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from lawsweep.core.code.files import place_name
-from lawsweep.core.errors import InvalidValueError, unknown_name
+from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.shown import Shown
-from lawsweep.grid.sweep import KEYS, Sweep, Url
+from lawsweep.grid.sweep import Sweep, Url
 from lawsweep.study.amending.methods import Amending
+from lawsweep.study.functions import sweep_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from lawsweep.analysis.laws.results import FitResult
     from lawsweep.launch.report import RunReport, Watcher
+    from lawsweep.study.code.differing import CodeDiff
+    from lawsweep.study.code.rows import AcceptedNow
     from lawsweep.study.launch import Launch
     from lawsweep.study.planning import PlanView
     from lawsweep.study.progress import Status
@@ -59,15 +61,34 @@ class Study(Amending, Shown):
 
         return variants(self.sweep)
 
-    def preview(self, on: str | None = None, rates: str | None = None) -> PlanView:
+    def preview(
+        self, on: str | None = None, rates: str | None = None, *, recompute: bool = False
+    ) -> PlanView:
         """What a launch would do: the state of every run, and the expected time.
 
         Seconds are learnt from finished rows.  ``on`` asks about other hardware: ``cpus=64``,
-        ``gpus=8:H100`` or several of these with commas; ``rates``: a file of measured rates.
+        ``gpus=8:H100`` or several of these with commas; ``rates``: a file of measured rates;
+        ``recompute``: about a launch that also makes rows of other code again.
         """
         from lawsweep.study.planning import preview
 
-        return preview(self, on, rates)
+        return preview(self, on, rates, recompute=recompute)
+
+    def diff(self) -> CodeDiff:
+        """How the code that made rows differs from today's: ``print`` it for a unified diff."""
+        from lawsweep.study.code.differing import diff
+
+        return diff(self)
+
+    def accept(self) -> AcceptedNow:
+        """Declare the codes that made rows the same as today's, for this sweep and for good.
+
+        When and which digests is written into the sweep's folder; their rows are not told of again
+        while the code stays as it is.  ``str`` of what is returned says what was declared.
+        """
+        from lawsweep.study.code.rows import accept
+
+        return accept(self)
 
     def status(self) -> Status:
         """Done, running, failed, missing: from the store alone."""
@@ -83,8 +104,12 @@ class Study(Amending, Shown):
         watcher: Watcher | None = None,
         command: str = "",
         retry: bool = False,
+        recompute: bool = False,
     ) -> RunReport:
         """Run what the table lacks (``retry``: what it has as failed, oom or timeout).
+
+        ``recompute``: also what other code made that nobody accepted, or that lacks a metric of
+        today; the older attempts stay in the table.
 
         ``executor`` overrides the sweep's (a name such as ``"serial"``, ``"ray_local"`` or
         ``"ray_cluster"``, or a mapping with ``kind``); where a person types (a notebook, a prompt)
@@ -107,6 +132,7 @@ class Study(Amending, Shown):
             watcher=watcher,
             command=command,
             retry=retry,
+            recompute=recompute,
             keep=False,
         ).run()
 
@@ -117,6 +143,7 @@ class Study(Amending, Shown):
         sinks: Sequence[Any] = (),
         command: str = "",
         retry: bool = False,
+        recompute: bool = False,
     ) -> Launch:
         """As ``run``, in a thread of its own: the Launch is under way when this returns.
 
@@ -126,7 +153,14 @@ class Study(Amending, Shown):
         """
         from lawsweep.study.launch import Launch
 
-        launch = Launch(self, executor=executor, sinks=sinks, command=command, retry=retry)
+        launch = Launch(
+            self,
+            executor=executor,
+            sinks=sinks,
+            command=command,
+            retry=retry,
+            recompute=recompute,
+        )
         launch.begin()
         return launch
 
@@ -276,7 +310,7 @@ def open_study(
     malformed; writes nothing.
     """
     if isinstance(sweep, Experiment | FunctionType):
-        return Study(_sweep_of(sweep, overrides, settings))
+        return Study(sweep_of(sweep, overrides, settings))
     if settings:
         raise InvalidValueError(
             f"{', '.join(settings)} are for a function; a sweep's file takes overrides instead: "
@@ -299,30 +333,3 @@ def open_study(
             "lawsweep.load_sweep(name) makes one."
         )
     return Study(sweep)
-
-
-def _sweep_of(
-    function: Experiment | Callable[..., Any],
-    overrides: Sequence[str],
-    settings: Mapping[str, Any],
-) -> Sweep:
-    """A sweep of a function that no file tells of."""
-    if overrides:
-        raise InvalidValueError(
-            f"A function takes keywords, such as axes={{...}} and seeds=3, got "
-            f"{', '.join(map(repr, overrides))}."
-        )
-    for key in settings:
-        if key not in (*KEYS, "name") or key in ("experiment", "preset"):
-            raise unknown_name("key", key, {*KEYS, "name"} - {"experiment", "preset"}, "open")
-    if isinstance(function, FunctionType) and function.__name__ == "<lambda>":
-        if not isinstance(settings.get("name"), str):
-            raise InvalidValueError("A lambda has no name; give one, name='trial'.")
-        named: Any = settings["name"]
-    else:
-        named = function.name if isinstance(function, Experiment) else place_name(function)
-    values = {"name": named, "experiment": function, **settings}
-    values |= {k: tuple(values[k]) for k in ("fits", "figures", "sinks") if k in values}
-    if isinstance(values.get("executor"), str):
-        values["executor"] = {"kind": values["executor"]}
-    return Sweep(**values)

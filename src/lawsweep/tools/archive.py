@@ -5,7 +5,8 @@
     environment.txt      installed packages and their versions
     sweeps/<sweep>.yaml  the sweep, resolved: a working folder of its own
     <module>.py          the experiment, where it is in no installed package
-    results/             tables, arrays, curves, plan, launches, figures, report; a results_dir
+    results/             tables, arrays, curves, plan, launches and their code, figures, report; a
+                         results_dir
 
 The same results give the same bytes: entries come in one order and carry no time.
 """
@@ -20,7 +21,6 @@ import shutil
 import uuid
 import zipfile
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,12 +31,12 @@ from lawsweep.study.progress import certificate
 from lawsweep.study.questions import describe_question
 from lawsweep.study.study import Study, open_study
 from lawsweep.tools.archive_check import MANIFEST
+from lawsweep.tools.archive_launches import find_records, launch_files
 from lawsweep.tools.packing import (
     environment,
     plain_config,
     readme,
     scrub,
-    scrub_launch,
     scrub_rows,
     sources,
 )
@@ -171,7 +171,7 @@ def _entries(study: Study, said: str, notes: list[str]) -> Iterator[Entry]:
     results = open_folder(sweep.results_dir)
     own = f"results/sweeps/{sweep.name}"
     rows, parts = _row_part(results, experiment.name, study.plan.run_ids)
-    launches = _launches(results, sweep, rows)
+    launches = find_records(results, sweep, rows)
     own_source, outside = sources(study.plan)
     notes.extend(outside)
     config = write_yaml(escaped(plain_config(sweep))).encode()
@@ -190,7 +190,7 @@ def _entries(study: Study, said: str, notes: list[str]) -> Iterator[Entry]:
     yield f"{own}/{QUESTION}", json.dumps(question, indent=1).encode()
     if study.cells:
         yield f"{own}/thresholds.parquet", encode(findings_table(study))
-    yield from _launch_files(results, sweep, launches)
+    yield from launch_files(results, sweep, launches, notes)
     yield from _pictures(study, own, notes)
 
 
@@ -236,64 +236,6 @@ def _part_name(i: int, data: bytes) -> str:
     from lawsweep.store.table.parts import digest
 
     return f"part-{i:016x}-{digest(data)}.parquet"
-
-
-def _launches(results: Folder, sweep: Sweep, used: list[str]) -> dict[tuple[str, str], bytes]:
-    """(folder, launch) to record: all of this sweep's, and those of others its rows came from."""
-    from lawsweep.store.sweeps.records import MOST_RECORD
-
-    found = {}
-    sweeps = results / "sweeps"
-    for name in sweeps.folders():
-        launches = sweeps / name / "launches"
-        for file in launches.names():
-            stem, dot, kind = file.partition(".")
-            if dot and kind == "json" and (name == sweep.folder_name or stem in used):
-                # Torn, it says nothing.  A link might bring in anything of this machine.
-                with suppress(ValueError, StoreError):
-                    record = launches.read(file, most=MOST_RECORD, follow=False)
-                    found[name, stem] = scrub_launch(record)
-    return found
-
-
-def _launches_at(folder: str, own: Sweep) -> str:
-    """Where launches are in the archive; its sweep, resolved, has no overrides: the plain name."""
-    return f"results/sweeps/{own.name if folder == own.folder_name else folder}/launches"
-
-
-def _launch_files(
-    results: Folder, own: Sweep, launches: dict[tuple[str, str], bytes]
-) -> Iterator[Entry]:
-    from lawsweep.store.sweeps.sweep_folder import read_plan
-    from lawsweep.store.table.parts import SkippedPart, encode
-
-    for (sweep, launch), record in sorted(launches.items()):
-        place = f"{_launches_at(sweep, own)}/{launch}"
-        yield f"{place}.json", record
-        folder = results / "sweeps" / sweep / "launches"
-        if f"{launch}.plan.parquet" in folder.names():
-            with suppress(SkippedPart, FileNotFoundError):
-                yield f"{place}.plan.parquet", encode(read_plan(folder, f"{launch}.plan.parquet"))
-    yield from dict(_codes(results, own, launches)).items()  # two folders may hold the same code
-
-
-def _codes(results: Folder, own: Sweep, launches: dict[tuple[str, str], bytes]) -> Iterator[Entry]:
-    """The code that the launches ran, where it was kept."""
-    from lawsweep.store.sweeps.sweep_folder import source_name
-
-    said = {(sweep, _digest_of(record)) for (sweep, _), record in launches.items()}
-    for sweep, digest in sorted((s, d) for s, d in said if d):
-        folder, name = results / "sweeps" / sweep / "launches", source_name(digest)
-        if name in folder.names():
-            with suppress(StoreError):  # a link, say
-                data = folder.read(name, follow=False)
-                yield f"{_launches_at(sweep, own)}/{name}", data
-
-
-def _digest_of(record: bytes) -> str | None:
-    code = json.loads(record).get("code")
-    digest = code.get("digest") if isinstance(code, dict) else None
-    return digest if isinstance(digest, str) else None
 
 
 def _pictures(study: Study, own: str, notes: list[str]) -> Iterator[Entry]:

@@ -26,6 +26,7 @@ MOST_MANIFEST = 2**27  # bytes: a million files
 MOST_UNPACKED = 2**30  # bytes of a file that unpacks to more than RATIO times its size
 RATIO = 100
 _CHUNK = 2**20
+_RECORD = re.compile(r"results/sweeps/[^/]+/launches/[^/]+\.json\Z")
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)\Z")
 # What zipfile and the decompressors raise for bytes that are not what they expect.
 _BROKEN = (
@@ -33,7 +34,7 @@ _BROKEN = (
     NotImplementedError, RuntimeError, IndexError, KeyError,
 )  # fmt: skip
 
-Digest = Callable[[], str]
+Opener = Callable[[], IO[bytes]]
 Finding = tuple[str, str]
 
 
@@ -72,12 +73,12 @@ def shown(text: str) -> str:
 
 def _verify_folder(place: Path) -> list[Finding]:
     listed, refused = _listed(_read_start(lambda: _open_file(place / MANIFEST)))
-    there: dict[str, Digest] = {}
+    there: dict[str, Opener] = {}
     for name, entry in _walk(place, ""):
         # Work beside the results (a second results folder, a table of one's own) is no damage.
         if name in listed or name.startswith("results/"):
             if entry.is_file(follow_symlinks=False):
-                there[name] = partial(_hash, partial(_open_file, Path(entry.path)))
+                there[name] = partial(_open_file, Path(entry.path))
             else:
                 refused[name] = "is a link or device, and no file of an archive is"
     return _differences(listed, there, refused)
@@ -117,7 +118,7 @@ def _verify_zip(path: Path) -> list[Finding]:
         if wrong := _wrong_member(manifest, top):
             raise _NoArchiveError(f"its {MANIFEST} {wrong}")
         listed, refused = _listed(_read_start(lambda: file.open(manifest)))
-        there: dict[str, Digest] = {}
+        there: dict[str, Opener] = {}
         counts = Counter(m.filename for m in members)
         for member in members:
             name = member.filename.removeprefix(top)
@@ -126,7 +127,7 @@ def _verify_zip(path: Path) -> list[Finding]:
             elif counts[member.filename] > 1:
                 refused[name] = f"is in the archive {counts[member.filename]} times"
             else:
-                there[name] = partial(_hash, partial(file.open, member))
+                there[name] = partial(file.open, member)
         return _differences(listed, there, refused)
 
 
@@ -155,7 +156,7 @@ def _leads_out(name: str) -> bool:
     return name.startswith(("/", "\\")) or ":" in parts[0] or bool({"", ".", ".."} & set(parts))
 
 
-def _read_start(open_: Callable[[], IO[bytes]]) -> bytes:
+def _read_start(open_: Opener) -> bytes:
     with open_() as file:
         data = file.read(MOST_MANIFEST + 1)
     if len(data) > MOST_MANIFEST:
@@ -175,7 +176,7 @@ def _listed(manifest: bytes) -> tuple[dict[str, str], dict[str, str]]:
     return {m[2]: m[1] for m in matches if m[2] not in refused}, refused
 
 
-def _hash(open_: Callable[[], IO[bytes]]) -> str:
+def _hash(open_: Opener) -> str:
     """The sha256 of a file, read piece by piece; "damaged" when it cannot be read."""
     found = hashlib.sha256()
     try:
@@ -188,7 +189,7 @@ def _hash(open_: Callable[[], IO[bytes]]) -> str:
 
 
 def _differences(
-    listed: Mapping[str, str], there: Mapping[str, Digest], refused: Mapping[str, str]
+    listed: Mapping[str, str], there: Mapping[str, Opener], refused: Mapping[str, str]
 ) -> list[Finding]:
     """All that is wrong; what is ``refused`` already is not looked at."""
     there = {n: d for n, d in there.items() if n != MANIFEST and n not in refused}
@@ -198,6 +199,28 @@ def _differences(
     found += [
         (n, "its content was changed")
         for n, expected in listed.items()
-        if n in there and there[n]() != expected
+        if n in there and _hash(there[n]) != expected
     ]
+    wrong = {name for name, _ in found}
+    whole = {n: open_ for n, open_ in there.items() if n in listed and n not in wrong}
+    found += _without_code(whole)
     return sorted((shown(name), reason) for name, reason in found)
+
+
+def _without_code(whole: Mapping[str, Opener]) -> Iterator[Finding]:
+    """Launches whose record, a file that is ``whole``, names a code that is not in the archive."""
+    from lawsweep.store.sweeps.records import MOST_RECORD, parse_record
+    from lawsweep.store.sweeps.sweep_folder import source_name
+
+    for name, open_ in whole.items():
+        if not _RECORD.match(name):
+            continue
+        try:
+            with open_() as file:
+                code = parse_record(file.read(MOST_RECORD)).get("code")
+        except _BROKEN:
+            continue
+        digest = code.get("digest") if isinstance(code, dict) else None
+        kept = f"{name.rpartition('/')[0]}/{source_name(str(digest))}"
+        if isinstance(digest, str) and kept not in whole:
+            yield kept, f"missing: the code of {name.rpartition('/')[2]}"

@@ -10,7 +10,8 @@ from lawsweep.core.errors import LawsweepError, unknown_name
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.registry import experiment_names, find_experiment
 from lawsweep.grid.sweep import Sweep, results_place
-from lawsweep.study.code import other_rows
+from lawsweep.study.code.lacking import code_notes
+from lawsweep.study.code.rows import code_of_rows
 from lawsweep.study.study import Study
 
 if TYPE_CHECKING:
@@ -47,8 +48,13 @@ def verify(
     if isinstance(target, Sweep | Study):
         study = target if isinstance(target, Study) else Study(target)
         found = verify_one(study.table, plan=study.plan, asked=study.known.seen())
-        if (other := other_rows(study)) is not None:
-            found = by_severity([*found, Finding("note", "code", str(other), other.n_rows)])
+        told = [Finding("note", "code", note) for note in code_notes(study)]
+        for other in code_of_rows(study).others:
+            if other.accepted is not None:
+                n, when = len(other.places), other.accepted.at
+                text = f"{n} rows by code {other.digest[:8]} count as today's: accepted {when}"
+                told.append(Finding("ok", "code", text, n))
+        found = by_severity([*found, *told])
         return {study.plan.experiment.name: found}, {}
     return _each(verify_one, target, results_dir)
 

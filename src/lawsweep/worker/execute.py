@@ -193,7 +193,7 @@ def execute_run(
         answer = _Answer("timeout")
     finally:
         wall_s = time.perf_counter() - start
-        state.restore()
+        drew = state.restore()
     if limit.passed:  # whatever the function made of it
         answer = _Answer("timeout", error=limit.message)
     if answer.status in FAILURES:
@@ -203,7 +203,8 @@ def execute_run(
     if answer.status == "oom":
         release_memory()
     outcome = _outcome(run, answer, device, started_at, wall_s, peak)
-    outcome = outcome._replace(peak_device_bytes=held)
+    unseeded = ", ".join(drew) or None
+    outcome = outcome._replace(peak_device_bytes=held, unseeded_draws=unseeded)
     return outcome if here is None else here.ended(outcome)
 
 
@@ -247,7 +248,7 @@ def execute_group(
         why = f"{memory}{type(failure).__name__}: {said(failure)}"[:MAX_TEXT]
     finally:
         share_s = (time.perf_counter() - start) / len(runs)
-        state.restore()
+        drew = ", ".join(state.restore()) or None
     if limit.passed:
         return f"timeout: {limit.message}"
     if mishap is not None and mishap.kind == "card":
@@ -257,7 +258,7 @@ def execute_group(
             release_memory()  # now that the exception and what it held are gone
         return why
     return tuple(
-        _outcome(run, answer, device, started_at, share_s, None, len(runs))
+        _outcome(run, answer, device, started_at, share_s, None, len(runs), drew)
         for run, answer in zip(runs, answers, strict=True)
     )
 
@@ -297,14 +298,9 @@ def _failed(failure: Exception | KeyboardInterrupt, device: str) -> _Answer:
 
 
 def _outcome(
-    run: RunSpec,
-    answer: _Answer,
-    device: str,
-    started_at: float,
-    wall_s: float,
-    peak_memory_bytes: int | None,
-    n_fused: int = 1,
-) -> Outcome:
+    run: RunSpec, answer: _Answer, device: str, started_at: float, wall_s: float,
+    peak_memory_bytes: int | None, n_fused: int = 1, drew: str | None = None,
+) -> Outcome:  # fmt: skip
     used = computing(device)
     return Outcome(
         index=run.index,
@@ -326,4 +322,5 @@ def _outcome(
         calibration="+".join(sorted(tables_used())) or None,
         mishap=answer.mishap,
         device_name=cards.name_of(device),
+        unseeded_draws=drew,
     )

@@ -67,7 +67,7 @@ class ProcessState:
     """The process as it is now; ``restore`` after each run, in the same thread."""
 
     def __init__(self) -> None:
-        random_state.reset()
+        random_state.reset(look=False)
         self._umask, self._timer = _umask(), signal.getitimer(signal.ITIMER_REAL)
         self._decimal = _decimal_context()
         items = list(PYTHON)
@@ -79,8 +79,8 @@ class ProcessState:
         found = [(item.read, _now(item), item.write) for item in items]
         self._items = [each for each in found if each[1] is not ABSENT]
 
-    def restore(self) -> None:
-        """Set back what differs."""
+    def restore(self) -> tuple[str, ...]:
+        """Set back what differs; the global random generators that were drawn from unseeded."""
         os.umask(self._umask)  # as fast as to ask
         if self._timer == (0.0, 0.0):
             signal.setitimer(signal.ITIMER_REAL, 0)  # an alarm that a run left would end another
@@ -96,7 +96,7 @@ class ProcessState:
             except Exception:  # noqa: BLE001  (a run left what cannot even be read)
                 with suppress(Exception):
                     write(kept)
-        random_state.reset()
+        return random_state.reset()
 
 
 @contextmanager

@@ -55,6 +55,11 @@ class Source:
         return {n: data for n, data in self.files.items() if not n.startswith("lawsweep/")}
 
 
+def named_in(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """The modules that the params of a launch named, from what its record says of its code."""
+    return tuple(str(n) for n in record.get("named") or ())
+
+
 def source_of(experiment: Experiment, modules: Iterable[str] = ()) -> Source:
     """All code that an experiment's function and fused form are made of, as far as it is found.
 
@@ -83,9 +88,16 @@ class OtherCode:
         if digest not in self._known:
             then = {str(n): v[1] for n, v in files.items() if isinstance(v, list) and len(v) == 2}
             same = self._untouched(files)
-            named = tuple(str(n) for n in record.get("named") or ())
-            self._known[digest] = () if same else self._differing(digest, then, named)
+            self._known[digest] = () if same else self._differing(digest, then, named_in(record))
         return self._known[digest]
+
+    def today(self, named: Sequence[str] = ()) -> Source:
+        """The code as it is now; ``named``: with these modules, that a launch's params named."""
+        if named:
+            return source_of(self.experiment, named)
+        if self._now is None:
+            self._now = source_of(self.experiment)
+        return self._now
 
     def _untouched(self, files: Mapping[str, Any]) -> bool:
         """Whether each file is the same to the byte: then so are its imports."""
@@ -105,9 +117,7 @@ class OtherCode:
     def _differing(
         self, digest: str, then: Mapping[str, str], named: Sequence[str]
     ) -> tuple[str, ...]:
-        if self._now is None:
-            self._now = source_of(self.experiment)
-        found = source_of(self.experiment, named) if named else self._now  # as these are today
+        found = self.today(named)  # as these are today
         if found.digest == digest:
             return ()
         now = {n: meaning(data) for n, data in found.files.items()}

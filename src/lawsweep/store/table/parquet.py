@@ -46,6 +46,7 @@ from lawsweep.store.table.schema import (
     changed_defaults,
     conflicts,
     defaults,
+    lacking_metrics,
     table_schema,
     told_differences,
 )
@@ -145,11 +146,14 @@ class ParquetTable:
         """
         return told_differences(self.experiment, self.schema, self._schemas()[0].values())
 
+    def lacks_metrics(self) -> bool:
+        """Whether a part of this version lacks a metric that every run gives today."""
+        return bool(lacking_metrics(self.experiment, self._schemas()[0].values(), optional=False))
+
     def older_versions(self) -> bool:
         """Whether a part holds rows of an older version of the experiment."""
-        said = [
-            (s.metadata or {}).get(b"lawsweep.version", b"") for s in self._schemas()[0].values()
-        ]
+        metadata = [s.metadata or {} for s in self._schemas()[0].values()]
+        said = [m.get(b"lawsweep.version", b"") for m in metadata]
         return any(v.isdigit() and int(v) < self.experiment.version for v in said)
 
     def _schemas(self) -> tuple[dict[str, pa.Schema], dict[str, str]]:

@@ -147,6 +147,9 @@ def check_claims(file: pq.ParquetFile, size: int) -> None:
     schema, n_rows = file.schema_arrow, file.metadata.num_rows
     if twice := sorted({n for n in schema.names if schema.names.count(n) > 1}):
         raise SkippedPart(f"has the column {twice[0]!r} twice")
+    groups = [file.metadata.row_group(g) for g in range(file.metadata.num_row_groups)]
+    if n_rows != sum(g.num_rows for g in groups):
+        raise SkippedPart(f"claims {n_rows:,} rows, and its row groups have others")
     # A run id is a hash: no honest file packs a row into fewer bytes than its 16.
     if n_rows > MANY_ROWS and n_rows * LEAST_BYTES > size:
         raise SkippedPart(f"claims {n_rows:,} rows in {size:,} bytes")

@@ -167,13 +167,20 @@ def retired_columns(schema: pa.Schema, parts: Iterable[pa.Schema]) -> Mapping[st
     )
 
 
-def lacking_metrics(experiment: Experiment, parts: Iterable[pa.Schema]) -> Mapping[str, int]:
-    """Metrics that parts of the same version lack, and how many parts lack each."""
+def lacking_metrics(
+    experiment: Experiment, parts: Iterable[pa.Schema], *, optional: bool
+) -> Mapping[str, int]:
+    """Metrics that parts of the same version lack, and how many parts lack each.
+
+    Those that a run need not give, or those that each gives: of these the rows can be counted
+    (``study.code.lacking``).
+    """
     if experiment.learns:  # a run may or may not have one
         return {}
     version = str(experiment.version).encode()
     alike = [p for p in parts if (p.metadata or {}).get(b"lawsweep.version") == version]
-    found = {m.name: sum(m.name not in p.names for p in alike) for m in experiment.metrics}
+    metrics = [m.name for m in experiment.metrics if m.optional == optional]
+    found = {name: sum(name not in p.names for p in alike) for name in metrics}
     return {n: k for n, k in found.items() if k}
 
 
@@ -191,8 +198,8 @@ def told_differences(
         ),
         *(
             f"the metric {metric} is not in {n} older parts: their rows count as done and have "
-            f"none. To have it of all runs, raise the version of {name}"
-            for metric, n in lacking_metrics(experiment, parts).items()
+            "none. `lawsweep run SWEEP --recompute` makes rows of other code again"
+            for metric, n in lacking_metrics(experiment, parts, optional=True).items()
         ),
         *(
             f"rows of {name} version {version} here were made by {then}, and {name} is "

@@ -6,9 +6,7 @@ written.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,9 +24,9 @@ from lawsweep.store.table.one_schema import one_schema
 from lawsweep.store.table.parquet import ParquetTable
 from lawsweep.store.table.parts import PART, part_names
 from lawsweep.store.upkeep.compact import is_whole, remove_covered, said_digest
+from lawsweep.store.upkeep.verify_code import check_codes, digests_of
 from lawsweep.store.upkeep.verify_rows import (
     SEVERITIES,
-    SOME,
     Finding,
     Severity,
     check_ids,
@@ -50,15 +48,17 @@ def verify(
     results = table.folder.parent.parent
     rows = table.attempts()
     beside = results / "arrays" / table.experiment.name
+    launches = set(rows["launch_id"].to_pylist()) - {None}
+    digests = digests_of(find_launches(results, launches))
     checks: list[Callable[[], Iterator[Finding]]] = [
         lambda: _check_files(table.folder, table.skipped),
         lambda: _check_schemas(table.folder),
-        lambda: check_repeats(rows, table.experiment),
+        lambda: check_repeats(rows, table.experiment, digests),
         lambda: check_ids(rows, table.experiment),
         lambda: _check_status(rows),
         lambda: _check_arrays(beside, rows, table),
         lambda: _check_curves(rows, table),
-        lambda: _check_launches(results, rows),
+        lambda: _check_launches(results, rows, digests),
     ]
     if plan is not None:
         run_ids = plan.run_ids if asked is None else [plan.run_ids[i] for i in asked]
@@ -173,7 +173,9 @@ def _check_curves(rows: pa.Table, table: ParquetTable) -> Iterator[Finding]:
     yield Finding("ok", check, f"{n} points of curves belong to rows ({n_runs} runs)", n)
 
 
-def _check_launches(results: Folder, rows: pa.Table) -> Iterator[Finding]:
+def _check_launches(
+    results: Folder, rows: pa.Table, digests: Mapping[str, str]
+) -> Iterator[Finding]:
     """Each row names the launch that made it; its record says from which code and where."""
     sweeps, check = results / "sweeps", "launches"
     there = {n for s in sweeps.folders() for n in (sweeps / s / "launches").names()}
@@ -187,26 +189,7 @@ def _check_launches(results: Folder, rows: pa.Table) -> Iterator[Finding]:
     n = len(counts) - len(missing)
     yield Finding("ok", check, f"{n} launches have their record", n)
     rows_of = {c["values"]: c["counts"] for c in counts if c["values"] not in missing}
-    yield from _check_codes(find_launches(results, rows_of), rows_of)
-
-
-def _check_codes(
-    records: Mapping[str, Mapping[str, Any]], rows_of: Mapping[str, int]
-) -> Iterator[Finding]:
-    """Whether all rows were made by the same code, as far as their launches say."""
-    check, codes = "code", Counter[str]()
-    for launch, record in records.items():
-        code = record.get("code")
-        if isinstance(code, Mapping) and isinstance(code.get("digest"), str):
-            codes[code["digest"]] += rows_of[launch]
-    if n := sum(rows_of.values()) - codes.total():
-        yield Finding("ok", check, f"{n} rows are of launches that do not say which code ran", n)
-    if len(codes) > 1:
-        each = ", ".join(f"{n} rows by {digest[:8]}" for digest, n in codes.most_common(SOME))
-        text = f"{len(codes)} codes made these rows ({each}); launches/code-*.zip has each"
-        yield Finding("note", check, text, codes.total())
-    elif codes:
-        yield Finding("ok", check, f"{codes.total()} rows were made by one code", codes.total())
+    yield from check_codes(results, digests, rows_of)
 
 
 def _check_plan(rows: pa.Table, run_ids: Sequence[str]) -> Iterator[Finding]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -42,8 +42,13 @@ def some_ids(ids: Any) -> tuple[str, ...]:
     return tuple(str(i) for i in ids[:SOME])
 
 
-def check_repeats(rows: pa.Table, experiment: Experiment) -> Iterator[Finding]:
-    """Runs that stand in more than one row; successful attempts must agree in their metrics."""
+def check_repeats(
+    rows: pa.Table, experiment: Experiment, digests: Mapping[str, str]
+) -> Iterator[Finding]:
+    """Runs that stand in more than one row; successful attempts must agree in their metrics.
+
+    Not those of two codes (``digests``: of the launches that say theirs).
+    """
     check = "repeats"
     n_runs = pc.count_distinct(rows["run_id"]).as_py()
     yield Finding("ok", check, f"{rows.num_rows} rows of {n_runs} runs", rows.num_rows)
@@ -55,7 +60,7 @@ def check_repeats(rows: pa.Table, experiment: Experiment) -> Iterator[Finding]:
     if n:
         yield Finding("note", check, f"{n} rows stand twice, equal in every bit: compact drops", n)
     good = repeated.filter(pc.equal(repeated["status"], "ok"))
-    yield from _check_agreement(good, experiment)
+    yield from _check_agreement(good, experiment, digests)
 
 
 def _occurs_twice(ids: pa.ChunkedArray) -> pa.Array:
@@ -72,12 +77,22 @@ def _pairs(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
     return here.filter(same), before.filter(same)
 
 
-def _check_agreement(good: pa.Table, experiment: Experiment) -> Iterator[Finding]:
-    """Nondeterminism: one run, two successful attempts, different metrics."""
+def _check_agreement(
+    good: pa.Table, experiment: Experiment, digests: Mapping[str, str]
+) -> Iterator[Finding]:
+    """Nondeterminism: one run and one code, two successful attempts, different metrics."""
     here, before = _pairs(good)
+    check = "repeats"
+    codes = [[digests.get(i) for i in side["launch_id"].to_pylist()] for side in (here, before)]
+    same_code = pa.array(
+        [a == b or a is None or b is None for a, b in zip(*codes, strict=True)], type=pa.bool_()
+    )
+    if n := here.num_rows - (pc.sum(same_code).as_py() or 0):
+        text = f"{n} runs were made again by other code, and may give other metrics by it"
+        yield Finding("note", check, text, n)
+        here, before = here.filter(same_code), before.filter(same_code)
     if not here.num_rows:
         return
-    check = "repeats"
     rounding, amplified = (np.zeros(here.num_rows, dtype=bool) for _ in range(2))
     alike = np.ones(here.num_rows, dtype=bool)
     for name in ROUNDS:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lawsweep.core.errors import FigureError, LawsweepError
 from lawsweep.core.secrets import hide_overrides
 from lawsweep.grid.sweep import Url
-from lawsweep.study.code import other_rows
+from lawsweep.study.code.lacking import code_notes
 from lawsweep.study.opening import Opened
 from lawsweep.study.progress import certificate, status
 from lawsweep.study.reading import gathering
@@ -64,7 +64,6 @@ def gather(
     if figures is None:
         figures = shown(opened, made) if _has_rows(opened) else []
     drawings = [*_drawings(opened, made, figures, paths), *curve_drawings(opened, made)]
-    other = other_rows(opened)
     experiment = opened.plan.experiment
     return Facts(
         name=sweep.name,
@@ -75,7 +74,7 @@ def gather(
         running=found.running,
         experiment=f"Experiment {experiment.name}, version {experiment.version}: "
         f"{opened.plan.n_points:,} points × {len(opened.plan.seeds):,} seeds.",
-        notes=[] if other is None else [str(other)],
+        notes=list(code_notes(opened)),
         gaps=found.gaps(typed),
         following=list(gathering.following(opened, typed, found, fits)),
         found=found_lines(opened) if _has_rows(opened) else [],

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from lawsweep.core.errors import InvalidValueError, UnknownNameError, unknown_name
 from lawsweep.core.registry import experiment_at_hand
 from lawsweep.grid.sweep import results_place
-from lawsweep.study.code import tell_other_rows
+from lawsweep.study.code.lacking import tell_lacking
+from lawsweep.study.code.rows import tell_other_rows
 from lawsweep.study.opening import Opened
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ def rows(opened: Opened) -> pa.Table:
         _ = known.whole
         tell_skipped(known.table.folder, known.table.skipped)
         tell_other_rows(opened)
+        tell_lacking(opened, known.whole)
     return known.tidy
 
 

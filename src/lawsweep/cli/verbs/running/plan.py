@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from lawsweep.grid.sweep import Sweep
+    from lawsweep.study.code.recomputing import Again
     from lawsweep.study.forecast import Expected
     from lawsweep.study.planning import PlanView
 
@@ -32,6 +33,7 @@ class Planned(Answer):
     sweep: Sweep
     view: PlanView
     limit: int
+    again: Again | None = None  # of ``--recompute``
 
     def lines(self) -> Iterator[str]:
         """Counts, expected time, and a table of points."""
@@ -48,6 +50,8 @@ class Planned(Answer):
             + (f"{n['changed']:,} changed (older version), " if n["changed"] else "")
             + f"{n['new']:,} new"
         )
+        if self.again is not None:
+            yield from self.again.lines()
         if view.refusal is not None:
             yield f"run would refuse: {view.refusal}"
         if view.orphaned:
@@ -154,6 +158,7 @@ class Planned(Answer):
             "refusal": view.refusal,
             "notes": [*self.sweep.notes, *plan.notes],
             "search": view.sampler.describe(),
+            **({} if self.again is None else {"again": len(self.again.places)}),
             "points": [
                 {"params": plan.params_of(i * n_seeds), "states": self._states(i)}
                 for i in range(self._n_listed)
@@ -208,6 +213,7 @@ def _between(time: Expected) -> str:
 @sweep_arguments
 @click.option("--on", help="Other hardware: cpus=64, gpus=8:H100, or several with commas.")
 @click.option("--rates", help="Measured rates of it: what benchmarks/gpu.py wrote.")
+@click.option("--recompute", is_flag=True, help="Of a run that makes rows of other code again.")
 @click.option(
     "--limit",
     type=click.IntRange(0),
@@ -216,10 +222,20 @@ def _between(time: Expected) -> str:
     help="How many points to list; 0: all.",
 )
 def plan(
-    sweep: str, overrides: tuple[str, ...], on: str | None, rates: str | None, limit: int
+    sweep: str,
+    overrides: tuple[str, ...],
+    on: str | None,
+    rates: str | None,
+    recompute: bool,
+    limit: int,
 ) -> Planned:
     """List the points, what is done, what is new, and the expected time."""
     from lawsweep.study.study import Study
 
-    loaded = load(sweep, overrides)
-    return Planned(loaded, Study(loaded).preview(on, rates), limit)
+    study = Study(load(sweep, overrides))
+    again = None
+    if recompute:
+        from lawsweep.study.code.recomputing import again as to_do
+
+        again = to_do(study)
+    return Planned(study.sweep, study.preview(on, rates, recompute=recompute), limit, again)

@@ -39,6 +39,7 @@ class HowFar(Answer):
     others: list[Variant]
     found: list[str]  # by the sampler, a line a setting
     decisions: list[dict[str, Any]] | None  # of ``until``
+    of_code: list[str]  # rows by other code, or without a metric that came since
 
     def lines(self) -> Iterator[str]:
         """Counts, launches and jobs; what closes each gap, where nothing is under way."""
@@ -46,6 +47,7 @@ class HowFar(Answer):
 
         found = self.status
         yield from (Note(f"skipped {name}: {why}") for name, why in found.skipped.items())
+        yield from map(Note, self.of_code)
         yield certificate(found.statuses, found.planned)
         if found.search is not None:
             yield f"search: {found.search}"
@@ -89,6 +91,7 @@ class HowFar(Answer):
             "failures": [dataclasses.asdict(group) for group in found.failures],
             "reported": [dataclasses.asdict(one) for one in found.reported],
             "skipped_files": dict(found.skipped),
+            "notes": self.of_code,
             "search": found.search,
             **({} if self.decisions is None else {"decisions": self.decisions}),
             "folder": str(self.sweep.folder),
@@ -161,10 +164,11 @@ def status(sweep: str, overrides: tuple[str, ...], watch: bool, as_json: bool) -
 
 def _look(study: Study, words: tuple[str, ...], *, ask: bool) -> HowFar:
     from lawsweep.remote.states import jobs
+    from lawsweep.study.code.lacking import code_notes
     from lawsweep.study.reading.findings import decided, found_lines
 
     sweep = study.sweep
     known = jobs(sweep.results_dir, sweep.folder_name, ask=ask)
     lines, book = found_lines(study), decided(study)
-    found = lines[1:] if book else []
-    return HowFar(sweep, words, study.status(), known, study.variants(), found, book)
+    found, notes = lines[1:] if book else [], list(code_notes(study))
+    return HowFar(sweep, words, study.status(), known, study.variants(), found, book, notes)

@@ -26,6 +26,7 @@ class Described(Answer):
 
     experiment: Experiment
     sweep: Entry | None
+    notes: Sequence[str] = ()  # on its rows: by other code, or without a metric of today
 
     def lines(self) -> Iterator[str]:
         """What it is, then a field each two lines: name, type, default, range; its meaning."""
@@ -35,6 +36,8 @@ class Described(Answer):
             yield f"file: {self.sweep.path}"
             if self.sweep.presets:
                 yield f"presets: {', '.join(self.sweep.presets)}"
+            for note in self.notes:
+                yield from _wrapped(note, 0, hang=2)
             yield ""
         yield f"experiment {found.name}, version {found.version}"
         yield from _wrapped(_about(found), 2)
@@ -75,6 +78,7 @@ class Described(Answer):
                 "file": str(self.sweep.path),
                 "question": self.sweep.question,
                 "presets": list(self.sweep.presets),
+                "notes": list(self.notes),
             }
         return told
 
@@ -145,10 +149,13 @@ def describe(name: str) -> Described:
     from lawsweep.config.project.catalogue import entry
     from lawsweep.core.errors import UnknownNameError, nearest
     from lawsweep.core.registry import experiment_names, find_experiment
+    from lawsweep.study.code.lacking import code_notes
+    from lawsweep.study.study import Study
 
     if name not in experiment_names() and ":" not in name:
         if name in sweep_names() or name.endswith((".yaml", ".yml")):
-            return Described(load_sweep(name).plan().experiment, entry(name))
+            study = Study(load_sweep(name))
+            return Described(study.plan.experiment, entry(name), list(code_notes(study)))
         known = [*experiment_names(), *sweep_names()]
         close = nearest(name, known)
         hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""

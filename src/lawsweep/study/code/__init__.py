@@ -1,0 +1,1 @@
+"""Which code made rows, how it differs from today's, and how that is settled."""

@@ -1,0 +1,70 @@
+"""Metrics that came since rows were made: which rows have none, and how to have them of all."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from lawsweep.study.code.rows import other_rows, settle_words
+from lawsweep.study.opening import Opened
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def lacking(opened: Opened, rows: pa.Table | None = None) -> Mapping[str, list[int]]:
+    """Metrics that every run gives today and successful rows lack: the places of these rows.
+
+    Arrays are not looked at: whether a row has one, `lawsweep verify` says.  An experiment that
+    learns its metrics from what it returns lacks none: a run of it may or may not give one.
+    """
+    experiment, known = opened.plan.experiment, opened.known
+    needed = [m.name for m in experiment.metrics if not m.optional]
+    if experiment.learns or not needed or not opened.done:
+        return {}
+    if rows is None:
+        rows = known.whole if "whole" in vars(known) else known.table.read(
+            opened.plan.run_ids, needed
+        )  # fmt: skip
+    ok = [status == "ok" for status in rows["status"].to_pylist()]
+    place_of = {run_id: i for i, run_id in enumerate(opened.plan.run_ids)}
+    ids = rows["run_id"].to_pylist()
+    found: dict[str, list[int]] = {}
+    for name in needed:
+        if rows[name].null_count:
+            nulls = rows[name].is_null().to_pylist()
+            places = [
+                place_of[i] for i, null, good in zip(ids, nulls, ok, strict=True) if null and good
+            ]
+            found |= {name: places} if places else {}
+    return found
+
+
+def lacking_notes(opened: Opened, rows: pa.Table | None = None) -> Iterator[str]:
+    """A sentence for each such metric: how many rows lack it, and what gives it to all.
+
+    Without ``rows`` they are looked at only where a part of the table has no such column.
+    """
+    if rows is None and not opened.table.lacks_metrics():
+        return
+    for name, places in lacking(opened, rows).items():
+        yield (
+            f"{len(places):,} of {len(opened.done):,} rows lack the metric {name}, which came "
+            f"since: they count as done. {settle_words(opened)['recompute']} runs them again"
+        )
+
+
+def code_notes(opened: Opened) -> Iterator[str]:
+    """What to tell of rows by other code, and of those without a metric that came since."""
+    if (other := other_rows(opened)) is not None:
+        yield str(other)
+    yield from lacking_notes(opened)
+
+
+def tell_lacking(opened: Opened, rows: pa.Table | None = None) -> None:
+    """Warn of rows that lack a metric of today."""
+    from lawsweep.store.sweeps.skipping import OtherCodeWarning
+
+    for note in lacking_notes(opened, rows):
+        warnings.warn(note, OtherCodeWarning, stacklevel=3)
