@@ -14,7 +14,9 @@ from lawsweep import Infeasible
 from lawsweep.core.registry import find_experiment
 from lawsweep.experiments import batches
 from lawsweep.experiments.compression import run_bytes
+from lawsweep.experiments.ntk_min_eig import fused as ntk_fused
 from lawsweep.experiments.ntk_min_eig.held import stacked_bytes
+from lawsweep.kernels.ntk import rank as ntk_fused_rank
 
 ntk, compression = find_experiment("ntk_min_eig"), find_experiment("compression")
 NTK = {"n_samples": 31, "input_dim": 9, "width": 13, "depth": 3, "activation": "tanh"}
@@ -162,3 +164,31 @@ def test_a_batch_that_runs_out_is_halved_and_so_are_those_after_it():
     assert isinstance(found[1], MemoryError)
     with pytest.raises(ZeroDivisionError):
         batches.in_batches([1, 2], lambda some: [1 // 0], None)
+
+
+def test_a_batch_is_no_larger_than_what_its_host_can_draw(monkeypatch):
+    """The weights of a batch are drawn there, and those of the next one beside them."""
+    real = batches.free_bytes
+    monkeypatch.setattr(batches, "free_bytes", lambda d: 8e6 if d == "cpu" else real(d))
+    with Card(memory_bytes=10**9):
+        assert batches.most_at_once(100.0, "cuda:0") == 7_000_000
+        assert batches.most_at_once(100.0, "cuda:0", draws=50.0) == 2000  # 8e5 / 400
+        assert batches.most_at_once(100.0, "cuda:0", draws=1e9) == 1
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_what_names_an_exact_zero_comes_to_the_host_some_members_at_a_time(activation, monkeypatch):
+    p = ntk.params_type(**{**NTK, "n_samples": 9, "activation": activation})
+    given, seeds = [p] * 5, list(range(5))
+    here, sizes = ntk.fused(given, seeds, "cpu"), []
+
+    def counted(lin, reports=ntk_fused_rank.rank_reports):
+        sizes.append(lin.batch[0])
+        return reports(lin)
+
+    monkeypatch.setattr(ntk_fused_rank, "rank_reports", counted)
+    monkeypatch.setattr(ntk_fused, "REPORTED", 2 * p.n_samples * p.network.passed)
+    with Card():
+        for one, other in zip(here, ntk.fused(given, seeds, "cuda:0"), strict=True):
+            assert_same(one, other)
+    assert sizes == [2, 2, 1]

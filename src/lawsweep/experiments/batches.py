@@ -15,19 +15,25 @@ from lawsweep.worker.cards import free_bytes as card_bytes
 from lawsweep.worker.memory import is_out_of_memory, memory_share, release_memory
 
 MOST_PIECES = 8  # of a batch whose draws overlap
+# Of the host's free memory, for the draws of one batch: workers of other cards take theirs.
+HOST_SHARE = 0.1
 SHARE = 0.7  # of the free memory that runs may take together
 Item = TypeVar("Item")
 
 
-def most_at_once(bytes_a_run: float, device: Any) -> int | None:
+def most_at_once(bytes_a_run: float, device: Any, draws: float = 0.0) -> int | None:
     """How many runs that take so much each fit ``device`` at once, at least 1; None: all given.
 
-    On a CPU whoever gave the runs counted them (``executor.max_fused``, a slot's memory).
+    ``draws``: numbers that each draws on the host, where those of a batch, and of the next one, are
+    held as float64 before they go to the device.  On a CPU whoever gave the runs counted them
+    (``executor.max_fused``, a slot's memory).
     """
     if str(device).startswith("cpu"):
         return None
     room = SHARE * memory_share() * free_bytes(device)
-    return max(1, int(room // max(bytes_a_run, 1.0)))
+    on_host = HOST_SHARE * free_bytes("cpu") if draws else math.inf
+    fit = room // max(bytes_a_run, 1.0)
+    return max(1, int(min(fit, on_host / max(8.0 * draws, 1.0))))
 
 
 def free_bytes(device: Any) -> float:

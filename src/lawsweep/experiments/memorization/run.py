@@ -81,7 +81,8 @@ def rows(params: Sequence[Params], seeds: Sequence[int], device: str) -> list[Me
     for some, others in zip(kinds, (kinds[1], []), strict=True):
         if some:
             one = params[some[0]]
-            most = most_at_once(float(run_bytes(one)), device)
+            drawn = one.n_samples * (one.input_dim + 1) + one.network.n_weights
+            most = most_at_once(float(run_bytes(one)), device, drawn)
             if most is not None:
                 most = overlapping(cost(one).work, len(some), most, device)
             then = [runs[k] for k in others] or later()

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 # 0.08 eps lambda_max/lambda_min at most, over 160 kernels.  So up to here the two agree to 1e-9.
 WELL_CONDITIONED = 5e7
 
+REPORTED = 2**25  # numbers of the passes that come to the host at a time
+
 Answer = Metrics | Exception
 Run = tuple[Params, int]  # with its seed
 
@@ -53,7 +55,8 @@ def fused(params: Sequence[Params], seeds: Sequence[int], device: str) -> Sequen
     fits = cached > 1 and one.n_samples <= FUSE_UP_TO and one.dtype == "float64"
     most: int | None = 1
     if fits and not more and _is_batched(one, device):
-        most = most_at_once(stacked_bytes(one), device) or cached
+        drawn = one.network.n_params + one.n_samples * one.input_dim
+        most = most_at_once(stacked_bytes(one), device, drawn) or cached
         if not device.startswith("cpu"):
             most = overlapping(cost(one).work, len(runs), most, device)
     return in_batches(runs, partial(_stack, device=device), most, later())
@@ -144,8 +147,15 @@ def _together(
     lin = linearise(params.network, [w.to(device) for w in weights], x)
     weights.clear()
     diagonals = ntk.diagonal(lin)
-    # Read on the CPU: many small questions, each of which would wait for a device.
-    reports = rank_reports(lin.map(lambda t: t.cpu()))
+    # Read on the CPU: many small questions, each of which would wait for a device.  Some members at
+    # a time: the host need not hold what the device does.
+    each = params.n_samples * params.network.passed
+    step = max(1, int(REPORTED // max(each, 1))) if x.device.type != "cpu" else len(seeds)
+    reports = [
+        report
+        for k in range(0, len(seeds), step)
+        for report in rank_reports(lin.map(lambda t, k=k: t[k : k + step].cpu()))  # type: ignore[misc]
+    ]
     error = ntk.gram_error_bound(lin, trace=1.0)  # of the trace
     traces, least = diagonals.sum(-1).tolist(), diagonals.amin(-1).tolist()
     facts = [

@@ -189,6 +189,9 @@ def _clamp(value: int, least: int, most: int) -> int:
     return min(max(value, least), most)
 
 
+MAY_BE_0 = ("dense_below",)  # sizes of which none is a choice
+
+
 @dataclass(frozen=True)
 class Table:
     """A device's table, what it was made of, and by whom: ``stated``, ``measured``, ``forced``."""
@@ -220,7 +223,16 @@ class Table:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Table:
-        """The table of a record, of its own sizes; a size that it lacks is today's."""
+        """The table of a record, of its own sizes; a size that it lacks is today's.
+
+        Raises ValueError for what is no such record: whoever wrote it, a size of 0 has no end.
+        """
+        if not all(isinstance(record.get(k), Mapping) for k in ("rates", "sizes")):
+            raise ValueError(f"expected rates and sizes of a device, got {sorted(record)}")
+        for name, value in (*record["rates"].items(), *record["sizes"].items()):
+            number = isinstance(value, int | float) and math.isfinite(value)
+            if not number or (value <= 0 and value is not False and name not in MAY_BE_0):
+                raise ValueError(f"expected {name} to be a number above 0, got {value!r}")
         kind = str(record["device"])
         known = {f.name for f in dataclasses.fields(Rates)}
         rates = Rates(**{**_stated(kind), **{k: v for k, v in record["rates"].items()
