@@ -16,6 +16,7 @@ HANDED_ON = {
     ("study/reading/reporting.py", "…"): "several errors of figures, one after the other",
     ("config/application/record.py", "…"): "why an application cannot run here, worded there",
     ("study/launch.py", "…"): "the same, when the launch is made",
+    ("study/code/rows.py", "…"): "why an experiment cannot run here, when its code is accepted",
     ("config/interpolations.py", "…"): "what OmegaConf says of an interpolation",
     ("core/registry.py", "…"): "a TypeError of core/plain, about a function's signature",
     ("core/commands/command.py", "…"): "a TypeError of core/plain, about a command's params",

@@ -54,7 +54,7 @@ def kept_zip(digest: str, places: Mapping[str, list[Folder]]) -> bytes:
         if Source(files).digest == digest:
             return data
         why = f"in {folder} is not what its name says"
-    raise NoKeptCode(f"its source is not kept: {name} {why}")
+    raise NoKeptCode(f"its source is not kept: {name} {why}. Put a copy of it back.")
 
 
 def unpacked(data: bytes) -> dict[str, bytes]:
