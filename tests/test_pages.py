@@ -92,6 +92,54 @@ def test_every_public_name_stands_in_the_reference_once():
     assert sorted(n for n in told if not n.startswith("lawsweep.")) == sorted(public)
 
 
+def anchors(page):
+    """Of the headings of a page, as they are addressed."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.M | re.S)
+    heads = re.findall(r"^#+ (.*)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in heads}
+
+
+def test_links_of_pages_lead_somewhere():
+    """As ``make docs`` finds it, which needs Sphinx."""
+    wrong = []
+    for page in [*PAGES, ROOT / "deploy/README.md", ROOT / "CONTRIBUTING.md", ROOT / "README.md"]:
+        text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.M | re.S)
+        for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", text):
+            path, _, anchor = target.partition("#")
+            found = page.parent / path if path else page
+            if not found.exists() or (anchor and anchor not in anchors(found)):
+                wrong.append(f"{page.relative_to(ROOT)}: {target}")
+    assert wrong == []
+
+
+def test_what_pages_say_by_reference_is_read_off_the_package(monkeypatch):
+    monkeypatch.syspath_prepend(str(DOCS / "site"))
+    import reference
+
+    for page in ("api.md", "builtin.md", "command.md", "notebook.md"):
+        text = (DOCS / page).read_text("utf-8")
+        assert "<!-- " not in reference.filled(text)
+    said = reference.filled("<!-- names: Cost, fit -->")
+    assert "{py:class} lawsweep.Cost(flops: Any=0.0" in said
+    assert "{py:function} lawsweep.fit(sweep: Sweep | Study | str, frame" in said
+    with pytest.raises(ValueError, match="Expected a function or a class Nothing in lawsweep"):
+        reference.definition("lawsweep.core.cost", "Nothing")
+
+
+def test_a_page_that_fetches_is_found(monkeypatch):
+    monkeypatch.syspath_prepend(str(DOCS / "site"))
+    import offline
+
+    away = "https://cdn.example/x.js"
+    assert offline.fetched(f'<script async src="{away}"></script>', ".html") == [away]
+    assert offline.fetched(f'<link rel="stylesheet" href="{away}">', ".html") == [away]
+    assert offline.fetched("@import url(//fonts.example/a.css);", ".css") == [
+        "//fonts.example/a.css"
+    ]
+    assert offline.fetched(f'<a href="{away}"><img src="a.png">', ".html") == []
+    assert offline.fetched("a { background: url(data:image/png;base64,AA) }", ".css") == []
+
+
 def test_parts_of_sweep_files_are_opened_as_they_stand(tmp_path):
     found = [b for b in blocks(DOCS / "sweeps.md") if b.language == "yaml"]
     parts = [(b.line, part) for b in found for part in re.split(r"^# or\n", b.text, flags=re.M)]
