@@ -27,10 +27,11 @@ types: $(VENV)/.installed-dev
 layers: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
-# The site, in build/site: a warning, a link that leads nowhere, a page without a place end it.
+# docs/errors.md anew, from the source: where a text of an error was added or changed.
 errors: $(VENV)/.installed-dev
 	$(BIN)/python tests/support/error_page.py
 
+# The site, in build/site: a warning, a link that leads nowhere, a page without a place end it.
 docs: $(VENV)/.installed-dev
 	rm -rf build/site
 	$(BIN)/python -m sphinx -q -W --keep-going -E -d build/doctrees -c docs/site . build/site

@@ -104,6 +104,43 @@ def test_leaving_the_debugger_ends_the_launch(lawsweep, write, folder, monkeypat
     assert "1 ok" in lawsweep("status", "stopping")[1]  # the one that was gone on with
 
 
+TOGETHER = """
+from dataclasses import dataclass
+
+from lawsweep import experiment
+
+
+@dataclass(frozen=True)
+class Params:
+    n: int
+
+
+@dataclass(frozen=True)
+class Metrics:
+    y: float
+
+
+def at_once(params, seeds, device):
+    n_runs = len(seeds)
+    breakpoint()
+    return [Metrics(1.0) for _ in seeds]
+
+
+@experiment(version=1, fused=at_once)
+def together(params: Params, seed: int) -> Metrics:
+    return Metrics(1.0)
+"""
+
+
+def test_so_it_is_in_a_group_of_fused_runs(lawsweep, write, folder, monkeypatch):
+    (folder / "together.py").write_text(TOGETHER)
+    write("group", "experiment: together:together\nexecutor: serial\naxes: {n: [1]}\nseeds: 4\n")
+    monkeypatch.setattr(sys, "stdin", Typed("p n_runs\nq\n"))
+    code, out, _ = lawsweep("run", "group")
+    assert code == 130
+    assert re.search(r"\(Pdb\) [1-4]\n", out)
+
+
 def test_a_breakpoint_that_nobody_can_answer_fails_with_a_sentence(
     lawsweep, write, folder, monkeypatch
 ):

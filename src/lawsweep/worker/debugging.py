@@ -24,6 +24,10 @@ _INSTALLED = tuple(
 )
 
 
+class DebuggerLeftError(KeyboardInterrupt):
+    """A person left the debugger that a run was in: a Ctrl-C, whatever the run is."""
+
+
 class Screen(Protocol):
     """What draws on the terminal by itself, and can leave it alone for a while."""
 
@@ -70,7 +74,7 @@ class Debuggable:
             for screen in _screens:
                 screen.resume()
         if kind is not None and (kind.__module__, kind.__name__) == ("bdb", "BdbQuit"):
-            raise KeyboardInterrupt("the debugger was left") from None
+            raise DebuggerLeftError("the debugger was left") from None
 
     def _begin(self, *given: Any, **named: Any) -> Any:
         """What ``breakpoint()`` calls."""

@@ -20,7 +20,7 @@ from lawsweep.worker import ahead, cards
 from lawsweep.worker.cards import befell, settle
 from lawsweep.worker.computing import begin_choosing, computing, tables_used
 from lawsweep.worker.deadlines import RunTimeoutError, deadline
-from lawsweep.worker.debugging import Debuggable, Look
+from lawsweep.worker.debugging import Debuggable, DebuggerLeftError, Look
 from lawsweep.worker.hardware import machine
 from lawsweep.worker.memory import (
     is_out_of_memory,
@@ -183,6 +183,8 @@ def execute_run(
             look(failure)
     except RunTimeoutError as late:
         answer = _Answer("timeout", error=str(late))
+    except DebuggerLeftError:
+        raise
     except KeyboardInterrupt as raised:
         if called_off():
             raise
@@ -240,6 +242,8 @@ def execute_group(
             found = experiment.fused(params, [run.seed for run in runs], device)
             answers = _checked(experiment, list(found), runs, device)
             settle(device)
+    except DebuggerLeftError:
+        raise
     except BaseException as failure:  # which run it is, the runs alone say
         if isinstance(failure, KeyboardInterrupt) and called_off():
             raise
