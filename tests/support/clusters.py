@@ -17,8 +17,17 @@ def local_cluster(**head):
     """
     from ray.cluster_utils import Cluster
 
+    class Patient(Cluster):
+        """A node of a busy machine may take its time."""
+
+        def wait_for_nodes(self, timeout=300):
+            super().wait_for_nodes(timeout)
+
+        def _wait_for_node(self, node, timeout=300):
+            super()._wait_for_node(node, timeout)
+
     with lean():
-        made = Cluster(initialize_head=True, head_node_args=head)
+        made = Patient(initialize_head=True, head_node_args=head)
         session = made.head_node.get_session_dir_path()
         yield made
         made.shutdown()

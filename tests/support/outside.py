@@ -26,16 +26,14 @@ def write_package(
     return folder
 
 
-# Commands one after the other in one process, each with a page break after what it said.
+# Commands one after the other in one process; what each said and its exit code, by page breaks.
 ONE_AFTER_THE_OTHER = """
 import json, os, sys
 from lawsweep.cli.main import run_command
 os.dup2(1, 2)
 for words in json.loads(sys.argv[1]):
     code = run_command(words)
-    print("\\f", end="", flush=True)
-    if code:
-        sys.exit(code)
+    print(f"\\f{code}\\f", end="", flush=True)
 """
 
 EXPERIMENT = """
@@ -72,6 +70,7 @@ class Package:
             capture_output=True,
             text=True,
             check=False,
+            timeout=600,  # a hang is an error; a busy machine is none
         )
         assert ended.returncode == code, ended.stdout + ended.stderr
         return ended.stdout + ended.stderr
@@ -87,10 +86,14 @@ class Package:
         """``lawsweep words...`` in ``folder``; what it said."""
         return self._run(folder, "-m", "lawsweep.cli.main", *words, code=code)
 
-    def commands(self, folder: Path, *commands: Sequence[str]) -> list[str]:
-        """Each of them in ``folder``, in one process that starts once; what each said."""
-        told = self._run(folder, "-c", ONE_AFTER_THE_OTHER, json.dumps(commands))
-        return told.split("\f")[:-1]
+    def commands(self, folder: Path, *commands: Sequence[str], codes=None) -> list[str]:
+        """Each of them in ``folder``, in one process that starts once; what each said.
+
+        ``codes``: their exit codes, where not all go well.
+        """
+        told = self._run(folder, "-c", ONE_AFTER_THE_OTHER, json.dumps(commands)).split("\f")
+        assert list(map(int, told[1::2])) == list(codes or [0] * len(commands)), told
+        return told[:-1:2]
 
 
 def write_study(folder: Path) -> None:

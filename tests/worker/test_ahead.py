@@ -92,7 +92,7 @@ def test_draws_that_fail_are_the_failure_of_their_own_run():
 def test_an_interrupt_costs_no_draw_and_what_did_not_come_is_let_go():
     toy = Toy("cuda", waits_for=[1])
     toy.experiment = dataclasses.replace(toy.experiment, function=interrupted(toy, at=0))
-    batch = Batch(toy.experiment, specs(3), device="cuda")
+    batch = Batch(toy.experiment, specs(3), device="cuda", called_off=lambda: True)
     with pytest.raises(KeyboardInterrupt):
         batch.step()
     assert toy.overlapped == [True]

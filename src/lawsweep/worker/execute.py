@@ -57,7 +57,7 @@ class Batch:
     whole its runs are queued alone, so that a bad one never costs its neighbours.
 
     ``called_off`` says of a KeyboardInterrupt whether it is a person's, or the run raised it
-    itself: then it is a failure like others.
+    itself: then it is a failure like others, as it is in a process that no person interrupts.
 
     ``spoiled`` is there once a deadline has cut a piece off (that was at any line, in an import or
     a lock's release), or its GPU has failed one: nothing else is to be executed in this process.
@@ -71,7 +71,7 @@ class Batch:
         device: str = "cpu",
         timeout_s: float | None = None,
         memory_share: float = 1.0,
-        called_off: Callable[[], bool] = lambda: True,
+        called_off: Callable[[], bool] = lambda: False,
     ):
         self._called_off = called_off
         self._experiment, self._device, self._timeout_s = experiment, device, timeout_s

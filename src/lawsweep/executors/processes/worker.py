@@ -86,7 +86,7 @@ def _execute(outbox: Outbox, experiment: Any, task_id: int, asked: Any, state: A
 
     outbox.send((task_id, (), False, None))  # it has begun: its deadlines count from here
     runs, groups, timeout_s, memory_share = asked
-    batch = Batch(experiment, runs, groups, "cpu", timeout_s, memory_share, lambda: False)
+    batch = Batch(experiment, runs, groups, "cpu", timeout_s, memory_share)
 
     def early(news: Any) -> None:
         if isinstance(news, Told):

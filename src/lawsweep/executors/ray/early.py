@@ -14,7 +14,7 @@ import itertools
 import pickle
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from lawsweep.core.outcome import Event, Outcome, Task, Told
@@ -46,9 +46,14 @@ def teller(place: str) -> Early | None:
 
 
 class EarlyNews:
-    """The launch's side: looks at the places of its tasks that have been silent."""
+    """The launch's side: looks at the places of its tasks that have been silent.
 
-    def __init__(self) -> None:
+    ``reachable`` says whether Ray's head can be asked: where it is gone, a call to its store stands
+    for a minute, and Ray ends this process then.
+    """
+
+    def __init__(self, reachable: Callable[[], bool]) -> None:
+        self._reachable = reachable
         self._name = f"lawsweep.early.{secrets.token_hex(8)}"
         self._looked, self._used = time.monotonic(), False
 
@@ -64,11 +69,16 @@ class EarlyNews:
         return events
 
     def look(self, tasks: Iterable[Task], *, at_once: bool = False) -> Iterator[Event]:
-        """What was left by then; now and then, and never an error: outcomes come again."""
+        """What was left by then; now and then, and never an error: outcomes come again.
+
+        But that the head is gone is one.
+        """
         now = time.monotonic()
         if not self._used or (now - self._looked < max(LOOK_S, EARLY_S) and not at_once):
             return
         self._looked = now
+        if not self._reachable():
+            return
         known = {task.id for task in tasks}
         with contextlib.suppress(Exception):
             store = _store()

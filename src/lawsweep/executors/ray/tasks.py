@@ -62,7 +62,7 @@ class RayExecutor(Executor):
         self._flights: dict[Any, Task] = {}
         self._killed = set[int]()
         self._apart: set[Any] = set()  # waiting for a node to themselves
-        self._cards, self._early = Cards(), EarlyNews()
+        self._cards, self._early = Cards(), EarlyNews(session.head_answers)
         self._card_of: dict[int, str] = {}  # by task: the GPU that it began on
         self._lost_some, self._last_news = False, time.monotonic()
 
@@ -302,7 +302,8 @@ class RayExecutor(Executor):
         if self._ray is None and not self._session.own:
             return
         with deaf_to_interrupts():
-            self._early.close()
+            if self._session.whole:  # of what is lost nothing can be asked
+                self._early.close()
             for generator in [*self._flights, *self._cards.workers] if self._session.whole else ():
                 with contextlib.suppress(Exception):
                     self._ray.cancel(generator, force=True)

@@ -44,7 +44,7 @@ def run_batch(
     with sharded.installed(shards), cards.placed(card, share):
         # Who shares a card plans with a part of what is free there: the others come to want theirs.
         share *= memory_share
-        batch = Batch(experiment, runs, groups, device, timeout_s, share, lambda: False)
+        batch = Batch(experiment, runs, groups, device, timeout_s, share)
         experiment.load()  # what it sets when it is imported holds for all runs
         yield from reports(batch, ProcessState(), teller(early))
         cards.bind()
