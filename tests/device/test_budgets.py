@@ -269,6 +269,24 @@ def test_a_step_of_compression_asks_once(method):
     np.testing.assert_allclose(there.loss.cpu(), here.loss, rtol=1e-6)
 
 
+def test_a_product_with_the_hessian_of_compression_is_few_operations():
+    """Of all restarts; what hangs on the point alone is made once a step."""
+    rng = np.random.default_rng(2)
+    rows, signs = torch.from_numpy(rng.standard_normal((90, 20))), torch.ones(4, 5).double()
+    x, p = (torch.from_numpy(rng.standard_normal((4, 100))) for _ in range(2))
+    found = []
+    for device in ("cpu", "cuda"):
+        with Card() as card:
+            target = Target(rows.to(device), rows.new_full((90,), 1.0 / 90).to(device))
+            product = PopulationLoss(target, signs.to(device)).hessian_product(x.to(device))
+            there = p.to(device)
+            with card.counting() as counts:
+                found.append(product(there).cpu())
+    np.testing.assert_array_equal(*found)
+    assert counts.operations.total() <= 85
+    assert counts.waits.total() == counts.uploads.total() == 0
+
+
 def per_tile(monkeypatch, work, *, sizes):
     """Reads, waits and uploads with large tiles and with small; ``work()`` may count by itself."""
     found = []

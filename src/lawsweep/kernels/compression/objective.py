@@ -59,10 +59,23 @@ class Rows:
         self.alive = self.norm > 0
         safe = torch.where(self.alive, self.norm, torch.ones_like(self.norm))
         self.inverse = torch.where(self.alive, 1.0 / safe, torch.zeros_like(safe))
+        self._across: tuple[Tensor, Tensor] | None = None
 
     def across(self, p: Tensor) -> Tensor:
         """The parts of p orthogonal to the rows: (I - v^ v^T) p."""
         return p - (self.unit * p).sum(-1, keepdim=True) * self.unit
+
+    def across_once(self, p: Tensor) -> Tensor:
+        """The same, kept for the next term of a product that asks for it of the same ``p``."""
+        if self._across is None or self._across[0] is not p:
+            self._across = (p, self.across(p))
+        return self._across[1]
+
+
+def bmm(a: Tensor, b: Tensor) -> Tensor:
+    """``a @ b`` of two batches of matrices: one operation where ``@`` sends six, five of views."""
+    plain = a.ndim == b.ndim == 3 and len(a) == len(b)
+    return torch.bmm(a, b) if plain else a @ b
 
 
 @dataclass(frozen=True)
@@ -203,12 +216,13 @@ class HomogeneousObjective(Objective):
         """The map p -> Hessian p on (R, M d), without forming the Hessian."""
         rows = Rows(x, self.shape)
         cross, own = self.cross_product(rows), self._self_product(rows)
-        s, alive = self.signs.unsqueeze(-1), rows.alive.unsqueeze(-1)
+        twice, alive = 2.0 * self.signs.unsqueeze(-1), rows.alive.unsqueeze(-1)
+        zero = rows.v.new_zeros(())
 
         def product(p: Tensor) -> Tensor:
-            q = torch.where(alive, p.reshape(rows.v.shape), torch.zeros_like(rows.v))
-            result = own(q) - 2.0 * s * cross(q)
-            return torch.where(alive, result, p.reshape(rows.v.shape)).flatten(1)
+            shaped = p.reshape(rows.v.shape)
+            q = torch.where(alive, shaped, zero)
+            return torch.where(alive, own(q) - twice * cross(q), shaped).flatten(1)
 
         return product
 
@@ -266,14 +280,14 @@ class HomogeneousObjective(Objective):
         flat = 2.0 * signs * (k.linear + k.even * arcsine)
         flat.diagonal(dim1=1, dim2=2).fill_(2.0 * k.self_)
         skew = 2.0 * k.even * signs * inverse
+        sines, inverses, turned = (weight * sine).sum(-1, keepdim=True), weight * inverse, a.mT
 
         def product(p: Tensor) -> Tensor:
-            off = rows.across(p)
-            bulk = (weight * sine).sum(-1, keepdim=True) * off
-            gram = rows.across((weight * inverse * (off @ a.mT)) @ a)
-            here, there = a @ p.mT, (a * p).sum(-1)  # (v_j^ . p_l), (v_l^ . p_l)
-            by_own = (skew * (there.unsqueeze(-2) - rho * here)).sum(-1, keepdim=True) * a
-            by_other = (skew * (here - rho * there.unsqueeze(-2))) @ a
-            return flat @ p + by_own + by_other + bulk + gram
+            off = rows.across_once(p)
+            gram = rows.across(bmm(inverses * bmm(off, turned), a))
+            here, there = bmm(a, p.mT), (a * p).sum(-1).unsqueeze(-2)  # (v_j^ . p_l), (v_l^ . p_l)
+            by_own = (skew * (there - rho * here)).sum(-1, keepdim=True) * a
+            by_other = bmm(skew * (here - rho * there), a)
+            return bmm(flat, p) + by_own + by_other + sines * off + gram
 
         return product

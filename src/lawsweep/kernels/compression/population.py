@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from lawsweep.kernels.base import devices
-from lawsweep.kernels.compression.objective import HomogeneousObjective, Rows
+from lawsweep.kernels.compression.objective import HomogeneousObjective, Rows, bmm
 from lawsweep.kernels.compression.target import Target
 from lawsweep.kernels.gaussian.angles import inverse_sine, sine_arcsine
 
@@ -183,16 +183,14 @@ class PopulationLoss(HomogeneousObjective):
         if kept is None:
             for _ in weights():
                 pass
-        total = bulk.clone()
+        total, scale = bulk.clone().unsqueeze(-1), self.kernel.even * rows.inverse.unsqueeze(-1)
 
         def product(p: Tensor) -> Tensor:
-            off = rows.across(p)
-            flat = self.slots.gather(off)
-            gram = total.unsqueeze(-1) * flat
+            flat = self.slots.gather(rows.across_once(p))
+            gram, turned = total * flat, flat.mT
             for u, weight in kept if kept is not None else weights():
-                gram += (weight * (u @ flat.mT)).mT @ u
-            turned = rows.across(self.slots.scatter(gram, self.shape[0]))
-            return self.kernel.even * rows.inverse.unsqueeze(-1) * turned
+                gram += bmm((weight * bmm(u, turned)).mT, u)
+            return scale * rows.across(self.slots.scatter(gram, self.shape[0]))
 
         return product
 

@@ -61,6 +61,7 @@ def _steihaug(
     residual, direction = gradient.clone(), -gradient
     square = (residual * residual).sum(-1)
     going = square > 0
+    zero, one, reach = square.new_zeros(()), square.new_ones(()), radius**2
     seldom, count = waits(gradient), 0
     for count in range(1, 1 + min(MOST_PRODUCTS, 2 * gradient.shape[-1] + 10)):
         if count >= after:
@@ -69,11 +70,11 @@ def _steihaug(
                 break
         h_direction = product(direction)
         curvature = (direction * h_direction).sum(-1)
-        alpha = square / torch.where(curvature > 0, curvature, torch.ones_like(curvature))
+        alpha = square / torch.where(curvature > 0, curvature, one)
         ends = (p + alpha.unsqueeze(-1) * direction).norm(dim=-1) >= radius
         ends |= curvature <= 0
-        alpha = torch.where(ends, _to_radius(p, direction, radius), alpha)
-        alpha = torch.where(going, alpha, torch.zeros_like(alpha)).unsqueeze(-1)
+        alpha = torch.where(ends, _to_radius(p, direction, reach), alpha)
+        alpha = torch.where(going, alpha, zero).unsqueeze(-1)
         p, hp = p + alpha * direction, hp + alpha * h_direction
         residual = residual + alpha * h_direction
         new_square = (residual * residual).sum(-1)
@@ -84,11 +85,11 @@ def _steihaug(
     return p, (-(gradient * p).sum(-1) - 0.5 * (p * hp).sum(-1)).clamp_min(0.0), count
 
 
-def _to_radius(p: Tensor, direction: Tensor, radius: Tensor) -> Tensor:
-    """The positive tau with |p + tau direction| = radius."""
+def _to_radius(p: Tensor, direction: Tensor, reach: Tensor) -> Tensor:
+    """The positive tau with |p + tau direction|^2 = ``reach``."""
     a = (direction * direction).sum(-1).clamp_min(torch.finfo(p.dtype).tiny)
     b = (p * direction).sum(-1)
-    c = (radius**2 - (p * p).sum(-1)).clamp_min(0.0)
+    c = (reach - (p * p).sum(-1)).clamp_min(0.0)
     return (-b + (b * b + a * c).sqrt()) / a
 
 
