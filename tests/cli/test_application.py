@@ -331,3 +331,28 @@ def test_on_ray(app, capsys):
     rows = json.loads(capsys.readouterr().out)
     assert [r["loss"] for r in rows] == [10, 11, 20, 21]
     assert [r["returned_out"] for r in rows] == ["0", "1", "2", "3"]
+
+
+def test_started_in_a_subfolder_its_rows_are_where_a_verb_looks(app, folder, monkeypatch, capsys):
+    (folder / "sub").mkdir()
+    monkeypatch.chdir(folder / "sub")
+    code, out, _ = app("lr=0.1,3")
+    assert code == 3
+    name = out.partition(":")[0]
+    assert f"study:  lawsweep status {name}  (and" in out
+    assert not (folder / "sub" / "results").exists()
+    for place in (folder / "sub", folder):
+        monkeypatch.chdir(place)
+        assert run_command(["status", name]) == 0
+        said = capsys.readouterr().out
+        assert "2 planned: 1 ok, 1 failed" in said
+        # It starts its runs itself: rerun would be refused.
+        assert "1 failed, oom or timeout: python" in said
+        assert "app.py -m hydra/sweeper=lawsweep lr=0.1,3 hydra.sweeper.retry=true" in said
+        assert "lawsweep rerun" not in said
+    assert run_command(["rerun", name, "--where", "lr < 1"]) == 11
+    assert "Type what was typed" in capsys.readouterr().err
+    assert not (folder / "results" / "sweeps" / name / "forced.parquet").exists()
+    assert run_command(["discard", name, "--status", "failed", "--yes"]) == 0
+    assert "discarded 1 runs; made anew by: python" in capsys.readouterr().out
+    assert answer(capsys, "status", name)[1]["missing"] == 1

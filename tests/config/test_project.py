@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 from command_fixtures import lawsweep, toy_sweep, write  # noqa: F401
 
-from lawsweep.cli.shell.standing import in_project, project_root
+from lawsweep.cli.shell.standing import in_project
 from lawsweep.config.compose import load_sweep
 from lawsweep.config.project.defaults import project_defaults
+from lawsweep.config.project.root import project_root
 from lawsweep.core.errors import InvalidValueError
 
 

@@ -44,6 +44,7 @@ class Status:
     failures: tuple[FailureGroup, ...] = ()
     search: str | None = None
     reported: tuple[Reported, ...] = ()
+    started_by: str = ""  # the command of an application, which starts its runs itself
 
     @property
     def missing(self) -> int:
@@ -67,10 +68,14 @@ class Status:
             lines.append(f"{sum(g.n for g in rest):,} that failed otherwise, in {len(rest):,} ways")
         lines += [f"{n:,} infeasible: {reason}" for reason, n in self.infeasible.items()]
         failed = sum(self.statuses.get(s, 0) for s in FAILURES)
+        again, run = f"lawsweep rerun {sweep} --failed", f"lawsweep run {sweep}"
+        if self.started_by:
+            run, retry = self.started_by, "hydra.sweeper.retry=true"
+            again = run if retry in run else f"{run} {retry}"
         if failed:
-            lines.append(f"{failed:,} failed, oom or timeout: lawsweep rerun {sweep} --failed")
+            lines.append(f"{failed:,} failed, oom or timeout: {again}")
         if self.missing:
-            lines.append(f"{self.missing:,} missing: lawsweep run {sweep}")
+            lines.append(f"{self.missing:,} missing: {run}")
         return lines
 
 
@@ -90,6 +95,7 @@ def status(opened: Opened) -> Status:
         failures=failure_groups(opened.table.errors(known, FAILURES)),
         reported=tuple(_reported(opened, [sign.state for sign in live])),
         search=None if opened.chosen.whole else opened.sampler.summary(),
+        started_by=started_by(opened),
     )
 
 
@@ -114,6 +120,11 @@ def _reported(opened: Opened, signs: Iterable[Mapping[str, Any]]) -> Iterator[Re
             plan.run_ids[i], attempt if isinstance(attempt, int) else 1, shown, plan.seed_of(i),
             step, numbers,
         )  # fmt: skip
+
+
+def started_by(opened: Opened) -> str:
+    """The command that starts the sweep's runs, where lawsweep does not; else empty."""
+    return str(getattr(opened.plan.experiment.function, "started_by", ""))
 
 
 def certificate(statuses: Mapping[str, int], planned: int) -> str:

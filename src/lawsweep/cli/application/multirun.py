@@ -129,8 +129,7 @@ def _lines(
     if failures:
         yield "        the same command with hydra.sweeper.retry=true runs them again"
     yield from map(str, fits)
-    results = multirun.sweeps[0].results_dir
-    where = "" if results == "results" else f" results_dir={results}"
+    where = "" if multirun.results == "results" else f" results_dir={multirun.results}"
     yield f"study:  lawsweep status {multirun.name}{where}  (and fit, report, show, sql, export)"
 
 

@@ -41,7 +41,7 @@ def _offer(words: Callable[[click.Context, str], Iterable[str]]) -> Offer:
 
 @contextlib.contextmanager
 def _in_root() -> Iterator[None]:
-    from lawsweep.cli.shell.standing import project_root
+    from lawsweep.config.project.root import project_root
 
     before = Path.cwd()
     os.chdir(project_root(before))

@@ -23,6 +23,7 @@ from lawsweep.config.application.grammar import jobs_of
 from lawsweep.config.application.options import SweeperOptions
 from lawsweep.config.application.record import FILE
 from lawsweep.config.application.running import Circumstances
+from lawsweep.config.project.root import from_root
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
 from lawsweep.core.schema import Kind
 from lawsweep.core.secrets import hide_overrides
@@ -44,6 +45,7 @@ class Multirun:
     command: str
     config: DictConfig
     context: HydraContext
+    results: str = "results"  # the results folder, as a verb is told it
 
     @property
     def name(self) -> str:
@@ -98,7 +100,8 @@ def prepare(
     )
     composer = Composer(context.config_loader, config)
     asked = asked_for(jobs, composer, f"{name}:{function.__qualname__}", chosen)
-    results = chosen.results_dir or os.environ.get("LAWSWEEP_RESULTS_DIR") or "results"
+    said = chosen.results_dir or os.environ.get("LAWSWEEP_RESULTS_DIR") or "results"
+    results = from_root(said)  # a verb looks from there, wherever the program was started
     table = table_name(name)
     experiment, points = make_experiment(
         table,
@@ -109,7 +112,7 @@ def prepare(
     )
     sweeps = make_sweeps(experiment, points, asked, chosen, results)
     _refuse_anothers(sweeps[0])
-    return Multirun(sweeps, points, asked, chosen, _command(), config, context)
+    return Multirun(sweeps, points, asked, chosen, _command(), config, context, said)
 
 
 def _options(given: Mapping[str, Any]) -> SweeperOptions:

@@ -144,6 +144,7 @@ class _Elsewhere:
 
     def __init__(self, name: str, command: str):
         self.__qualname__ = self.__name__ = name
+        self.started_by = command
         self.cannot_run = (
             f"The runs of {name} are a Hydra application's, which starts them itself. Type what "
             f"was typed (with hydra.sweeper.retry=true for what has failed): {command}"

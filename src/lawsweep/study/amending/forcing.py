@@ -11,6 +11,7 @@ from lawsweep.study.amending.chosen import Asked, Rows, choose
 
 if TYPE_CHECKING:
     from lawsweep.launch.report import RunReport
+    from lawsweep.study.launch import Launch
     from lawsweep.study.opening import Opened
 
 
@@ -57,20 +58,21 @@ def look(opened: Opened, wanted: Asked) -> Again:
     return Again(rows, len(kept.n_attempts) - len(left))
 
 
-def make_again(opened: Opened, found: Again, run: Callable[..., RunReport]) -> RunReport:
-    """Make the rows again: ``run`` is told their places as ``again``.
+def make_again(opened: Opened, found: Again, launch: Callable[..., Launch]) -> RunReport:
+    """Make the rows again: ``launch`` makes a launch of their places, as ``again``.
 
     What was asked for is kept in the sweep's folder until all of it is made.
     """
     from lawsweep.store.sweeps.forced import Forced, attempts_of, end_forced
     from lawsweep.study.questions import claim, open_own_folder
 
+    made = launch(again=found.rows.places)  # refuses what cannot be, before anything is kept
     folder = open_own_folder(opened.sweep, opened.plan)
     if found.n_made is None and found.rows.places:
         claim(folder, opened.sweep, opened.plan)
         n_attempts = attempts_of(opened.table, found.rows.run_ids)
         Forced(str(found.rows.asked), n_attempts).write(folder.folder)
-    report = run(again=found.rows.places)
+    report = made.run()
     if report.stopped is None:
         end_forced(folder.folder)
     return report

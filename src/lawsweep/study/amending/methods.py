@@ -39,7 +39,7 @@ class Amending(Opened):
         from lawsweep.study.amending.forcing import look, make_again
         from lawsweep.study.launch import Launch
 
-        def run(again: Sequence[int]) -> RunReport:
+        def launch(again: Sequence[int]) -> Launch:
             return Launch(
                 self,
                 executor=executor,
@@ -48,9 +48,9 @@ class Amending(Opened):
                 command=command,
                 again=again,
                 keep=False,
-            ).run()
+            )
 
-        return make_again(self, look(self, asked(where, run_ids, status)), run)
+        return make_again(self, look(self, asked(where, run_ids, status)), launch)
 
     def discard(
         self,

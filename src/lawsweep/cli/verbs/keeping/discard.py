@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 @dataclass
 class Gone(Answer):
-    """What was taken out, or would be; ``typed`` is the sweep as a shell takes it."""
+    """What was taken out, or would be, and the command that makes it anew."""
 
     found: Discarded
-    typed: str
+    anew: str
 
     def lines(self) -> Iterator[str]:
         """What became of it; what is lost has been said."""
         n = self.found.held.n_runs
         if self.found.removed:
-            yield f"discarded {n:,} runs; lawsweep run {self.typed} makes them anew"
+            yield f"discarded {n:,} runs; made anew by: {self.anew}"
         elif n:
             yield "nothing was discarded"
 
@@ -74,6 +74,7 @@ def discard(
     """
     from lawsweep.study.amending.chosen import asked
     from lawsweep.study.amending.discarding import look, refuse_launches, remove
+    from lawsweep.study.progress import started_by
     from lawsweep.study.study import Study
 
     study = Study(load(sweep, overrides))
@@ -85,4 +86,4 @@ def discard(
         n = len(found.rows.places)
         if confirmed(f"Discard {n:,} row{'' if n == 1 else 's'}?", yes=yes, needed=True):
             found = remove(study, found)
-    return Gone(found, typed(sweep, overrides))
+    return Gone(found, started_by(study) or f"lawsweep run {typed(sweep, overrides)}")
