@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from lawsweep.config.compose import load_sweep as load_sweep
     from lawsweep.core.cost import Cost as Cost
     from lawsweep.core.definition import Carry as Carry
+    from lawsweep.core.during.artefacts import artefact as artefact
     from lawsweep.core.during.checkpoints import checkpoint as checkpoint
     from lawsweep.core.errors import Infeasible as Infeasible
     from lawsweep.core.errors import LawsweepError as LawsweepError
@@ -73,6 +74,7 @@ _HOME = dict.fromkeys(_VERBS, "lawsweep.study.verbs") | {
     "Study": "lawsweep.study.study",
     "Sweep": "lawsweep.grid.sweep",
     "archive": "lawsweep.tools.archive",
+    "artefact": "lawsweep.core.during.artefacts",
     "audit": "lawsweep.tools.audit",
     "cancel": "lawsweep.remote.end",
     "checkpoint": "lawsweep.core.during.checkpoints",

@@ -115,12 +115,23 @@ def test_checkpoints_of_runs_that_went_well_stay_where_asked_and_gc_finds_them(o
     study = opened("never", ("keep_checkpoints", True))
     study.run()
     assert kept(folder) == [f"{study.plan.run_ids[0]}.zip"]
+    study.rerun("n == 6")  # made again, and not gone on with
+    assert [r["first"] for r in study.rows().to_pylist()] == [0]
     later = (folder / "results").stat().st_mtime + 100 * 3600
     found = [
         r for r in gc(folder / "results", dry=False, now=lambda: later) if r.kind == "checkpoint"
     ]
     assert [(r.n, r.removed) for r in found] == [(1, True)]
     assert kept(folder) == []
+
+
+def test_what_is_discarded_takes_its_curve_and_its_checkpoint_along(opened, folder):
+    (folder / "unlucky").write_text("")
+    study = opened("unlucky")
+    study.run()
+    assert (len(study.curves()), len(kept(folder))) == (4, 1)
+    study.discard(status="failed")
+    assert (len(opened("unlucky").curves()), kept(folder)) == (0, [])
 
 
 def test_a_full_disk_costs_the_checkpoint_and_not_the_run(opened, folder, monkeypatch, capsys):

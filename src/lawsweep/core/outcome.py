@@ -29,12 +29,14 @@ def alike(error: str) -> str:
 # RunSpec and Outcome are named tuples, since every run is sent one and sends one back: a frozen
 # dataclass with slots is pickled by Python code, field by field, and takes four times as long.
 class Place(NamedTuple):
-    """Where the runs of a launch keep their checkpoints: the URL of a folder.
+    """Where the runs of a launch keep files: the URL of the results, and the experiment's name.
 
-    ``code`` is the digest of the code that they run.  ``keep``: those of runs that went well stay.
+    ``code`` is the digest of the code that they run.  ``keep``: checkpoints of runs that went well
+    stay.
     """
 
-    url: str
+    results: str
+    experiment: str
     code: str
     keep: bool = False
 

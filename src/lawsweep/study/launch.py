@@ -86,6 +86,8 @@ class Launch(Shown):
         self._job = driver_job(self._folder, sweep.name)
         self._recomputes = recompute and (again := again_and_missing(study)) is not None
         self._sampler = study.known.open_sampler(retry=retry, again=again)
+        ids = [study.plan.run_ids[i] for i in again or ()]
+        self._from_start = [r for r in ids if r in study.done and study.done[r].status == "ok"]
         self._watcher = watcher
         facts = {"job": self._job, "experiment": study.plan.experiment.name,
                  "patience_s": self._table.patience_s}  # fmt: skip
@@ -240,6 +242,7 @@ class Launch(Shown):
             kept = Checkpoints(study.table.folder.parent.parent, study.plan.experiment.name)
             loop.place = kept.place(source.digest, keep=self._store.keep_checkpoints)
             loop.committer.drop_checkpoints = kept.drop
+            kept.drop(self._from_start)
             loop.begin()  # workers take half a second to start: the records are written meanwhile
             self._claim(self.id)
             folder.write_source(source)

@@ -5,8 +5,8 @@
     environment.txt      installed packages and their versions
     sweeps/<sweep>.yaml  the sweep, resolved: a working folder of its own
     <module>.py          the experiment, where it is in no installed package
-    results/             tables, arrays, curves, plan, launches and their code, figures, report; a
-                         results_dir
+    results/             tables, arrays, curves, artefacts, plan, launches and their code, figures,
+                         report: a results_dir
 
 The same results give the same bytes: entries come in one order and carry no time.
 """
@@ -21,6 +21,7 @@ import shutil
 import uuid
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -183,6 +184,7 @@ def _entries(study: Study, said: str, notes: list[str]) -> Iterator[Entry]:
     for name in array_names(results, experiment.name):
         yield from _array_parts(results, experiment.name, name, study.plan.run_ids)
     yield from _curve_parts(results, experiment.name, study.plan.run_ids)
+    yield from _artefacts(results, experiment.name, study.plan.run_ids)
     yield f"{own}/plan.parquet", encode(plan_table(study.plan))
     yield f"{own}/sweep.yaml", config
     plain = dataclasses.replace(sweep, variant="", file=None)
@@ -230,6 +232,17 @@ def _curve_parts(results: Folder, experiment: str, run_ids: list[str]) -> Iterat
     for i, table in enumerate(CurveTable(results / FOLDER, experiment).pieces(run_ids)):
         data = parquet_bytes(table)
         yield f"results/{FOLDER}/{experiment}/{_part_name(i, data)}", data
+
+
+def _artefacts(results: Folder, experiment: str, run_ids: list[str]) -> Iterator[Entry]:
+    """The files that these runs left, as they are."""
+    from lawsweep.core.during.keeper import ARTEFACTS
+    from lawsweep.store.curves.artefacts import Artefacts
+
+    for one in Artefacts(results, experiment).all(run_ids):
+        with suppress(StoreError, FileNotFoundError):  # a link, say
+            data = one.folder.read(one.name, follow=False)
+            yield f"results/{ARTEFACTS}/{experiment}/{one.run_id}/{one.name}", data
 
 
 def _part_name(i: int, data: bytes) -> str:

@@ -14,21 +14,23 @@ from pathlib import Path
 from typing import Any
 
 from lawsweep.core.during import packed
-from lawsweep.core.errors import LawsweepError
+from lawsweep.core.errors import InvalidValueError, LawsweepError
 from lawsweep.core.outcome import Place, RunSpec
 
-FOLDER = "checkpoints"
+FOLDER, ARTEFACTS = "checkpoints", "artefacts"  # under results
 OTHER_CODE, BROKEN = "not: other code", "not: unreadable"  # what a row says in ``resumed``
 FROM_START = {
     OTHER_CODE: "began from the start: other code than today's made the checkpoint",
     BROKEN: "began from the start: the checkpoint cannot be read",
 }
+MOST_RUN_BYTES = 2**28  # of all artefacts of an attempt
 _OPENER = ("lawsweep.store.places.find", "open_folder")
 
 
-def _opened(place: Place) -> Any:
+def _opened(place: Place, kind: str = FOLDER) -> Any:
     """Its folder; what opens it is of a room above this one, and imported when it is used."""
-    return getattr(importlib.import_module(_OPENER[0]), _OPENER[1])(place.url)
+    opened = getattr(importlib.import_module(_OPENER[0]), _OPENER[1])(place.results)
+    return opened / kind / place.experiment
 
 
 def _say(text: str) -> None:
@@ -48,6 +50,7 @@ class Keeper:
         self._folder: Path | None = None
         self._loaded: tuple[Any] | None = None
         self._has_failed = False
+        self._left: dict[str, int] = {}  # artefacts of this attempt, and their bytes
         self.resumed: str | None = None
         self.is_there = False  # one that goes when the run has gone well
 
@@ -101,6 +104,25 @@ class Keeper:
             return None
         self.resumed = f"attempt {facts.get('attempt')}"
         return state
+
+    def keep_file(self, name: str, data: bytes) -> bool:
+        """Keep an artefact; whether it could be written.  Raises InvalidValueError for too many."""
+        place: Place | None = self._place
+        if place is None:
+            return False
+        size = sum({**self._left, name: len(data)}.values())
+        if size > MOST_RUN_BYTES:
+            raise InvalidValueError(
+                f"The artefacts of a run have at most {MOST_RUN_BYTES:,} bytes together, and with "
+                f"{name} these have {size:,}. Keep fewer, or smaller ones."
+            )
+        try:
+            (_opened(place, ARTEFACTS) / self._run.run_id).write(name, data)
+        except LawsweepError as error:
+            _say(f"{name} could not be kept, and the run goes on: {error}")
+            return False
+        self._left[name] = len(data)
+        return True
 
     def folder(self) -> Path:
         """A folder of the run's own, here."""

@@ -18,13 +18,14 @@ class Checkpoints:
     """The checkpoints of one experiment under a results folder."""
 
     def __init__(self, results: Folder, experiment: str):
+        self._results, self._experiment = results, experiment
         self.folder = results / FOLDER / experiment
 
     def place(self, code: str, *, keep: bool) -> Place:
         """Where runs of a launch keep theirs, as workers open it: a whole path, or a URL."""
-        folder = self.folder
-        url = str(Path(folder.url).absolute()) if folder.is_local else folder.url
-        return Place(url, code, keep)
+        results = self._results
+        url = str(Path(results.url).absolute()) if results.is_local else results.url
+        return Place(url, self._experiment, code, keep)
 
     def drop(self, run_ids: Iterable[str]) -> None:
         """Remove those of some runs; one that cannot be removed now is left to ``gc``."""

@@ -20,6 +20,9 @@ import pyarrow.parquet as pq
 
 from lawsweep.core.errors import StoreError
 from lawsweep.store.arrays.arrays import parquet_bytes
+from lawsweep.store.curves import curves
+from lawsweep.store.curves.artefacts import Artefacts
+from lawsweep.store.curves.checkpoints import Checkpoints
 from lawsweep.store.places.folder import Folder
 from lawsweep.store.table.parquet import ParquetTable
 from lawsweep.store.table.parts import (
@@ -71,7 +74,9 @@ def held(table: ParquetTable, run_ids: Collection[str]) -> Held:
 
 
 def discard(table: ParquetTable, run_ids: Collection[str]) -> int:
-    """Take every attempt of these runs out of the table, and its arrays; how many rows that were.
+    """Take every attempt of these runs out of the table; how many rows that were.
+
+    With its arrays, its curve, its checkpoint and its artefacts.
 
     Raises StoreError, before anything goes where the folder cannot be written to.
     """
@@ -79,6 +84,10 @@ def discard(table: ParquetTable, run_ids: Collection[str]) -> int:
     n = _without(table.folder, run_ids, encode)
     for folder in _arrays(table):
         _without(folder, run_ids, parquet_bytes)
+    _without(table.curve_table.folder, run_ids, curves.parquet_bytes)
+    results, name = table.folder.parent.parent, table.experiment.name
+    Checkpoints(results, name).drop(run_ids)
+    Artefacts(results, name).drop(run_ids)
     return n
 
 

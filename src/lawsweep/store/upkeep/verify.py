@@ -16,6 +16,7 @@ from lawsweep.core.outcome import FAILURES, STATUSES
 from lawsweep.grid.plan import Plan
 from lawsweep.store.arrays.arrays import ArrayTable
 from lawsweep.store.arrays.values import KEYS
+from lawsweep.store.curves.artefacts import Artefacts
 from lawsweep.store.places.files import TEMPORARY
 from lawsweep.store.places.folder import Folder
 from lawsweep.store.sweeps.sweep_folder import find_launches
@@ -58,6 +59,7 @@ def verify(
         lambda: _check_status(rows),
         lambda: _check_arrays(beside, rows, table),
         lambda: _check_curves(rows, table),
+        lambda: _check_artefacts(rows, Artefacts(results, table.experiment.name)),
         lambda: _check_launches(results, rows, digests),
     ]
     if plan is not None:
@@ -171,6 +173,22 @@ def _check_curves(rows: pa.Table, table: ParquetTable) -> Iterator[Finding]:
     n_runs = pc.count_distinct(found["run_id"]).as_py()
     n = found.num_rows - n
     yield Finding("ok", check, f"{n} points of curves belong to rows ({n_runs} runs)", n)
+
+
+def _check_artefacts(rows: pa.Table, kept: Artefacts) -> Iterator[Finding]:
+    """Files that runs left, and those whose run has no row."""
+    left = list(kept.all())
+    if not left:
+        return
+    known = set(rows["run_id"].to_pylist())
+    bare = sorted({one.run_id for one in left if one.run_id not in known})
+    if bare:
+        text = f"{len(bare)} runs left artefacts in {kept.folder} and have no row yet"
+        yield Finding("note", "artefacts", text, len(bare), some_ids(bare))
+    n_bytes = sum(one.n_bytes for one in left)
+    n_runs = len({one.run_id for one in left})
+    text = f"{len(left)} artefacts of {n_runs} runs, {n_bytes:,} bytes"
+    yield Finding("ok", "artefacts", text, len(left))
 
 
 def _check_launches(

@@ -89,7 +89,12 @@ def curves(opened: Opened) -> pd.DataFrame:
 
 
 def show(run_id: str, results_dir: str | Path = "results") -> dict[str, Any]:
-    """One row, whole, with its launch; ``run_id`` may be shortened to a unique beginning."""
+    """One row, whole, with its artefacts and its launch.
+
+    ``run_id`` may be shortened to a unique beginning.
+    """
+    from lawsweep.store.curves.artefacts import Artefacts
+    from lawsweep.store.places.find import open_folder
     from lawsweep.store.sweeps.sweep_folder import find_launch
     from lawsweep.store.table.lookup import find_rows
 
@@ -114,4 +119,6 @@ def show(run_id: str, results_dir: str | Path = "results") -> dict[str, Any]:
     (row,) = rows
     if (experiment := experiment_at_hand(row["experiment"])) is not None:
         row = experiment.in_words_of_today(row)
-    return {**row, "launch": find_launch(results, row["launch_id"])}
+    left = Artefacts(open_folder(results), row["experiment"]).of(row["run_id"])
+    found = [{"name": a.name, "n_bytes": a.n_bytes, "where": f"{a.folder}/{a.name}"} for a in left]
+    return {**row, "artefacts": found, "launch": find_launch(results, row["launch_id"])}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import click
 from lawsweep.cli.answers import Answer, verb
 from lawsweep.cli.options import results_dir
 from lawsweep.cli.shell.completion import run_ids_like
+from lawsweep.cli.text import size
 
 
 @dataclass
@@ -24,6 +25,7 @@ class Shown(Answer):
     arrays: Mapping[str, Mapping[str, Any]]
     launch: Mapping[str, Any] | None
     meanings: Mapping[str, tuple[str, str]] | None
+    artefacts: Sequence[Mapping[str, Any]] = ()
 
     def lines(self) -> Iterator[str]:
         """A value a line, then the launch's record, an entry a line."""
@@ -36,6 +38,8 @@ class Shown(Answer):
             yield f"{name:>20}  " + text.replace("\n", "\n" + " " * 22)
             if meaning:
                 yield f"{'':>20}    {meaning}"
+        for one in self.artefacts:
+            yield f"{'artefact':>20}  {one['name']} ({size(one['n_bytes'])}): {one['where']}"
         if self.launch is None:
             yield f"{'launch':>20}  its record is not in this results folder"
         for name, value in (self.launch or {}).items():
@@ -44,7 +48,8 @@ class Shown(Answer):
 
     def to_dict(self) -> dict[str, Any]:
         """The row, with ``arrays``, ``launch`` and perhaps ``meanings``."""
-        answer = {**self.row, "arrays": self.arrays, "launch": self.launch}
+        answer = {**self.row, "arrays": self.arrays, "artefacts": list(self.artefacts)}
+        answer["launch"] = self.launch
         if self.meanings is not None:
             told = {n: {"unit": u, "meaning": m} for n, (u, m) in self.meanings.items()}
             answer["meanings"] = told
@@ -73,10 +78,10 @@ def show(run_id: str, overrides: tuple[str, ...], with_meanings: bool) -> Shown:
 
     place = results_dir(overrides)
     row = find_row(run_id, place)
-    launch = row.pop("launch")
+    launch, left = row.pop("launch"), row.pop("artefacts")
     told = meanings(place, row["experiment"])
     arrays = {
         name: {"shape": list(a.shape), "unit": told[name][0], "meaning": told[name][1]}
         for name, a in arrays_of_row(place, row["experiment"], row).items()
     }
-    return Shown(row, arrays, launch, told if with_meanings else None)
+    return Shown(row, arrays, launch, told if with_meanings else None, left)
