@@ -27,6 +27,8 @@ class LawsweepSweeperConf:
     seed: Any = "seed"
     ignore: Any = field(default_factory=list)
     retry: bool = False
+    accept: bool = False
+    recompute: bool = False
     max_points: int = 5_000_000
     on_failure: Any = None
     store: Any = None

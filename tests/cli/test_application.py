@@ -125,6 +125,28 @@ def test_another_default_is_another_run(app, folder):
     assert "ran 2 in" in app("lr=1,2", "hydra.sweeper.version=2")[1]
 
 
+def test_jobs_of_other_code_are_told_of_accepted_or_run_again(app, folder):
+    app("lr=1,2")
+
+    def edit(factor):
+        (folder / "app.py").write_text(APP.replace('"loss": cfg.lr', f'"loss": {factor} * cfg.lr'))
+
+    edit(1.0)
+    err = app("lr=1,2")[2]
+    assert "2 of 2 rows were made by other code of app than today's" in err
+    assert "hydra.sweeper.accept=true declares it the same, hydra.sweeper.recompute=true" in err
+    assert "accepted: 2 rows by one code" in app("lr=1,2", "hydra.sweeper.accept=true")[1]
+    assert "other code" not in app("lr=1,2")[2]
+    edit(2.0)
+    out = app("lr=1,2", "hydra.sweeper.recompute=true")[1]
+    assert "recompute: 2 runs again, 2 made by other code" in out
+    assert "ran 2 in" in out
+    assert len(calls()) == 4
+    both = app("lr=1", "hydra.sweeper.accept=true", "hydra.sweeper.recompute=true")
+    assert both[0] == 11
+    assert "Give one of them" in both[2]
+
+
 def test_metrics_seeds_failures_and_what_the_verbs_say(app, capsys):
     code, out, _ = app("lr=1,2,3,4,5", "seed=0,1", "hydra.sweeper.name=study")
     assert code == 3

@@ -14,6 +14,7 @@ import pytest
 
 import lawsweep
 from lawsweep.cli.main import run_command
+from lawsweep.core import registry
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.store.sweeps.accepted import Acceptance, Accepted, read_accepted, write_accepted
 from lawsweep.store.sweeps.skipping import OtherCodeWarning
@@ -297,6 +298,17 @@ def test_a_search_decides_anew_by_rows_that_count(write):
     report = quiet(study.run, recompute=True)
     assert report.statuses == {"ok": 9}
     assert other_rows(study) is None
+
+
+def test_show_says_it_of_a_row_whose_experiment_is_installed(write, said, monkeypatch):
+    own().run()
+    write(factor=3)
+    run_id = own().plan.run_ids[0]
+    assert "other than today's" not in said("show", run_id)[1]  # what a record names is not run
+    experiment = own().plan.experiment
+    monkeypatch.setattr(registry, "experiment_at_hand", lambda name: experiment)
+    assert "code  other than today's, changed since: made.py\n" in said("show", run_id)[1]
+    assert json.loads(said("show", run_id, "--json")[1])["changed_since"] == "made.py"
 
 
 def test_code_that_is_not_at_hand_is_not_compared(write):

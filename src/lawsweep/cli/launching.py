@@ -18,6 +18,7 @@ from lawsweep.cli.answers import (
     Note,
 )
 from lawsweep.cli.options import confirmed, is_told, load, warn
+from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.outcome import FAILURES
 
 if TYPE_CHECKING:
@@ -170,11 +171,7 @@ def launch(
     if not as_json:
         click.echo(_beginning(study))
         warn(study.notes())
-    if accept:
-        click.echo(f"{study.accept()}", err=as_json)
-    if recompute:
-        for line in _of_other_code(study):
-            click.echo(line, err=as_json)
+    settle(study, accept=accept, recompute=recompute, err=as_json)
     run = functools.partial(study.run, retry=retry, recompute=recompute)
     if again is not None:
         command += f" {again.typed}"
@@ -218,6 +215,23 @@ def _beginning(study: Study) -> str:
     if headline is not None:
         what = f"{headline} among {what}"
     return f"{study.sweep.name}: {what}"
+
+
+def settle(study: Study, *, accept: bool, recompute: bool, err: bool = False) -> None:
+    """What is to become of rows of other code: said, and what is accepted is.
+
+    Raises InvalidValueError where both are asked for.
+    """
+    if accept and recompute:
+        raise InvalidValueError(
+            "accept and recompute are two answers to one question: what is to become of rows of "
+            "other code. Give one of them."
+        )
+    if accept:
+        click.echo(f"{study.accept()}", err=err)
+    if recompute:
+        for line in _of_other_code(study):
+            click.echo(line, err=err)
 
 
 def _of_other_code(study: Study) -> Iterator[str]:

@@ -56,12 +56,14 @@ def run_application(
 
 def _launch(multirun: Multirun) -> tuple[list[RunReport], Counter[str]]:
     """The reports of the launches, and how often rows that failed say what."""
+    from lawsweep.cli.launching import settle
     from lawsweep.cli.progress import progress
     from lawsweep.config.application.record import keep
     from lawsweep.study.questions import open_own_folder
     from lawsweep.study.study import Study
 
     asked, reports, failures = multirun.asked, [], Counter[str]()
+    options = multirun.options
     again = f" ({asked.n_jobs - len(asked.specs):,} of {asked.n_jobs:,} jobs are repeated)"
     click.echo(
         f"{multirun.name}: {len(asked.specs):,} runs"
@@ -72,8 +74,14 @@ def _launch(multirun: Multirun) -> tuple[list[RunReport], Counter[str]]:
         open_own_folder(sweep, study.plan)  # raises where it is another application's
         keep(sweep, {d: multirun.points[d] for d in _digests(sweep)}, multirun.command)
         warn(study.notes())
+        settle(study, accept=options.accept, recompute=options.recompute)
         with progress(study.plan, quiet=False) as sinks:
-            report = study.run(sinks=sinks, command=multirun.command, retry=multirun.options.retry)
+            report = study.run(
+                sinks=sinks,
+                command=multirun.command,
+                retry=options.retry,
+                recompute=options.recompute,
+            )
         reports.append(report)
         rows = study.known.table.read(study.plan.run_ids, ["status", "error"]).to_pylist()
         failures.update(

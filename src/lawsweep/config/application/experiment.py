@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lawsweep.config.application.columns import DIGEST, columns_of, digest_spec
 from lawsweep.config.application.returned import metrics_of
@@ -34,6 +34,12 @@ class Application:
     It knows the jobs of one multirun, and runs the one that its params are the digest of.  Where it
     is sent to a worker it makes there what jobs share.
     """
+
+    # What a person types about rows of other code.
+    settled_by: ClassVar[Mapping[str, str]] = {
+        "accept": "hydra.sweeper.accept=true",
+        "recompute": "hydra.sweeper.recompute=true",
+    }
 
     def __init__(self, function: Callable[..., Any], asked: Asked, circumstances: Circumstances):
         self._function, self._circumstances = function, circumstances

@@ -17,7 +17,9 @@ class SweeperOptions:
     changes what rows mean, and is part of every run; ``executor``, ``on_failure``, ``store``,
     ``sinks``, ``fits`` and ``figures`` are those of a sweep file.  ``seed`` is the key of the
     config that is a run's seed (null: none is).  ``ignore`` are keys that say how and not what, and
-    are no part of a run's identity.  ``retry`` also runs again what has failed before.
+    are no part of a run's identity.  ``retry`` also runs again what has failed before;
+    ``accept`` declares the code of rows the same as today's, ``recompute`` runs rows of other code
+    again.
     """
 
     name: str | None = None
@@ -28,6 +30,8 @@ class SweeperOptions:
     seed: str | None = "seed"
     ignore: Sequence[str] = ()
     retry: bool = False
+    accept: bool = False
+    recompute: bool = False
     max_points: int = MAX_POINTS
     on_failure: Mapping[str, Any] = field(default_factory=dict)
     store: Mapping[str, Any] = field(default_factory=dict)

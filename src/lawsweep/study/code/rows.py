@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lawsweep.core.code.source import OtherCode, Source, named_in
 from lawsweep.core.errors import InvalidValueError
+from lawsweep.core.experiment import Experiment
 from lawsweep.core.secrets import hide_overrides
 from lawsweep.study.opening import Opened
 from lawsweep.study.questions import claim, open_own_folder
@@ -169,27 +170,43 @@ def other_rows(opened: Opened) -> OtherRows | None:
 def _hint(opened: Opened) -> str:
     """What to do about such rows."""
     words = settle_words(opened)
-    return (
-        f"{words['diff']} shows what changed, {words['accept']} declares it the same, "
-        f"{words['recompute']} runs them again"
-    )
+    again = words["recompute"] if opened.sweep.file is None else "--recompute"
+    shows = f"{words['diff']} shows what changed, " if "diff" in words else ""
+    return f"{shows}{words['accept']} declares it the same, {again} runs them again"
 
 
-def settle_words(opened: Opened) -> dict[str, str]:
+def settle_words(opened: Opened) -> Mapping[str, str]:
     """What settles the matter, in the words of who has it: commands, or methods of a Study."""
     sweep = opened.sweep
+    function = opened.plan.experiment.function
+    own: Mapping[str, str] | None = getattr(function, "settled_by", None)
+    if own is not None:  # an application's
+        return own
     if sweep.file is None:
         return {
             "diff": "study.diff()",
             "accept": "study.accept()",
             "recompute": "study.run(recompute=True)",
         }
-    typed = shlex.join([sweep.name, *hide_overrides(sweep.overrides)])
+    file = sweep.file[0]  # of a function that no sweep file tells of, ``train.py:run``
+    name = file if file.partition(":")[2] else sweep.name
+    typed = shlex.join([name, *hide_overrides(sweep.overrides)])
     return {
         "diff": f"`lawsweep diff {typed}`",
         "accept": f"`lawsweep run {typed} --accept`",
         "recompute": f"`lawsweep run {typed} --recompute`",
     }
+
+
+def changed_since(experiment: Experiment | None, launch: Mapping[str, Any] | None) -> str | None:
+    """The files that say something else than when a launch ran; None where none does.
+
+    Also where it is not known, or the experiment is not at hand.
+    """
+    if experiment is None or launch is None or hasattr(experiment.function, "cannot_run"):
+        return None
+    files = OtherCode(experiment).changed(_code(launch))
+    return some_files(files) if files else None
 
 
 def tell_other_rows(opened: Opened) -> None:

@@ -18,7 +18,8 @@ from lawsweep.cli.text import size
 class Shown(Answer):
     """One row, its arrays (shape, unit, meaning of each) and the launch that made it.
 
-    ``meanings`` has unit and meaning of every value, where they were asked for.
+    ``meanings`` has unit and meaning of every value, where they were asked for; ``changed`` the
+    files of its code that say something else since.
     """
 
     row: Mapping[str, Any]
@@ -26,6 +27,7 @@ class Shown(Answer):
     launch: Mapping[str, Any] | None
     meanings: Mapping[str, tuple[str, str]] | None
     artefacts: Sequence[Mapping[str, Any]] = ()
+    changed: str | None = None
 
     def lines(self) -> Iterator[str]:
         """A value a line, then the launch's record, an entry a line."""
@@ -42,6 +44,8 @@ class Shown(Answer):
             yield f"{'artefact':>20}  {one['name']} ({size(one['n_bytes'])}): {one['where']}"
         if self.launch is None:
             yield f"{'launch':>20}  its record is not in this results folder"
+        if self.changed is not None:
+            yield f"{'code':>20}  other than today's, changed since: {self.changed}"
         for name, value in (self.launch or {}).items():
             if text := _entry(value):
                 yield f"{'launch.' + name:>26}  {text}"
@@ -50,6 +54,8 @@ class Shown(Answer):
         """The row, with ``arrays``, ``launch`` and perhaps ``meanings``."""
         answer = {**self.row, "arrays": self.arrays, "artefacts": list(self.artefacts)}
         answer["launch"] = self.launch
+        if self.changed is not None:
+            answer["changed_since"] = self.changed
         if self.meanings is not None:
             told = {n: {"unit": u, "meaning": m} for n, (u, m) in self.meanings.items()}
             answer["meanings"] = told
@@ -73,7 +79,9 @@ def show(run_id: str, overrides: tuple[str, ...], with_meanings: bool) -> Shown:
 
     RUN_ID may be shortened to a unique beginning.
     """
+    from lawsweep.core.registry import experiment_at_hand
     from lawsweep.store.table.tables import arrays_of_row, meanings
+    from lawsweep.study.code.rows import changed_since
     from lawsweep.study.reading.rows import show as find_row
 
     place = results_dir(overrides)
@@ -84,4 +92,5 @@ def show(run_id: str, overrides: tuple[str, ...], with_meanings: bool) -> Shown:
         name: {"shape": list(a.shape), "unit": told[name][0], "meaning": told[name][1]}
         for name, a in arrays_of_row(place, row["experiment"], row).items()
     }
-    return Shown(row, arrays, launch, told if with_meanings else None, left)
+    changed = changed_since(experiment_at_hand(row["experiment"]), launch)
+    return Shown(row, arrays, launch, told if with_meanings else None, left, changed)

@@ -7,7 +7,6 @@ import click
 from lawsweep.cli.answers import verb
 from lawsweep.cli.launching import Launched, launch
 from lawsweep.cli.options import sweep_arguments
-from lawsweep.core.errors import InvalidValueError
 
 
 @verb(10, short_help="Run what the table lacks, then fit and draw.")
@@ -31,10 +30,6 @@ def run(
     declares it the same, in the sweep's folder and for good; --recompute also runs these rows
     again, and says first how many and what that takes.
     """
-    if accept and recompute:
-        raise InvalidValueError(
-            "--accept and --recompute are two answers to one question. Give one of them."
-        )
     if exitfirst:
         overrides = (*overrides, "on_failure.stop_at=1")
     return launch(
