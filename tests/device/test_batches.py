@@ -16,7 +16,8 @@ from lawsweep.experiments import batches
 from lawsweep.experiments.compression import run_bytes
 from lawsweep.experiments.ntk_min_eig import fused as ntk_fused
 from lawsweep.experiments.ntk_min_eig.held import stacked_bytes
-from lawsweep.kernels.ntk import rank as ntk_fused_rank
+from lawsweep.kernels.base import devices
+from lawsweep.kernels.ntk import rank as ntk_rank
 
 ntk, compression = find_experiment("ntk_min_eig"), find_experiment("compression")
 NTK = {"n_samples": 31, "input_dim": 9, "width": 13, "depth": 3, "activation": "tanh"}
@@ -182,13 +183,39 @@ def test_what_names_an_exact_zero_comes_to_the_host_some_members_at_a_time(activ
     given, seeds = [p] * 5, list(range(5))
     here, sizes = ntk.fused(given, seeds, "cpu"), []
 
-    def counted(lin, reports=ntk_fused_rank.rank_reports):
+    def counted(lin, reports=ntk_rank.rank_reports):
         sizes.append(lin.batch[0])
         return reports(lin)
 
-    monkeypatch.setattr(ntk_fused_rank, "rank_reports", counted)
+    monkeypatch.setattr(ntk_rank, "rank_reports", counted)
     monkeypatch.setattr(ntk_fused, "REPORTED", 2 * p.n_samples * p.network.passed)
     with Card():
         for one, other in zip(here, ntk.fused(given, seeds, "cuda:0"), strict=True):
             assert_same(one, other)
     assert sizes == [2, 2, 1]
+
+
+@pytest.mark.parametrize(("crossover", "sizes"), [(100, [4]), (20, [])])
+def test_how_large_a_kernel_is_batched_says_the_table_of_the_card(crossover, sizes, monkeypatch):
+    """Where all eigenvalues are taken at once there; on a CPU up to FUSE_UP_TO."""
+    p = ntk.params_type(**NTK)
+    together, found = ntk_fused._together, []
+
+    def counted(runs, *more):
+        found.append(len(runs))
+        return together(runs, *more)
+
+    monkeypatch.setattr(ntk_fused, "_together", counted)
+    monkeypatch.setattr(ntk_fused, "FUSE_UP_TO", 10)
+    monkeypatch.setitem(devices.OVERRIDES, "dense_below", crossover)
+    here = ntk.fused([p] * 4, list(range(4)), "cpu")
+    assert found == []
+    with Card() as card:
+        there = ntk.fused([p] * 4, list(range(4)), "cuda:0")
+        with card.counting() as alone:
+            ntk.function(p, 0, "cuda:0")
+    assert found == sizes
+    for one, other in zip(here, there, strict=True):
+        assert_same(one, other)
+    if sizes:  # a batch sends about what one run does
+        assert card.counts.operations.total() <= 2.5 * alone.operations.total()

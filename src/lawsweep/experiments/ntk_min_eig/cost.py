@@ -58,9 +58,11 @@ def cost(p: Any) -> Cost:
     passes = np.where(free, item * n * np.asarray(p.input_dim) + by_blocks, passes)
     memory = np.where(skipped, passes, solving)
     memory = memory + (limit > 0) * 8.0 * 6.0 * n**2 + 2e7
-    # What is done one by one in a batch too holds what it holds alone.
-    batched = (n <= FUSE_UP_TO) & (item == 8.0)
-    fused = np.where(batched, stacked(n, n_params, units, item), memory)
+    # What is done one by one in a batch too holds what it holds alone; up to which order a stack is
+    # solved at once a device's own table says.
+    stack = stacked(n, n_params, units, item)
+    fused = np.where(n <= FUSE_UP_TO, stack, np.maximum(stack, memory))
+    fused = np.where(item == 8.0, fused, memory)
     return Cost(flops=flops, memory_bytes=memory, work=work, fused_bytes=fused)
 
 

@@ -46,18 +46,19 @@ def fused(params: Sequence[Params], seeds: Sequence[int], device: str) -> Sequen
     """One answer for each run, in order: a row, or the exception that is its failure.
 
     The runs differ in seeds and laws of data.  On a CPU a stack has as many as stay in a cache, on
-    a device as many as fit.  In float32 no stack of matrices agrees with one to 1e-9, so there
-    every run is done alone.
+    a device as many as fit, of any order that its table has solved by all eigenvalues.  In float32
+    no stack of matrices agrees with one to 1e-9, so there every run is done alone.
     """
     runs, one = list(zip(params, seeds, strict=True)), params[0]
     more = one.n_lowest or one.full_spectrum or one.n_samples <= one.infinite_width_up_to
     cached = devices.on(device).stack // one.n_samples**2
-    fits = cached > 1 and one.n_samples <= FUSE_UP_TO and one.dtype == "float64"
+    on_card = not device.startswith("cpu")
+    fits = cached > 1 and (on_card or one.n_samples <= FUSE_UP_TO) and one.dtype == "float64"
     most: int | None = 1
     if fits and not more and _is_batched(one, device):
         drawn = one.network.n_params + one.n_samples * one.input_dim
         most = most_at_once(stacked_bytes(one), device, drawn) or cached
-        if not device.startswith("cpu"):
+        if on_card:
             most = overlapping(cost(one).work, len(runs), most, device)
     return in_batches(runs, partial(_stack, device=device), most, later())
 

@@ -7,7 +7,8 @@ from typing import Any
 from lawsweep.experiments.ntk_min_eig.choice import ITEM_BYTES
 from lawsweep.experiments.ntk_min_eig.params import Params
 
-FUSE_UP_TO = 500  # samples; beyond, products of matrices outweigh the calls around them
+# Samples on a CPU; beyond, products of matrices outweigh the calls around them.
+FUSE_UP_TO = 500
 # Of a stack's matrices: the Gram, what is symmetric of it, a factor, what a dense solve makes.
 SQUARES = 5.0
 SMALL = 12.0  # numbers a sample: diagonals, norms, starts
