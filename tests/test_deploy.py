@@ -76,10 +76,16 @@ def submit(environment, folder, *arguments):
 
 @pytest.mark.slow
 def test_the_slurm_script_runs_a_sweep_on_a_ray_of_its_own(slurm, tmp_path):
-    done = submit(slurm, tmp_path, "smoke", "--no-analysis")
+    (tmp_path / "sweeps").mkdir()
+    sweep = "experiment: toys:toy\naxes: {n: [1, 2, 3, 4]}\nseeds: 2\n"
+    (tmp_path / "sweeps/small.yaml").write_text(sweep)
+    path = os.pathsep.join(
+        [str(Path(__file__).parent / "support"), os.environ.get("PYTHONPATH", "")]
+    )
+    done = submit({**slurm, "PYTHONPATH": path}, tmp_path, "small", "--no-analysis")
     assert done.returncode == 0, done.stdout + done.stderr
     parts = list((tmp_path / "results/tables").glob("*/part-*.parquet"))
-    assert sum(pq.read_metadata(p).num_rows for p in parts) > 0
+    assert sum(pq.read_metadata(p).num_rows for p in parts) == 8
     log = Path(slurm["SCONTROL_LOG"]).read_text()
     assert log.startswith("show hostnames node[1]")
     assert "requeue" not in log

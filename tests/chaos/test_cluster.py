@@ -21,9 +21,10 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def cluster():
-    """For the tests that leave it as it was.  A node that is gone is missed within seconds."""
-    watch = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300}
-    with local_cluster(num_cpus=1, _system_config=watch) as made:
+    """A node that is gone is missed within seconds; workers start as tasks come."""
+    system = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 300,
+              "prestart_worker_first_driver": False}  # fmt: skip
+    with local_cluster(num_cpus=1, _system_config=system) as made:
         yield made
 
 
@@ -31,24 +32,17 @@ def cluster_executor(cluster, **options):
     return make_executor({"kind": "ray_cluster", "address": cluster.address, **options})
 
 
-def test_slots_are_counted_node_by_node(cluster):
-    added = cluster.add_node(num_cpus=1)
-    with contextlib.closing(cluster_executor(cluster)) as one:
-        one.start(faulty)
-        assert one.n_slots == 2
-    two = cluster_executor(cluster, cpus_per_task=2)
-    message = "No node of this Ray can hold a task of 2 CPUs"
-    with contextlib.closing(two), pytest.raises(ExecutorError, match=message):
-        two.start(faulty)
-    cluster.remove_node(added)
-
-
 def test_a_lost_node_costs_no_run(cluster, tmp_path):
     lost = cluster.add_node(num_cpus=2)
-    plan = make_plan(faulty, axes={"i": "range(60)"}, params={"pause_s": 0.1})
+    three = cluster_executor(cluster, cpus_per_task=3)
+    message = "No node of this Ray can hold a task of 3 CPUs"
+    with contextlib.closing(three), pytest.raises(ExecutorError, match=message):
+        three.start(faulty)
+    plan = make_plan(faulty, axes={"i": "range(40)"}, params={"pause_s": 0.1})
     table = ParquetTable(tmp_path, faulty)
     with contextlib.closing(cluster_executor(cluster)) as made:
         made.start(faulty)
+        assert made.n_slots == 1 + 2  # counted node by node
         removed = []
 
         def watch(snapshot):
@@ -62,20 +56,20 @@ def test_a_lost_node_costs_no_run(cluster, tmp_path):
         ).run()
     assert removed
     cluster.remove_node(removed[1])
-    assert dict(report.statuses) == {"ok": 60}
-    assert [r["y"] for r in table.read(plan.run_ids).to_pylist()] == [float(i) for i in range(60)]
+    assert dict(report.statuses) == {"ok": 40}
+    assert [r["y"] for r in table.read(plan.run_ids).to_pylist()] == [float(i) for i in range(40)]
 
 
-def test_losing_the_head_keeps_what_had_finished(folder):
+def test_losing_the_head_keeps_what_had_finished(cluster, folder):
+    """Last: nothing goes on there."""
     (folder / "sweep.yaml").write_text(
         "experiment: toys:faulty\naxes: {i: range(3000)}\nparams: {pause_s: 0.05}\n"
     )
-    with local_cluster(num_cpus=1) as cluster:
-        words = ("executor=ray_cluster", f"executor.address={cluster.address}")
-        driver = Driver(folder, "sweep.yaml", *words, "store.commit_every_s=0.2")
-        driver.wait_until(lambda: n_done(folder, faulty) >= 1)
-        cluster.head_node.kill_gcs_server()
-        _, err = driver.ends(14)
+    words = ("executor=ray_cluster", f"executor.address={cluster.address}")
+    driver = Driver(folder, "sweep.yaml", *words, "store.commit_every_s=0.2")
+    driver.wait_until(lambda: n_done(folder, faulty) >= 1)
+    cluster.head_node.kill_gcs_server()
+    _, err = driver.ends(14)
     assert "Ray's head is gone" in err
     assert "run the same command to go on" in err
     assert n_done(folder, faulty) >= 1

@@ -70,8 +70,9 @@ def test_a_node_that_ray_gave_up_is_the_end_of_its_driver_and_no_other_is(monkey
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lost", ["ray::RuntimeEnvAgent", "raylet", "gcs_server"])
+@pytest.mark.parametrize("lost", ["ray::RuntimeEnvAgent", "gcs_server"])
 def test_a_process_of_ray_that_dies_is_a_sentence(folder, lost):
+    """With its agent the raylet ends."""
     (folder / "sweep.yaml").write_text(
         "experiment: toys:faulty\naxes: {i: 'range(3, 3000)'}\nparams: {pause_s: 0.05}\n"
     )
