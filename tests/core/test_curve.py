@@ -122,11 +122,11 @@ def test_outside_a_launch_a_report_is_checked_and_no_more():
 
 def test_a_thread_of_a_run_reports_for_it_and_a_fused_form_for_nobody():
     run = RunSpec(4, "x", {}, 0, 2)
-    with listened(lambda told: None), under_way(run, 5.0) as curve:
+    with listened(lambda told: None), under_way(run, 5.0) as here:
         thread = threading.Thread(target=lawsweep.report, args=(1,), kwargs={"loss": 0.5})
         thread.start()
         thread.join()
-    assert curve.rest()._asdict() == {
+    assert here.curve.rest()._asdict() == {
         "index": 4, "attempt": 2, "started_at": 5.0, "points": ((1, {"loss": 0.5}),),
         "latest": None,
     }  # fmt: skip

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 def lacking(opened: Opened, rows: pa.Table | None = None) -> Mapping[str, list[int]]:
     """Metrics that every run gives today and successful rows lack: the places of these rows.
 
-    Arrays are not looked at: whether a row has one, `lawsweep verify` says.  An experiment that
-    learns its metrics from what it returns lacks none: a run of it may or may not give one.
+    Arrays are not looked at: whether a row has one, `lawsweep verify` says.  Imported rows have
+    what came with them.  An experiment that learns its metrics from what it returns lacks none: a
+    run of it may or may not give one.
     """
     experiment, known = opened.plan.experiment, opened.known
     needed = [m.name for m in experiment.metrics if not m.optional]
@@ -25,9 +26,10 @@ def lacking(opened: Opened, rows: pa.Table | None = None) -> Mapping[str, list[i
         return {}
     if rows is None:
         rows = known.whole if "whole" in vars(known) else known.table.read(
-            opened.plan.run_ids, needed
+            opened.plan.run_ids, ["device", *needed]
         )  # fmt: skip
-    ok = [status == "ok" for status in rows["status"].to_pylist()]
+    facts = zip(rows["status"].to_pylist(), rows["device"].to_pylist(), strict=True)
+    ok = [status == "ok" and device != "imported" for status, device in facts]
     place_of = {run_id: i for i, run_id in enumerate(opened.plan.run_ids)}
     ids = rows["run_id"].to_pylist()
     found: dict[str, list[int]] = {}
