@@ -227,3 +227,45 @@ def test_a_launch_under_way_and_a_folder_that_cannot_be_written_to_refuse(study,
 def test_other_sweeps_that_plan_the_runs_are_named(study):
     lawsweep.open(dataclasses.replace(study.sweep, name="also")).run()
     assert study.discard("n > 1", dry_run=True).shared == ("also",)
+
+
+LONG = """
+    from lawsweep import artefact, checkpoint, experiment, report
+    @experiment(version=1)
+    def long(n: int, seed: int) -> dict:
+        began = checkpoint.load() or 0
+        for step in range(began, 3):
+            report(step, loss=float(step))
+            checkpoint.save(step + 1)
+        artefact(b"four", "a.txt")
+        return {"began": began}
+"""
+
+
+def test_what_is_kept_beside_rows_goes_with_them_and_a_row_made_again_begins_anew(module):
+    module("lasting", LONG)
+    study = lawsweep.open(
+        Sweep(
+            name="long",
+            experiment="lasting:long",
+            axes={"n": [1, 2]},
+            executor={"kind": "serial"},
+            store={"keep_checkpoints": True},
+        )
+    )
+    study.run()
+    kept = Path("results/checkpoints/long")
+    assert len(list(kept.iterdir())) == 2
+    study.rerun("n == 2")
+    assert study.frame()["began"].tolist() == [0, 0]
+    assert study.frame()["attempt"].tolist() == [1, 2]
+    held = study.discard("n == 2", dry_run=True).held
+    assert (held.n_points, held.n_artefacts, held.artefact_bytes) == (6, 1, 4)
+    study.discard("n == 2")
+    assert len(list(kept.iterdir())) == 1
+    assert study.table.curve_table.read().num_rows == 3
+    assert [p.parent.name for p in Path("results/artefacts").rglob("a.txt")] == [
+        study.frame()["run_id"][0]
+    ]
+    assert study.run().statuses["ok"] == 1
+    assert study.frame()["began"].tolist() == [0, 0]

@@ -43,13 +43,19 @@ _NAME = re.compile(r"part-([0-9a-f]{16})-[0-9a-f]{16}(-compact)?\.parquet\Z")
 
 @dataclass(frozen=True)
 class Held:
-    """What a table holds of some runs: every attempt, its seconds, and its arrays' values."""
+    """What a table holds of some runs: every attempt, its seconds, and what is kept beside it.
+
+    Values of arrays, points of curves, and files that the runs left.
+    """
 
     n_runs: int
     n_rows: int
     wall_s: float
     n_values: int
     array_bytes: int
+    n_points: int
+    n_artefacts: int
+    artefact_bytes: int
     skipped: tuple[str, ...]  # parts that cannot be read, and may hold more
 
 
@@ -63,12 +69,16 @@ def held(table: ParquetTable, run_ids: Collection[str]) -> Held:
         for found in shapes:
             n_values += len(found)
             array_bytes += sum(8 * int(np.prod(shape, dtype=np.int64)) for shape in found)
+    left = list(Artefacts(table.folder.parent.parent, table.experiment.name).all(run_ids))
     return Held(
         n_runs=pc.count_distinct(rows["run_id"]).as_py() or 0,
         n_rows=rows.num_rows,
         wall_s=float(pc.sum(rows["wall_s"]).as_py() or 0.0),
         n_values=n_values,
         array_bytes=array_bytes,
+        n_points=table.curve_table.read(list(run_ids)).num_rows,
+        n_artefacts=len(left),
+        artefact_bytes=sum(one.n_bytes for one in left),
         skipped=tuple(skipped),
     )
 

@@ -58,6 +58,15 @@ def look(opened: Opened, wanted: Asked) -> Again:
     return Again(rows, len(kept.n_attempts) - len(left))
 
 
+def _begin_anew(opened: Opened, rows: Rows) -> None:
+    """A run that went well is made from its beginning: a checkpoint that was kept is its end."""
+    from lawsweep.store.curves.checkpoints import Checkpoints
+
+    table = opened.table
+    well = [r for r in rows.run_ids if r in opened.done and opened.done[r].status == "ok"]
+    Checkpoints(table.folder.parent.parent, table.experiment.name).drop(well)
+
+
 def make_again(opened: Opened, found: Again, launch: Callable[..., Launch]) -> RunReport:
     """Make the rows again: ``launch`` makes a launch of their places, as ``again``.
 
@@ -72,6 +81,7 @@ def make_again(opened: Opened, found: Again, launch: Callable[..., Launch]) -> R
         claim(folder, opened.sweep, opened.plan)
         n_attempts = attempts_of(opened.table, found.rows.run_ids)
         Forced(str(found.rows.asked), n_attempts).write(folder.folder)
+        _begin_anew(opened, found.rows)
     report = made.run()
     if report.stopped is None:
         end_forced(folder.folder)

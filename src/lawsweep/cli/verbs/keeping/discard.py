@@ -47,6 +47,10 @@ def lost(found: Discarded) -> Iterator[str]:
     yield f"lost: {found.rows.counts}{attempts}, {duration(held.wall_s)} of work"
     if held.n_values:
         yield f"lost: {held.n_values:,} arrays, {size(held.array_bytes)}"
+    if held.n_points:
+        yield f"lost: {held.n_points:,} points of curves"
+    if held.n_artefacts:
+        yield f"lost: {held.n_artefacts:,} files that runs left, {size(held.artefact_bytes)}"
     if found.shared:
         yield f"other sweeps have them too: {', '.join(found.shared)}"
     yield from (Note(f"{name} cannot be read, and stays") for name in held.skipped)
