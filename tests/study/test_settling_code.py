@@ -291,6 +291,24 @@ def test_rows_without_a_metric_that_came_since_are_told_of_and_made_again(write,
     assert set(own().frame()["z"]) == {1.0}
 
 
+PLAIN = "def made(n: int, seed: int = 0):\n    return {'y': 1.0 * n}\n"
+
+
+def test_a_plain_function_that_returns_more_than_before(write, folder):
+    (folder / "sweeps/own.yaml").write_text(SWEEP.replace("made:made", "made.py:made"))
+    write(code=PLAIN)
+    own("seeds=1").run()
+    write(code=PLAIN.replace("{'y'", "{'z': n if n > 3 else None, 'y'"))
+    quiet(own().run)
+    assert "3 of 6 rows lack the metric z, which came since" in list(code_notes(own()))[1]
+    own().accept()
+    (note,) = code_notes(own())
+    assert "lack the metric z" in note
+    assert own().run(recompute=True).statuses == {"ok": 3}
+    assert list(code_notes(own())) == []
+    assert own().frame()["z"].fillna(0).tolist() == [0, 0, 4, 4, 5, 5]
+
+
 def test_a_search_decides_anew_by_rows_that_count(write):
     own().run()
     write(factor=3)

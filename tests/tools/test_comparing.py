@@ -131,7 +131,7 @@ def test_two_experiments_are_joined_on_what_they_share(toys, folder):
     assert found.keys == ("seed",)
     assert found.own == {
         "n": "a", "scale": "a", "mode": "a", "i": "b", "fault": "b", "at": "b", "pause_s": "b",
-            "gate": "b",
+        "gate": "b",
     }  # fmt: skip
     assert [m.name for m in found.metrics] == ["y"]
     assert found.metrics[0].n == 2

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from lawsweep.study.code.rows import other_rows, settle_words
+from lawsweep.study.code.rows import code_of_rows, other_rows, settle_words
 from lawsweep.study.opening import Opened
 
 if TYPE_CHECKING:
@@ -14,16 +14,22 @@ if TYPE_CHECKING:
 
 
 def lacking(opened: Opened, rows: pa.Table | None = None) -> Mapping[str, list[int]]:
-    """Metrics that every run gives today and successful rows lack: the places of these rows.
+    """Metrics that came since and successful rows lack: the places of these rows.
 
-    Arrays are not looked at: whether a row has one, `lawsweep verify` says.  Imported rows have
-    what came with them.  An experiment that learns its metrics from what it returns lacks none: a
-    run of it may or may not give one.
+    Those that every run gives today.  Of an experiment that learns its metrics from what it
+    returns: those that some row of today's code has and rows of other code lack.  Arrays are not
+    looked at: whether a row has one, `lawsweep verify` says.  Imported rows have what came with
+    them.
     """
     experiment, known = opened.plan.experiment, opened.known
-    needed = [m.name for m in experiment.metrics if not m.optional]
-    if experiment.learns or not needed or not opened.done:
+    needed = [m.name for m in experiment.metrics if experiment.learns or not m.optional]
+    if not needed or not opened.done:
         return {}
+    others: set[int] | None = None  # of the rows that may lack one; None: any
+    if experiment.learns:
+        others = {place for other in code_of_rows(opened).others for place in other.places}
+        if not others:
+            return {}
     if rows is None:
         rows = known.whole if "whole" in vars(known) else known.table.read(
             opened.plan.run_ids, ["device", *needed]
@@ -34,12 +40,14 @@ def lacking(opened: Opened, rows: pa.Table | None = None) -> Mapping[str, list[i
     ids = rows["run_id"].to_pylist()
     found: dict[str, list[int]] = {}
     for name in needed:
-        if rows[name].null_count:
-            nulls = rows[name].is_null().to_pylist()
-            places = [
-                place_of[i] for i, null, good in zip(ids, nulls, ok, strict=True) if null and good
-            ]
-            found |= {name: places} if places else {}
+        if not rows[name].null_count:
+            continue
+        nulls = rows[name].is_null().to_pylist()
+        good = [(place_of[i], null) for i, null, is_ok in zip(ids, nulls, ok, strict=True) if is_ok]
+        if others is not None and all(null for place, null in good if place not in others):
+            continue
+        places = [place for place, null in good if null and (others is None or place in others)]
+        found |= {name: places} if places else {}
     return found
 
 
@@ -48,7 +56,8 @@ def lacking_notes(opened: Opened, rows: pa.Table | None = None) -> Iterator[str]
 
     Without ``rows`` they are looked at only where a part of the table has no such column.
     """
-    if rows is None and not opened.table.lacks_metrics():
+    learns = opened.plan.experiment.learns
+    if rows is None and not learns and not opened.table.lacks_metrics():
         return
     for name, places in lacking(opened, rows).items():
         yield (
