@@ -178,7 +178,7 @@ def test_processes_killed_at_random_moments(tmp_path):
         for i in range(N_KILLS):
             output = tmp_path / f"writer{i}.txt"
             output.touch()
-            pid = ask("start", root, f"writer{i}", output, 60)
+            pid = ask("start", root, f"writer{i}", output, 100_000)
             while i % 3 and b"\n" not in output.read_bytes():  # some die in their first append
                 time.sleep(0.002)
             time.sleep(chance.uniform(0.0, 0.2))

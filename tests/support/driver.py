@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pandas  # noqa: F401  (pyarrow would import it with the first row)
 from rows import row
@@ -16,14 +15,13 @@ from toys import toy
 from lawsweep.store.table.parquet import ParquetTable
 
 
-def drive(url, name, seconds):
+def drive(url, name, n_appends):
     """Append three rows of its own and one that others append too; a line of ids after each."""
-    table, i, end = ParquetTable(url, toy), 0, time.monotonic() + seconds
-    while time.monotonic() < end:
+    table = ParquetTable(url, toy)
+    for i in range(0, 3 * n_appends, 3):
         ids = [f"{name}-{i + k}" for k in range(3)] + [f"shared-{i}"]
         table.append([row(x) for x in ids])
         print(*ids, flush=True)
-        i += 3
 
 
 def acknowledged(outputs):
@@ -34,7 +32,7 @@ def acknowledged(outputs):
 
 @contextlib.contextmanager
 def drivers():
-    """Gives ``ask``: ``ask("start", url, name, output, seconds)`` is a driver's pid, at once.
+    """Gives ``ask``: ``ask("start", url, name, output, n_appends)`` is a driver's pid, at once.
 
     ``ask("kill", pid)`` kills it, ``ask("ended", pid)`` is its exit status, None while it runs.
     One process has imported all that a driver needs, and forks.
@@ -56,11 +54,11 @@ def drivers():
 
 def answer(word, *rest):
     if word == "start":
-        url, name, output, seconds = rest
+        url, name, output, n_appends = rest
         pid = os.fork()  # nothing has started a thread by now
         if pid == 0:
             sys.stdout = open(output, "w", encoding="utf-8")  # noqa: PTH123, SIM115
-            drive(url, name, float(seconds))
+            drive(url, name, int(n_appends))
             sys.stdout.flush()
             os._exit(0)
         return pid
