@@ -128,14 +128,14 @@ def test_workers_that_were_there_before_get_path_and_threads(cluster, tmp_path, 
     monkeypatch.syspath_prepend(tmp_path)
     home = importlib.import_module("home_toy")
     at_home = home.at_home
-    plan = make_plan(at_home, axes={"i": range(2)}, params={"pause_s": 0.0})
+    plan = make_plan(at_home, axes={"i": [0]}, params={"pause_s": 0.0})
     for options, by_ray in (({"gpus_per_task": 1}, False), ({}, True)):
         table = ParquetTable(tmp_path / f"{by_ray}", at_home)
         with contextlib.closing(executor(cluster, **options)) as made:
             made.start(at_home)
             report = Loop(plan, table, made, launch_id="L", on_failure=OnFailure()).run()
             assert made._by_ray == by_ray
-        assert dict(report.statuses) == {"ok": 2}
+        assert dict(report.statuses) == {"ok": 1}
         assert {r["threads"] for r in table.read(plan.run_ids).to_pylist()} == {1}
     # Shards are actors that the task starts: they import as it does.
     with contextlib.closing(executor(cluster, gpus_per_task=1, shards={"n": 2})) as made:
@@ -201,19 +201,21 @@ def test_cpus_may_be_what_is_scarce_and_threads_follow_them(joined, tmp_path):
 
 @pytest.mark.slow
 def test_cpus_and_gpus_may_be_given_by_point(joined, tmp_path):
-    """Two runs hold two CPUs and a GPU each, six one CPU and half a GPU; one has no GPU."""
+    """One run holds two CPUs and a GPU, four one CPU and half a GPU each; one has no GPU."""
     rows, _ = rows_of(
-        tmp_path, joined, 9, meet_from=2, meet_to=8, cpus_per_task="2 if i < 2 else 1",
-        gpus_per_task="1 if i < 2 else 0.5 if i < 8 else 0",
+        tmp_path, joined, 6, meet_from=1, meet_to=5, cpus_per_task="2 if i < 1 else 1",
+        gpus_per_task="1 if i < 1 else 0.5 if i < 5 else 0",
     )  # fmt: skip
     for row in rows:
-        n = 2 if row["i"] < 2 else 1
+        n = 2 if row["i"] < 1 else 1
         assert (row["n_cpus"], row["threads"], row["n_threads"]) == (n, str(n), n)
-    assert [r["device"] for r in rows] == ["cuda"] * 8 + ["cpu"]
-    at_once = most_at_once(rows[:8], lambda r: (r["node"], r["gpus"]))
+    assert [r["device"] for r in rows] == ["cuda"] * 5 + ["cpu"]
+    at_once = most_at_once(rows[:5], lambda r: (r["node"], r["gpus"]))
     assert max(at_once.values()) == 2  # never more, and it was made use of
-    large = [r for r in rows if r["i"] < 2]
-    assert set(most_at_once(large, lambda r: (r["node"], r["gpus"])).values()) == {1}
+    large = rows[0]
+    for row in rows[1:5]:
+        if (row["node"], row["gpus"]) == (large["node"], large["gpus"]):
+            assert row["begun"] >= large["ended"] or row["ended"] <= large["begun"]
     greedy = executor(joined, cpus_per_task="5 + i")
     with contextlib.closing(greedy):
         plan = make_plan(placed, axes={"i": range(3)})
