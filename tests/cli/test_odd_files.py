@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lawsweep.store.table.parts import MANY_ROWS
+
 SPARSE = 2**41  # bytes that take no room on the disk
 
 RECORDS = [
@@ -75,14 +77,14 @@ def told(table, key, value):
 
 
 def claims(folder):
-    n = 5 * 10**6
+    n = MANY_ROWS + 1
     table = pq.read_table(part_of(folder)).slice(0, 1)
     many = pa.table([pa.repeat(c[0], n) for c in table.columns], schema=table.schema)
     pq.write_table(many, part_of(folder).with_name("part-f.parquet"), compression="zstd")
 
 
 def records(folder, ending):
-    """Every record, as that of a launch and as that of a job."""
+    """Every record under that ending, as that of a launch and as that of a job."""
     for kind in ("launches", "jobs"):
         at = folder / "results/sweeps/toys" / kind
         at.mkdir(exist_ok=True)
@@ -90,12 +92,14 @@ def records(folder, ending):
             (at / f"r{i}{ending}").write_bytes(data)
 
 
-def around(folder, mischief):
-    """One mischief wherever a file may be: part, record, sign of life, plan, job."""
-    mischief(part_of(folder).with_name("part-z.parquet"))
+def no_files(folder):
+    """What is no file, each kind wherever a file may be: part, record, sign of life, plan, job."""
     sweep = folder / "results/sweeps/toys"
-    for name in ("launches/x.json", "launches/y.live", "launches/z.plan.parquet", "jobs/x.json"):
-        mischief(sweep / name)
+    for i, mischief in enumerate((link_to_nothing, fifo, sparse, directory)):
+        mischief(part_of(folder).with_name(f"part-z{i}.parquet"))
+        for name in ("launches/x{}.json", "launches/y{}.live", "launches/z{}.plan.parquet",
+                     "jobs/x{}.json"):  # fmt: skip
+            mischief(sweep / name.format(i))
 
 
 def odd_names(folder):
@@ -103,6 +107,11 @@ def odd_names(folder):
     directory(folder / "results/sweeps" / os.fsdecode(b"\xff\xfe"))
     directory(folder / "results/arrays/toy/esc\x1b[31m")
     (folder / "results/tables/other").write_text("x")
+
+
+def odd_records(folder):
+    for ending in (".json", ".live", ".plan.parquet"):
+        records(folder, ending)
 
 
 def odd_values(folder):
@@ -125,26 +134,12 @@ def odd_words(folder):
 
 
 MISCHIEF = {
-    "links to nothing": lambda f: around(f, link_to_nothing),
-    "pipes": lambda f: around(f, fifo),
-    "sparse files": lambda f: around(f, sparse),
-    "folders": lambda f: around(f, directory),
+    "no files": no_files,
     "names": odd_names,
     "values": odd_values,
     "words": odd_words,
-    "records": lambda f: records(f, ".json"),
-    "signs of life": lambda f: records(f, ".live"),
-    "plans": lambda f: records(f, ".plan.parquet"),
+    "records": odd_records,
 }
-
-
-@pytest.fixture
-def toy_sweep(toy_sweep):
-    """Its figure in one format: what lies in the store is drawn often here, and looked at never."""
-    text = toy_sweep.read_text()
-    assert "band: sd}" in text
-    toy_sweep.write_text(text.replace("band: sd}", "band: sd, formats: [svg]}"))
-    return toy_sweep
 
 
 @pytest.fixture(scope="module")

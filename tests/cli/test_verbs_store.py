@@ -106,7 +106,7 @@ def test_archive_and_verify(lawsweep, run_toys, folder):
     assert (code, out) == (0, "toys.zip: every file is whole\n")
     answer = json.loads(lawsweep("archive", "toys", "-o", "folder", "--json")[1])
     assert answer["path"] == "folder"
-    assert (folder / "folder/results/sweeps/toys/figures/curve_y.png").is_file()
+    assert (folder / "folder/results/sweeps/toys/figures/curve_y.svg").is_file()
     (folder / "folder/toys.py").write_text("")
     code, out, _ = lawsweep("verify", "folder")
     assert code == 6

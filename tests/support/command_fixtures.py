@@ -42,7 +42,7 @@ def toy_sweep(write):
         seeds: 2
         executor: serial
         fits: [{law: power, x: n, y: y}]
-        figures: [{kind: curve, x: n, y: y, band: sd}]
+        figures: [{kind: curve, x: n, y: y, band: sd, formats: [svg]}]
         presets:
           big: {axes: {n: [100, 200]}, seeds: 3}
           own: {executor: ray_local}

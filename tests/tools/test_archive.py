@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from outside import ONE_AFTER_THE_OTHER
 
 import lawsweep
 from lawsweep import Sweep
@@ -66,14 +67,16 @@ def test_an_archive_stands_for_itself_elsewhere(spectra, folder, tmp_path_factor
 def test_the_command_line_works_in_it_without_the_users_folder(toys, folder, tmp_path_factory):
     top = unzip(archive(toys).path, tmp_path_factory.mktemp("elsewhere"))
     own = "results/sweeps/toys"
-    for words in (["run", "toys"], ["replay", "--sample", "2", "toys"], ["fit", "toys"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "lawsweep.cli.main", *words, "results_dir=results"],
-            cwd=top, capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        if words[0] == "run":
-            assert "nothing to run: every planned run is in the table already" in done.stdout
+    words = (["run", "toys"], ["replay", "--sample", "2", "toys"], ["fit", "toys"])
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_AFTER_THE_OTHER, json.dumps([[*w, "results_dir=results"]
+                                                                for w in words])],
+        cwd=top, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    ran, *_ = said = done.stdout.split("\f")[:-1]
+    assert len(said) == 3
+    assert "nothing to run: every planned run is in the table already" in ran
     # A run freezes the sweep anew, in the words of its own configuration, and takes the folder
     # for the file that it was asked for by; all else is untouched.
     changed = {name for name, _ in verify_archive(top)}

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime
 
 import pytest
 
 import lawsweep
 from lawsweep import Sweep
 from lawsweep.core.randomness.nudges import nudged
-from lawsweep.store.table.parquet import ParquetTable
 from lawsweep.tools.replay import replay_row
 
 LOGISTIC = """
@@ -152,38 +149,29 @@ def test_memorization_made_under_other_instructions_reproduces(folder):
     (folder / "sweeps/long.yaml").write_text(LONG)
     plain = {k: v for k, v in os.environ.items() if k not in SETTINGS} | {"OMP_NUM_THREADS": "1"}
 
-    def lawsweep_under(*words, **settings):
-        return subprocess.run(
-            [sys.executable, "-m", "lawsweep.cli.main", *words], cwd=folder, check=False,
-            env={**plain, **settings}, capture_output=True, text=True, timeout=500,
-        )  # fmt: skip
-
-    done = lawsweep_under("run", "long", MKL_CBWR="COMPATIBLE", ATEN_CPU_CAPABILITY="default")
+    done = subprocess.run(
+        [sys.executable, "-m", "lawsweep.cli.main", "run", "long"], cwd=folder, check=False,
+        env={**plain, "MKL_CBWR": "COMPATIBLE", "ATEN_CPU_CAPABILITY": "default"},
+        capture_output=True, text=True, timeout=500,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    done = lawsweep_under("replay", "--sample", "2", "long", "--json")
-    answer = json.loads(done.stdout)
-    assert (done.returncode, answer["n_differ"]) == (0, 0), answer
-    for replay in answer["replays"]:
-        if replay["exact"]:  # this processor has one way to round
+    rows = [lawsweep.show(i) for i in lawsweep.load(lawsweep.load_sweep("long"))["run_id"]]
+    replays = [replay_row(row, "results") for row in rows]
+    assert not any(r.differences for r in replays), replays
+    for replay in replays:
+        if replay.exact:  # this processor has one way to round
             continue
-        assert any("MKL_CBWR=COMPATIBLE" in why for why in replay["circumstances"])
-        assert {"initial_loss", "n_params"} <= set(replay["compared"])
+        assert any("MKL_CBWR=COMPATIBLE" in why for why in replay.circumstances)
+        assert {"initial_loss", "n_params"} <= set(replay.compared)
         # Seen, on an Intel Xeon: from steps 300 and 100, and then no digit of a loss of 1e-14.
-        assert replay["chaotic_from"] is None or 30 <= replay["chaotic_from"] <= 1000
-        assert not {"initial_loss", "n_params"} & {a["name"] for a in replay["amplified"]}
-        assert all(a["moved"] is None or a["moved"] > 1e-10 for a in replay["amplified"])
-    if not all(r["exact"] for r in answer["replays"]):
-        assert any(r["amplified"] for r in answer["replays"])
+        assert replay.chaotic_from is None or 30 <= replay.chaotic_from <= 1000
+        assert not {"initial_loss", "n_params"} & {a.name for a in replay.amplified}
+        assert all(a.moved is None or a.moved > 1e-10 for a in replay.amplified)
+    if not all(r.exact for r in replays):
+        assert any(r.amplified for r in replays)
 
     # A row that trained otherwise (it has another seed's losses) is found all the same.
-    one, two = (r["run_id"] for r in answer["replays"])
-    wrong, right = (lawsweep.show(r, folder / "results") for r in (one, two))
-    wrong.pop("launch")
-    swapped = {n: right[n] for n in ("initial_loss", "early_losses", "final_loss")}
-    later = {"attempt": 2, "started_at": datetime.now(UTC)}
-    table = ParquetTable(folder / "results/tables", lawsweep.load_sweep("long").find_experiment())
-    table.append([{**wrong, **swapped, **later}])
-    done = lawsweep_under("replay", one, "--json")
-    names = {d["name"] for d in json.loads(done.stdout)["differences"]}
-    assert {"initial_loss", "early_losses"} <= names
-    assert done.returncode == 5
+    wrong, right = rows
+    names = ("initial_loss", "early_losses", "final_loss")
+    done = replay_row({**wrong, **{n: right[n] for n in names}}, "results")
+    assert {"initial_loss", "early_losses"} <= {d.name for d in done.differences}
