@@ -16,7 +16,7 @@ experiment: toys:toy
 executor: serial
 axes: {n: "range(1, 41)"}
 fits: [{law: power, x: n, y: y}]
-figures: [{kind: curve, x: n, y: y}]
+figures: [{kind: curve, x: n, y: y, formats: [png]}]
 """
 
 

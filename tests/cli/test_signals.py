@@ -5,80 +5,40 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
-from driving import SUPPORT, n_done
+from driving import n_done
+from signalled import Command
 from toys import faulty
 
 from lawsweep.executors.ray.manners import own_sigterm
 from lawsweep.launch import interrupts
 from lawsweep.launch.interrupts import Interrupts, heeded
 
-# A process that runs with this sends itself a signal at a moment that a word names: "import X" or
-# "Popen X".  "lost" sends it where an exception goes nowhere, as in a destructor.
-HOOK = """
-import os, signal, sys
-moment = os.environ.pop("AT", None)  # what it starts is left alone
-how, number = os.environ["HOW"], int(os.environ["SIGNAL"])
-sent = []
 
-class Dying:
-    def __del__(self):
-        os.kill(os.getpid(), number)
-        for _ in range(100):
-            pass
-
-def hook(event, args):
-    if sent or event not in ("import", "subprocess.Popen") or os.getpid() != main:
-        return
-    now = f"import {args[0]}" if event == "import" else f"Popen {os.path.basename(str(args[0]))}"
-    if now == moment:
-        sent.append(now)
-        if how == "lost":
-            keep, sys.unraisablehook = sys.unraisablehook, lambda _: None
-            Dying()
-            sys.unraisablehook = keep
-        else:
-            os.kill(os.getpid(), number)
-
-main = os.getpid()
-if moment:
-    sys.addaudithook(hook)
-"""
+@pytest.fixture(scope="module")
+def command():
+    found = Command()
+    yield found
+    found.end()
 
 
-def run(folder, moment, how, number, *words):
-    """The ended command, signalled at that moment."""
-    hooks = folder / "hooks"
-    hooks.mkdir()
-    (hooks / "sitecustomize.py").write_text(HOOK)
+@pytest.fixture
+def signalled(command, folder):
+    """Run the sweep, signalled at that moment: it ends as interrupted, with few of its runs."""
     (folder / "sweep.yaml").write_text(
         "experiment: toys:faulty\naxes: {i: 'range(3, 203)'}\nparams: {pause_s: 0.02}\n"
     )
-    path = os.pathsep.join([str(hooks), SUPPORT])
-    return subprocess.run(
-        [sys.executable, "-m", "lawsweep.cli.main", "run", "sweep.yaml", *words],
-        cwd=folder,
-        env={
-            **os.environ,
-            "PYTHONPATH": path,
-            "LAWSWEEP_RESULTS_DIR": "results",
-            "AT": moment,
-            "HOW": how,
-            "SIGNAL": str(int(number)),
-        },
-        capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
 
+    def run(moment, how, number, *words):
+        code, out, err = command.run(folder, moment, how, number, "sweep.yaml", *words)
+        assert code == 130, err
+        assert "interrupted" in out + err
+        assert "Traceback" not in err
+        assert n_done(folder, faulty) < 200
 
-def assert_interrupted(folder, ended):
-    assert ended.returncode == 130, ended.stderr
-    assert "interrupted" in ended.stdout + ended.stderr
-    assert "Traceback" not in ended.stderr
-    assert n_done(folder, faulty) < 200
+    return run
 
 
 MOMENTS = [
@@ -93,14 +53,14 @@ MOMENTS = [
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_signal_at_any_moment_of_the_start_ends_it(folder, moment):
+def test_a_signal_at_any_moment_of_the_start_ends_it(signalled, moment):
     number = signal.SIGTERM if MOMENTS.index(moment) % 2 else signal.SIGINT
-    assert_interrupted(folder, run(folder, moment, "plain", number, "executor=serial"))
+    signalled(moment, "plain", number, "executor=serial")
 
 
 @pytest.mark.parametrize("moment", MOMENTS[2:])
-def test_one_that_is_lost_in_a_destructor_is_not_lost(folder, moment):
-    assert_interrupted(folder, run(folder, moment, "lost", signal.SIGTERM, "executor=serial"))
+def test_one_that_is_lost_in_a_destructor_is_not_lost(signalled, moment):
+    signalled(moment, "lost", signal.SIGTERM, "executor=serial")
 
 
 @pytest.mark.slow
@@ -109,16 +69,13 @@ def test_one_that_is_lost_in_a_destructor_is_not_lost(folder, moment):
     [
         ("import ray", "lost"),
         ("Popen gcs_server", "plain"),
-        ("Popen gcs_server", "lost"),
-        ("Popen raylet", "plain"),
         ("Popen raylet", "lost"),
         ("import lawsweep.launch.record.provenance", "lost"),
     ],
 )
-def test_while_ray_starts_it_is_not_lost_either(folder, moment, how):
+def test_while_ray_starts_it_is_not_lost_either(signalled, moment, how):
     """Ray answers a SIGTERM in its own way as it starts, and what that raises may go nowhere."""
-    words = ("executor=ray_local", "executor.n_cpus=1")
-    assert_interrupted(folder, run(folder, moment, how, signal.SIGTERM, *words))
+    signalled(moment, how, signal.SIGTERM, "executor=ray_local", "executor.n_cpus=1")
 
 
 def test_sigterm_under_another_handler_is_told_at_the_end():
