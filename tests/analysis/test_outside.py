@@ -54,7 +54,7 @@ def verbs(tmp_path_factory):
     def run(*commands):
         done = subprocess.run(
             [sys.executable, "-c", SCRIPT, json.dumps([c.split() for c in commands])],
-            cwd=folder, capture_output=True, text=True, check=True,
+            cwd=folder, capture_output=True, text=True, check=True, timeout=300,
             env={**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{SUPPORT}"},
         )  # fmt: skip
         return list(json.loads(done.stdout).values())

@@ -140,7 +140,9 @@ def test_parsing_and_completeness_import_nothing_heavy():
         "[kinds.find_kind(n) for n in kinds.KINDS]\n"
         "print({'pandas', 'scipy', 'matplotlib', 'pyarrow', 'torch'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+    )
     assert done.stdout.strip() == "set()"
 
 

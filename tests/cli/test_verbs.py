@@ -212,6 +212,7 @@ def test_a_sweep_given_by_path_is_named_by_path(lawsweep, toy_sweep):
 
 
 def test_report_is_one_page_whole_in_itself(lawsweep, toy_sweep, folder):
+    toy_sweep.write_text(toy_sweep.read_text().replace("[svg]", "[png]"))
     lawsweep("run", "toys", "--no-analysis")
     code, out, _ = lawsweep("report", "toys", "seeds=3")
     assert code == 0

@@ -168,4 +168,4 @@ def test_our_own_names_cost_no_look_at_the_metadata():
         "plugins.load('lawsweep.executors', 'a', {'a': 'os:getcwd'}); "
         "raise SystemExit('importlib.metadata' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=300).returncode == 0

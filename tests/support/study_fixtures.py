@@ -14,6 +14,10 @@ from lawsweep.core.registry import find_experiment
 @pytest.fixture
 def toys(folder):
     """The sweep ``toys`` of 8 runs, run; its results folder is in the working folder."""
+    return run_toys()
+
+
+def run_toys():
     sweep = Sweep(
         name="toys",
         experiment="toys:toy",

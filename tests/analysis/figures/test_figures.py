@@ -467,5 +467,7 @@ def test_drawing_imports_no_pyplot_and_leaves_no_global_state(tmp_path):
         f"    draw(f, s, Path({str(tmp_path)!r}) / s.name)\n"
         "print('matplotlib.pyplot' in sys.modules, state() == before)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+    )
     assert done.stdout.strip() == "False True"

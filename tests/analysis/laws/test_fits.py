@@ -111,7 +111,7 @@ def trials(n_trials, noise=0.2):
 
 @pytest.mark.parametrize("level", [0.95, 0.68])
 def test_the_interval_covers_as_often_as_it_says_and_curvature_is_rarely_flagged(level):
-    n = 2000
+    n = 1000
     found = one(trials(n), law="power", x="width", y="edge", by="trial", level=level)
     assert len(found) == n
     allowed = SIGMAS * np.sqrt(level * (1 - level) / n)
