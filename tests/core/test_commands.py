@@ -233,7 +233,8 @@ def test_an_interrupt_ends_the_whole_group(tmp_path):
     thread.start()
     with pytest.raises(KeyboardInterrupt):
         run_process(["/bin/sh", "-c", stubborn], tmp_path, os.environ, 1000)
-    thread.join()
+    thread.join(60)
+    assert not thread.is_alive()
     assert all(map(gone, wait_for(tmp_path / "pids")))
 
 
