@@ -36,9 +36,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 # Half a minute as a whole, of tests that are each quick.
-LONG = {"test_executors.py", "test_extending.py", "test_pages.py", "test_odd_files.py",
-        "test_applicable.py", "test_code_in_the_store.py", "test_ntk_directions.py",
-        "test_compression.py"}  # fmt: skip
+LONG = {"test_executors.py", "test_extending.py", "test_pages.py", "test_application.py",
+        "test_applicable.py", "test_ntk_directions.py", "test_compression.py"}  # fmt: skip
 
 
 # Which tests of kernels and experiments run, set by the Makefile and tests/portable.py: "i/n", the
