@@ -332,3 +332,20 @@ def test_what_runs_hold_is_learnt_for_each_kind_of_card():
     assert pool_of(plan, "theirs", known=theirs).needs_bytes(np.array([0])) == pytest.approx(
         6e8 + 1.15 * 3.0 * stated
     )
+
+
+@pytest.mark.parametrize(("n_own", "level"), [(0, 3.0), (12, 1.5)])
+def test_seconds_of_a_kind_of_card_are_its_own_rows_to_tell(n_own, level):
+    """Rows of another kind say so only where it has none: what is stated of both may be wrong."""
+    plan = plan_of(n=(1, 2, 4, 8), seeds=12)
+    stated = pool_of(plan).costs.seconds_of(range(len(plan)))
+    # By the rates of both, 3 times what is stated here; what was measured here: 1.5 times, at two
+    # of the four sizes.
+    theirs = pool_of(plan, "theirs").costs.seconds_of(range(len(plan)))
+    known = rows(plan, 3.0 * theirs, "theirs")
+    for run in [*range(n_own), *range(24, 24 + n_own)]:
+        known[plan.run_ids[run]] = Done(
+            "ok", 1, 1.5 * float(stated[run]), None, "cuda:0", 1, "mine"
+        )
+    found = pool_of(plan, known=known).costs.seconds_of(range(len(plan)))
+    np.testing.assert_allclose(found, level * stated, rtol=0.1)

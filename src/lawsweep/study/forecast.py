@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -172,9 +172,10 @@ def make_pool(
         costs = CostModel(plan, seconds=seconds)
         if (seconds > 0).any():
             parts = {**parts, OVERHEAD: np.full(plan.n_points, PRIOR_OVERHEAD_S)}
+    elsewhere: Collection[str] = ()
     if gpu:
-        known = _as_on(plan, device, work, known, n_fused, given)
-    costs.learn_table(plan, known, machine.device, n_threads)
+        known, elsewhere = _as_on(plan, device, work, known, n_fused, given)
+    costs.learn_table(plan, known, machine.device, n_threads, elsewhere)
     if is_mixed:
         return Pool(machine, device, costs, machine.n, parts, plain, each, len(plan.seeds))
     one = float(each[0]) if len(each) else 1.0
@@ -218,8 +219,10 @@ def _as_on(
     known: Mapping[str, Done],
     n_fused: int,
     given: Mapping[str, Device],
-) -> Mapping[str, Done]:
-    """Rows of other cards, with the seconds they would have taken on this one by both's rates."""
+) -> tuple[Mapping[str, Done], Collection[str]]:
+    """Rows of other cards, with the seconds they would have taken on this one by both's rates; and
+    which they are.
+    """
     names = {r.device_name for r in known.values()} - {None}
     factors: dict[str | None, np.ndarray] = {}
     for name in names:
@@ -234,15 +237,16 @@ def _as_on(
         ratio = (here + PRIOR_OVERHEAD_S) / (there + PRIOR_OVERHEAD_S)
         factors[name] = np.broadcast_to(ratio, (plan.n_points,))
     if not factors:
-        return known
-    scaled, n_seeds = dict(known), len(plan.seeds)
+        return known, ()
+    scaled, n_seeds, others = dict(known), len(plan.seeds), set()
     for run, run_id in enumerate(plan.run_ids):
         row = known.get(run_id)
         if row is not None and row.device_name in factors and row.wall_s is not None:
+            others.add(run_id)
             factor = float(factors[row.device_name][run // n_seeds])
             # What cannot be compared says nothing.
             scaled[run_id] = row._replace(wall_s=row.wall_s * factor if factor == factor else None)
-    return scaled
+    return scaled, others
 
 
 def describe(pools: Sequence[Pool], given: Mapping[str, Device]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -66,8 +66,10 @@ class CostModel:
         self._fusing = False
         self.revision = 0
         self._features: Features | None = None
-        # (point, log seconds over prior, fused) of the table's rows, the first and the latest own.
+        # (point, log seconds over prior, fused) of the table's rows, the first and the latest own;
+        # and which of the table's were made on another kind of card.
         self._table: list[tuple[int, float, bool]] = []
+        self._elsewhere: list[bool] = []
         self._first: list[tuple[int, float, bool]] = []
         self._latest: deque[tuple[int, float, bool]] = deque(maxlen=KEPT_LATEST)
         self._n_table = self._n_own = 0
@@ -151,8 +153,13 @@ class CostModel:
         known: Mapping[str, Done],
         device: str | None = None,
         n_threads: int | None = None,
+        elsewhere: Collection[str] = (),
     ) -> None:
         """Take in the rows that a plan's runs have already, of one kind of host if given.
+
+        ``elsewhere``: run ids of those that were made on another kind of card, with the seconds
+        that they would have taken here: they say how seconds grow, and the level only where rows
+        of this kind are few.
 
         Rows of another device tell nothing of this one; rows with another number of threads are
         used only where there are none with this one.
@@ -187,6 +194,7 @@ class CostModel:
             shared = row.peak_memory_bytes is None and alike_s[wall_s] > 1
             n_fused = alike_s[wall_s] if shared else 1
             self._table.append(self._told(run // self._n_seeds, wall_s, n_fused))
+            self._elsewhere.append(plan.run_ids[run] in elsewhere)
 
     def _means_now(self) -> np.ndarray:
         """Expected seconds of every point; the fit is made anew where that is due."""
@@ -205,7 +213,9 @@ class CostModel:
             cost = np.log(self.prior_s) if self.has_prior else None
             self._features = Features(self._plan, cost)
         features = self._features
-        rows = features.rows(points.astype(np.int64), fused, earlier)
+        other = np.zeros(len(told), dtype=bool)
+        other[: len(self._elsewhere)] = self._elsewhere
+        rows = features.rows(points.astype(np.int64), fused, earlier, other)
         self._trend = fit_trend(rows, logs, features.sd, features.bends, len(self._late))
         over = self.prior_s if self.has_prior else np.ones(self._plan.n_points)
         self._late_s = sum(float(over[point]) * math.exp(log) for point, log, _ in self._late)

@@ -21,6 +21,7 @@ CATEGORY_SD = 1.2  # of a category, in log seconds: a factor of 3.3 either way
 BEND_SD, LEVEL_SD, CROSSED_SD = 0.5, 0.5, 0.7
 FUSED_SD = 1.5  # fused runs are cheaper, by a factor nobody knows
 EARLIER_SD = 0.2  # rows of the table may be of another machine, or a busier one
+OTHER_SD = 0.5  # rows of another kind of card, scaled by both's rates: known within a factor of 2
 # How far an experiment's seconds stray from its stated cost: per doubling, in the logarithm.
 # 0.15 covers seconds like cost^0.8 to cost^1.2.
 SLOPE_SD = 0.15
@@ -50,10 +51,11 @@ class Features:
             sds, bends = [*sds, *p.sd], [*bends, *p.bends]
         sds += [sd for *_, sd in self._crossed]
         bends += [True] * len(self._crossed)
-        # Of fused and of earlier rows: a level each, and what fusing saves may depend on size.
+        # Of fused rows, of earlier ones and of other cards' a level each, and what fusing saves may
+        # depend on size.
         self._sizes = [(k, 0) for k, p in enumerate(self._params) if p.is_number]
-        sds += [FUSED_SD, EARLIER_SD, *([CROSSED_SD] * len(self._sizes))]
-        bends += [False, False, *([True] * len(self._sizes))]
+        sds += [FUSED_SD, EARLIER_SD, OTHER_SD, *([CROSSED_SD] * len(self._sizes))]
+        bends += [False, False, False, *([True] * len(self._sizes))]
         self.sd, self.bends = np.array(sds), np.array(bends)
 
     def _crossings(self, scale: float) -> Iterator[tuple[int, int, int, int, float]]:
@@ -68,8 +70,12 @@ class Features:
                 for x, y in pairs:
                     yield j, x, k, y, scale * CROSSED_SD * min(a.reach, b.reach)
 
-    def rows(self, points: np.ndarray, fused: Any = False, earlier: Any = False) -> np.ndarray:
-        """The columns of some points, computed together with others or not."""
+    def rows(
+        self, points: np.ndarray, fused: Any = False, earlier: Any = False, other: Any = False
+    ) -> np.ndarray:
+        """The columns of some points, computed together with others or not; ``other``: elsewhere,
+        on another kind of card.
+        """
         n = len(points)
         values = [p.table[p.codes[points]] for p in self._params]
         fused = np.broadcast_to(np.asarray(fused, dtype=np.float64), (n,))
@@ -78,7 +84,8 @@ class Features:
             columns.append(self._cost[points][:, None])
         columns += values
         columns += [(values[j][:, x] * values[k][:, y])[:, None] for j, x, k, y, _ in self._crossed]
-        columns += [fused[:, None], np.broadcast_to(np.asarray(earlier, float), (n,))[:, None]]
+        levels = (fused, np.asarray(earlier, float), np.asarray(other, float))
+        columns += [np.broadcast_to(level, (n,))[:, None] for level in levels]
         columns += [(fused * values[k][:, x])[:, None] for k, x in self._sizes]
         return np.concatenate(columns, axis=1)
 
