@@ -76,12 +76,19 @@ def test_what_is_left_of_rows_made_again_is_gone_on_with(study, condition):
     first = study.rerun(condition)
     assert (first.stopped, first.statuses["ok"]) == ("interrupted", 2)
     once = made()[:]
+    left = study.status()
+    assert left.again is not None
+    assert left.again[0] == 2
+    assert left.gaps("made") == [
+        f"2 still to be made again: lawsweep rerun made --where '{condition}'"
+    ]
     Path("killed").unlink()
     second = lawsweep.open(study.sweep).rerun(condition)  # a new process, as it were
     assert (second.stopped, second.statuses["ok"]) == (None, 2)
     assert set(made()) == {2, 3, 4, 5}
     assert len(made()) == len(once) + 2
     assert attempts(study) == {1: 1, 2: 2, 3: 2, 4: 2, 5: 2}
+    assert study.refresh().status().again is None
     third = lawsweep.open(study.sweep).rerun("n > 1")  # all were made: it is asked for anew
     assert third.statuses["ok"] == 4
 

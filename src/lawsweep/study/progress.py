@@ -44,6 +44,9 @@ class Status:
     failures: tuple[FailureGroup, ...] = ()
     search: str | None = None
     reported: tuple[Reported, ...] = ()
+    again: tuple[int, str] | None = (
+        None  # rows still to be made again, and the options that said so
+    )
     started_by: str = ""  # the command of an application, which starts its runs itself
 
     @property
@@ -76,11 +79,16 @@ class Status:
             lines.append(f"{failed:,} failed, oom or timeout: {again}")
         if self.missing:
             lines.append(f"{self.missing:,} missing: {run}")
+        if self.again is not None:
+            n, options = self.again
+            lines.append(f"{n:,} still to be made again: lawsweep rerun {sweep} {options}")
         return lines
 
 
 def status(opened: Opened) -> Status:
     """See ``Study.status``."""
+    from lawsweep.study.amending.forcing import unfinished
+
     known = opened.done
     planned = len(opened.plan)
     if not opened.chosen.whole:
@@ -95,6 +103,7 @@ def status(opened: Opened) -> Status:
         failures=failure_groups(opened.table.errors(known, FAILURES)),
         reported=tuple(_reported(opened, [sign.state for sign in live])),
         search=None if opened.chosen.whole else opened.sampler.summary(),
+        again=unfinished(opened),
         started_by=started_by(opened),
     )
 

@@ -23,7 +23,7 @@ _ASKED = b"lawsweep.asked"
 
 @dataclass(frozen=True)
 class Forced:
-    """What was asked for, in words; and how many attempts each of the runs had then."""
+    """What was asked for, as options; and how many attempts each of the runs had then."""
 
     asked: str
     n_attempts: Mapping[str, int]

@@ -11,6 +11,7 @@ from lawsweep.study.amending.chosen import Asked, Rows, choose
 
 if TYPE_CHECKING:
     from lawsweep.launch.report import RunReport
+    from lawsweep.store.sweeps.forced import Forced
     from lawsweep.study.launch import Launch
     from lawsweep.study.opening import Opened
 
@@ -37,16 +38,14 @@ def look(opened: Opened, wanted: Asked) -> Again:
     Where the same was asked for before, and that launch ended early, it is what is left of it: the
     rows that were meant then, whatever the conditions would choose by now.
     """
-    from lawsweep.store.sweeps.forced import attempts_of, read_forced
+    from lawsweep.store.sweeps.forced import read_forced
     from lawsweep.study.questions import open_own_folder
 
     kept = read_forced(open_own_folder(opened.sweep, opened.plan).folder)
-    if kept is None or kept.asked != str(wanted):
+    if kept is None or kept.asked != wanted.typed:
         return Again(choose(opened, wanted))
-    now = attempts_of(opened.table, list(kept.n_attempts))
     place = {run_id: i for i, run_id in enumerate(opened.plan.run_ids)}
-    # Of a plan that has changed meanwhile, what is still in it.
-    left = [r for r, n in kept.n_attempts.items() if now[r] <= n and r in place]
+    left = _left(opened, kept)
     done = {r: opened.done[r] for r in left if r in opened.done}
     rows = Rows(
         wanted,
@@ -56,6 +55,24 @@ def look(opened: Opened, wanted: Asked) -> Again:
         sum(d.wall_s or 0.0 for d in done.values()),
     )
     return Again(rows, len(kept.n_attempts) - len(left))
+
+
+def _left(opened: Opened, kept: Forced) -> list[str]:
+    """Which are not made yet; of a plan that has changed meanwhile, of those still in it."""
+    from lawsweep.store.sweeps.forced import attempts_of
+
+    now, planned = attempts_of(opened.table, list(kept.n_attempts)), set(opened.plan.run_ids)
+    return [r for r, n in kept.n_attempts.items() if now[r] <= n and r in planned]
+
+
+def unfinished(opened: Opened) -> tuple[int, str] | None:
+    """How many rows are left to be made again, and by which options; None where none are."""
+    from lawsweep.store.sweeps.forced import read_forced
+    from lawsweep.study.questions import open_own_folder
+
+    kept = read_forced(open_own_folder(opened.sweep, opened.plan).folder)
+    left = [] if kept is None else _left(opened, kept)
+    return (len(left), kept.asked) if kept is not None and left else None
 
 
 def _begin_anew(opened: Opened, rows: Rows) -> None:
@@ -80,7 +97,7 @@ def make_again(opened: Opened, found: Again, launch: Callable[..., Launch]) -> R
     if found.n_made is None and found.rows.places:
         claim(folder, opened.sweep, opened.plan)
         n_attempts = attempts_of(opened.table, found.rows.run_ids)
-        Forced(str(found.rows.asked), n_attempts).write(folder.folder)
+        Forced(found.rows.asked.typed, n_attempts).write(folder.folder)
         _begin_anew(opened, found.rows)
     report = made.run()
     if report.stopped is None:

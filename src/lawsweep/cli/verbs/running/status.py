@@ -94,6 +94,7 @@ class HowFar(Answer):
             "notes": self.of_code,
             "search": found.search,
             **({} if self.decisions is None else {"decisions": self.decisions}),
+            **({} if found.again is None else {"again": {"n_left": found.again[0]}}),
             "folder": str(self.sweep.folder),
             "others": [dataclasses.asdict(v) for v in self.others],
         }
