@@ -32,15 +32,12 @@ value = 1.0
 
 TELLING = """
 import time
-from pathlib import Path
 import lawsweep
 
-def tell(place: str):
-    for step in range(3000):
+def tell(n: int):
+    for step in range(n):
         lawsweep.report(step, loss=step)
         time.sleep(0.02)
-        if Path(place).exists():
-            break
     return {"steps": step}
 """
 
@@ -83,30 +80,37 @@ def test_a_task_that_no_node_has_memory_for_gets_a_node_to_itself(ray_two_cpus):
         assert [o.status for o in collect(made, 3)] == ["ok"] * 3
 
 
-def test_a_run_tells_of_its_curve_while_it_is_under_way(ray_two_cpus, tmp_path, monkeypatch):
-    """It ends when it has been heard of, at the latest after a minute."""
+class Enough:
+    """Stops a run once it has told of ten steps."""
+
+    def tell(self, run, points):
+        return "enough" if any(step >= 10 for step, _ in points) else None
+
+    def ended(self, run, points, *, well):
+        pass
+
+
+def test_a_run_tells_of_its_curve_while_it_is_under_way_and_is_stopped(
+    ray_two_cpus, tmp_path, monkeypatch
+):
+    """It takes a minute, unless it has been heard of and told to stop."""
     home = tmp_path / "code"
     home.mkdir()
     (home / "telling.py").write_text(TELLING, encoding="utf-8")
     monkeypatch.syspath_prepend(str(home))
     telling = find_experiment("telling:tell", home)
-    plan = make_plan(telling, params={"place": str(tmp_path / "heard")})
+    plan = make_plan(telling, params={"n": 3000})
     table = ParquetTable(tmp_path / "tables", telling)
     with contextlib.closing(make_executor("ray_local")) as made:
         made.start(telling)
         loop = Loop(plan, table, made, launch_id="L", on_failure=OnFailure())
-        curves = loop.committer.curves
-
-        def heard(snapshot):
-            if curves.n_held and curves.latest(1):
-                (tmp_path / "heard").write_text("")
-
-        loop._teller._watcher = heard
-        assert dict(loop.run().statuses) == {"ok": 1}
+        loop.stopping = Enough()
+        assert dict(loop.run().statuses) == {"stopped": 1}
     (row,) = table.rows().to_pylist()
     found = table.curve_table.read()
-    assert row["steps"] < 2999
-    assert found["step"].to_pylist() == list(range(row["steps"] + 1))
+    assert row["error"] == "enough"
+    assert 10 < found.num_rows < 3000
+    assert found["step"].to_pylist()[:1025] == list(range(min(found.num_rows, 1025)))
 
 
 def test_threads_follow_the_cpus_of_a_task(ray_two_cpus):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from lawsweep.core.errors import InvalidValueError
 
 # Good news first, what nobody has tried last.
-_ORDER = ("ok", "failed", "infeasible", "oom", "timeout")
+_ORDER = ("ok", "stopped", "failed", "infeasible", "oom", "timeout")
 
 
 def completeness(statuses: Mapping[str, int], planned: int) -> str:

@@ -20,6 +20,7 @@ from lawsweep.core.options import OptionField, option_fields
 from lawsweep.core.schema import FieldSpec
 from lawsweep.grid.axes import Axes, Plain, read_axes
 from lawsweep.grid.sweep import OnFailure
+from lawsweep.sampling.stopping import StopRuns
 from lawsweep.store.exchange.yaml_text import MAX_ALIASED, read_yaml
 from lawsweep.store.options import StoreOptions
 
@@ -222,7 +223,7 @@ def _options_of(key: str, config: Mapping[str, Any]) -> tuple[OptionField, ...]:
 
         options = find_until(until_kind(config["until"])).Options
         return option_fields(options)
-    classes = {"on_failure": OnFailure, "store": StoreOptions}
+    classes = {"on_failure": OnFailure, "store": StoreOptions, "stop_runs": StopRuns}
     return option_fields(classes[key]) if key in classes else ()
 
 

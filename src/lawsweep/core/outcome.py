@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 if TYPE_CHECKING:
     import numpy as np
 
-Status = Literal["ok", "failed", "oom", "timeout", "infeasible"]
-STATUSES: tuple[Status, ...] = ("ok", "failed", "oom", "timeout", "infeasible")
-# What `rerun --failed` tries again; an infeasible point is an answer, not a failure.
+Status = Literal["ok", "failed", "oom", "timeout", "infeasible", "stopped"]
+STATUSES: tuple[Status, ...] = ("ok", "failed", "oom", "timeout", "infeasible", "stopped")
+# What `rerun --failed` tries again; an infeasible point is an answer, not a failure, and so is a
+# run that was stopped since others did better (`stop_runs`).
 FAILURES: tuple[Status, ...] = ("failed", "oom", "timeout")
 
 

@@ -141,6 +141,11 @@ class Executor(ABC):
     def kill(self, task_id: int) -> None:
         """Stop a task that is silent past its deadline; ``Loss.TIMEOUT`` follows."""
 
+    def stop_run(self, task_id: int, run: int, why: str) -> None:  # noqa: B027
+        """Have the next report of a run under way raise: ``core.during.under_way.stop_run`` does
+        so where it runs.  One that cannot tell its workers lets it run to its end.
+        """
+
     def describe(self) -> Mapping[str, Any]:
         """Facts for the provenance record.
 

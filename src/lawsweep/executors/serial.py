@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
 
-from lawsweep.core.during.under_way import listened
+from lawsweep.core.during.under_way import listened, stop_run
 from lawsweep.core.errors import ExecutorError, InvalidValueError, refuse_deadline
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.outcome import Event, Loss, Lost, Outcome, Task, Told
@@ -170,6 +170,10 @@ class SerialExecutor(Executor):
         """What the run under way reports, perhaps from a thread of its own."""
         if self._hand is not None:
             self._hand(Event(task_id, told=told))
+
+    def stop_run(self, task_id: int, run: int, why: str) -> None:
+        """Its report, which this answers, raises."""
+        stop_run(run, why)
 
     def _execute(self, task: Task, batch: Batch, state: ProcessState) -> None:
         run = batch.next_run()

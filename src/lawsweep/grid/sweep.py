@@ -86,6 +86,7 @@ class Sweep:
     file: tuple[str, str] | None = None
     notes: tuple[str, ...] = ()
     command: Any = None
+    stop_runs: Mapping[str, Any] | None = None
 
     @classmethod
     def from_mapping(
@@ -250,10 +251,12 @@ def hash_place(place: str) -> str:
 _BESIDE = ("name", "config", "overrides", "variant", "file", "notes")
 KEYS = tuple(f.name for f in dataclasses.fields(Sweep) if f.name not in _BESIDE)
 # Where and how a sweep runs, and how large it may be: what is asked stays the same.
-NOT_ASKED = ("executor", "store", "sinks", "on_failure", "results_dir", "max_points")
+NOT_ASKED = (
+    "executor", "store", "sinks", "on_failure", "results_dir", "max_points", "stop_runs",
+)  # fmt: skip
 _SHAPES: dict[str, type] = {
     "experiment": str, "params": Mapping, "derive": Mapping, "executor": Mapping,
-    "store": Mapping, "on_failure": Mapping, "until": Mapping,
+    "store": Mapping, "on_failure": Mapping, "until": Mapping, "stop_runs": Mapping,
     "results_dir": str, "max_points": int,
     "fits": Sequence, "figures": Sequence, "sinks": Sequence,
 }  # fmt: skip

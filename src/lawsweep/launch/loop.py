@@ -34,6 +34,7 @@ from lawsweep.launch.sharing import LOOK_S, Sharing
 from lawsweep.launch.telling import Teller
 from lawsweep.launch.too_many import TooManyFailures
 from lawsweep.sampling.grid import Grid
+from lawsweep.sampling.stopping import Stopping
 
 TICK_S = 0.2
 # After a Ctrl-C runs under way have this long: about what a group of fused runs is cut to take.
@@ -104,6 +105,7 @@ class Loop:
         self._teller = Teller(
             watcher, self.report, self.backlog, self._flights, executor, self.sampler, clock
         )
+        self.stopping: Stopping | None = None  # which runs end early
         self.place: Place | None = None  # where runs may keep checkpoints
         self._from_start: Counter[str] = Counter()  # though they had one, and why
         self._hear, self._interrupts = hear, Interrupts()
@@ -253,7 +255,11 @@ class Loop:
         """A run reports: no sign that it will end, so deadlines and forecasts do not heed it."""
         flight = self._flights.get(event.task_id)
         if event.told is not None and flight is not None and event.told.index in flight.waiting:
-            self.committer.curves.take(event.told)
+            told = event.told
+            self.committer.curves.take(told)
+            why = None if self.stopping is None else self.stopping.tell(told.index, told.points)
+            if why is not None:
+                self.executor.stop_run(event.task_id, told.index, why)
 
     def _take(self, event: Event) -> None:
         if event.told is not None:
@@ -280,6 +286,9 @@ class Loop:
             self.committer.curves.lost(list(flight.waiting))
 
     def _record(self, outcome: Outcome) -> None:
+        if self.stopping is not None:
+            rest = () if outcome.curve is None else outcome.curve.points
+            self.stopping.ended(outcome.index, rest, well=outcome.status == "ok")
         outcome = self.committer.add(outcome)
         if self._hear is not None:
             self._hear(outcome)

@@ -32,6 +32,7 @@ from lawsweep.study.notebook import awaited, choose_executor, say
 from lawsweep.study.opening import Opened
 from lawsweep.study.questions import claim, open_own_folder
 from lawsweep.study.reading.findings import write_findings
+from lawsweep.study.stopping import stopping_of
 
 if TYPE_CHECKING:
     from lawsweep.store.sweeps.signs import Sign
@@ -243,6 +244,7 @@ class Launch(Shown):
             loop.place = kept.place(source.digest, keep=self._store.keep_checkpoints)
             loop.committer.drop_checkpoints = kept.drop
             kept.drop(self._from_start)
+            loop.stopping = stopping_of(study)
             loop.begin()  # workers take half a second to start: the records are written meanwhile
             self._claim(self.id)
             folder.write_source(source)

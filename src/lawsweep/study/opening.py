@@ -16,6 +16,7 @@ from lawsweep.core.protocols import Done
 from lawsweep.grid.plan import Plan
 from lawsweep.grid.sweep import Sweep
 from lawsweep.sampling.samplers import choose
+from lawsweep.sampling.stopping import check_stopping
 from lawsweep.study.known import Known
 
 if TYPE_CHECKING:
@@ -46,9 +47,10 @@ def check_sweep(sweep: Sweep) -> Plan:
     from lawsweep.launch.sinks.make import make_sinks
     from lawsweep.store.options import read_store
 
-    make_executor(sweep.executor), make_sinks(sweep.sinks)
+    executor, _ = make_executor(sweep.executor), make_sinks(sweep.sinks)
     read_store(sweep.store, sweep.results_dir)
     made = known_metrics(sweep, sweep.plan())
+    check_stopping(sweep, made.experiment, executor)
     chosen = choose(sweep)
     chosen.check(made)
     columns, cells = columns_of(made), chosen.columns(made)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from typing import Any
+from typing import Any, Literal
 
 
 class RunTimeoutError(BaseException):
@@ -13,6 +13,8 @@ class RunTimeoutError(BaseException):
 
     No Exception, so that an experiment's own ``except Exception`` does not swallow it.
     """
+
+    status: Literal["timeout"] = "timeout"
 
 
 class Deadline:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lawsweep.core.during.curve import StoppedEarlyError
 from lawsweep.core.during.under_way import under_way
 from lawsweep.core.errors import Infeasible, InvalidValueError
 from lawsweep.core.experiment import Experiment
@@ -181,8 +182,8 @@ def execute_run(
         answer = _failed(failure, device)
         if look is not None:
             look(failure)
-    except RunTimeoutError as late:
-        answer = _Answer("timeout", error=str(late))
+    except (RunTimeoutError, StoppedEarlyError) as end:
+        answer = _Answer(end.status, error=str(end))
     except DebuggerLeftError:
         raise
     except KeyboardInterrupt as raised:

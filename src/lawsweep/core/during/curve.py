@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from threading import Lock
-from typing import Any
+from typing import Any, Literal
 
 from lawsweep.core.definition import RESERVED
 from lawsweep.core.errors import InvalidValueError
@@ -29,6 +29,15 @@ MOST_STEP = 2**63 - 1
 TELL_S = 1.0  # between two messages of a run that is under way
 COLUMNS = ("step",)  # those of a curve that a row has not
 _TAKEN = {folded(n): n for n in (*RESERVED, *COLUMNS)}
+
+
+class StoppedEarlyError(BaseException):
+    """The launch has stopped this run (``stop_runs``): raised by ``report``.
+
+    No Exception, so that an experiment's own ``except Exception`` does not swallow it.
+    """
+
+    status: Literal["stopped"] = "stopped"
 
 
 def is_kept(i: int) -> bool:
@@ -52,7 +61,7 @@ class Curve:
         self._last: tuple[int, dict[str, float]] | None = None
         self._n, self._names, self._lock = 0, dict[str, str](), Lock()
         self._told_at = clock()
-        self._is_over = False
+        self._is_over, self._stop = False, ""
 
     def report(self, step: Any, metrics: Mapping[str, Any]) -> None:
         """Take a report.  Raises InvalidValueError for what is none.
@@ -76,6 +85,13 @@ class Curve:
             told = self._due()
         if told is not None and self._tell is not None:
             self._tell(told)
+        if self._stop:
+            raise StoppedEarlyError(self._stop)
+
+    def stop(self, run: int, why: str) -> None:
+        """The launch stops this run: its next report raises."""
+        if run == self._key[0]:
+            self._stop = why
 
     def _check_names(self, values: Mapping[str, float]) -> None:
         for name in values:

@@ -82,6 +82,13 @@ def current(what: str = "report") -> UnderWay | None:
     return known[here]
 
 
+def stop_run(run: int, why: str) -> None:
+    """The launch stops a run: where it is under way here, its next report raises."""
+    for one in list(_runs.values()):
+        if one is not None:
+            one.curve.stop(run, why)
+
+
 def is_under_way() -> bool:
     """Whether a launch is executing a run in this process."""
     return bool(_runs)

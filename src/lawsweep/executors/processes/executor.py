@@ -28,6 +28,7 @@ from lawsweep.core.experiment import Experiment
 from lawsweep.core.outcome import Event, Loss, Lost, Task
 from lawsweep.core.protocols import Executor, ExecutorOptions
 from lawsweep.core.schema import Field
+from lawsweep.executors.processes.worker import STOP
 
 _BOOT = "from lawsweep.executors.processes.worker import main; main()"
 # A worker imports from where this process does, in the same order: with PYTHONPATH a file of the
@@ -242,6 +243,13 @@ class ProcessesExecutor(Executor):
             self._queue = deque(task for task in self._queue if task.id != task_id)
             why = Lost(Loss.TIMEOUT, "it was dropped before it began")
             self._said.append(Event(task_id, lost=why))
+
+    def stop_run(self, task_id: int, run: int, why: str) -> None:
+        """Tell the worker of the task, in the middle of it."""
+        for worker in self._workers:
+            if worker.task is not None and worker.task.id == task_id:
+                with contextlib.suppress(OSError):
+                    worker.wire.send_bytes(STOP + pickle.dumps((run, why)))
 
     def describe(self) -> Mapping[str, Any]:
         """Facts for the provenance record."""

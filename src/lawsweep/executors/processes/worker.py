@@ -16,6 +16,8 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
+STOP = b"stop"  # a run that is under way: what follows says which and why
+
 
 def main() -> None:
     """Serve the executor at the other end until it goes."""
@@ -36,7 +38,13 @@ def main() -> None:
 def _listen(wire: Connection, inbox: queue.SimpleQueue[bytes]) -> None:
     try:
         while True:
-            inbox.put(wire.recv_bytes())
+            news = wire.recv_bytes()
+            if news.startswith(STOP):  # no pickle begins so
+                from lawsweep.core.during.under_way import stop_run
+
+                stop_run(*pickle.loads(news[len(STOP) :]))
+            else:
+                inbox.put(news)
     except (EOFError, OSError):
         os._exit(1)
 

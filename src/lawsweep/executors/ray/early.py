@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from lawsweep.core.during.under_way import stop_run
 from lawsweep.core.outcome import Event, Outcome, Task, Told
 from lawsweep.worker.reporting import EARLY_S, Early
 
@@ -30,6 +31,11 @@ def _store() -> Any:
     return internal_kv
 
 
+def _stop_key(place: str) -> bytes:
+    """Where the launch says that a run of a task is to stop."""
+    return place.replace(".early.", ".stop.", 1).encode()
+
+
 def teller(place: str) -> Early | None:
     """Leaves outcomes, and what a run tells, at a place: ``EarlyNews.place`` of the task.
 
@@ -41,6 +47,8 @@ def teller(place: str) -> Early | None:
         packed = pickle.dumps(news, protocol=pickle.HIGHEST_PROTOCOL)
         if len(packed) <= MOST_BYTES or isinstance(news, Told):
             _store()._internal_kv_put(f"{place}.{next(numbers)}".encode(), packed)
+        if isinstance(news, Told) and (asked := _store()._internal_kv_get(_stop_key(place))):
+            stop_run(*pickle.loads(asked))
 
     return tell if place else None
 
@@ -92,6 +100,13 @@ class EarlyNews:
                     yield Event(task_id, told=news)
                 elif news and task_id in known:
                     yield Event(task_id, news)
+
+    def stop_run(self, task_id: int, run: int, why: str) -> None:
+        """Have a run under way find, when it tells next, that it is to stop."""
+        if self._reachable():
+            with contextlib.suppress(Exception):
+                key = _stop_key(f"{self._name}.{task_id}")
+                _store()._internal_kv_put(key, pickle.dumps((run, why)))
 
     def close(self) -> None:
         """Leave nothing behind on a Ray that goes on."""

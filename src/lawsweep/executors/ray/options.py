@@ -30,6 +30,17 @@ class RayOptions(ExecutorOptions):
     runtime_env: Annotated[Mapping[str, Any] | None, Field("what Ray gives its workers")] = None
     shards: Annotated[Mapping[str, Any] | None, Field("what a run may spread over")] = None
 
+    def refuse_hidden(self) -> None:
+        """Raise InvalidValueError for a value that a record has left out as a secret."""
+        given = (self.runtime_env or {}).get("env_vars") or {}
+        hidden = [name for name, value in given.items() if value == HIDDEN]
+        if hidden:
+            raise InvalidValueError(
+                f"The value of executor.runtime_env.env_vars.{hidden[0]} was left out of the "
+                "record that this sweep was read from. Give it: "
+                f"executor.runtime_env.env_vars.{hidden[0]}=..."
+            )
+
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("cpus_per_task", "gpus_per_task"):
@@ -94,15 +105,3 @@ class ShardOptions:
 def read_shards(given: Any) -> ShardOptions:
     """``executor.shards``, checked.  Raises UnknownNameError, InvalidValueError."""
     return read_options(ShardOptions, given, "executor.shards")
-
-
-def refuse_hidden(runtime_env: Mapping[str, Any]) -> None:
-    """Raise InvalidValueError for a value that a record has left out as a secret."""
-    given = runtime_env.get("env_vars") or {}
-    hidden = [name for name, value in given.items() if value == HIDDEN]
-    if hidden:
-        raise InvalidValueError(
-            f"The value of executor.runtime_env.env_vars.{hidden[0]} was left out of the "
-            "record that this sweep was read from. Give it: "
-            f"executor.runtime_env.env_vars.{hidden[0]}=..."
-        )

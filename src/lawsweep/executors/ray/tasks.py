@@ -25,13 +25,7 @@ from lawsweep.executors.ray.cards import Began, Cards
 from lawsweep.executors.ray.early import EarlyNews
 from lawsweep.executors.ray.manners import deaf_to_interrupts, import_path
 from lawsweep.executors.ray.needs import Needs
-from lawsweep.executors.ray.options import (
-    ClusterOptions,
-    LocalOptions,
-    RayOptions,
-    read_shards,
-    refuse_hidden,
-)
+from lawsweep.executors.ray.options import ClusterOptions, LocalOptions, RayOptions, read_shards
 from lawsweep.executors.ray.placement import Placement
 from lawsweep.executors.ray.session import RaySession, loss_of
 
@@ -68,7 +62,7 @@ class RayExecutor(Executor):
 
     def start(self, experiment: Experiment) -> None:
         """Start or join Ray and ship the experiment once."""
-        refuse_hidden(self.runtime_env)
+        self.options.refuse_hidden()
         refuse_clashes(Path.cwd())  # Ray has its workers import from there
         self._needs.bind(experiment)
         self._experiment = experiment
@@ -281,6 +275,10 @@ class RayExecutor(Executor):
             if task.id == task_id:
                 self._killed.add(task_id)
                 self._ray.cancel(generator, force=True)
+
+    def stop_run(self, task_id: int, run: int, why: str) -> None:
+        """By the same way as it tells."""
+        self._early.stop_run(task_id, run, why)
 
     def describe(self) -> Mapping[str, Any]:
         """Facts for the provenance record."""
