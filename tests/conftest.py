@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import compileall
 import contextlib
 import gc
 import os
@@ -84,6 +85,12 @@ def pytest_collection_modifyitems(config, items):
         items[:] = [item for item, runs_here in zip(items, here, strict=True) if runs_here]
     slow_files = Counter(i.path for i in items if i.get_closest_marker("slow") is not None)
     items.sort(key=lambda item: (-slow_files[item.path], item.path.name not in LONG))
+
+
+def pytest_sessionstart(session):
+    """Compile what is ours, once: the processes that tests start keep nothing that they compile."""
+    if not hasattr(session.config, "workerinput") and not sys.dont_write_bytecode:
+        compileall.compile_dir(Path(__file__).parents[1] / "src", quiet=2)
 
 
 def pytest_collection_finish():
