@@ -44,7 +44,7 @@ def launch(folder, plan, needs=None, **policy):
 
 def metrics_of(executor, n_runs):
     """What so many runs answered, by their index."""
-    found, end = {}, time.monotonic() + 60
+    found, end = {}, time.monotonic() + 300
     while len(found) < n_runs:
         assert time.monotonic() < end
         found |= {o.index: o.metrics for e in executor.poll(0.5) for o in e.outcomes}
@@ -149,18 +149,18 @@ def test_a_node_that_others_never_leave_is_not_waited_for(ray_two_cpus, monkeypa
 
 
 def test_a_flood_of_log_lines_holds_nothing_up(ray_two_cpus, tmp_path, capfd):
-    plan = make_plan(loud, axes={"i": "range(12)"}, params={"n_bytes": 2_000_000})
+    plan = make_plan(loud, axes={"i": "range(6)"}, params={"n_bytes": 2_000_000})
     report, table = launch(tmp_path, plan)
-    assert dict(report.statuses) == {"ok": 12}
-    assert table.read(plan.run_ids)["y"].to_pylist() == [float(i) for i in range(12)]
+    assert dict(report.statuses) == {"ok": 6}
+    assert table.read(plan.run_ids)["y"].to_pylist() == [float(i) for i in range(6)]
     said = capfd.readouterr()
-    assert len(said.out) + len(said.err) < 10_000  # 48 MB were said; none of it on the terminal
+    assert len(said.out) + len(said.err) < 10_000  # 24 MB were said; none of it on the terminal
 
 
 def test_large_answers_come_whole_and_are_not_all_held_at_once(ray_two_cpus, tmp_path):
-    plan = make_plan(loud, axes={"i": "range(8)"}, params={"n_numbers": 4_000_000})  # 32 MB each
+    plan = make_plan(loud, axes={"i": "range(4)"}, params={"n_numbers": 4_000_000})  # 32 MB each
     report, table = launch(tmp_path, plan)
-    assert dict(report.statuses) == {"ok": 8}
+    assert dict(report.statuses) == {"ok": 4}
     found = table.array_store.table("numbers").values()
     for i, run_id in enumerate(plan.run_ids):
         assert found[run_id].shape == (4_000_000,)
