@@ -87,9 +87,9 @@ def pytest_collection_modifyitems(config, items):
     items.sort(key=lambda item: (-slow_files[item.path], item.path.name not in LONG))
 
 
-def pytest_sessionstart(session):
+def pytest_configure(config):
     """Compile what is ours, once: the processes that tests start keep nothing that they compile."""
-    if not hasattr(session.config, "workerinput") and not sys.dont_write_bytecode:
+    if not hasattr(config, "workerinput") and not sys.dont_write_bytecode:
         compileall.compile_dir(Path(__file__).parents[1] / "src", quiet=2)
 
 
