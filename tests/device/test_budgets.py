@@ -46,10 +46,10 @@ def asked(name, seed=3, **point):
 
 @pytest.mark.parametrize("solver", solvers.names("rows"))
 def test_davidson_asks_once_an_iteration_and_keeps_its_numbers_on_the_card(solver):
-    few, at_first = asked("ntk_min_eig", **FREE, solver=solver)
-    many, later = asked("ntk_min_eig", **{**FREE, "n_samples": 150}, solver=solver)
+    few, at_first = asked("ntk_min_eig", **{**FREE, "n_samples": 40}, solver=solver)
+    many, later = asked("ntk_min_eig", **{**FREE, "n_samples": 90}, solver=solver)
     more = many.n_iterations - few.n_iterations
-    assert more > 50
+    assert more > 20
     # torch's eigh of V^T K V waits for its own verdict.
     assert later.reads.total() - at_first.reads.total() <= more + 5
     assert later.waits.total() - at_first.waits.total() <= more + 5
@@ -350,16 +350,16 @@ def test_nothing_is_asked_per_tile(monkeypatch, name):
 @pytest.mark.parametrize(
     ("name", "point", "sizes"),
     [
-        ("ntk_min_eig", {**FREE, "n_samples": 24, "solver": "matrix_free"},
-         {"rows_tile": 4}),
+        ("ntk_min_eig", {**FREE, "n_samples": 16, "solver": "matrix_free"},
+         {"rows_tile": 2}),
         ("memorization", {"optimizer": "levenberg_marquardt", "n_samples": 300, "input_dim": 8,
                           "width": 8, "depth": 3, "max_steps": 2},
          {"jacobian_bytes": 2**13, "normal_columns": 16}),
         ("compression", {"n_target": 90, "input_dim": 5, "n_compressed": 2},
          {"pass_numbers": 2**8, "TARGET_ROWS": 32}),
-        ("compression", {"n_target": 90, "input_dim": 5, "n_compressed": 2,
-                         "student_outputs": "trained", "activation": "erf", "max_iterations": 4},
-         {"pass_numbers": 2**8, "TARGET_ROWS": 32}),
+        ("compression", {"n_target": 45, "input_dim": 4, "n_compressed": 2,
+                         "student_outputs": "trained", "activation": "erf", "max_iterations": 2},
+         {"pass_numbers": 2**7, "TARGET_ROWS": 8}),
     ],
 )  # fmt: skip
 def test_no_experiment_asks_per_tile(monkeypatch, name, point, sizes):

@@ -167,7 +167,7 @@ def test_a_launch_on_a_card_makes_batches_by_its_memory(max_fused):
     point = {"n_samples": 12, "input_dim": 4, "width": 6, "depth": 2, "activation": "tanh"}
     with Card():
         ntk.function(ntk.params_type(**point), 0, "cuda:0")  # what is checked once a process
-    plan, table = make_plan(ntk, params=point, seeds=150), Kept()
+    plan, table = make_plan(ntk, params=point, seeds=120), Kept()
     a_run = float(stacked_bytes(ntk.params_type(**point)))
     executor = SerialExecutor(SerialOptions(device="cuda", max_fused=max_fused))
     with Card(memory_bytes=int(100 * a_run)) as card:

@@ -221,7 +221,7 @@ class Card(TorchFunctionMode):
     def sent(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """One operation of torch with a tensor of the card, or made beside one."""
         packet, line = func.overloadpacket, _asker()
-        tensors = list(_tensors((args, kwargs)))
+        tensors = _tensors((args, kwargs))
         known = {id(t.here): t for t in tensors if isinstance(t, There)}
         if packet is aten.copy_:
             self._copied(args[0], args[1], line)
@@ -291,12 +291,19 @@ class _Beside(TorchDispatchMode):
         return func(*args, **kwargs)
 
 
+_FILES: dict[Any, str] = {}  # by code: its file in lawsweep, empty elsewhere
+
+
 def _asker() -> str:
     """The line of lawsweep that asks, ``kernels/eigmin/few.py:31``."""
     frame: Any = sys._getframe(2)
     while frame is not None:
-        _, found, name = frame.f_code.co_filename.rpartition("/lawsweep/")
-        if found and "/src/lawsweep/" in frame.f_code.co_filename:
+        code = frame.f_code
+        name = _FILES.get(code)
+        if name is None:
+            _, found, rest = code.co_filename.rpartition("/src/lawsweep/")
+            name = _FILES[code] = rest if found else ""
+        if name:
             return f"{name}:{frame.f_lineno}"
         frame = frame.f_back
     return "elsewhere"
@@ -318,15 +325,21 @@ def _card_of(value: Any) -> Card:
     return next(t.card for t in _tensors(value) if isinstance(t, There))
 
 
-def _tensors(value: Any) -> Iterator[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for v in value:
-            yield from _tensors(v)
-    elif isinstance(value, dict):
-        for v in value.values():
-            yield from _tensors(v)
+def _tensors(value: Any) -> list[torch.Tensor]:
+    found: list[torch.Tensor] = []
+    _gather((value,), found)
+    return found
+
+
+def _gather(values: Any, found: list[torch.Tensor]) -> None:
+    """In a list, and not one after the other as asked: there are some thousands a second."""
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            found.append(value)
+        elif isinstance(value, (tuple, list)):
+            _gather(value, found)
+        elif isinstance(value, dict):
+            _gather(value.values(), found)
 
 
 def _here(value: Any) -> Any:
