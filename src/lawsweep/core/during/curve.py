@@ -20,7 +20,7 @@ from typing import Any, Literal
 from lawsweep.core.definition import RESERVED
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.expressions.functions import CONSTANTS
-from lawsweep.core.names import folded
+from lawsweep.core.names import alike, folded
 from lawsweep.core.outcome import Point, Told
 
 FULL = 512
@@ -59,7 +59,7 @@ class Curve:
         self._key, self._tell, self._clock = (index, attempt, started_at), tell, clock
         self._points: list[Point] = []  # kept and not told
         self._last: tuple[int, dict[str, float]] | None = None
-        self._n, self._names, self._lock = 0, dict[str, str](), Lock()
+        self._n, self._names, self._lock = 0, set[str](), Lock()
         self._told_at = clock()
         self._is_over, self._stop = False, ""
 
@@ -94,18 +94,20 @@ class Curve:
             self._stop = why
 
     def _check_names(self, values: Mapping[str, float]) -> None:
-        for name in values:
-            known = self._names.setdefault(folded(name), name)
-            if known != name:
-                raise InvalidValueError(
-                    f"report was given {name!r} and {known!r}, which are one name to SQL; rename "
-                    "one of them."
-                )
-        if len(self._names) > MOST_METRICS:
+        new = values.keys() - self._names
+        if not new:
+            return
+        if (n := len(self._names) + len(new)) > MOST_METRICS:
             raise InvalidValueError(
-                f"report takes at most {MOST_METRICS} different metrics a run, got "
-                f"{len(self._names)}. A number in a metric's name belongs into the step."
+                f"report takes at most {MOST_METRICS} different metrics a run, got {n}. A number "
+                "in a metric's name belongs into the step."
             )
+        if pair := alike(sorted(new), self._names):
+            raise InvalidValueError(
+                f"report was given {pair[1]!r} and {pair[0]!r}, which are one name to SQL; rename "
+                "one of them."
+            )
+        self._names |= new
 
     def _next(self, step: int, values: dict[str, float]) -> None:
         if self._last is not None:
@@ -168,6 +170,8 @@ def check_name(name: str) -> None:
 
 def _value(name: str, value: Any) -> float:
     check_name(name)
+    if type(value) is float:
+        return value
     if not isinstance(value, numbers.Real) and not isinstance(value, str | bytes):
         item = getattr(value, "item", None)  # an array or a tensor of one number
         with suppress(ValueError, RuntimeError):
