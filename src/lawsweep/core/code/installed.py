@@ -6,7 +6,12 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from importlib.machinery import PathFinder
-from importlib.metadata import Distribution, DistributionFinder, EntryPoint
+from importlib.metadata import (
+    Distribution,
+    DistributionFinder,
+    EntryPoint,
+    MetadataPathFinder,
+)
 from pathlib import Path
 
 Offered = tuple[tuple[str, tuple[EntryPoint, ...]], ...]  # of each package its name, what it offers
@@ -50,7 +55,9 @@ def _in_folder(place: str) -> Offered:
     known = _read.get(place)
     if known is not None and known[0] == changed:
         return known[1]
-    found = tuple(_offered(PathFinder.find_distributions(DistributionFinder.Context(path=[place]))))
+    # Not PathFinder's: the package importlib_metadata, once imported, takes that away.
+    context = DistributionFinder.Context(path=[place])
+    found = tuple(_offered(MetadataPathFinder.find_distributions(context)))
     if time.time_ns() - changed > _SETTLED_NS:
         _read[place] = changed, found
     return found
