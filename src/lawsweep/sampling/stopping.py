@@ -58,7 +58,8 @@ def read_stop_runs(block: Mapping[str, Any] | None) -> StopRuns | None:
         return None
     if "metric" not in block:
         raise InvalidValueError(
-            "stop_runs needs the metric that runs report: stop_runs: {rule: median, metric: loss}."
+            "stop_runs needs the metric that runs report, and names none. Give one, for example "
+            "stop_runs: {rule: median, metric: loss}."
         )
     return read_options(StopRuns, block, "stop_runs")
 
