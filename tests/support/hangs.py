@@ -43,7 +43,7 @@ def pytest_sessionfinish():
     global _notes
     if _notes is not None:
         _notes.close()
-        Path(_notes.name).unlink()
+        Path(_notes.name).unlink(missing_ok=True)
         _notes = None
 
 
@@ -52,7 +52,7 @@ def pytest_runtest_setup(item):
         pytest.fail(f"it hung for {LIMIT_S:g} s: {_before[item.nodeid]}", pytrace=False)
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, trylast=True)  # innermost: pytest has but one such alarm
 def pytest_runtest_protocol(item):
     if _notes is None:
         told = item.config.stash.get(fault_handler_stderr_fd_key, 2)
