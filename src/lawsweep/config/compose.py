@@ -96,6 +96,7 @@ def load_sweep(name: str | Path, *overrides: str) -> Sweep:
     # An empty environment variable counts as unset.
     config["results_dir"] = config.get("results_dir") or "results"
     sweep = Sweep.from_mapping(path.stem, config, tuple(overrides), variant=variant, file=file)
+    sweep = dataclasses.replace(sweep, asked=str(name))
     make_executor(sweep.executor)
     read_store(sweep.store, sweep.results_dir)
     choose(sweep)

@@ -59,7 +59,8 @@ class Sweep:
     record.  ``command`` stands in place of an experiment (``core/commands/template.py``).
     ``variant`` is the signature of those of them that change the question (none: empty), and
     ``file`` what its file is called and a hash of where that is; ``notes`` say what they made
-    inapplicable, which is left out.
+    inapplicable, which is left out.  ``asked`` is the name or path it was asked for by, for
+    commands that are suggested; None where it was built in Python.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Sweep:
     notes: tuple[str, ...] = ()
     command: Any = None
     stop_runs: Mapping[str, Any] | None = None
+    asked: str | None = None
 
     @classmethod
     def from_mapping(

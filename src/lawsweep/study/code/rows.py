@@ -188,9 +188,7 @@ def settle_words(opened: Opened) -> Mapping[str, str]:
             "accept": "study.accept()",
             "recompute": "study.run(recompute=True)",
         }
-    file = sweep.file[0]  # of a function that no sweep file tells of, ``train.py:run``
-    name = file if file.partition(":")[2] else sweep.name
-    typed = shlex.join([name, *hide_overrides(sweep.overrides)])
+    typed = shlex.join([sweep.asked or sweep.name, *hide_overrides(sweep.overrides)])
     return {
         "diff": f"`lawsweep diff {typed}`",
         "accept": f"`lawsweep run {typed} --accept`",
