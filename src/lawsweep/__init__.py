@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from lawsweep.tools.replay import replay as replay
     from lawsweep.tools.sql import sql as sql
 
-__version__ = "0.6.0"
+__version__ = "0.7.0"
 
 _VERBS = (
     "export",
