@@ -1,8 +1,10 @@
-"""A launch inside of a running event loop, as a notebook's: awaited, cancelled, or run outright."""
+"""A launch in a notebook: awaited in its event loop, cancelled, run outright, drawn in its cell."""
 
 from __future__ import annotations
 
 import asyncio
+import atexit
+import sys
 import threading
 
 import pytest
@@ -71,3 +73,43 @@ def test_verbs_run_inside_of_a_loop(folder):
     report, again = asyncio.run(main())
     assert dict(report.statuses) == {"ok": 2}
     assert again == []  # all is in the table
+
+
+def test_a_notebook_draws_a_launch_until_it_has_ended(folder, monkeypatch):
+    from IPython.core.displaypub import CapturingDisplayPublisher
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from lawsweep.study import notebook
+
+    monkeypatch.setattr(notebook, "REDRAWN_S", 0.01)
+    monkeypatch.setenv("IPYTHONDIR", str(folder / "ipython"))
+    before = sys.displayhook
+    shell = InteractiveShell.instance(display_pub_class=CapturingDisplayPublisher)
+    try:
+        launch = opened(folder).start()
+        shell.user_ns["launch"] = launch
+        shell.run_cell("launch")  # of a terminal: text, once
+        assert shell.display_pub.outputs == []
+        shell.kernel = object()  # what the shell of a notebook has
+        shell.run_cell("launch")
+        outputs = shell.display_pub.outputs
+        assert "under way" in outputs[0]["data"]["text/html"]
+        assert outputs[0]["data"]["text/plain"] == repr(launch)
+        for _ in range(int(BOUND_S / 0.01)):
+            if len(outputs) > 2:
+                break
+            threading.Event().wait(0.01)
+        TURNED.set()
+        launch.wait(BOUND_S)
+        for thread in threading.enumerate():
+            if thread.name == "lawsweep-notebook":
+                thread.join(BOUND_S)
+        assert "2 of 2 runs" in outputs[-1]["data"]["text/html"]
+        assert "ended" in outputs[-1]["data"]["text/html"]
+        assert len({o["transient"]["display_id"] for o in outputs}) == 1
+        assert [o["update"] for o in outputs] == [False] + [True] * (len(outputs) - 1)
+    finally:
+        shell.atexit_operations()
+        atexit.unregister(shell.atexit_operations)
+        InteractiveShell.clear_instance()
+        sys.displayhook = before

@@ -28,7 +28,7 @@ from lawsweep.study.code.lacking import tell_lacking
 from lawsweep.study.code.recomputing import again_and_missing, failed_again
 from lawsweep.study.code.rows import tell_other_rows
 from lawsweep.study.kept_outcomes import Kept
-from lawsweep.study.notebook import awaited, choose_executor, say
+from lawsweep.study.notebook import awaited, choose_executor, redraw, say
 from lawsweep.study.opening import Opened
 from lawsweep.study.questions import claim, open_own_folder
 from lawsweep.study.reading.findings import write_findings
@@ -136,6 +136,13 @@ class Launch(Shown):
             "rate": f"{state.rate:.3g} runs/s" if state.finished else "",
             "left": "" if ended or state.eta_s is None else f"about {state.eta_s:.3g} s",
         }
+
+    def _ipython_display_(self) -> None:
+        redraw(self)
+
+    def ended(self, timeout_s: float = 0.0) -> bool:
+        """Whether it has ended, waited for so long at most."""
+        return self._ended.wait(timeout_s)
 
     def status(self) -> Snapshot:
         """Where the launch is, as of a moment ago."""

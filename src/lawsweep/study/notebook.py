@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -18,6 +19,42 @@ class Waited(Protocol):
 
     def cancel(self) -> None:
         """End it soon."""
+
+
+class Watched(Protocol):
+    """What can be looked at while it is under way."""
+
+    def _repr_html_(self) -> str: ...
+
+    def ended(self, timeout_s: float) -> bool:
+        """Whether it has ended, waited for so long at most."""
+
+
+REDRAWN_S = 1.0
+
+
+def redraw(launch: Watched) -> None:
+    """Show it in the cell, drawn again every ``REDRAWN_S`` until it has ended.
+
+    Raises NotImplementedError where there is no notebook: IPython then shows its text.
+    """
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if not hasattr(shell, "kernel"):  # a terminal has no output that can be drawn again
+        raise NotImplementedError
+    from IPython.display import display
+
+    def drawn() -> dict[str, str]:
+        return {"text/html": launch._repr_html_(), "text/plain": repr(launch)}
+
+    handle = display(drawn(), raw=True, display_id=True)
+
+    def follow() -> None:
+        over = False
+        while not over:
+            over = launch.ended(REDRAWN_S)
+            handle.update(drawn(), raw=True)
+
+    threading.Thread(target=follow, name="lawsweep-notebook", daemon=True).start()
 
 
 def say(text: str) -> None:
