@@ -151,3 +151,56 @@ def test_a_program_reports_by_lines_of_json_with_a_step():
     assert points[0][1] == {"loss": 0.5}
     assert math.isnan(points[1][1]["loss"])
     assert points[2][1] == {"loss": 2.0}
+
+
+def test_what_could_not_be_told_is_told_later_and_costs_the_run_nothing():
+    clock, told = iter(range(0, 1000, 2)), []
+
+    def tell(news):
+        if len(told) < 2:
+            told.append(None)
+            raise OSError("the head does not answer")
+        told.append(news)
+
+    made = make(tell=tell, clock=lambda: next(clock))
+    for step in range(4):
+        made.report(step, {"loss": step})
+    kept = [p for news in told[2:] for p in news.points] + list(made.rest().points)
+    assert [step for step, _ in kept] == [0, 1, 2, 3]
+
+
+def test_the_rest_of_a_run_comes_after_what_a_thread_of_it_tells():
+    clock, order = iter(range(0, 1000, 2)), []
+    is_telling, may_end = threading.Event(), threading.Event()
+
+    def tell(news):
+        is_telling.set()
+        assert may_end.wait(30)
+        order.append("told")
+
+    made = make(tell=tell, clock=lambda: next(clock))
+    reporter = threading.Thread(target=made.report, args=(0, {"loss": 1}))
+    ender = threading.Thread(target=lambda: order.append(made.rest()))
+    reporter.start()
+    assert is_telling.wait(30)
+    ender.start()
+    ender.join(0.05)
+    may_end.set()
+    ender.join(30)
+    reporter.join(30)
+    assert order[0] == "told"
+
+
+@pytest.mark.parametrize("step", [np.array([1, 2]), np.array([1]), np.array([]), np.array(1.0)])
+def test_arrays_of_no_one_integer_are_no_step(step):
+    with pytest.raises(InvalidValueError, match="report takes a step that is a whole number"):
+        make().report(step, {"loss": 1})
+
+
+def test_a_run_that_runs_a_sweep_within_goes_on_reporting():
+    with under_way(RunSpec(0, "outer", {}, 0)) as outer:
+        lawsweep.report(0, loss=1)
+        with under_way(RunSpec(0, "inner", {}, 0)):
+            lawsweep.report(0, loss=2)
+        lawsweep.report(1, loss=3)
+    assert [step for step, _ in outer.curve.rest().points] == [0, 1]

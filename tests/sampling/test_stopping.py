@@ -106,3 +106,20 @@ def test_a_block_that_is_wrong_is_told(block, says):
         read_stop_runs(block)
     assert read_stop_runs(None) is None
     assert issubclass(InvalidValueError, LawsweepError)
+
+
+def test_what_the_ended_had_at_a_step_is_looked_up_once(monkeypatch):
+    asked, real = [], stopping._Run.mean_at
+    monkeypatch.setattr(
+        stopping._Run, "mean_at", lambda run, step: asked.append(step) or real(run, step)
+    )
+    rule = made(rule="median", min_runs=2)
+    for run in range(50):  # as at the start of a launch that goes on
+        rule.ended(run, points([1.0] * 20, start=1), well=True)
+    assert asked == []
+    for run in range(50, 60):
+        assert rule.tell(run, points([0.5] * 20, start=1)) is None
+    assert len(asked) == 50 * 20
+    rule.ended(50, (), well=True)
+    rule.tell(51, points([0.5], start=21))
+    assert len(asked) == 50 * 20 + 51

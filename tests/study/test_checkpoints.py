@@ -148,3 +148,13 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_run(opened, folder, monkey
     assert kept(folder) == []
     said = capsys.readouterr().err
     assert said.count("a checkpoint could not be kept, and the run goes on: No space left") == 1
+
+
+def test_what_was_reported_before_memory_ran_out_stays_with_the_run_that_went_on(opened, module):
+    raised = TRAIN.replace("os.kill(os.getpid(), 9)", 'raise MemoryError("a small node")')
+    module("going_on", raised)
+    study = opened("kill")
+    assert dict(study.run().statuses) == {"ok": 1}
+    (row,) = study.rows().to_pylist()
+    assert (row["attempt"], row["resumed"]) == (2, "attempt 1")
+    assert study.curves()["step"].tolist() == list(range(6))

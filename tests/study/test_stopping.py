@@ -64,6 +64,8 @@ def test_a_stopped_run_has_a_row_that_says_so_and_keeps_its_curve(opened, monkey
     # Decided at step 3, which is kept when step 4 comes.
     assert {int(steps[r["run_id"]]) for r in bad} == {4}
     assert f"{4 - stopped} ok, {stopped} stopped" in repr(study._shown()) + str(study.status())
+    with pytest.raises(InvalidValueError, match=r"was stopped early, and has no answer to repro"):
+        lawsweep.replay(bad[0]["run_id"])
     again = opened(axes={"rank": [1, 2, 3, 4, 9]})  # the table tells the rule
     assert dict(again.run().statuses) == {"stopped": 1}
     assert dict(again.run(retry=True).statuses) == {}  # it is an answer, not a failure

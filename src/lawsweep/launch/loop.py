@@ -278,6 +278,8 @@ class Loop:
             last = self._recovery.answered(run, outcome, flight)
             if last is not None:
                 self._record(last)
+            else:
+                self.committer.curves.again(outcome)
         if event.lost is not None or event.done:
             del self._flights[event.task_id]
             self._lanes.ended(event.task_id)

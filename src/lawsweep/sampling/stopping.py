@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from array import array
 from bisect import bisect_right, insort
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from statistics import median
 from typing import Annotated, Any, Literal
 
 from lawsweep.core.during.curve import check_name
@@ -34,6 +34,7 @@ from lawsweep.core.schema import Field
 from lawsweep.grid.sweep import Sweep
 
 MOST_STEPS = 256  # of a curve that is compared with: more are every second one, and so on
+MOST_ASKED = 2048  # steps at which what the ended runs had is remembered
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +70,7 @@ class _Run:
 
     def __init__(self, next_rung: int = 0) -> None:
         self.best, self.total, self.n = math.inf, 0.0, 0
-        self.steps: list[int] = []
-        self.means: list[float] = []  # of all by then
+        self.steps, self.means = array("q"), array("d")  # the means are of all by then
         self.next_rung = next_rung
 
     def add(self, step: int, loss: float) -> None:
@@ -78,7 +78,8 @@ class _Run:
         self.best = min(self.best, loss)
         self.total += loss
         self.steps.append(step)
-        self.means.append(self.total / self.n)
+        mean = self.total / self.n
+        self.means.append(math.inf if math.isnan(mean) else mean)  # of -inf, by overflow, and inf
         if len(self.steps) > 2 * MOST_STEPS:  # the last stays
             self.steps, self.means = self.steps[1::2], self.means[1::2]
 
@@ -97,7 +98,15 @@ class Stopping(ABC):
 
     def tell(self, run: int, points: Iterable[Point]) -> str | None:
         """A run under way reported these; why it is to be stopped, if it is."""
-        state, why = self._under_way.setdefault(run, _Run()), None
+        why = None
+        for state, step in self._came(run, points):
+            if why is None:
+                why = self._judge(state, step)
+        return why
+
+    def _came(self, run: int, points: Iterable[Point]) -> Iterator[tuple[_Run, int]]:
+        """Take points; where the run came to with each, from ``grace`` on."""
+        state = self._under_way.setdefault(run, _Run())
         for step, metrics in points:
             value = metrics.get(self.options.metric)
             if value is None:
@@ -105,9 +114,8 @@ class Stopping(ABC):
             if state.steps and step <= state.steps[-1]:  # it began anew, in another attempt
                 state = self._under_way[run] = _Run(state.next_rung)
             state.add(step, self._loss(value))
-            if step >= self.options.grace and why is None:
-                why = self._judge(state, step)
-        return why
+            if step >= self.options.grace:
+                yield state, step
 
     def _loss(self, value: float) -> float:
         if not math.isfinite(value):
@@ -116,7 +124,8 @@ class Stopping(ABC):
 
     def ended(self, run: int, points: Iterable[Point], *, well: bool) -> None:
         """A run has ended, having reported these besides."""
-        self.tell(run, points)
+        for at in self._came(run, points):
+            self._passed(*at)
         state = self._under_way.pop(run)
         if well and state.n:
             self._keep(state)
@@ -133,6 +142,10 @@ class Stopping(ABC):
         """Why a run that is at a step is to be stopped."""
 
     @abstractmethod
+    def _passed(self, state: _Run, step: int) -> None:
+        """A run that has ended came to a step."""
+
+    @abstractmethod
     def _keep(self, state: _Run) -> None:
         """A run ended well."""
 
@@ -143,20 +156,37 @@ class Median(Stopping):
     def __init__(self, options: StopRuns):
         super().__init__(options)
         self._ended: list[_Run] = []
+        # By step: what the first so many of them had by then, in order.
+        self._had: dict[int, tuple[array[float], int]] = {}
+
+    def _passed(self, state: _Run, step: int) -> None:
+        """It is compared with when it has ended."""
 
     def _keep(self, state: _Run) -> None:
         self._ended.append(state)
 
     def _judge(self, state: _Run, step: int) -> str | None:
-        means = [m for run in self._ended if (m := run.mean_at(step)) is not None]
+        means = self._means(step)
         if len(means) < self.options.min_runs:
             return None
-        middle = median(means)
+        half = len(means) // 2
+        middle = means[half] if len(means) % 2 else (means[half - 1] + means[half]) / 2
         if not state.best > middle:
             return None
         sign = 1.0 if self.options.mode == "min" else -1.0
         against = f"is worse than the median {sign * middle:.6g} of {len(means)} that ended"
         return self._said(step, state, against)
+
+    def _means(self, step: int) -> array[float]:
+        """What those that ended and came so far had by a step, in order: looked up once a run."""
+        means, n = self._had.pop(step, (array("d"), 0))
+        for run in self._ended[n:]:
+            if (mean := run.mean_at(step)) is not None:
+                insort(means, mean)
+        self._had[step] = means, len(self._ended)
+        if len(self._had) > MOST_ASKED:
+            del self._had[next(iter(self._had))]  # that was asked for the longest ago
+        return means
 
 
 class Halving(Stopping):
@@ -165,6 +195,9 @@ class Halving(Stopping):
     def __init__(self, options: StopRuns):
         super().__init__(options)
         self._rungs: list[list[float]] = []  # what came to each, in order
+
+    def _passed(self, state: _Run, step: int) -> None:
+        self._judge(state, step)
 
     def _keep(self, state: _Run) -> None:
         """It stands in the rungs that it came to."""

@@ -228,6 +228,12 @@ def _params_of(experiment: Experiment, row: Mapping[str, Any]) -> dict[str, Any]
             "altered, or a default of the experiment was changed under the same version. "
             "lawsweep verify looks for such rows."
         )
+    if row["status"] == "stopped":
+        raise InvalidValueError(
+            f"Run {row['run_id'][:12]} was stopped early, and has no answer to reproduce "
+            f"({row['error']}). Compute it to its end with lawsweep rerun SWEEP --status stopped "
+            "stop_runs=null."
+        )
     if row["status"] in ("timeout", "oom") or str(row["error"]).startswith("worker lost"):
         raise InvalidValueError(
             f"Run {row['run_id'][:12]} has no answer to reproduce ({row['status']}: "

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lawsweep.analysis.laws.results import FitResult
 
 SHOWN = 6  # laws that lead the page; the others are in the table
-_KINDS = {"ok": "ok", "infeasible": "infeasible"}
+_KINDS = {"ok": "ok", "infeasible": "infeasible", "stopped": "infeasible"}  # no failures
 
 
 def headline(facts: Facts) -> str:

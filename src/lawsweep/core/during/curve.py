@@ -82,9 +82,8 @@ class Curve:
                     f"report was given step {step} after step {self._last[0]}; steps of a run do "
                     "not go back. Count on, or report what belongs to one step together."
                 )
-            told = self._due()
-        if told is not None and self._tell is not None:
-            self._tell(told)
+            if self._tell is not None and self._clock() - self._told_at >= TELL_S:
+                self._say(self._tell)
         if self._stop:
             raise StoppedEarlyError(self._stop)
 
@@ -116,12 +115,20 @@ class Curve:
             self._n += 1
         self._last = (step, values)
 
-    def _due(self) -> Told | None:
-        if self._tell is None or self._clock() - self._told_at < TELL_S:
-            return None
+    def _say(self, tell: Callable[[Told], None]) -> None:
+        """Tell what is new, under the lock: its ``rest`` comes after, whoever tells.
+
+        That nobody can be told just now costs the run nothing: it is told later.
+        """
         self._told_at = self._clock()
         last = None if self._last is None else (self._last[0], dict(self._last[1]))
-        return self._taken(last)
+        told = self._taken(last)
+        try:
+            tell(told)
+        except BaseException as error:
+            self._points[:0] = told.points
+            if not isinstance(error, Exception):
+                raise
 
     def _taken(self, last: Point | None) -> Told:
         points, self._points = self._points, []
@@ -139,8 +146,12 @@ class Curve:
 
 def checked(step: Any, metrics: Mapping[str, Any]) -> tuple[int, dict[str, float]]:
     """A report in plain numbers.  Raises InvalidValueError, with what was expected."""
-    whole = not isinstance(step, bool) and hasattr(step, "__index__")
-    at = step.__index__() if whole else -1
+    at = -1
+    if type(step) is int:
+        at = step
+    elif not isinstance(step, bool):
+        with suppress(TypeError, AttributeError):  # as of arrays and tensors of no one integer
+            at = step.__index__()
     if not 0 <= at <= MOST_STEP:
         raise InvalidValueError(
             f"report takes a step that is a whole number from 0, and metrics by name, got step "

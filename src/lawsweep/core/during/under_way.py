@@ -53,11 +53,15 @@ def under_way(run: RunSpec | None, started_at: float = 0.0) -> Iterator[UnderWay
     """Within, ``run`` is what is reported and kept; None: many runs at once, which cannot."""
     here = threading.get_ident()
     one = None if run is None else UnderWay(run, started_at)
+    is_within, outer = here in _runs, _runs.get(here)  # a run that itself runs a sweep
     _runs[here] = one
     try:
         yield one
     finally:
-        _runs.pop(here, None)
+        if is_within:
+            _runs[here] = outer
+        else:
+            _runs.pop(here, None)
         if one is not None:
             one.keeper.close()
 

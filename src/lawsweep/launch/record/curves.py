@@ -46,6 +46,12 @@ class Curves:
         self._hold(before, () if before.latest is None else (before.latest,))
         return outcome._replace(started_at=before.started_at)
 
+    def again(self, outcome: Outcome) -> None:
+        """This outcome is no row, its run is tried again: what it reported stays."""
+        self._under_way.pop(outcome.index, None)
+        if outcome.curve is not None:
+            self._hold(outcome.curve, outcome.curve.points)
+
     def lost(self, indices: Sequence[int]) -> None:
         """These runs are tried again: what they told last is where they were."""
         for index in indices:
