@@ -204,3 +204,11 @@ def test_a_run_that_runs_a_sweep_within_goes_on_reporting():
             lawsweep.report(0, loss=2)
         lawsweep.report(1, loss=3)
     assert [step for step, _ in outer.curve.rest().points] == [0, 1]
+
+
+def test_a_forked_child_tells_nobody(monkeypatch):
+    told = []
+    made = make(tell=told.append, clock=iter(range(0, 100, 2)).__next__)
+    monkeypatch.setattr(made, "_process", -1)
+    made.report(0, {"loss": 1})
+    assert told == []

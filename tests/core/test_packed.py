@@ -6,6 +6,7 @@ import io
 import math
 import zipfile
 from collections import OrderedDict
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -104,3 +105,42 @@ def test_a_torn_or_damaged_one_is_broken_wherever_it_is_cut():
         file.writestr("0.npy", pickled.getvalue())
     with pytest.raises(BrokenError, match="allow_pickle"):
         unpack(kept.getvalue(), None)
+
+
+@pytest.mark.parametrize("at", range(0, 46, 2))
+def test_bytes_that_say_another_compression_version_or_flag_are_broken_or_harmless(at):
+    """Every field of the directory's first entry is 46 bytes at most; zipfile says what it likes."""
+    whole = pack({"w": np.arange(3.0)}, {"run_id": "a"}, None)
+    entry = whole.index(b"PK\x01\x02")
+    for here in (entry + at, at):
+        torn = bytearray(whole)
+        torn[here] ^= 0xFF
+        with suppress(BrokenError):
+            facts_of(bytes(torn))
+            assert np.array_equal(unpack(bytes(torn), None)["w"], np.arange(3.0))
+
+
+def test_a_number_too_long_for_decimals_comes_back():
+    assert there_and_back([-(7**9000), 1]) == [-(7**9000), 1]
+
+
+def test_tensors_of_odd_kinds_come_back_or_are_told_with_their_place():
+    torch = pytest.importorskip("torch")
+    ones = torch.tensor([1 + 2j, 3j])
+    back = there_and_back([ones.conj(), ones.conj().imag, torch.tensor(1.0).bfloat16()])
+    assert torch.equal(back[0], ones.conj().resolve_conj())
+    assert torch.equal(back[1], torch.tensor([-2.0, -3.0]))
+    assert back[2].shape == ()
+    for odd in (torch.eye(2).to_sparse(), torch.ones(2, device="meta")):
+        with pytest.raises(InvalidValueError, match=r"got Tensor at state\[0\], torch\.(sp|strid)"):
+            lawsweep.checkpoint.save([odd])
+    with pytest.raises(InvalidValueError, match="got MaskedArray at state"):
+        lawsweep.checkpoint.save(np.ma.array([1, 2], mask=[0, 1]))
+
+
+def test_by_hand_there_is_one_folder_that_load_empties():
+    assert lawsweep.checkpoint.load() is None
+    (lawsweep.checkpoint.folder() / "log.txt").write_text("a")
+    assert (lawsweep.checkpoint.folder() / "log.txt").read_text() == "a"
+    assert lawsweep.checkpoint.load() is None
+    assert list(lawsweep.checkpoint.folder().iterdir()) == []

@@ -79,6 +79,7 @@ def test_what_is_no_artefact_is_one_sentence(tmp_path, monkeypatch):
         ((3,), "got int"),
         ((b"x", "../out"), r"no folders\), got '\.\./out'"),
         ((b"x", ".hidden"), "named by letters"),
+        ((b"x", "µ" * 101), "named by letters"),  # 202 bytes
         ((tmp_path / "a.txt",), r"at most 2 bytes, and .*a\.txt has 3"),
     ]:
         with pytest.raises(InvalidValueError, match=says):

@@ -158,3 +158,16 @@ def test_what_was_reported_before_memory_ran_out_stays_with_the_run_that_went_on
     (row,) = study.rows().to_pylist()
     assert (row["attempt"], row["resumed"]) == (2, "attempt 1")
     assert study.curves()["step"].tolist() == list(range(6))
+
+
+def test_one_that_the_store_does_not_give_is_told_and_not_passed_over(opened, folder):
+    (folder / "unlucky").write_text("")
+    study = opened("unlucky")
+    study.run()
+    (folder / "unlucky").unlink()
+    (file,) = (folder / "results" / "checkpoints").rglob("*.zip")
+    file.unlink()
+    file.mkdir()
+    assert dict(opened("unlucky").run(retry=True).statuses) == {"ok": 1}
+    (row,) = opened("unlucky").rows().to_pylist()
+    assert (row["first"], row["resumed"]) == (0, "not: unreadable")

@@ -9,6 +9,7 @@ from lawsweep.core.during.under_way import current
 from lawsweep.core.errors import InvalidValueError
 
 MOST_BYTES = 64 * 2**20  # of one file
+MOST_NAME = 200  # bytes: file systems take 255, and a name has more while it is written
 _NAME = re.compile(r"[^\W_][\w.+ -]{0,119}\Z")
 
 
@@ -45,10 +46,10 @@ def _read(given: str | Path | bytes, name: str | None) -> tuple[bytes, str]:
         raise InvalidValueError(
             f"artefact takes the path of a file, or bytes and a name, got {type(given).__name__}."
         )
-    if not isinstance(name, str) or not _NAME.match(name):
+    if not isinstance(name, str) or not _NAME.match(name) or len(name.encode()) > MOST_NAME:
         raise InvalidValueError(
             f"An artefact is named by letters, digits and . + - _ and spaces, beginning with a "
-            f"letter or digit (no folders), got {name!r}."
+            f"letter or digit, at most {MOST_NAME} bytes (no folders), got {str(name)[:80]!r}."
         )
     check_size(len(data), name)
     return data, name

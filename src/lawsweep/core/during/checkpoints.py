@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,4 +48,12 @@ checkpoint = Checkpoint()
 
 def _keeper() -> Keeper:
     here = current("checkpoint")
-    return Keeper(RunSpec(0, "", {}, 0)) if here is None else here.keeper
+    return _outside() if here is None else here.keeper
+
+
+@cache
+def _outside() -> Keeper:
+    """Of functions that are called by hand: keeps nothing, but has one folder."""
+    keeper = Keeper(RunSpec(0, "", {}, 0))
+    atexit.register(keeper.close)
+    return keeper

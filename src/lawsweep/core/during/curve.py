@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -61,7 +62,7 @@ class Curve:
         self._last: tuple[int, dict[str, float]] | None = None
         self._n, self._names, self._lock = 0, set[str](), Lock()
         self._told_at = clock()
-        self._is_over, self._stop = False, ""
+        self._is_over, self._stop, self._process = False, "", os.getpid()
 
     def report(self, step: Any, metrics: Mapping[str, Any]) -> None:
         """Take a report.  Raises InvalidValueError for what is none.
@@ -120,6 +121,8 @@ class Curve:
 
         That nobody can be told just now costs the run nothing: it is told later.
         """
+        if os.getpid() != self._process:  # a child has copies of what it would be told by
+            return
         self._told_at = self._clock()
         last = None if self._last is None else (self._last[0], dict(self._last[1]))
         told = self._taken(last)

@@ -75,17 +75,22 @@ class Keeper:
 
     def load(self) -> Any:
         """The state that an earlier attempt kept; None where there is none to go on from."""
+        if self._place is None:
+            self.close()  # called by hand again: its folder is empty
+            return None
         if self._loaded is None:
             self._loaded = (self._read(),)
         return self._loaded[0]
 
     def _read(self) -> Any:
-        place: Place | None = self._place
-        if place is None:
-            return None
+        place: Place = self._place
         try:
             data = _opened(place).read(file_name(self._run.run_id))
-        except (FileNotFoundError, LawsweepError):
+        except FileNotFoundError:
+            return None
+        except LawsweepError as error:
+            self.resumed = BROKEN
+            _say(f"its checkpoint cannot be read, and the run begins from the start: {error}")
             return None
         self.is_there = not place.keep
         try:

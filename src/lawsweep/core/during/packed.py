@@ -11,6 +11,7 @@ import importlib
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,14 @@ from lawsweep.core.errors import InvalidValueError
 
 MOST_BYTES = 2**31  # of one checkpoint
 DEEPEST = 100
+PLAIN_BITS = 8192  # of a whole number; Python turns no much longer one into decimals
 _STATE, _FILES = "state.json", "files/"
+
+
+# What zipfile, json and numpy raise of bytes that were altered; a RuntimeError is one that says
+# encrypted, compressed in another way, of a later version, or nested too deeply.
+_TORN = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, EOFError)
+_TORN += (zipfile.BadZipFile, zlib.error)
 
 
 class BrokenError(Exception):
@@ -37,8 +45,9 @@ def pack(state: Any, facts: Mapping[str, Any], folder: Path | None) -> bytes:
     with zipfile.ZipFile(kept, "w", zipfile.ZIP_STORED) as made:
         made.writestr(_STATE, json.dumps({**facts, "state": shape}))
         for i, array in enumerate(arrays):
+            _check_size(kept.tell() + array.nbytes)
             made.writestr(f"{i}.npy", _npy(array))
-            _check_size(kept.tell())
+        _check_size(kept.tell())
         for path in sorted(folder.rglob("*")) if folder is not None else ():
             if path.is_file() and not path.is_symlink():
                 _check_size(kept.tell() + path.stat().st_size)
@@ -68,7 +77,7 @@ def unpack(data: bytes, folder: Callable[[], Path]) -> Any:
             for name in file.namelist():
                 if name.startswith(_FILES):
                     _put(file, name, folder())
-        except (KeyError, TypeError, IndexError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        except _TORN as error:
             raise BrokenError(str(error)) from None
     return state
 
@@ -85,14 +94,14 @@ def _put(file: zipfile.ZipFile, name: str, folder: Path) -> None:
 def _opened(data: bytes) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(io.BytesIO(data))
-    except (zipfile.BadZipFile, ValueError, OSError) as error:
+    except (*_TORN, OSError) as error:
         raise BrokenError(str(error)) from None
 
 
 def _head(file: zipfile.ZipFile) -> dict[str, Any]:
     try:
         found = json.loads(file.read(_STATE))
-    except (KeyError, ValueError, RecursionError, zipfile.BadZipFile, EOFError) as error:
+    except _TORN as error:
         raise BrokenError(str(error)) from None
     if not isinstance(found, dict) or "state" not in found:
         raise BrokenError("it says nothing of a state")
@@ -109,6 +118,8 @@ def _npy(array: Any) -> bytes:
 
 def _encoded(value: Any, where: str, arrays: list[Any], depth: int) -> Any:
     """A value as JSON: itself where it is plain, else a mapping of what it is to what it holds."""
+    if type(value) is int and value.bit_length() > PLAIN_BITS:
+        return {"int": hex(value)}
     if value is None or (isinstance(value, bool | int | str) and type(value) in (bool, int, str)):
         return value
     if type(value) is float:
@@ -137,16 +148,32 @@ def _encoded_array(value: Any, where: str, arrays: list[Any]) -> Any:
 
     kind = type(value).__module__.partition(".")[0]
     if kind == "torch" and hasattr(value, "detach"):
-        tensor = value.detach().cpu()
-        name = str(tensor.dtype).removeprefix("torch.")
-        if name in ("bfloat16", "float8_e4m3fn", "float8_e5m2"):  # numpy has none: its bits
-            tensor = tensor.view(getattr(importlib.import_module("torch"), _BITS[name]))
-        arrays.append(np.asarray(tensor.numpy()))
-        return {"tensor": len(arrays) - 1, "dtype": name}
-    if isinstance(value, np.ndarray | np.generic) and not np.asarray(value).dtype.hasobject:
+        here = value if value.is_meta else value.detach().cpu()  # what its GPU says passes on
+        try:
+            arrays.append(_bits(here))
+        except (TypeError, RuntimeError):  # sparse, nested, quantised, of no data
+            raise _cannot(value, f"{where}, {value.layout} of {value.dtype}") from None
+        return {"tensor": len(arrays) - 1, "dtype": _name(value)}
+    masked = isinstance(value, np.ma.MaskedArray)  # its mask would be lost
+    is_array = isinstance(value, np.ndarray | np.generic) and not masked
+    if is_array and not np.asarray(value).dtype.hasobject:
         arrays.append(np.asarray(value))
         return {"array" if isinstance(value, np.ndarray) else "number": len(arrays) - 1}
     raise _cannot(value, where)
+
+
+def _name(tensor: Any) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _bits(tensor: Any) -> Any:
+    """A tensor as numpy has it; of a type that numpy has not, its bits."""
+    import numpy as np
+
+    name = _name(tensor)
+    if name in _BITS:
+        tensor = tensor.view(getattr(importlib.import_module("torch"), _BITS[name]))
+    return np.asarray(tensor.resolve_conj().resolve_neg().numpy())
 
 
 _BITS = {"bfloat16": "int16", "float8_e4m3fn": "uint8", "float8_e5m2": "uint8"}
@@ -164,6 +191,8 @@ def _decoded(value: Any, file: zipfile.ZipFile) -> Any:
     if not isinstance(value, dict):
         return value
     kind, held = next(iter(value.items()))
+    if kind == "int":
+        return int(held, 16)
     if kind == "bytes":
         return base64.b64decode(held)
     if kind == "dict":

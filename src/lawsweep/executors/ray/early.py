@@ -112,4 +112,6 @@ class EarlyNews:
         """Leave nothing behind on a Ray that goes on."""
         if self._used:
             with contextlib.suppress(Exception):
-                _store()._internal_kv_del(f"{self._name}.".encode(), del_by_prefix=True)
+                names = f"{self._name}."
+                for prefix in (names.encode(), _stop_key(names)):
+                    _store()._internal_kv_del(prefix, del_by_prefix=True)
