@@ -109,7 +109,7 @@ def test_a_torn_or_damaged_one_is_broken_wherever_it_is_cut():
 
 @pytest.mark.parametrize("at", range(0, 46, 2))
 def test_bytes_that_say_another_compression_version_or_flag_are_broken_or_harmless(at):
-    """Every field of the directory's first entry is 46 bytes at most; zipfile says what it likes."""
+    """A field of the directory's first entry, or of the file's; zipfile says what it likes."""
     whole = pack({"w": np.arange(3.0)}, {"run_id": "a"}, None)
     entry = whole.index(b"PK\x01\x02")
     for here in (entry + at, at):
