@@ -374,7 +374,7 @@ def test_started_in_a_subfolder_its_rows_are_where_a_verb_looks(app, folder, mon
         assert "lawsweep rerun" not in said
     assert run_command(["rerun", name, "--where", "lr < 1"]) == 11
     assert "Type what was typed" in capsys.readouterr().err
-    assert not (folder / "results" / "sweeps" / name / "forced.parquet").exists()
+    assert not list((folder / "results" / "sweeps" / name).glob("forced-*"))
     assert run_command(["discard", name, "--status", "failed", "--yes"]) == 0
     assert "discarded 1 runs; made anew by: python" in capsys.readouterr().out
     assert answer(capsys, "status", name)[1]["missing"] == 1

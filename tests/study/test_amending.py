@@ -14,6 +14,7 @@ import lawsweep
 from lawsweep import Sweep
 from lawsweep.core.errors import InvalidValueError, StoreError, UnknownNameError
 from lawsweep.store.places.local import LocalFolder
+from lawsweep.store.sweeps import forced
 from lawsweep.store.sweeps.sweep_folder import SweepFolder
 from lawsweep.tools.keeping import verify
 from lawsweep.worker.presence import RUNNING, presence
@@ -77,8 +78,7 @@ def test_what_is_left_of_rows_made_again_is_gone_on_with(study, condition):
     assert (first.stopped, first.statuses["ok"]) == ("interrupted", 2)
     once = made()[:]
     left = study.status()
-    assert left.again is not None
-    assert left.again[0] == 2
+    assert [n for n, _ in left.again] == [2]
     assert left.gaps("made") == [
         f"2 still to be made again: lawsweep rerun made --where '{condition}'"
     ]
@@ -88,9 +88,33 @@ def test_what_is_left_of_rows_made_again_is_gone_on_with(study, condition):
     assert set(made()) == {2, 3, 4, 5}
     assert len(made()) == len(once) + 2
     assert attempts(study) == {1: 1, 2: 2, 3: 2, 4: 2, 5: 2}
-    assert study.refresh().status().again is None
+    assert study.refresh().status().again == ()
     third = lawsweep.open(study.sweep).rerun("n > 1")  # all were made: it is asked for anew
     assert third.statuses["ok"] == 4
+
+
+def test_what_is_left_survives_other_requests_and_what_is_taken_out_is_not_waited_for(study):
+    Path("killed").touch()
+    assert study.rerun("n > 1").stopped == "interrupted"
+    Path("killed").unlink()
+    left = study.refresh().status().again
+    assert [n for n, _ in left] == [2]
+    assert study.rerun("n > 9").stopped is None  # of no row
+    assert study.rerun("n == 1").statuses["ok"] == 1
+    assert study.refresh().status().again == left
+    taken = sorted({2, 3, 4, 5} - set(made()))
+    study.discard(f"n == {taken[0]}")
+    assert study.status().again == ((1, left[0][1]),)
+    study.run()
+    assert study.status().again == ((1, left[0][1]),)
+    assert lawsweep.open(study.sweep).rerun("n > 1").statuses["ok"] == 1
+    assert study.refresh().status().again == ()
+
+
+def test_rows_that_left_the_grid_do_not_stand_for_those_that_came(study):
+    kept = forced.Forced("--where 'n > 3'", {"0" * 32: 1})
+    kept.write(SweepFolder(study.sweep.folder).folder)
+    assert study.refresh().rerun("n > 3").statuses["ok"] == 2
 
 
 def test_what_is_no_condition_no_status_and_no_run_is_said(study):

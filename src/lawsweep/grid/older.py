@@ -75,7 +75,7 @@ def told_of_older(sweep: Sweep, plan: Plan, older: Mapping[int, Sequence[int]]) 
         )
         if version in experiment.carries:
             text += (
-                f": lawsweep import {sweep.name} --from-version {version} carries over those that "
+                f": lawsweep import {sweep.typed} --from-version {version} carries over those that "
                 "mean the same, and saves computing them again"
             )
         notes.append(text)

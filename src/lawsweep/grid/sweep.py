@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -223,6 +224,20 @@ class Sweep:
         return self.results / "sweeps" / self.folder_name
 
     @property
+    def typed(self) -> str:
+        """The sweep and its overrides as a shell takes them: what a suggested command ends in."""
+        return shlex.join([self.asked or self.name, *secrets.hide_overrides(self.overrides)])
+
+    @property
+    def elsewhere(self) -> str:
+        """The override that a command needs to find its results; empty in the usual folder."""
+        given = [o for o in self.overrides if o.partition("=")[0].lstrip("+") == "results_dir"]
+        if not given and str(self.results_dir) == "results":
+            return ""
+        text = given[-1] if given else f"results_dir={self.results_dir}"
+        return shlex.join(secrets.hide_overrides((text,)))
+
+    @property
     def asking(self) -> tuple[str, ...]:
         """Those of the overrides that may change the question."""
         keys = ((o, o.partition("=")[0].lstrip("+~").partition(".")[0]) for o in self.overrides)
@@ -250,7 +265,7 @@ def hash_place(place: str) -> str:
     return hashlib.blake2b(place.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 
-_BESIDE = ("name", "config", "overrides", "variant", "file", "notes")
+_BESIDE = ("name", "config", "overrides", "variant", "file", "notes", "asked")
 KEYS = tuple(f.name for f in dataclasses.fields(Sweep) if f.name not in _BESIDE)
 # Where and how a sweep runs, and how large it may be: what is asked stays the same.
 NOT_ASKED = (

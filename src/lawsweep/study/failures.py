@@ -24,13 +24,17 @@ class FailureGroup:
     error: str
     run_id: str
 
-    def line(self) -> str:
-        """``4 failed: ValueError: n=3 is bad (lawsweep show d3c2baa0)``."""
+    def line(self, elsewhere: str = "") -> str:
+        """``4 failed: ValueError: n=3 is bad (lawsweep show d3c2baa0)``.
+
+        ``elsewhere``: an override that names the results, where they are in no usual folder.
+        """
         first = "".join(self.error.splitlines()[:1])
         if len(first) > _LONGEST:
             first = first[: _LONGEST - 3] + "..."
         said = f": {first}" if first else ""
-        return f"{self.n:,} {self.status}{said} (lawsweep show {self.run_id[:SHOWN_ID]})"
+        show = " ".join(w for w in ("lawsweep show", self.run_id[:SHOWN_ID], elsewhere) if w)
+        return f"{self.n:,} {self.status}{said} ({show})"
 
 
 def failure_groups(rows: Iterable[tuple[str, str, Any]]) -> tuple[FailureGroup, ...]:

@@ -44,10 +44,10 @@ class Status:
     failures: tuple[FailureGroup, ...] = ()
     search: str | None = None
     reported: tuple[Reported, ...] = ()
-    again: tuple[int, str] | None = (
-        None  # rows still to be made again, and the options that said so
-    )
+    # How many rows are still to be made again, and the options that said so: each time it was asked
+    again: tuple[tuple[int, str], ...] = ()
     started_by: str = ""  # the command of an application, which starts its runs itself
+    elsewhere: str = ""  # the override that names the results, where they are in no usual folder
 
     @property
     def missing(self) -> int:
@@ -66,7 +66,7 @@ class Status:
         what went wrong, each group with the command that shows its first run.
         """
         shown = self.failures[:MOST_GROUPS]
-        lines = [group.line() for group in shown]
+        lines = [group.line(self.elsewhere) for group in shown]
         if rest := self.failures[MOST_GROUPS:]:
             lines.append(f"{sum(g.n for g in rest):,} that failed otherwise, in {len(rest):,} ways")
         lines += [f"{n:,} infeasible: {reason}" for reason, n in self.infeasible.items()]
@@ -79,8 +79,7 @@ class Status:
             lines.append(f"{failed:,} failed, oom or timeout: {again}")
         if self.missing:
             lines.append(f"{self.missing:,} missing: {run}")
-        if self.again is not None:
-            n, options = self.again
+        for n, options in self.again:
             lines.append(f"{n:,} still to be made again: lawsweep rerun {sweep} {options}")
         return lines
 
@@ -105,6 +104,7 @@ def status(opened: Opened) -> Status:
         search=None if opened.chosen.whole else opened.sampler.summary(),
         again=unfinished(opened),
         started_by=started_by(opened),
+        elsewhere=opened.sweep.elsewhere,
     )
 
 

@@ -61,7 +61,7 @@ def sample_rows(
     ok = sorted(r for r, d in study.done.items() if d.status == "ok")
     if not ok:
         raise InvalidValueError(
-            f"Sweep {name} has no ok row to replay. Run it first: lawsweep run {name}"
+            f"Sweep {name} has no ok row to replay. Run it first: lawsweep run {study.sweep.typed}"
         )
     chosen = np.random.default_rng(seed).choice(len(ok), size=min(n, len(ok)), replace=False)
     rows: list[dict[str, Any]] = study.table.read([ok[i] for i in chosen.tolist()]).to_pylist()

@@ -1,12 +1,14 @@
 """Runs that somebody has asked for again, kept in the sweep's folder until all of them are made.
 
 So a launch of them that was killed goes on, and does not start over: a run is done again when it
-has more attempts than it had when it was asked for.
+has more attempts than it had when it was asked for.  What is asked for in other words is kept in
+another file, and takes nothing from it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -17,7 +19,7 @@ from lawsweep.store.sweeps.sweep_folder import read_plan
 from lawsweep.store.table.parquet import ParquetTable
 from lawsweep.store.table.parts import SkippedPart, encode
 
-NAME = "forced.parquet"
+_START, _END = "forced-", ".parquet"
 _ASKED = b"lawsweep.asked"
 
 
@@ -37,13 +39,31 @@ class Forced:
             }
         )
         told = table.replace_schema_metadata({_ASKED: self.asked.encode()})
-        folder.write(NAME, encode(told))
+        folder.write(_name(self.asked), encode(told))
 
 
-def read_forced(folder: Folder) -> Forced | None:
-    """What is kept; None where nothing is, or nothing that can be read."""
+def _name(asked: str) -> str:
+    return f"{_START}{hashlib.blake2b(asked.encode(), digest_size=6).hexdigest()}{_END}"
+
+
+def read_forced(folder: Folder, asked: str) -> Forced | None:
+    """What is kept of what was asked for so; None where nothing is, or nothing that can be read."""
+    found = _read(folder, _name(asked))
+    return found if found is not None and found.asked == asked else None
+
+
+def all_forced(folder: Folder) -> Iterator[Forced]:
+    """All that is kept, by name."""
+    for name in folder.names():
+        if name.startswith(_START) and name.endswith(_END):
+            found = _read(folder, name)
+            if found is not None:
+                yield found
+
+
+def _read(folder: Folder, name: str) -> Forced | None:
     try:
-        found = read_plan(folder, NAME, ["run_id", "n_attempts"])
+        found = read_plan(folder, name, ["run_id", "n_attempts"])
     except (FileNotFoundError, SkippedPart):
         return None
     asked = (found.schema.metadata or {}).get(_ASKED, b"").decode(errors="replace")
@@ -51,9 +71,20 @@ def read_forced(folder: Folder) -> Forced | None:
     return Forced(asked, dict(pairs))
 
 
-def end_forced(folder: Folder) -> None:
+def end_forced(folder: Folder, asked: str) -> None:
     """All are made: forget them.  Raises StoreError where that cannot be written."""
-    folder.delete(NAME)
+    folder.delete(_name(asked))
+
+
+def forget_runs(folder: Folder, run_ids: Collection[str]) -> None:
+    """Runs whose rows are taken out are not to be made again, but missing.  Raises StoreError."""
+    gone = set(run_ids)
+    for kept in list(all_forced(folder)):
+        left = {r: n for r, n in kept.n_attempts.items() if r not in gone}
+        if not left:
+            end_forced(folder, kept.asked)
+        elif len(left) < len(kept.n_attempts):
+            Forced(kept.asked, left).write(folder)
 
 
 def attempts_of(table: ParquetTable, run_ids: Sequence[str]) -> dict[str, int]:

@@ -52,6 +52,8 @@ def remove(opened: Opened, found: Discarded) -> Discarded:
     a launch of the experiment is under way, which would not know, and StoreError where the folder
     cannot be written to.
     """
+    from lawsweep.store.places.find import open_folder
+    from lawsweep.store.sweeps.forced import forget_runs
     from lawsweep.store.upkeep.discard import discard
 
     if not found.rows.places:
@@ -59,6 +61,9 @@ def remove(opened: Opened, found: Discarded) -> Discarded:
     refuse_launches(opened)
     try:
         discard(opened.table, found.rows.run_ids)
+        sweeps = open_folder(opened.sweep.results) / "sweeps"
+        for name in (opened.sweep.folder_name, *found.shared):
+            forget_runs(sweeps / name, found.rows.run_ids)
     finally:
         opened.refresh()
     return dataclasses.replace(found, removed=True)

@@ -41,11 +41,13 @@ def look(opened: Opened, wanted: Asked) -> Again:
     from lawsweep.store.sweeps.forced import read_forced
     from lawsweep.study.questions import open_own_folder
 
-    kept = read_forced(open_own_folder(opened.sweep, opened.plan).folder)
-    if kept is None or kept.asked != wanted.typed:
+    kept = read_forced(open_own_folder(opened.sweep, opened.plan).folder, wanted.typed)
+    if kept is None:
+        return Again(choose(opened, wanted))
+    left, n_made = _left(opened, kept)
+    if not left and not n_made:  # the grid has none of them any more
         return Again(choose(opened, wanted))
     place = {run_id: i for i, run_id in enumerate(opened.plan.run_ids)}
-    left = _left(opened, kept)
     done = {r: opened.done[r] for r in left if r in opened.done}
     rows = Rows(
         wanted,
@@ -54,25 +56,26 @@ def look(opened: Opened, wanted: Asked) -> Again:
         dict(Counter(d.status for d in done.values()).most_common()),
         sum(d.wall_s or 0.0 for d in done.values()),
     )
-    return Again(rows, len(kept.n_attempts) - len(left))
+    return Again(rows, n_made)
 
 
-def _left(opened: Opened, kept: Forced) -> list[str]:
-    """Which are not made yet; of a plan that has changed meanwhile, of those still in it."""
+def _left(opened: Opened, kept: Forced) -> tuple[list[str], int]:
+    """Which are not made yet, of those still in the plan; and how many are."""
     from lawsweep.store.sweeps.forced import attempts_of
 
     now, planned = attempts_of(opened.table, list(kept.n_attempts)), set(opened.plan.run_ids)
-    return [r for r, n in kept.n_attempts.items() if now[r] <= n and r in planned]
+    waiting = [r for r, n in kept.n_attempts.items() if now[r] <= n]
+    return [r for r in waiting if r in planned], len(kept.n_attempts) - len(waiting)
 
 
-def unfinished(opened: Opened) -> tuple[int, str] | None:
-    """How many rows are left to be made again, and by which options; None where none are."""
-    from lawsweep.store.sweeps.forced import read_forced
+def unfinished(opened: Opened) -> tuple[tuple[int, str], ...]:
+    """How many rows are left to be made again, and by which options, of each time it was asked."""
+    from lawsweep.store.sweeps.forced import all_forced
     from lawsweep.study.questions import open_own_folder
 
-    kept = read_forced(open_own_folder(opened.sweep, opened.plan).folder)
-    left = [] if kept is None else _left(opened, kept)
-    return (len(left), kept.asked) if kept is not None and left else None
+    each = all_forced(open_own_folder(opened.sweep, opened.plan).folder)
+    found = ((len(_left(opened, kept)[0]), kept.asked) for kept in each)
+    return tuple((n, asked) for n, asked in found if n)
 
 
 def _begin_anew(opened: Opened, rows: Rows) -> None:
@@ -101,5 +104,5 @@ def make_again(opened: Opened, found: Again, launch: Callable[..., Launch]) -> R
         _begin_anew(opened, found.rows)
     report = made.run()
     if report.stopped is None:
-        end_forced(folder.folder)
+        end_forced(folder.folder, found.rows.asked.typed)
     return report

@@ -6,7 +6,6 @@ declares it the same (``accept``), or has the rows run again (``recomputing``).
 
 from __future__ import annotations
 
-import shlex
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from lawsweep.core.code.source import OtherCode, Source, named_in
 from lawsweep.core.errors import InvalidValueError
 from lawsweep.core.experiment import Experiment
-from lawsweep.core.secrets import hide_overrides
 from lawsweep.study.opening import Opened
 from lawsweep.study.questions import claim, open_own_folder
 
@@ -188,11 +186,10 @@ def settle_words(opened: Opened) -> Mapping[str, str]:
             "accept": "study.accept()",
             "recompute": "study.run(recompute=True)",
         }
-    typed = shlex.join([sweep.asked or sweep.name, *hide_overrides(sweep.overrides)])
     return {
-        "diff": f"`lawsweep diff {typed}`",
-        "accept": f"`lawsweep run {typed} --accept`",
-        "recompute": f"`lawsweep run {typed} --recompute`",
+        "diff": f"`lawsweep diff {sweep.typed}`",
+        "accept": f"`lawsweep run {sweep.typed} --accept`",
+        "recompute": f"`lawsweep run {sweep.typed} --recompute`",
     }
 
 

@@ -35,7 +35,7 @@ def compare_groups(study: Opened) -> GroupComparison:
     if not any(entry.get("by") for entry in study.sweep.fits if isinstance(entry, Mapping)):
         raise InvalidValueError(
             f"compare needs a second sweep, or --against with what is different, as no fit of "
-            f"{study.sweep.name} has groups (by) to compare: lawsweep compare {study.sweep.name} "
+            f"{study.sweep.name} has groups (by) to compare: lawsweep compare {study.sweep.typed} "
             f"--against params.x=1"
         )
     found = fit(study)

@@ -188,7 +188,7 @@ def _wider(opened: Opened, axis: str) -> str | None:
 
 
 def _without_seeds(typed: str) -> str:
-    return " ".join(w for w in typed.split(" ") if not w.startswith("seeds="))
+    return shlex.join(w for w in shlex.split(typed) if not w.startswith("seeds="))
 
 
 FORMATS = ("table", "latex", "csv")

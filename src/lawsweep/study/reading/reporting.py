@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lawsweep.core.errors import FigureError, LawsweepError
-from lawsweep.core.secrets import hide_overrides
 from lawsweep.grid.sweep import Url
 from lawsweep.study.code.lacking import code_notes
 from lawsweep.study.opening import Opened
@@ -58,7 +57,7 @@ def gather(
     from lawsweep.analysis.report.facts import Facts
 
     sweep, table = opened.sweep, rows(opened)
-    typed = typed or " ".join([sweep.name, *hide_overrides(sweep.overrides)])
+    typed = typed or sweep.typed
     found = status(opened)
     fits, no_fits = _fits(opened, made)
     if figures is None:
@@ -87,7 +86,7 @@ def gather(
         rest_s=gathering.rest_s(opened, found),
         columns=[(f.name, *_unit_and_meaning(f.metadata or {})) for f in table.schema],
         launches=gathering.launches(opened, table, launches),
-        results="" if str(sweep.results_dir) == "results" else f"results_dir={sweep.results_dir}",
+        results=sweep.elsewhere,
         decisions=decided(opened) or (),
         tables=gathering.fit_tables(fits),
     )

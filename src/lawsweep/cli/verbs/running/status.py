@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,7 +56,8 @@ class HowFar(Answer):
         yield from _reports(found.reported)
         yield from _jobs(self.jobs)
         for other in self.others:
-            again = shlex.join([self.words[0], *other.overrides])
+            again = typed(self.words[0], other.overrides)
+            again += f" {self.sweep.elsewhere}" if self.sweep.elsewhere else ""
             where = f"{self.sweep.results}/sweeps/{other.folder}"
             yield f"also: {again} ({other.n_planned:,} planned, {where})"
         if not found.launches:
@@ -94,7 +94,7 @@ class HowFar(Answer):
             "notes": self.of_code,
             "search": found.search,
             **({} if self.decisions is None else {"decisions": self.decisions}),
-            **({} if found.again is None else {"again": {"n_left": found.again[0]}}),
+            **({"again": {"n_left": sum(n for n, _ in found.again)}} if found.again else {}),
             "folder": str(self.sweep.folder),
             "others": [dataclasses.asdict(v) for v in self.others],
         }
@@ -153,8 +153,9 @@ def status(sweep: str, overrides: tuple[str, ...], watch: bool, as_json: bool) -
             # A watch reads the store alone; a single look asks the heads of unfinished jobs too.
             answer = _look(study, words, ask=False)
             running = bool(answer.status.launches)
-            last = not answer.status.missing or (seen_launch and not running)
             seen_launch |= running
+            # Nothing may be missing while rows are made again, or before a search asks for more.
+            last = not running and (seen_launch or not answer.status.missing)
             tell(answer, last)
             if last:
                 break
