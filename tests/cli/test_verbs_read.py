@@ -317,6 +317,10 @@ def test_a_table_goes_to_a_pipe_as_text(lawsweep, toy_sweep):
         "| n | text | nothing |", "| ---: | --- | --- |", "| 10 | a\\|b |  |",
     ]  # fmt: skip
     assert lawsweep("sql", query, "-o", "-")[1] == '"n","text","nothing"\n10,"a|b",\n'
+    for words in (("sql", query, "-o", "-"), ("export", "toys", "--format", "csv")):
+        code, out, err = lawsweep(*words, "--json")  # two answers to one question
+        assert (code, out) == (2, "")
+        assert "give one of them" in err
     assert json.loads(lawsweep("sql", query, "--format", "json")[1])["n"] == 10
     code, _, err = lawsweep("sql", query, "--format", "xml")
     assert (code, "'csv', 'tsv', 'json'" in err) == (2, True)

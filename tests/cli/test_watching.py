@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 import re
 import sys
 from types import SimpleNamespace
@@ -77,16 +78,36 @@ def test_ctrl_c_ends_a_watch_quietly(lawsweep, toy_sweep, between, monkeypatch, 
         assert out.count("\n") == 1
 
 
-def test_a_watch_ends_with_the_launch_it_saw(lawsweep, toy_sweep, between, monkeypatch):
-    looks = iter([(), ({"launch_id": "a", "host": "h", "planned": 8, "finished": 3},), ()])
-    look = module._look
+LIVE = ({"launch_id": "a", "host": "h", "planned": 8, "finished": 3},)
 
-    def found(*given, **named):
-        answer = look(*given, **named)
-        answer.status = dataclasses.replace(answer.status, launches=next(looks))
-        return answer
 
-    monkeypatch.setattr(module, "_look", found)
+@pytest.fixture
+def looks(monkeypatch):
+    """Which launches each look finds."""
+
+    def see(*each):
+        left, look = iter(each), module._look
+
+        def found(*given, **named):
+            answer = look(*given, **named)
+            answer.status = dataclasses.replace(answer.status, launches=next(left))
+            return answer
+
+        monkeypatch.setattr(module, "_look", found)
+
+    return see
+
+
+def test_a_watch_goes_on_while_a_launch_makes_rows_again(lawsweep, toy_sweep, between, looks):
+    run("toys")
+    looks(LIVE, LIVE, ())
+    between(nothing, nothing)
+    code, out, _ = lawsweep("status", "toys", "--watch", "--json")
+    assert (code, [json.loads(x)["missing"] for x in out.splitlines()]) == (0, [0, 0, 0])
+
+
+def test_a_watch_ends_with_the_launch_it_saw(lawsweep, toy_sweep, between, looks):
+    looks((), LIVE, ())
     between(nothing, nothing)
     code, out, _ = lawsweep("status", "toys", "--watch")
     lines = out.splitlines()

@@ -102,8 +102,11 @@ def test_more_seeds_are_said_to_narrow_an_interval_as_much_as_students_t_does(cu
 def test_seeds_that_are_there_are_among_those_asked_for(curves):
     """Eight seeds from 0 on would leave what seeds 10 and 11 cost behind."""
     lawsweep.run(curves(seeds=[10, 11]))
-    ((_, command),) = said(curves(seeds=[10, 11]), "curves seeds=[10,11]")
-    assert shlex.split(command)[3:] == ["seeds=[10,11,0,1,2,3,4,5]"]
+    for typed in ("curves seeds=[10,11]", "'a b/curves.yaml' 'seeds=[10,11]' 'params.x=\"a  b\"'"):
+        ((_, command),) = said(curves(seeds=[10, 11]), typed)
+        words = shlex.split(command)
+        assert words[-1] == "seeds=[10,11,0,1,2,3,4,5]"
+        assert words[2:-1] == [w for w in shlex.split(typed) if w != "seeds=[10,11]"]
 
 
 def test_a_bend_asks_for_a_wider_range_and_not_for_seeds(curves):

@@ -60,6 +60,16 @@ def confirmed(question: str, *, yes: bool, needed: bool) -> bool:
     return True
 
 
+def is_printed(output: str | None, kind: str | None, *, as_json: bool) -> bool:
+    """Whether rows are to be printed as text.  Raises UsageError where JSON is asked for too."""
+    printed = output == "-" or (kind is not None and output is None)
+    if printed and as_json:
+        raise click.UsageError(
+            "--format and -o - print rows as text, --json answers in JSON: give one of them."
+        )
+    return printed
+
+
 def load(name: str, overrides: Iterable[str]) -> Sweep:
     """The sweep a person asked for; notes of what its overrides leave out."""
     from lawsweep.config.compose import load_sweep

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lawsweep.cli.answers import Answer, verb
-from lawsweep.cli.options import load, sweep_arguments, warn
+from lawsweep.cli.options import is_printed, load, sweep_arguments, warn
 from lawsweep.cli.text import TEXTS, print_table, typed
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def export(
     output: str | None,
     kind: str | None,
     no_dictionary: bool,
+    as_json: bool,
 ) -> Exported | int:
     """Write the sweep's tidy table, one row a planned run: Parquet, CSV or JSON lines.
 
@@ -76,9 +77,10 @@ def export(
     from lawsweep.study.reading.exporting import export_dictionary, export_thresholds
     from lawsweep.study.study import Study
 
+    printed = is_printed(output, kind, as_json=as_json)
     loaded = load(sweep, overrides)
     study = Study(loaded)
-    if output == "-" or (kind and output is None):
+    if printed:
         print_table(study.rows(), kind or "csv")
         warn(study.status().gaps(typed(sweep, overrides)))
         return 0

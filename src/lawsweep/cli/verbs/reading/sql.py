@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lawsweep.cli.answers import Answer, verb
-from lawsweep.cli.options import results_dir
+from lawsweep.cli.options import is_printed, results_dir
 from lawsweep.cli.plain_output import one_line
 from lawsweep.cli.text import TEXTS, aligned, print_table, room
 
@@ -59,7 +59,12 @@ def _cell(value: Any) -> str:
     "--limit", type=click.IntRange(0), default=40, show_default=True, help="Rows to print; 0: all."
 )
 def sql(
-    query: str, overrides: tuple[str, ...], output: str | None, kind: str | None, limit: int
+    query: str,
+    overrides: tuple[str, ...],
+    output: str | None,
+    kind: str | None,
+    limit: int,
+    as_json: bool,
 ) -> Asked | int:
     """Ask all tables a question in SQL (DuckDB's): each experiment is a view of its name.
 
@@ -69,8 +74,9 @@ def sql(
     """
     from lawsweep.tools.sql import sql as ask
 
+    printed = is_printed(output, kind, as_json=as_json)
     answer = ask(query, results_dir(overrides))
-    if output == "-" or (kind and output is None):
+    if printed:
         print_table(answer, kind or "csv")
         return 0
     if output is not None:
