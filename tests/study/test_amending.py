@@ -16,6 +16,8 @@ from lawsweep.core.errors import InvalidValueError, StoreError, UnknownNameError
 from lawsweep.store.places.local import LocalFolder
 from lawsweep.store.sweeps import forced
 from lawsweep.store.sweeps.sweep_folder import SweepFolder
+from lawsweep.store.table.parts import encode
+from lawsweep.store.upkeep import compact, discard
 from lawsweep.tools.keeping import verify
 from lawsweep.worker.presence import RUNNING, presence
 
@@ -232,6 +234,36 @@ def _tables(folder):
     import pyarrow.parquet as pq
 
     return [pq.read_table(Path(str(folder)) / name) for name in parts(folder)]
+
+
+def test_two_that_take_rows_out_of_one_part_and_a_compaction_bring_none_back(study, monkeypatch):
+    folder, of = study.table.folder, study.frame().set_index("n")["run_id"]
+
+    def left():
+        return {n for table in _tables(folder) for n in table["n"].to_pylist()}
+
+    others = iter([[of[2]]])
+
+    def meanwhile(data):
+        for run_ids in others:
+            discard._without(folder, run_ids, encode)
+        return encode(data)
+
+    discard._without(folder, [of[1]], meanwhile)
+    assert left() == {3, 4, 5}
+    study.rerun("n > 3")  # a second part
+    merge = compact.merge
+
+    def merged(tables):
+        discard._without(folder, [of[4]], encode)
+        return merge(tables)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(compact, "merge", merged)
+        compact.compact(study.table)
+    assert left() == {3, 5}
+    compact.compact(study.table)
+    assert (left(), len(parts(folder))) == ({3, 5}, 1)
 
 
 def test_a_launch_under_way_and_a_folder_that_cannot_be_written_to_refuse(study, monkeypatch):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 
 from command_fixtures import lawsweep, write  # noqa: F401
 
@@ -26,18 +25,6 @@ def test_failures_alike_but_for_numbers_are_one_group():
     ]  # fmt: skip
     assert groups[0].line() == "2 failed: ValueError: n=3 is bad at 0x7f (lawsweep show a0)"
     assert groups[3].line() == "1 timeout (lawsweep show e4)"
-
-
-def test_the_run_to_look_at_is_named_where_it_is_found(lawsweep, write, folder):  # noqa: F811
-    (folder / "erring.py").write_text(
-        "def f(n: int, seed: int = 0) -> dict:\n    raise ValueError(n)\n"
-    )
-    words = ("erring.py:f", "params.n=1", "results_dir=r 2", "executor=serial")
-    code, out, _ = lawsweep("run", *words)
-    assert code == 3
-    (command,) = [line.partition("(lawsweep ")[2] for line in out.splitlines() if "(law" in line]
-    code, out, _ = lawsweep(*shlex.split(command.rstrip(")")))
-    assert (code, "ValueError: 1" in out) == (0, True)
 
 
 def test_many_kinds_of_failure_are_counted_and_not_all_listed():

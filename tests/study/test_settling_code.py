@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import importlib
 import json
-import shlex
 import sys
 import threading
 import warnings
@@ -146,21 +145,6 @@ def test_every_verb_says_it_and_the_diff_is_shown(write, said):
     assert "cannot be read from" in str(own().diff())
     write()
     assert str(own().diff()) == "6 rows were made by today's code of made"
-
-
-def test_what_is_suggested_works_for_a_sweep_given_by_its_path(write, said, folder):
-    (folder / "a b").mkdir()
-    (folder / "a b/other.yaml").write_text(SWEEP.replace("[3, 4, 5]", "[3]"))
-    words = ["a b/other.yaml", "params.scale=1.0", "results_dir=r 2"]
-    assert said("run", *words)[0] == 0
-    write(factor=3)
-    note = said("status", *words)[2]
-    commands = [shlex.split(c) for c in note.split("`")[1::2]]
-    assert [c[:2] for c in commands] == [["lawsweep", "diff"], ["lawsweep", "run"]]
-    assert "-    return Metrics(y=2 *" in said(*commands[0][1:])[1]
-    assert "accepted: 2 rows" in said(*commands[1][1:])[1]
-    page = lawsweep.open(*words).report().read_text()
-    assert "lawsweep run &#x27;a b/other.yaml&#x27; params.scale=1.0 &#x27;results_dir=r 2" in page
 
 
 def test_a_module_that_went_or_came_is_shown_whole(write, folder):

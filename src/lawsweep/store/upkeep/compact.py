@@ -11,7 +11,8 @@ and after, and any other reader finds one schema.  Parts that cannot have it sta
 * A new part lists, in its footer, the digests of those it replaces.  If the compaction dies before
   they are gone, the next one sees that they are covered, and removes them without merging twice.
 * Nothing is locked.  Writers only add parts, which no compaction that began before looks at; two
-  compactions at once leave, at worst, duplicates.
+  compactions at once leave, at worst, duplicates.  Parts that are gone by the time that theirs is
+  to be written are not merged: another compaction has them, or a discard took rows out.
 * Rows are sorted by run id: the bounds of a row group then tell which few hold a given run.
 """
 
@@ -254,6 +255,8 @@ def _flush(
     # Named after its newest source, so that it stands where they stood among the other parts.
     when = max((m.group(1) for n in batch.parts if (m := _NAME.match(n))), default="0" * 16)
     name = f"part-{when}-{digest(data)}-compact.parquet"
+    if not batch.parts.keys() <= set(folder.names()):
+        return  # one was replaced meanwhile: rows that somebody took out would come back
     folder.write(name, data)
     _each(folder, folder.delete, [old for old in batch.parts if old != name])
     report.n_rows_moved += merged.num_rows
