@@ -122,13 +122,18 @@ class Interrupts:
             number = self._held.pop(0)
             self._before[number](number, None)
 
-    @contextmanager
-    def held_again(self) -> Iterator[None]:
+    def held_again(self) -> _HeldAgain:
         """Within ``released`` for a while: what comes is delivered at the end of it."""
+        return _HeldAgain(self)
+
+    def hold(self) -> None:
+        """What comes now waits."""
         with self._lock:
             self._open = False
         _settle()
-        yield
+
+    def let_go(self) -> None:
+        """What comes now is delivered at once, and first what waits."""
         self._open = True
         self.deliver()
 
@@ -143,6 +148,22 @@ class Interrupts:
             with self._lock:
                 self._open = False
             _settle()
+
+
+class _HeldAgain:
+    """See ``held_again``, which is around every run of this process; an error passes it held."""
+
+    __slots__ = ("_of",)
+
+    def __init__(self, of: Interrupts):
+        self._of = of
+
+    def __enter__(self) -> None:
+        self._of.hold()
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is None:
+            self._of.let_go()
 
 
 def _raise_in(thread: int, error: type[BaseException]) -> None:

@@ -207,8 +207,8 @@ def execute_run(
         release_memory()
     outcome = _outcome(run, answer, device, started_at, wall_s, peak)
     unseeded = ", ".join(drew) or None
-    outcome = outcome._replace(peak_device_bytes=held, unseeded_draws=unseeded)
-    return outcome if here is None else here.ended(outcome)
+    left = {} if here is None else here.left()
+    return outcome._replace(peak_device_bytes=held, unseeded_draws=unseeded, **left)
 
 
 def execute_group(

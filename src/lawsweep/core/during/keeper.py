@@ -75,15 +75,15 @@ class Keeper:
 
     def load(self) -> Any:
         """The state that an earlier attempt kept; None where there is none to go on from."""
-        if self._place is None:
+        place: Place | None = self._place
+        if place is None:
             self.close()  # called by hand again: its folder is empty
             return None
         if self._loaded is None:
-            self._loaded = (self._read(),)
+            self._loaded = (self._read(place),)
         return self._loaded[0]
 
-    def _read(self) -> Any:
-        place: Place = self._place
+    def _read(self, place: Place) -> Any:
         try:
             data = _opened(place).read(file_name(self._run.run_id))
         except FileNotFoundError:

@@ -26,8 +26,9 @@ _STATE, _FILES = "state.json", "files/"
 
 # What zipfile, json and numpy raise of bytes that were altered; a RuntimeError is one that says
 # encrypted, compressed in another way, of a later version, or nested too deeply.
-_TORN = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, EOFError)
-_TORN += (zipfile.BadZipFile, zlib.error)
+_TORN: tuple[type[Exception], ...] = (LookupError, TypeError, ValueError, AttributeError)
+_TORN += (RuntimeError, EOFError, zipfile.BadZipFile, zlib.error)
+_NO_ZIP: tuple[type[Exception], ...] = (*_TORN, OSError)
 
 
 class BrokenError(Exception):
@@ -94,7 +95,7 @@ def _put(file: zipfile.ZipFile, name: str, folder: Path) -> None:
 def _opened(data: bytes) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(io.BytesIO(data))
-    except (*_TORN, OSError) as error:
+    except _NO_ZIP as error:
         raise BrokenError(str(error)) from None
 
 
