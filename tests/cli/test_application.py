@@ -117,6 +117,17 @@ def test_a_second_run_launches_none_and_one_more_value_one(app):
     assert "(1 of 5 jobs are repeated)" in out
 
 
+def test_a_seed_that_no_config_has_is_refused(app, folder):
+    code, _, err = app("lr=1,2", "+training.seed=0,1", "hydra.sweeper.seed=trainig.seed")
+    assert code == 10
+    assert "Unknown key 'trainig.seed' in hydra.sweeper.seed. Did you mean 'training.seed'" in err
+    assert not calls()
+    code, out, _ = app("lr=1", "+training.seed=0,1", "hydra.sweeper.seed=training.seed")
+    assert (code, "ran 2 in" in out) == (0, True)
+    assert "ran 1 in" in app("lr=1", "hydra.sweeper.seed=null")[1]
+    assert "ran 1 in" in app("~seed", "lr=2", "model=big")[1]  # the default may be lacking
+
+
 def test_another_default_is_another_run(app, folder):
     app("lr=1,2")
     (folder / "conf" / "model" / "small.yaml").write_text("name: small\nwidth: 11\n")

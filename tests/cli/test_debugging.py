@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import pdb
 import pty
 import re
 import select
@@ -18,6 +19,9 @@ from lawsweep.core.registry import find_experiment
 from lawsweep.worker import debugging
 
 FAILING = """
+import pdb
+from pdb import set_trace
+
 import numpy as np
 
 
@@ -33,6 +37,13 @@ def failing(n: int, fails: bool = True) -> float:
 def stopping(n: int) -> float:
     before = n + 40
     breakpoint()
+    return before * 2.0
+
+
+def by_hand(n: int) -> float:
+    before = n + 50
+    print("heard")
+    set_trace() if n == 2 else pdb.set_trace()
     return before * 2.0
 """
 
@@ -102,6 +113,35 @@ def test_leaving_the_debugger_ends_the_launch(lawsweep, write, folder, monkeypat
     assert sys.breakpointhook is hook
     assert sys.gettrace() is trace
     assert "1 ok" in lawsweep("status", "stopping")[1]  # the one that was gone on with
+
+
+def test_pdb_that_is_called_by_hand_has_the_terminal_too(lawsweep, write, folder, monkeypatch):
+    (folder / "unsound.py").write_text(FAILING)
+    write("by_hand", "experiment: unsound.py:by_hand\nexecutor: serial\naxes: {n: [1, 2]}\n")
+    seen = []
+
+    class Screen:
+        def pause(self):
+            seen.append("pause")
+
+        def resume(self):
+            seen.append("resume")
+
+    trace = sys.gettrace()
+    # pytest has one of its own there; this is what the standard library's does.
+    monkeypatch.setattr(pdb, "set_trace", lambda: pdb.Pdb().set_trace(sys._getframe(1)))
+    monkeypatch.setattr(sys, "stdin", Typed("p before\nc\np before\nc\n"))
+    with debugging.giving_way(Screen()):
+        code, out, err = lawsweep("run", "by_hand")
+    assert code == 0, err
+    assert sorted(re.findall(r"\(Pdb\) (5[12])\n", out)) == ["51", "52"]
+    assert seen == ["pause", "resume"] * 2
+    assert "set_trace" not in vars(pdb.Pdb) or pdb.Pdb.set_trace.__module__ == "pdb"
+    assert sys.gettrace() is trace
+    with open(os.devnull) as nowhere:  # noqa: PTH123
+        monkeypatch.setattr(sys, "stdin", nowhere)
+        code, _, err = lawsweep("run", "by_hand", "params.n=3")
+    assert (code, "pdb.set_trace() needs a terminal" in err) == (3, True)  # no Ctrl-C of a person's
 
 
 TOGETHER = """

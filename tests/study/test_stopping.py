@@ -72,6 +72,15 @@ def test_a_stopped_run_has_a_row_that_says_so_and_keeps_its_curve(opened, monkey
     assert dict(opened(stop_runs=None).rerun(status="stopped").statuses) == {"ok": stopped}
 
 
+def test_a_metric_that_no_run_reports_is_told_of(opened):
+    study = opened(stop_runs={"metric": "los"}, axes={"rank": [1, 2]})
+    assert study.run().notes == (
+        "stop_runs cannot stop any run: none reported 'los', but loss; did you mean 'loss'?",
+    )
+    assert study.run().notes == ()  # nothing ran
+    assert opened(axes={"rank": [3]}).run().notes == ()
+
+
 def test_a_worker_is_told_in_the_middle_of_a_run(opened):
     """The second run takes a minute, unless it is stopped."""
     block = {"metric": "loss", "grace": 3, "min_runs": 1}
@@ -92,6 +101,8 @@ def test_what_cannot_be_stopped_is_told_while_planning(opened):
         ({"until": {"half_width": 0.1}}, "both stop_runs and until"),
         ({"experiment": None, "axes": {"n": [1]}, "command": "echo {n}"}, "a command is not told"),
         ({"stop_runs": {"metric": "loss", "mod": "min"}}, "Did you mean 'mode'"),
+        ({"stop_runs": {"metric": "loss", "factor": 2}}, "factor is a setting of the rule halving"),
+        ({"stop_runs": {"metric": "loss", "rule": "halving", "min_runs": 2}}, "say rule: median"),
         ({"stop_runs": [1]}, "stop_runs of sweep ranked must be a mapping"),
     ]:
         with pytest.raises(lawsweep.LawsweepError, match=says):

@@ -153,7 +153,9 @@ class Loop:
                 f"{n:,} run{'s' * (n > 1)} {FROM_START[why]}" for why, n in self._from_start.items()
             )
             drew = told_unseeded(self.report, self.plan.experiment.name)
-            self.report.notes = (*self._recovery.notes(), *again, *self.executor.notes(), *drew)
+            slips = () if self.stopping is None else self.stopping.notes()
+            told = (*self._recovery.notes(), *again, *self.executor.notes(), *drew)
+            self.report.notes = (*told, *slips)
             self._teller.tell(at_once=True)
         return self.report
 

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from lawsweep.core.during.curve import check_name
-from lawsweep.core.errors import InvalidValueError
+from lawsweep.core.errors import InvalidValueError, nearest
 from lawsweep.core.experiment import Experiment
 from lawsweep.core.options import check_options, read_options
 from lawsweep.core.outcome import Point
@@ -62,7 +62,15 @@ def read_stop_runs(block: Mapping[str, Any] | None) -> StopRuns | None:
             "stop_runs needs the metric that runs report, and names none. Give one, for example "
             "stop_runs: {rule: median, metric: loss}."
         )
-    return read_options(StopRuns, block, "stop_runs")
+    options = read_options(StopRuns, block, "stop_runs")
+    of_another = {"median": "factor", "halving": "min_runs"}[options.rule]
+    if of_another in block:
+        other = "halving" if options.rule == "median" else "median"
+        raise InvalidValueError(
+            f"stop_runs.{of_another} is a setting of the rule {other}, and the rule is "
+            f"{options.rule}. Leave it out, or say rule: {other}."
+        )
+    return options
 
 
 class _Run:
@@ -95,6 +103,8 @@ class Stopping(ABC):
     def __init__(self, options: StopRuns):
         self.options = options
         self._under_way: dict[int, _Run] = {}
+        self._n_ended, self._is_reported = 0, False
+        self._others: set[str] = set()  # what is reported without the metric
 
     def tell(self, run: int, points: Iterable[Point]) -> str | None:
         """A run under way reported these; why it is to be stopped, if it is."""
@@ -110,7 +120,9 @@ class Stopping(ABC):
         for step, metrics in points:
             value = metrics.get(self.options.metric)
             if value is None:
+                self._others.update(metrics)
                 continue
+            self._is_reported = True
             if state.steps and step <= state.steps[-1]:  # it began anew, in another attempt
                 state = self._under_way[run] = _Run(state.next_rung)
             state.add(step, self._loss(value))
@@ -127,8 +139,21 @@ class Stopping(ABC):
         for at in self._came(run, points):
             self._passed(*at)
         state = self._under_way.pop(run)
+        self._n_ended += 1
         if well and state.n:
             self._keep(state)
+
+    def notes(self) -> tuple[str, ...]:
+        """What a person is told at the end: that no run has reported the metric."""
+        if self._is_reported or not self._n_ended:
+            return ()
+        metric = self.options.metric
+        said = f"stop_runs cannot stop any run: none reported {metric!r}"
+        if not self._others:
+            return (f"{said}, nor anything else; lawsweep.report(step, {metric}=...) does",)
+        close = nearest(metric, sorted(self._others))
+        hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+        return (f"{said}, but {', '.join(sorted(self._others))}{hint}",)
 
     def _said(self, step: int, state: _Run, against: str) -> str:
         sign = 1.0 if self.options.mode == "min" else -1.0

@@ -169,11 +169,13 @@ def preview(
     facts = hardware()
     executor = make_executor(sweep.executor)
     here = executor.cpus_here(facts["n_cpus"])
-    machines = read_machines(on) if on else (Machine("cpus", here),)
+    machines = read_machines(on) if on is not None else (Machine("cpus", here),)
     given = read_rates(rates) if rates else {}
     by_point = _by_point(sweep)
     threads = None if "cpus_per_task" in by_point else max(1, int(_per_task(sweep, "cpus")))
     todo = tuple(sampler.outlook())
+    if by_point:  # a slip in them is refused, whatever machines are asked about
+        executor.gpus_at(made, todo, float("inf"))
     pools = tuple(_pool(opened, executor, m, todo, threads, given) for m in machines)
     todo, without = _on_these(made, pools, todo)
     older = opened.older(todo)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 Look = Callable[[BaseException], object]  # what is shown a run's failure
 _OURS = Path(__file__).resolve().parents[1]
+# What stands between two runs is ours: stepping on from the last line goes past it.
+_PASSED = tuple(f"lawsweep.{room}.*" for room in ("worker", "core", "executors", "launch"))
 _ANSWERS = ("experiments", "kernels")  # rooms of ours that a person debugs as their own
 _INSTALLED = tuple(
     sorted({sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")} - {None})
@@ -52,23 +54,46 @@ def giving_way(screen: Screen) -> Iterator[None]:
 
 
 class Debuggable:
-    """Around a run, outside of what listens to its output: ``breakpoint()`` has the terminal.
+    """Around a run, outside of what listens to its output: a debugger in it has the terminal.
 
+    Be it ``breakpoint()``, ``pdb.set_trace()``, or that of a debugger made of pdb's (IPython's).
     From there to the end of the run nothing else draws or listens.  Leaving the debugger (``q``)
     is a Ctrl-C: it ends the launch, and costs no row.  Somebody's own ``sys.breakpointhook`` is
     left alone.
     """
 
     def __enter__(self) -> None:
+        from pdb import Pdb
+
         self._before, self._streams = sys.breakpointhook, (sys.stdout, sys.stderr)
         self._is_on = False
         if self._before is sys.__breakpointhook__:
             sys.breakpointhook = self._begin
+        # Of the class: ``from pdb import set_trace`` has bound the function by now.
+        own, begin = Pdb.__dict__.get("set_trace"), Pdb.set_trace
+
+        def set_trace(debugger: Pdb, frame: FrameType | None = None, **named: Any) -> Any:
+            heard = sys.stdout
+            self._take_terminal("pdb.set_trace()")
+            if debugger.stdout is heard:
+                debugger.stdout = sys.stdout
+            debugger.skip = debugger.skip or set(_PASSED)
+            return begin(debugger, frame or sys._getframe(1), **named)
+
+        def put_back() -> None:
+            if own is None:
+                del Pdb.set_trace
+            else:
+                Pdb.set_trace = own  # type: ignore[method-assign]
+
+        Pdb.set_trace = set_trace  # type: ignore[method-assign, assignment]
+        self._put_back = put_back
 
     def __exit__(
         self, kind: type[BaseException] | None, error: object, traceback: TracebackType | None
     ) -> None:
         sys.breakpointhook = self._before
+        self._put_back()
         if self._is_on:
             sys.settrace(self._tracing)
             for screen in _screens:
@@ -81,9 +106,20 @@ class Debuggable:
         asked = os.environ.get("PYTHONBREAKPOINT", "")
         if asked == "0":
             return None
-        if not asked and _leads_nowhere():
+        if asked:
+            self._take_terminal(None)
+            return sys.__breakpointhook__(*given, **named)
+        self._take_terminal("breakpoint()")
+        from pdb import Pdb
+
+        Pdb().set_trace(sys._getframe(1))
+        return None
+
+    def _take_terminal(self, asked_by: str | None) -> None:
+        """Nothing else draws or listens from here on; refused where nobody can answer."""
+        if asked_by is not None and _leads_nowhere():
             raise InvalidValueError(
-                "breakpoint() needs a terminal, and this process has none to read from. Run the "
+                f"{asked_by} needs a terminal, and this process has none to read from. Run the "
                 "sweep with executor=serial in a terminal, or look at one run with lawsweep "
                 "replay RUN_ID --pdb."
             )
@@ -92,14 +128,6 @@ class Debuggable:
             sys.stdout, sys.stderr = self._streams
             for screen in _screens:
                 screen.pause()
-        if asked:
-            return sys.__breakpointhook__(*given, **named)
-        from pdb import Pdb
-
-        # What stands between two runs is ours: stepping on from the last line goes past it.
-        Pdb(skip=[f"lawsweep.{room}.*" for room in ("worker", "core", "executors", "launch")]
-            ).set_trace(sys._getframe(1))  # fmt: skip
-        return None
 
 
 def _leads_nowhere() -> bool:

@@ -13,6 +13,7 @@ from lawsweep.config.application.columns import Path
 from lawsweep.config.application.composing import Base, Composer, task_config
 from lawsweep.config.application.identity import digest_of, leaves, plain_config, without
 from lawsweep.config.application.running import Spec
+from lawsweep.core.errors import unknown_name
 from lawsweep.core.schema import INT64_MAX
 from lawsweep.core.secrets import hide, is_secret_name
 
@@ -49,8 +50,13 @@ def asked_for(
     application: str,
     options: SweeperOptions,
 ) -> Asked:
-    """Compose and name every job.  Raises Hydra's errors for one that cannot be composed."""
+    """Compose and name every job.
+
+    Raises Hydra's errors for one that cannot be composed, UnknownNameError where a seed is named
+    that no job's config has.
+    """
     found, places, hidden = Asked(n_jobs=len(jobs)), dict[int, int](), dict[str, str]()
+    has_seed = options.seed in (None, "seed")  # the default: an application may go without
     for num, job in enumerate(jobs):
         base = composer.base(job)
         values = composer.values(job) if not base.is_whole else []
@@ -59,6 +65,7 @@ def asked_for(
             found.bases.append(base)
         config = plain_config(task_config(base, values))
         config = without(_without_secrets(config, hidden), options.ignore)
+        has_seed = has_seed or without(config, [str(options.seed)]) != config
         seed = _seed_of(config, options.seed)
         if seed is not None and options.seed is not None:
             config = without(config, [options.seed])
@@ -71,6 +78,9 @@ def asked_for(
         found.seeds.setdefault(digest, []).append(seed or 0)
         if digest not in found.leaves:
             found.leaves[digest] = dict(leaves(config))
+    if jobs and not has_seed:
+        keys = {".".join(path) for of_one in found.leaves.values() for path in of_one}
+        raise unknown_name("key", options.seed, keys, "hydra.sweeper.seed")
     return found
 
 

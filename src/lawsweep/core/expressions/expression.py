@@ -10,6 +10,7 @@ can compute and nothing more.  Columns are numpy arrays, so a million points cos
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,6 +23,7 @@ from lawsweep.core.expressions.functions import ARITHMETIC, ARITY, COMPARE, CONS
 MAX_CHARACTERS = 100_000
 # Levels of brackets, calls and conditions inside each other; a sum of many terms is one level.
 MAX_DEPTH = 100
+_ASSIGNS = re.compile(r"(?<![=!<>])=(?!=)")
 _SHOWN = 200  # characters of an expression in a message
 
 _STAND_INS: Mapping[str, np.ndarray] = {
@@ -66,9 +68,11 @@ class Expression:
         except (RecursionError, MemoryError):
             raise self._too_large("is too long, or nests too deep") from None
         except (SyntaxError, ValueError):
+            write = "arithmetic over params, for example round(ratio * input_dim**2)"
+            if _ASSIGNS.search(self.text):
+                write = "== where two things are to be equal"
             raise InvalidValueError(
-                f"Cannot read the expression {self.shown}; write arithmetic over params, "
-                "for example round(ratio * input_dim**2)."
+                f"Cannot read the expression {self.shown}; write {write}."
             ) from None
 
     def _too_large(self, what: str) -> InvalidValueError:

@@ -67,7 +67,8 @@ class Needs:
         for option, rule in self._rules.items():
             for name in rule.names:
                 if name not in known:
-                    raise unknown_name("param", name, known, f"executor.{option}")
+                    valid = known | {AUTO} if option == "gpus_per_task" else known
+                    raise unknown_name("param", name, valid, f"executor.{option}")
         self._experiment = experiment
 
     def of(self, runs: Sequence[RunSpec]) -> tuple[float, float]:
@@ -89,7 +90,9 @@ class Needs:
 
         1 of points without runs, and of all where none are asked for.
         """
-        found = np.ones(plan.n_points)
+        found, runs = np.ones(plan.n_points), tuple(runs)
+        if "cpus_per_task" in self._rules:
+            Needs(self.given["cpus_per_task"], self.given["gpus_per_task"]).over(plan, runs)
         points = np.unique(np.fromiter(runs, dtype=np.int64) // len(plan.seeds))
         if self.by_memory:
             held = classes(stated_costs(plan)[1])
