@@ -196,6 +196,17 @@ def test_a_notebooks_function_and_what_it_refers_to(folder, edit):
     assert not any(b"s3cr3t" in data for data in secret.files.values())
 
 
+def test_a_function_that_exec_made_is_of_no_file(folder):
+    def rows(factor):
+        made = {}
+        exec(f"def f(n: int, seed: int = 0): return {{'y': {factor} * n}}", made)
+        return lawsweep.open(made["f"], name="made", axes={"n": [1]}, executor="serial")
+
+    assert rows(1).run().statuses == {"ok": 1}
+    assert other_rows(rows(1)) is None
+    assert other_rows(rows(2)).n_rows == 1
+
+
 def test_lawsweeps_own_kernels_are_code_too_and_nothing_is_imported_for_it():
     found = source_of(find_experiment("memorization"))
     assert {

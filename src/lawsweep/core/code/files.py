@@ -68,7 +68,7 @@ def place_name(function: Callable[..., Any]) -> str:
     name = re.sub(r"\W+", "_", function.__qualname__.replace("<locals>.", "")).strip("_")
     module = sys.modules.get(function.__module__)
     file = getattr(module, "__file__", None)
-    if function.__module__ == "__main__" and not file:
+    if function.__module__ in ("__main__", None) and not file:  # None: made by exec
         return name
     if file is None or {"site-packages", "dist-packages"} & set(Path(file).parts):
         where: tuple[str, ...] = tuple(function.__module__.split("."))
