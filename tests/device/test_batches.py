@@ -45,6 +45,7 @@ MIXED = [
             {**NTK, "data": "correlated", "covariance_exponent": 0.3},
             {**NTK, "data": "file:nowhere.npy"},
             {**NTK, "data": "mixture", "separation": 0.7},
+            {**NTK, "data": "rademacher"},  # an exact zero: two rows are opposite
             NTK,
         ],
     ),
@@ -79,6 +80,8 @@ def test_a_mixed_batch_is_the_answers_of_each_alone(experiment, points):
         assert_same(experiment.function(p, seed, "cpu"), one)
         assert_same(one, on_card)
     assert n_failed == 1
+    if experiment is ntk:
+        assert sum(bool(getattr(one, "zero_reason", None)) for one in here) == 1
 
 
 def test_an_infeasible_member_is_no_failure():
@@ -116,6 +119,18 @@ def test_compression_holds_its_model_within_a_factor_of_two_and_a_half(point):
     with held:
         compression.fused([p] * 4, list(range(4)), "cpu")
     assert held.memory.peak / 2.5 <= 4 * run_bytes(p) <= 2.5 * held.memory.peak + 1e5
+
+
+def test_what_a_hermite_series_holds_once_is_in_what_a_run_alone_holds():
+    p = compression.params_type(
+        **{**STUDENT, "n_target": 1800, "activation": "tanh", "student_outputs": "trained"},
+        max_iterations=1, n_restarts=1,
+    )  # fmt: skip
+    held = Held()
+    with held:
+        compression.function(p, 0, "cpu")
+    stated = float(compression.cost(p).memory_bytes)
+    assert held.memory.peak <= stated <= 4.0 * held.memory.peak
 
 
 def test_small_cards_take_several_stacks_and_no_fewer_answers(monkeypatch):

@@ -47,7 +47,7 @@ def asked(name, seed=3, **point):
 @pytest.mark.parametrize("solver", solvers.names("rows"))
 def test_davidson_asks_once_an_iteration_and_keeps_its_numbers_on_the_card(solver):
     few, at_first = asked("ntk_min_eig", **{**FREE, "n_samples": 40}, solver=solver)
-    many, later = asked("ntk_min_eig", **{**FREE, "n_samples": 90}, solver=solver)
+    many, later = asked("ntk_min_eig", **{**FREE, "n_samples": 72}, solver=solver)
     more = many.n_iterations - few.n_iterations
     assert more > 20
     # torch's eigh of V^T K V waits for its own verdict.
@@ -350,7 +350,7 @@ def test_nothing_is_asked_per_tile(monkeypatch, name):
 @pytest.mark.parametrize(
     ("name", "point", "sizes"),
     [
-        ("ntk_min_eig", {**FREE, "n_samples": 16, "solver": "matrix_free"},
+        ("ntk_min_eig", {**FREE, "n_samples": 12, "solver": "matrix_free"},
          {"rows_tile": 2}),
         ("memorization", {"optimizer": "levenberg_marquardt", "n_samples": 300, "input_dim": 8,
                           "width": 8, "depth": 3, "max_steps": 2},

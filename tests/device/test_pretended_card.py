@@ -51,7 +51,7 @@ CASES: dict[str, list[dict[str, Any]]] = {
         STUDENT,
         {**STUDENT, "solver": "newton_cg"},
         {**STUDENT, "solver": "lbfgs", "max_iterations": 20},
-        {**STUDENT, "student_outputs": "trained", "activation": "erf"},
+        {**STUDENT, "student_outputs": "trained", "activation": "erf", "n_restarts": 2},
         {**STUDENT, "target_norm_method": "sample", "target_rows": "gaussian"},
         {**STUDENT, "objective": "reduced"},
         {**STUDENT, "n_target": None, "target_norm_method": "skip", "objective": "simplified"},
@@ -118,7 +118,9 @@ def assert_same(here, there, dtype="float64"):
         if f.name in NOISE:
             continue
         if isinstance(a, (float, tuple, np.ndarray)) and np.asarray(a).dtype.kind == "f":
-            np.testing.assert_allclose(b, a, relative, scale, err_msg=f.name)
+            # A gradient that has vanished is what rounding left of it.
+            least = max(scale, 1e-12) if f.name == "grad_norm" else scale
+            np.testing.assert_allclose(b, a, relative, least, err_msg=f.name)
         else:
             np.testing.assert_equal(b, a, err_msg=f.name)
 

@@ -15,10 +15,11 @@ from lawsweep import Cost, Sweep
 from lawsweep.core.cost import PRIOR_OVERHEAD_S, WORK
 from lawsweep.core.errors import InvalidValueError, UnknownNameError
 from lawsweep.core.protocols import Done
+from lawsweep.executors.serial import SerialExecutor
 from lawsweep.grid.plan import make_plan
 from lawsweep.launch.costs.rates import Device, card, named, read_rates
-from lawsweep.launch.costs.simulate import Machine, simulate_shared
-from lawsweep.study.forecast import expected, make_pool
+from lawsweep.launch.costs.simulate import Machine, read_machines, simulate_shared
+from lawsweep.study.forecast import expected, fused_at_once, make_pool
 
 RATES = dict.fromkeys(WORK, 1000000000.0) | {"launch": 1e-3, "draws": 1e6}
 MINE = Device("mine", RATES, dict.fromkeys(WORK, 0.0), 2.0**34)
@@ -312,6 +313,18 @@ def test_runs_that_have_no_gpu_are_not_timed_on_one(tmp_path):
     assert len(beside.todo) == 12
     on_cpu = beside.pools[1].costs.seconds_of(range(4))
     assert on_cpu[0] <= beside.schedule.makespan_s < 1e6
+
+
+def test_runs_that_have_no_gpu_make_the_groups_of_the_others_no_smaller():
+    stated = dataclasses.replace(fusable, cost=lambda p: Cost(flops=p.n, memory_bytes=1e6 * p.n))
+    plan = make_plan(stated, axes={"n": [1, 2, 3]}, seeds=1000)
+    on, (machine,) = SerialExecutor(), read_machines("gpus=1:H100")
+    sizes = [
+        fused_at_once(plan, on, machine, np.array(gpus), 2e9)
+        for gpus in ([1.0, 1.0, 1.0], [0.0, 0.0, 1.0], [1.0, 1.0, 0.0])
+    ]
+    assert sizes[0] == sizes[1] == pytest.approx(sizes[2] * 2 / 3, abs=1)
+    assert 300 < sizes[0] < 330  # of 3 MB each, with margins
 
 
 def test_what_runs_hold_is_learnt_for_each_kind_of_card():

@@ -19,12 +19,13 @@ class Memory:
         self.size = size
         self.live = self.peak = 0
         self.refused = 0
-        self._known: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
+        self._known: dict[int, weakref.ref[torch.UntypedStorage]] = {}  # by address
 
     def hold(self, tensor: torch.Tensor) -> None:
         """Count a tensor that was made."""
         storage = tensor.untyped_storage()
-        if storage in self._known:
+        key = storage._cdata
+        if key in self._known:
             return
         n_bytes = storage.nbytes()
         if self.live + n_bytes > self.size:
@@ -33,12 +34,12 @@ class Memory:
                 f"CUDA out of memory. Tried to allocate {n_bytes} bytes. GPU 0 has a total "
                 f"capacity of {self.size} bytes of which {self.size - self.live} bytes is free."
             )
-        self._known.add(storage)
+        self._known[key] = weakref.ref(storage, lambda _: self._let_go(key, n_bytes))
         self.live += n_bytes
         self.peak = max(self.peak, self.live)
-        weakref.finalize(storage, self._let_go, n_bytes)
 
-    def _let_go(self, n_bytes: int) -> None:
+    def _let_go(self, key: int, n_bytes: int) -> None:
+        del self._known[key]
         self.live -= n_bytes
 
     @property
@@ -53,6 +54,11 @@ class Held(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
         self.memory = Memory()
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled here."""
+        return False
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))

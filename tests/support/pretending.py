@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from card_graph import Graph
 from card_memory import Memory, patched
@@ -50,6 +51,8 @@ WAITS = frozenset(
         aten.repeat_interleave,
     )
 )
+# Functions of tensors that no operation of torch's shows.
+OWN = frozenset((torch.Tensor.cpu, torch.Tensor.data_ptr, torch.Tensor.new_tensor))
 INDEXING = frozenset((aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_))
 READS = frozenset(
     (
@@ -63,10 +66,14 @@ READS = frozenset(
         torch.Tensor.__contains__,
     )
 )
+BY_PLACE = frozenset((torch.Tensor.__getitem__, torch.Tensor.__setitem__))
 NUMPY = frozenset((torch.Tensor.numpy, torch.Tensor.__array__))
 GIVEN = frozenset(
     (torch.tensor, torch.as_tensor, torch.asarray)
 )  # their numbers come from the host
+
+
+SEEN = READS | NUMPY | BY_PLACE | OWN
 
 
 @dataclass
@@ -121,6 +128,9 @@ class There(torch.Tensor):
 
     @classmethod
     def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if func not in SEEN:
+            with torch._C.DisableTorchFunctionSubclass():
+                return func(*args, **(kwargs or {}))
         if func in NUMPY:
             raise TypeError(
                 "can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() to copy the "
@@ -134,13 +144,17 @@ class There(torch.Tensor):
         if func is torch.Tensor.cpu:
             args[0].card.counts.reads[_asker()] += 1
             return args[0].here.clone()
+        if func in BY_PLACE and _has_list(args[1]):
+            # torch's C++ would make its numbers on meta, where there are none.
+            return func(args[0], _listed(args[1]), *args[2:], **(kwargs or {}))
         if func is torch.Tensor.data_ptr:
             return args[0].here.data_ptr()
         if func is torch.Tensor.new_tensor:
             card = args[0].card
             card.counts.uploads[_asker()] += 1
             return There(func(args[0].here, *_here(args[1:]), **_here(kwargs or {})), card)
-        return super().__torch_function__(func, types, args, kwargs or {})
+        with torch._C.DisableTorchFunctionSubclass():
+            return func(*args, **(kwargs or {}))
 
     @classmethod
     def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
@@ -188,7 +202,7 @@ class Card(TorchFunctionMode):
             return self._moved(args[0], args[1:], kwargs)
         if func is torch.Tensor.cuda:
             return self._moved(args[0], (CARD,), {})
-        if _is_card(kwargs.get("device")):
+        if kwargs and _is_card(kwargs.get("device")):
             counts = self.counts.uploads if func in GIVEN else self.counts.operations
             counts[_asker()] += 1
             return There(func(*_here(args), **_here({**kwargs, "device": HOST})), self)
@@ -221,24 +235,26 @@ class Card(TorchFunctionMode):
     def sent(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """One operation of torch with a tensor of the card, or made beside one."""
         packet, line = func.overloadpacket, _asker()
-        tensors = _tensors((args, kwargs))
-        known = {id(t.here): t for t in tensors if isinstance(t, There)}
+        tensors: list[torch.Tensor] = []
+        here_args, here_kwargs = _plain(args, tensors), _plain(kwargs, tensors)
+        known = {id(t.here): t for t in tensors if type(t) is There}
         if packet is aten.copy_:
             self._copied(args[0], args[1], line)
         else:
-            self._one_device(packet, func, args, tensors, line)
+            if len(known) < len(tensors):
+                self._one_device(packet, func, args, tensors, line)
             self.counts.operations[line] += 1
             if packet is aten._local_scalar_dense:
                 self.counts.reads[line] += 1
             if packet in WAITS or (packet in INDEXING and _by_mask(args)):
                 self.counts.waits[line] += 1
-        if "device" in kwargs:
-            kwargs = {**kwargs, "device": HOST}
+        if "device" in here_kwargs:
+            here_kwargs["device"] = HOST
         call = func if self.graph is None else partial(self._recorded, func)
-        out = call(*_here(args), **_here(kwargs))
-        if not isinstance(args[0] if args else None, There) and packet is aten.copy_:
+        out = call(*here_args, **here_kwargs)
+        if packet is aten.copy_ and not isinstance(args[0] if args else None, There):
             return args[0]
-        for there in known.values():
+        for there in known.values() if func._schema.is_mutable else ():
             here = there.here
             if there.shape != here.shape or there.stride() != here.stride():  # squeeze_, out=
                 with torch._C._DisableTorchDispatch():
@@ -282,10 +298,15 @@ class _Beside(TorchDispatchMode):
         super().__init__()
         self._card = card
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled here, and torch's guard against it is a quarter of the time."""
+        return False
+
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         beside = getattr(kwargs.get("device"), "type", None) == "meta"
-        if beside or any(isinstance(t, There) for t in _tensors((args, kwargs))):
+        if beside or There in types:
             out = self._card.sent(func, args, kwargs)
             return There(out, self._card) if beside and type(out) is torch.Tensor else out
         return func(*args, **kwargs)
@@ -343,17 +364,40 @@ def _gather(values: Any, found: list[torch.Tensor]) -> None:
 
 
 def _here(value: Any) -> Any:
-    if isinstance(value, There):
+    return _plain(value, [])
+
+
+def _plain(value: Any, found: list[torch.Tensor]) -> Any:
+    """The host's tensors in place of the card's; ``found`` takes in all of them, once each."""
+    kind = type(value)
+    if kind is There:
+        found.append(value)
         return value.here
-    if isinstance(value, (tuple, list)):
-        return type(value)(_here(v) for v in value) if value else value
-    if isinstance(value, dict):
-        return {k: _here(v) for k, v in value.items()}
+    if kind is tuple or kind is list:
+        return kind([_plain(v, found) for v in value]) if value else value
+    if kind is dict:
+        return {k: _plain(v, found) for k, v in value.items()}
+    if isinstance(value, torch.Tensor):
+        found.append(value)
+    elif isinstance(value, (tuple, list)):  # torch.Size, and what operations return
+        return kind(_plain(v, found) for v in value) if value else value
     return value
 
 
+def _has_list(place: Any) -> bool:
+    each = place if isinstance(place, tuple) else (place,)
+    return any(isinstance(one, (list, np.ndarray)) for one in each)
+
+
+def _listed(place: Any) -> Any:
+    """An index with the host's tensors in place of its lists."""
+    if isinstance(place, tuple):
+        return tuple(map(_listed, place))
+    return torch.as_tensor(place) if isinstance(place, (list, np.ndarray)) else place
+
+
 def _wrapped(value: Any, known: dict[int, There], card: Card) -> Any:
-    if isinstance(value, torch.Tensor) and not isinstance(value, There):
+    if isinstance(value, torch.Tensor) and type(value) is not There:
         return known[id(value)] if id(value) in known else There(value, card)
     if isinstance(value, (tuple, list)):
         return type(value)(_wrapped(v, known, card) for v in value)

@@ -14,6 +14,7 @@ from toys import fusable
 from lawsweep import stream
 from lawsweep.core.outcome import RunSpec
 from lawsweep.core.registry import find_experiment
+from lawsweep.executors.serial import SerialExecutor
 from lawsweep.experiments import batches
 from lawsweep.experiments.batches import in_batches
 from lawsweep.experiments.memorization import run as memorization_run
@@ -108,6 +109,17 @@ def test_an_interrupt_costs_no_draw_and_what_did_not_come_is_let_go():
     ahead.forget()
     assert not ahead._under_way
     assert not [t for t in threading.enumerate() if t.name == "draws"]
+
+
+def test_a_launch_that_ends_keeps_no_draws():
+    toy, params = Toy("cuda"), fusable.build({"n": 5})
+    ahead.coming(params, 1)
+    drawn(toy.draws, params, 0, "cuda")
+    ahead.coming_group([(params, 2)])
+    assert ahead._under_way
+    SerialExecutor().close()
+    assert not ahead._under_way
+    assert not ahead.later()
 
 
 def interrupted(toy, at):

@@ -18,6 +18,7 @@ from lawsweep.core.experiment import Experiment
 from lawsweep.core.outcome import Event, Loss, Lost, Outcome, Task, Told
 from lawsweep.core.protocols import Executor, ExecutorOptions
 from lawsweep.core.schema import Field
+from lawsweep.worker import ahead
 from lawsweep.worker.cards import CARD_MARGIN, card_name, free_bytes, usable
 from lawsweep.worker.execute import Batch, n_threads
 from lawsweep.worker.process_state import ProcessState, borrowed
@@ -208,6 +209,7 @@ class SerialExecutor(Executor):
         }
 
     def close(self) -> None:
-        """Forget what is queued."""
+        """Forget what is queued, and what was drawn ahead for it."""
         self._queue.clear()
         self._handed, self._hand = [], None
+        ahead.forget()

@@ -192,12 +192,16 @@ def card_bytes_of(machine: Machine, given: Mapping[str, Device]) -> float:
 def fused_at_once(
     plan: Plan, executor: Executor, machine: Machine, gpus: np.ndarray, card_bytes: float
 ) -> int:
-    """How many runs a launch would send together there: of the point of which fewest fit."""
+    """How many runs a launch would send together there: of the point of which fewest fit, of those
+    that have a GPU.
+    """
     if plan.experiment.fused is None or not executor.fuse:
         return 1
     most, (each, _) = executor.max_fused, stated_fused_bytes(plan)
+    there = np.broadcast_to(gpus > 0, (plan.n_points,))
+    gpus, each = np.broadcast_to(gpus, there.shape)[there], each[there]
     known = machine.kind == "gpus" and math.isfinite(card_bytes) and bool((each > 0).all())
-    if known and executor.fuse_by_memory and plan.n_points:
+    if known and executor.fuse_by_memory and len(each):
         room = np.minimum(gpus, 1.0) * card_bytes - CONTEXT_BYTES
         most = max(1, int((room / (CARD_MARGIN * MEMORY_MARGIN * each)).min()))
     return min(most, len(plan.seeds))

@@ -13,6 +13,8 @@ from lawsweep.experiments.compression.params import AVERAGED, CLOSED_FORM, C, Pa
 from lawsweep.kernels.optimise import methods
 
 ALONE = 4e6  # numbers that a process needs for its first run, whatever the run's size
+# Of a Hermite series: numbers a row of the target, of so many rows at a time, a run at a time.
+SERIES, SERIES_ROWS = 3500.0, 4096
 
 
 def _cost(p: Any) -> Cost:
@@ -73,6 +75,7 @@ def _cost(p: Any) -> Cost:
     held = 3 * n * p.input_dim + pairs
     held = held + np.where(dense, together * 8 * unknowns**2, 2 * kept + together * 40 * unknowns)
     held = held + np.where(closed, 0.0, 80.0 * n)
+    once = np.where(closed, 0.0, SERIES * np.minimum(n, SERIES_ROWS))
     # By kind: a step's products, the eigendecomposition of its Hessian, passes over what it holds.
     # All restarts go together: a dense step sends 520 operations (counted), one by products
     # 2,200.
@@ -89,7 +92,7 @@ def _cost(p: Any) -> Cost:
             "draws": n * p.input_dim + restarts * unknowns}  # fmt: skip
     return Cost(
         flops=20 * restarts * step + norm,
-        memory_bytes=itemsize * (held + ALONE),
+        memory_bytes=itemsize * (held + ALONE + once),
         work=work,
         fused_bytes=itemsize * held + 2e4,
     )
