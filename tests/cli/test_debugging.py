@@ -106,6 +106,7 @@ def test_leaving_the_debugger_ends_the_launch(lawsweep, write, folder, monkeypat
     (folder / "unsound.py").write_text(FAILING)
     write("stopping", "experiment: unsound.py:stopping\nexecutor: serial\naxes: {n: [1, 2]}\n")
     monkeypatch.setattr(sys, "stdin", Typed("p before\nc\nq\n"))
+    monkeypatch.setenv("PYTHONBREAKPOINT", "ray.util.rpdb._driver_set_trace")  # Ray was here
     hook, trace = sys.breakpointhook, sys.gettrace()
     code, out, _ = lawsweep("run", "stopping")
     assert code == 130
@@ -173,6 +174,7 @@ def together(params: Params, seed: int) -> Metrics:
 
 
 def test_so_it_is_in_a_group_of_fused_runs(lawsweep, write, folder, monkeypatch):
+    monkeypatch.delenv("PYTHONBREAKPOINT", raising=False)
     (folder / "together.py").write_text(TOGETHER)
     write("group", "experiment: together:together\nexecutor: serial\naxes: {n: [1]}\nseeds: 4\n")
     monkeypatch.setattr(sys, "stdin", Typed("p n_runs\nq\n"))

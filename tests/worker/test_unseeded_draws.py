@@ -96,6 +96,13 @@ def torch_is_loaded():
     pytest.importorskip("torch")
 
 
+@pytest.fixture(autouse=True)
+def nothing_was_looked_for_in_vain(monkeypatch):
+    """How far ahead is looked depends on the runs that this process has seen."""
+    for orbit in (random_state._pythons_orbit, random_state._numpys_orbit):
+        monkeypatch.setattr(orbit, "_most", orbit.FAR)
+
+
 @pytest.mark.parametrize("how", HOW)
 def test_what_was_drawn_from_unseeded_stands_in_the_row(how):
     for seed in (3, 4):  # as often as it is asked
@@ -169,3 +176,22 @@ def test_our_own_experiments_draw_from_streams_alone():
     for name, params in SMALL.items():
         outcome = execute_run(find_experiment(name), RunSpec(0, "id", params, 3))
         assert (outcome.status, outcome.unseeded_draws) == ("ok", None), (name, outcome.error)
+
+
+def test_what_others_draw_beside_runs_is_not_said_to_be_a_run_s():
+    def draws_of(how):
+        return execute_run(drawing, RunSpec(0, "id", {"how": how}, 3)).unseeded_draws
+
+    with random_state.beside():  # a sink of a launch whose runs are in this process
+        assert draws_of("random") is None
+    assert draws_of("random") == "random"
+    state = random_state.save()
+    try:
+        with random_state.beside():
+            random_state.reset()  # a run begins while it is at work
+        random.random()
+        assert random_state.reset() == ()
+        random.random()
+        assert random_state.reset() == ("random",)
+    finally:
+        random_state.give_back(state)

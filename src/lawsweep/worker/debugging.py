@@ -104,6 +104,8 @@ class Debuggable:
     def _begin(self, *given: Any, **named: Any) -> Any:
         """What ``breakpoint()`` calls."""
         asked = os.environ.get("PYTHONBREAKPOINT", "")
+        if asked.startswith("ray.") and asked.endswith("._driver_set_trace"):
+            asked = ""  # what Ray leaves in a process that started one: nobody asked for it
         if asked == "0":
             return None
         if asked:

@@ -18,6 +18,9 @@ import _random
 import ctypes
 import random
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -95,6 +98,24 @@ _numpys_orbit = _Orbit(np.asarray(_fresh_numpy["state"]["key"], dtype=np.uint32)
 _python_window = _window(id(_python) + object.__basicsize__, _python_words())
 _numpy_window = _window(_numpy.ctypes.state_address, _numpy_words())
 _kept: list[Any] = [None, None]  # the bytes of both, once they are as they are to be
+_lock = threading.Lock()
+_inside, _calls, _seen = 0, 0, 0  # of others' code beside runs: now, so far, at the last reset
+
+
+@contextmanager
+def beside() -> Iterator[None]:
+    """Around others' code in another thread of a process that executes runs.
+
+    Whose a draw was cannot be told then: it is not said to be a run's.
+    """
+    global _inside, _calls
+    with _lock:
+        _inside, _calls = _inside + 1, _calls + 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
 
 
 def reset(*, look: bool = True) -> tuple[str, ...]:
@@ -103,7 +124,10 @@ def reset(*, look: bool = True) -> tuple[str, ...]:
     Returns the names of those that a run drew from since the last call without seeding them;
     without ``look``, after what was no run, none.
     """
+    global _seen
     drew: tuple[str, ...] = ()
+    look = look and not _inside and _calls == _seen
+    _seen = -1 if _inside else _calls  # one that is under way may draw during the next
     if _python_window is None or _python_window.raw != _kept[0] or _python.gauss_next is not None:
         if look and _python_window is not None and _kept[0] is not None:
             raw = _python_window.raw  # its place comes first

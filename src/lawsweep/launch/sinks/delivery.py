@@ -16,6 +16,7 @@ from lawsweep.core.outcome import Outcome
 from lawsweep.core.protocols import Sink
 from lawsweep.core.secrets import hide
 from lawsweep.launch.report import RunReport, Snapshot
+from lawsweep.worker.random_state import beside
 
 HOOKS = ("started", "progress", "outcome", "ended")
 WAITING = 50_000  # outcomes that a sink may be behind
@@ -136,7 +137,8 @@ class _Line:
     def _call(self, hook: Callable[[Any], Any], given: Any) -> None:
         self._since = self._clock()
         try:
-            hook(given)
+            with beside():
+                hook(given)
         except BaseException as error:  # noqa: BLE001  (even an exit: it is not ours to end)
             said = " ".join(f"{type(error).__name__}: {error}".split())[:300].rstrip(".: ")
             self.drop(hide(f"it raised {said}"))
