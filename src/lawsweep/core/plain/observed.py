@@ -6,6 +6,7 @@ import dataclasses
 import enum
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,7 @@ def observed(
             arrays[key] = plain
         else:
             values[key] = plain
-    if pair := alike((*values, *arrays), (*params, *sorted(RESERVED))):
+    if pair := _one_name((*values, *arrays), tuple(params)):
         raise InvalidValueError(
             f"{name} returned {pair[1]!r}, which is one name with {pair[0]!r} to SQL; call it "
             "otherwise."
@@ -63,6 +64,12 @@ def observed(
             f"{MOST_METRICS:,}. Return an array of them."
         )
     return values, arrays
+
+
+@lru_cache(maxsize=256)
+def _one_name(names: tuple[str, ...], params: tuple[str, ...]) -> tuple[str, str] | None:
+    """Two that SQL takes for one; of a sweep's runs mostly all return the same names."""
+    return alike(names, (*params, *sorted(RESERVED)))
 
 
 def _entries(name: str, returned: Any) -> Iterator[tuple[str, Any]]:
