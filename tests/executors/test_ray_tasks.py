@@ -89,6 +89,9 @@ class Enough:
     def ended(self, run, points, *, well):
         pass
 
+    def notes(self):
+        return ()
+
 
 def test_a_run_tells_of_its_curve_while_it_is_under_way_and_is_stopped(
     ray_two_cpus, tmp_path, monkeypatch
