@@ -63,12 +63,17 @@ class Debuggable:
     """
 
     def __enter__(self) -> None:
-        from pdb import Pdb
-
         self._before, self._streams = sys.breakpointhook, (sys.stdout, sys.stderr)
         self._is_on = False
         if self._before is sys.__breakpointhook__:
             sys.breakpointhook = self._begin
+        # Where nobody can answer pdb need not be loaded: that takes each worker 30 ms.
+        self._put_back = None if _leads_nowhere() else self._watch_pdb()
+
+    def _watch_pdb(self) -> Callable[[], None]:
+        """Hear of ``pdb.set_trace()``; what ends that."""
+        from pdb import Pdb
+
         # Of the class: ``from pdb import set_trace`` has bound the function by now.
         own, begin = Pdb.__dict__.get("set_trace"), Pdb.set_trace
 
@@ -87,18 +92,21 @@ class Debuggable:
                 Pdb.set_trace = own  # type: ignore[method-assign]
 
         Pdb.set_trace = set_trace  # type: ignore[method-assign, assignment]
-        self._put_back = put_back
+        return put_back
 
     def __exit__(
         self, kind: type[BaseException] | None, error: object, traceback: TracebackType | None
     ) -> None:
         sys.breakpointhook = self._before
-        self._put_back()
+        if self._put_back is not None:
+            self._put_back()
         if self._is_on:
             sys.settrace(self._tracing)
             for screen in _screens:
                 screen.resume()
         if kind is not None and (kind.__module__, kind.__name__) == ("bdb", "BdbQuit"):
+            if not self._is_on:
+                raise _nobody("pdb.set_trace()") from None
             raise DebuggerLeftError("the debugger was left") from None
 
     def _begin(self, *given: Any, **named: Any) -> Any:
@@ -120,16 +128,20 @@ class Debuggable:
     def _take_terminal(self, asked_by: str | None) -> None:
         """Nothing else draws or listens from here on; refused where nobody can answer."""
         if asked_by is not None and _leads_nowhere():
-            raise InvalidValueError(
-                f"{asked_by} needs a terminal, and this process has none to read from. Run the "
-                "sweep with executor=serial in a terminal, or look at one run with lawsweep "
-                "replay RUN_ID --pdb."
-            )
+            raise _nobody(asked_by)
         if not self._is_on:
             self._is_on, self._tracing = True, sys.gettrace()
             sys.stdout, sys.stderr = self._streams
             for screen in _screens:
                 screen.pause()
+
+
+def _nobody(asked_by: str) -> InvalidValueError:
+    return InvalidValueError(
+        f"{asked_by} needs a terminal, and this process has none to read from. Run the "
+        "sweep with executor=serial in a terminal, or look at one run with lawsweep "
+        "replay RUN_ID --pdb."
+    )
 
 
 def _leads_nowhere() -> bool:

@@ -2,8 +2,8 @@
 
 Parts never change, so one that holds such rows is written again without them, and the old one goes
 when the new one is durable.  A reader meanwhile, or after a kill at any moment, sees either all of
-a part's rows or none of those that go; the same command then takes the rest.  Rows go first and
-their arrays after them: values without rows are what ``gc`` collects anyway.
+a part's rows or none of those that go; the same command then takes the rest.  Rows go before their
+arrays and curves: values without rows are what ``gc`` collects anyway.
 """
 
 from __future__ import annotations
@@ -86,18 +86,19 @@ def held(table: ParquetTable, run_ids: Collection[str]) -> Held:
 def discard(table: ParquetTable, run_ids: Collection[str]) -> int:
     """Take every attempt of these runs out of the table; how many rows that were.
 
-    With its arrays, its curve, its checkpoint and its artefacts.
+    With its arrays, its curve, its checkpoint and its artefacts; these two before the rows, so that
+    where it is ended in between the same rows can still be named.
 
     Raises StoreError, before anything goes where the folder cannot be written to.
     """
     table.folder.check_writable()
+    results, name = table.folder.parent.parent, table.experiment.name
+    Checkpoints(results, name).drop(run_ids)  # left behind, the run made anew would go on from it
+    Artefacts(results, name).drop(run_ids)  # nothing else collects them
     n = _without(table.folder, run_ids, encode)
     for folder in _arrays(table):
         _without(folder, run_ids, parquet_bytes)
     _without(table.curve_table.folder, run_ids, curves.parquet_bytes)
-    results, name = table.folder.parent.parent, table.experiment.name
-    Checkpoints(results, name).drop(run_ids)
-    Artefacts(results, name).drop(run_ids)
     return n
 
 
