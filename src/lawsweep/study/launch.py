@@ -247,7 +247,7 @@ class Launch(Shown):
                 loop.backlog.shuffle(own_order(self.id))
             stack.enter_context(set_aside())
             source = source_of(study.plan.experiment, study.plan.own_modules())
-            kept = Checkpoints(study.table.folder.parent.parent, study.plan.experiment.name)
+            kept = Checkpoints(study.table.results, study.plan.experiment.name)
             loop.place = kept.place(source.digest, keep=self._store.keep_checkpoints)
             loop.committer.drop_checkpoints = kept.drop
             kept.drop(self._from_start)

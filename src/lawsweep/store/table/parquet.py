@@ -59,8 +59,7 @@ if TYPE_CHECKING:
     from lawsweep.store.arrays.arrays import ArrayStore
     from lawsweep.store.curves.curves import CurveTable
 
-# A process that was suspended for so long between its arrays and their rows may have been taken
-# for dead, and the arrays for nobody's.
+# Suspended for so long between arrays and rows, a process may be taken for dead, and they for bare.
 LONG_S = 600.0
 MERGE_BYTES = 64 * 2**20  # of parts together; larger ones stay as they are
 T = TypeVar("T")
@@ -81,6 +80,7 @@ class ParquetTable:
     def __post_init__(self) -> None:
         root = open_folder(self.root)
         self.folder = (root / self.experiment.name).held()
+        self.results = self.folder.parent.parent  # where arrays, curves and the rest have folders
         self.experiment = learned(self.experiment, self.folder)
         self._arrays_root = (root.parent / "arrays").held()
         self.schema = table_schema(self.experiment)
@@ -215,7 +215,7 @@ class ParquetTable:
         from lawsweep.store.curves.curves import FOLDER, CurveTable
 
         if self._curves is None:
-            self._curves = CurveTable(self.folder.parent.parent / FOLDER, self.experiment.name)
+            self._curves = CurveTable(self.results / FOLDER, self.experiment.name)
         return self._curves
 
     def append_curves(self, points: Sequence[CurvePoint]) -> None:

@@ -86,7 +86,7 @@ def compact(
     folder cannot be read or written; nothing is lost then.
     """
     done = [_compact_folder(table.folder, encode, target_bytes, target_rows)]
-    beside = table.folder.parent.parent / "arrays" / table.experiment.name
+    beside = table.results / "arrays" / table.experiment.name
     for name in beside.folders():
         done.append(_compact_folder(beside / name, arrays.parquet_bytes, target_bytes, target_rows))
     points = table.curve_table.folder

@@ -69,7 +69,7 @@ def held(table: ParquetTable, run_ids: Collection[str]) -> Held:
         for found in shapes:
             n_values += len(found)
             array_bytes += sum(8 * int(np.prod(shape, dtype=np.int64)) for shape in found)
-    left = list(Artefacts(table.folder.parent.parent, table.experiment.name).all(run_ids))
+    left = list(Artefacts(table.results, table.experiment.name).all(run_ids))
     return Held(
         n_runs=pc.count_distinct(rows["run_id"]).as_py() or 0,
         n_rows=rows.num_rows,
@@ -92,7 +92,7 @@ def discard(table: ParquetTable, run_ids: Collection[str]) -> int:
     Raises StoreError, before anything goes where the folder cannot be written to.
     """
     table.folder.check_writable()
-    results, name = table.folder.parent.parent, table.experiment.name
+    results, name = table.results, table.experiment.name
     Checkpoints(results, name).drop(run_ids)  # left behind, the run made anew would go on from it
     Artefacts(results, name).drop(run_ids)  # nothing else collects them
     n = _without(table.folder, run_ids, encode)
@@ -103,7 +103,7 @@ def discard(table: ParquetTable, run_ids: Collection[str]) -> int:
 
 
 def _arrays(table: ParquetTable) -> list[Folder]:
-    beside = table.folder.parent.parent / "arrays" / table.experiment.name
+    beside = table.results / "arrays" / table.experiment.name
     return [beside / name for name in beside.folders()]
 
 

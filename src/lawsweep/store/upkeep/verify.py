@@ -46,7 +46,7 @@ def verify(
     With ``plan`` also whether its runs are there (of a search those ``asked`` for).  Raises
     StoreError when the folder cannot be read at all.
     """
-    results = table.folder.parent.parent
+    results = table.results
     rows = table.attempts()
     beside = results / "arrays" / table.experiment.name
     launches = set(rows["launch_id"].to_pylist()) - {None}

@@ -84,7 +84,7 @@ def _begin_anew(opened: Opened, rows: Rows) -> None:
 
     table = opened.table
     well = [r for r in rows.run_ids if r in opened.done and opened.done[r].status == "ok"]
-    Checkpoints(table.folder.parent.parent, table.experiment.name).drop(well)
+    Checkpoints(table.results, table.experiment.name).drop(well)
 
 
 def make_again(opened: Opened, found: Again, launch: Callable[..., Launch]) -> RunReport:
